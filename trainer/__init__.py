@@ -1,0 +1,1 @@
+"""The training core: data, losses, metrics, model, loop. It knows nothing of search."""

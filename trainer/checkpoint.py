@@ -1,0 +1,75 @@
+"""Checkpoint files: written whole or not at all, and known when damaged.
+
+A file is what ``torch.save`` writes, followed by one line with the SHA-256 of all before it. ``torch.load``
+ignores that line, so the file opens anywhere; reading it here checks the line first, because a flipped bit
+passes ``torch.load`` silently. No pickle is ever executed: ``weights_only``.
+"""
+
+import hashlib
+import io
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainer.errors import UserError
+
+_MARK = b"\nsha256:"
+_FOOTER = len(_MARK) + 64
+
+
+class DamagedCheckpointError(UserError):
+    """A checkpoint that does not match its own SHA-256, or is none at all."""
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Replace a file atomically and durably: temporary file, fsync, rename, fsync of the folder."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def save_checkpoint(path: Path, content: dict[str, Any]) -> None:
+    """Write tensors and plain values; atomic and durable."""
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    payload = buffer.getvalue()
+    write_whole(path, payload + _MARK + hashlib.sha256(payload).hexdigest().encode())
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read what :func:`save_checkpoint` wrote, on the CPU.
+
+    Raises:
+        UserError: there is no such file.
+        DamagedCheckpointError: its content does not match its SHA-256.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"checkpoint {path}: can not be read: {error.strerror}") from None
+    payload, footer = raw[:-_FOOTER], raw[-_FOOTER:]
+    if not footer.startswith(_MARK):
+        raise DamagedCheckpointError(f"checkpoint {path}: cut short, or not written by losstune")
+    if footer != _MARK + hashlib.sha256(payload).hexdigest().encode():
+        raise DamagedCheckpointError(f"checkpoint {path}: damaged, its content does not match its SHA-256")
+    try:
+        content = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise DamagedCheckpointError(f"checkpoint {path}: can not be loaded: {str(error).splitlines()[0]}") from None
+    if not isinstance(content, dict):
+        raise DamagedCheckpointError(f"checkpoint {path}: holds {type(content).__name__}, not a checkpoint")
+    return content

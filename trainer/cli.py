@@ -1,0 +1,142 @@
+"""``losstune train`` and ``losstune predict``."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich.console import Console
+
+from trainer.config import TrainConfig
+from trainer.data import Pairs, load_pairs
+from trainer.errors import UserError
+from trainer.options import config_options, given
+from trainer.predict import predict_file, score_test
+from trainer.run_dir import BEST_FILE, HISTORY_FILE, LAST_FILE, ConfigFile, RunDirectory, read_config
+from trainer.show import loss_line, retrieval_line, say
+from trainer.train import Finished, resumed_config, train_run
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+def dashes(name: str) -> str:
+    """Every option works ``--with-dashes`` and ``--with_underscores``."""
+    return name.replace("_", "-")
+
+
+CONTEXT = {"token_normalize_func": dashes}
+
+
+@app.command(context_settings=CONTEXT)
+@config_options
+def train(
+    config: Annotated[Path | None, typer.Option(help="YAML of settings; options override it")] = None,
+    output_dir: Annotated[Path | None, typer.Option(help="folder of the run  [default: a new one under runs/]")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="continue the run of --checkpoint or --output-dir")] = False,
+    checkpoint: Annotated[Path | None, typer.Option(help="the last.pt to resume from")] = None,
+    test: Annotated[bool, typer.Option("--test", help="score the best model on the test split at the end")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="start anew in a folder that holds a run")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object, and progress to stderr")] = False,
+    **settings: Any,
+) -> None:
+    """Train one model with one loss."""
+    console = Console(stderr=as_json)
+    typed = given(settings)
+    file = read_config(config) if config else ConfigFile({}, {})
+    if checkpoint and not resume:
+        raise UserError("--checkpoint is where to --resume from: give both, or neither")
+    if resume:
+        chosen, folder = _resume(file.settings | typed, checkpoint, output_dir)
+    else:
+        chosen = TrainConfig.from_flat(_final_epochs(file, typed, console))
+        folder = _fresh_folder(output_dir, chosen, overwrite=overwrite)
+    pairs = load_pairs(chosen.data)
+    if file.source.get("data_digest", pairs.digest) != pairs.digest:
+        say(console, f"Note: {chosen.data} is not the data that these settings were tuned on")
+    finished = train_run(chosen, pairs, folder, console, resume=resume)
+    _finish(finished, folder, pairs, console, test=test, as_json=as_json)
+
+
+@app.command(context_settings=CONTEXT)
+def predict(
+    checkpoint: Annotated[Path, typer.Option(help="best.pt or last.pt of a run")],
+    data: Annotated[str, typer.Option(help="as for train; only its inputs are used")],
+    output: Annotated[Path, typer.Option(help="the .npy file to write: one row per input row, in order")],
+) -> None:
+    """Embed inputs with a trained model."""
+    predictions = predict_file(checkpoint, data)
+    try:
+        with output.open("wb") as stream:
+            np.save(stream, predictions)
+    except OSError as error:
+        raise UserError(f"--output {output}: can not be written: {error.strerror}") from None
+    print(f"Wrote {output}: {predictions.shape[0]} rows of {predictions.shape[1]} dimensions, float32")
+
+
+def _resume(
+    options: dict[str, Any], checkpoint: Path | None, output_dir: Path | None
+) -> tuple[TrainConfig, RunDirectory]:
+    state = checkpoint or (output_dir / LAST_FILE if output_dir else None)
+    if state is None:
+        raise UserError("--resume needs --checkpoint RUN/last.pt, or the run's --output-dir")
+    chosen = resumed_config(state, options)
+    folder = output_dir or state.parent
+    if folder.resolve() != state.parent.resolve():
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in (BEST_FILE, HISTORY_FILE):
+            if (state.parent / name).exists():
+                shutil.copy(state.parent / name, folder / name)
+        shutil.copy(state, folder / LAST_FILE)
+    return chosen, RunDirectory(folder)
+
+
+def _final_epochs(file: ConfigFile, typed: dict[str, Any], console: Console) -> dict[str, Any]:
+    """With nothing to validate on, an exported setting is trained for as long as it took to its best."""
+    options = file.settings | typed
+    best_epoch = file.source.get("best_epoch")
+    if options.get("fit") != "train+val" or "num_epochs" in typed or not isinstance(best_epoch, int):
+        return options
+    say(console, f"Training {best_epoch} epochs, after which the study found this setting at its best")
+    horizon = options.get("schedule_epochs") or options.get("num_epochs")
+    return options | {"num_epochs": best_epoch, "schedule_epochs": horizon}
+
+
+def _fresh_folder(output_dir: Path | None, config: TrainConfig, *, overwrite: bool) -> RunDirectory:
+    if output_dir is None:
+        base = Path("runs") / config.loss.name
+        number = 1
+        output_dir = base
+        while output_dir.exists():
+            number += 1
+            output_dir = base.with_name(f"{base.name}-{number}")
+    folder = RunDirectory(output_dir)
+    if folder.holds_run and not overwrite:
+        raise UserError(f"--output-dir {output_dir}: holds a run; --resume continues it, --overwrite discards it")
+    return folder
+
+
+def _finish(
+    finished: Finished, folder: RunDirectory, pairs: Pairs, console: Console, *, test: bool, as_json: bool
+) -> None:
+    trainer = finished.trainer
+    if finished.interrupted:
+        say(console, f"Stopped after epoch {trainer.epoch}; --resume --output-dir {folder.path} continues")
+        raise typer.Exit(finished.interrupted.exit_code)
+    if trainer.end == "diverged":
+        say(console, f"Diverged in epoch {trainer.epoch}: the loss is not finite; try a smaller lr")
+    if finished.best is None:
+        raise typer.Exit(1)
+    summary: dict[str, Any] = {"output_dir": str(folder.path), "end": trainer.end, "epochs": trainer.epoch}
+    summary |= {"best_epoch": trainer.best_epoch, **{k: v for k, v in finished.best.items() if "/" in k}}
+    say(console, f"Best epoch {trainer.best_epoch} of {trainer.epoch}, saved as {folder.path / BEST_FILE}")
+    if test:
+        scores, gallery = score_test(folder.path / BEST_FILE, pairs)
+        summary |= scores
+        say(console, loss_line("test", scores, trainer.config))
+        say(console, retrieval_line("test", scores, gallery))
+    if as_json:
+        json.dump(summary, sys.stdout)
+        print()

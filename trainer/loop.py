@@ -1,0 +1,217 @@
+"""The training loop: one epoch, one evaluation, state in and out."""
+
+import hashlib
+import math
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from trainer.config import Device, Precision, TrainConfig
+from trainer.losses import LossOutput
+from trainer.metrics import NonFiniteError, cosine_similarity, embedding_metrics
+from trainer.model import Encoder
+from trainer.resident import ResidentData, SplitTensors
+
+End = Literal["epochs", "patience", "diverged"]
+"""Why a run ended: its epochs are used, no new best for ``patience`` epochs, or a number was not finite."""
+
+EVAL_ROWS = 4096
+"""Rows that pass through the model at once in an evaluation."""
+
+Record = dict[str, float]
+"""One epoch: ``epoch``, ``time`` (Unix seconds), ``seconds``, ``lr`` and the metrics by their full names."""
+
+
+def pick_device(device: Device) -> torch.device:
+    """The torch device; ``auto`` is a GPU if there is one."""
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(device)
+
+
+def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[None]:
+    """Arithmetic of the model: bfloat16 when asked to, or on a GPU that may choose; else float32."""
+    if precision == "bfloat16" or (precision == "auto" and device.type == "cuda"):
+        return torch.autocast(device.type, torch.bfloat16)
+    return nullcontext()
+
+
+@torch.no_grad()
+def embed(model: nn.Module, inputs: Tensor, precision: Precision) -> Tensor:
+    """Embeddings (N, d) float32 of inputs (N, …), in order, on the inputs' device."""
+    model.eval()
+    with autocast(precision, inputs.device):
+        return torch.cat([model(rows).float() for rows in inputs.split(EVAL_ROWS)])
+
+
+class Trainer:
+    """Trains one model with one loss. All randomness of an epoch follows from (seed, epoch).
+
+    Attributes:
+        epoch: epochs trained so far.
+        best_epoch, best_value: where the objective was highest; 0 and −inf before the first epoch.
+        end: why the run has ended, None while it may go on.
+    """
+
+    def __init__(self, config: TrainConfig, data: ResidentData) -> None:
+        self.config = config
+        self.data = data
+        self.device = data.train.inputs.device
+        self.epoch = 0
+        self.best_epoch = 0
+        self.best_value = -math.inf
+        self.best_state: dict[str, Tensor] = {}
+        self.end: End | None = None
+        with self._seeded(0):
+            model = Encoder(config.model, tuple(data.train.inputs.shape[1:]), data.train.targets.shape[1])
+            model.fit_inputs(data.train.inputs.cpu())
+            self.model = model.to(self.device)
+            self.loss = config.loss.build(data.train.targets).to(self.device)
+        self.optimizer = self._make_optimizer()
+
+    def run_epoch(self) -> Record:
+        """Train one epoch, evaluate, and judge; sets :attr:`end` when the run is over."""
+        if self.end is not None:
+            raise RuntimeError(f"the run has ended: {self.end}")
+        began = time.perf_counter()
+        self.epoch += 1
+        with self._seeded(self.epoch):
+            metrics = {f"train/{name}": value for name, value in self._train().items()}
+        if self.data.val is not None and all(map(math.isfinite, metrics.values())):
+            try:
+                metrics |= {f"val/{name}": value for name, value in self.evaluate(self.data.val).items()}
+            except NonFiniteError:
+                metrics["val/loss"] = math.nan
+        self._judge(metrics)
+        seconds = time.perf_counter() - began
+        return {"epoch": self.epoch, "time": time.time(), "seconds": seconds, "lr": self._lr(), **metrics}
+
+    @torch.no_grad()
+    def evaluate(self, split: SplitTensors) -> dict[str, float]:
+        """Loss and metrics on a split: ``loss``, the loss's own parts, and the embedding metrics.
+
+        Raises:
+            NonFiniteError: the model predicts NaN or infinity.
+        """
+        predictions = self.predict(split.inputs)
+        result = embedding_metrics(predictions, split.targets, split.gallery, split.positive)
+        return self._evaluate_loss(predictions, split) | result
+
+    def predict(self, inputs: Tensor) -> Tensor:
+        """Embeddings (N, d) float32 of inputs (N, …), in order."""
+        return embed(self.model, inputs, self.config.precision)
+
+    def state(self) -> dict[str, Any]:
+        """All that the next epoch depends on; tensors are references, to be saved before training goes on."""
+        return {
+            "model": self.model.state_dict(),
+            "loss": self.loss.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "epoch": self.epoch,
+            "best_epoch": self.best_epoch,
+            "best_value": self.best_value,
+            "end": self.end,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue exactly where :meth:`state` was taken."""
+        self.model.load_state_dict(state["model"])
+        self.loss.load_state_dict(state["loss"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epoch = state["epoch"]
+        self.best_epoch = state["best_epoch"]
+        self.best_value = state["best_value"]
+        self.end = state["end"]
+        if self.end == "epochs" and self.epoch < self.config.num_epochs:
+            self.end = None
+
+    def _make_optimizer(self) -> torch.optim.AdamW:
+        parameters = [p for p in (*self.model.parameters(), *self.loss.parameters()) if p.requires_grad]
+        groups = [
+            {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": self.config.weight_decay},
+            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW([group for group in groups if group["params"]], lr=self.config.lr, fused=True)
+
+    def _train(self) -> dict[str, float]:
+        """One pass over the training rows; means over rows of loss, cosine similarity and loss parts."""
+        self.model.train()
+        self.loss.train()
+        split = self.data.train
+        order = torch.randperm(len(split), device=self.device)
+        batches = order.split(self.config.batch_size)
+        if self.config.loss.in_batch and len(batches[-1]) < self.config.batch_size:
+            batches = batches[:-1]
+        sums: dict[str, Tensor] = {}
+        rows_seen = 0
+        for step, rows in enumerate(batches):
+            self._set_lr((self.epoch - 1) + (step + 1) / len(batches))
+            for name, value in self._step(split, rows).items():
+                weighted = value * len(rows)
+                sums[name] = sums[name] + weighted if name in sums else weighted
+            rows_seen += len(rows)
+        return {name: float(total) / rows_seen for name, total in sums.items()}
+
+    def _step(self, split: SplitTensors, rows: Tensor) -> dict[str, Tensor]:
+        inputs, targets, ids = (x.index_select(0, rows) for x in (split.inputs, split.targets, split.ids))
+        with autocast(self.config.precision, self.device):
+            predictions = self.model(inputs).float()
+        output: LossOutput = self.loss(predictions, targets, ids)
+        self.optimizer.zero_grad(set_to_none=True)
+        output.loss.backward()
+        if self.config.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        self.optimizer.step()
+        with torch.no_grad():
+            cosine = cosine_similarity(predictions, targets).mean()
+        return {"loss": output.loss.detach(), "cosine_sim": cosine, **output.parts}
+
+    def _evaluate_loss(self, predictions: Tensor, split: SplitTensors) -> dict[str, float]:
+        self.loss.eval()
+        size = self.config.batch_size if self.config.loss.in_batch else len(split)
+        sums: dict[str, float] = {}
+        batches = len(split) // size
+        for index in range(batches):
+            rows = slice(index * size, (index + 1) * size)
+            output: LossOutput = self.loss(predictions[rows], split.targets[rows], split.ids[rows])
+            for name, value in {"loss": output.loss, **output.parts}.items():
+                sums[name] = sums.get(name, 0.0) + float(value)
+        return {name: total / batches for name, total in sums.items()}
+
+    def _judge(self, metrics: dict[str, float]) -> None:
+        if not all(map(math.isfinite, metrics.values())):
+            self.end = "diverged"
+            return
+        value = metrics.get(self.config.objective, float(self.epoch))  # nothing to validate on: the last is best
+        if value > self.best_value:
+            self.best_epoch, self.best_value = self.epoch, value
+            self.best_state = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+        if self.epoch >= self.config.num_epochs:
+            self.end = "epochs"
+        elif self.config.patience is not None and self.epoch - self.best_epoch >= self.config.patience:
+            self.end = "patience"
+
+    def _set_lr(self, position: float) -> None:
+        """Learning rate of a step that ends at ``position`` epochs."""
+        config = self.config
+        factor = min(1.0, position / config.warmup_epochs) if config.warmup_epochs else 1.0
+        if config.schedule == "cosine" and position > config.warmup_epochs:
+            done = (position - config.warmup_epochs) / max(1, config.horizon - config.warmup_epochs)
+            factor = (1 + math.cos(math.pi * min(1.0, done))) / 2
+        for group in self.optimizer.param_groups:
+            group["lr"] = config.lr * factor
+
+    def _lr(self) -> float:
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    @contextmanager
+    def _seeded(self, epoch: int) -> Iterator[None]:
+        """Torch's generators seeded by (seed, epoch), and put back afterwards."""
+        key = hashlib.blake2b(f"{self.config.seed}/{epoch}".encode(), digest_size=8).digest()
+        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            torch.manual_seed(int.from_bytes(key, "little") >> 1)
+            yield

@@ -1,0 +1,130 @@
+"""Metrics of an embedding: similarity to its own target, and its rank among all targets.
+
+Retrieval is over the full gallery of a split: every distinct target once. A query's rank is
+1 + the number of gallery targets that score higher than its own. Where scores tie, each metric is its
+expectation over a random order of the tied, so a model that can not tell targets apart scores at chance.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from trainer.losses import unit
+
+SCORES_PER_CHUNK = 2**24
+"""Scores held at once while ranking: 64 MiB of float32, whatever the size of the gallery."""
+
+Objective = Literal["val/mrr", "val/cosine_sim", "val/recall_at_1", "val/recall_at_5", "val/recall_at_10"]
+"""What a trial may be judged by: higher is better, and comparable between losses and batch sizes."""
+
+RECALL_DEPTHS = (1, 5, 10)
+
+
+class NonFiniteError(ValueError):
+    """Predictions hold NaN or infinity, which no metric may rank (``score > NaN`` is False)."""
+
+
+def cosine_similarity(predictions: Tensor, targets: Tensor) -> Tensor:
+    """Cosine of each row pair, (N, d) × (N, d) → (N,), in [−1, 1]; 0 where a row is zero."""
+    return (unit(predictions) * unit(targets)).sum(dim=-1)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Where each of N queries finds its own target in a gallery of G.
+
+    Attributes:
+        above: (N,) int64, gallery targets that score strictly higher than the query's own.
+        tied: (N,) int64, other gallery targets that score exactly the same.
+        gallery: G.
+    """
+
+    above: Tensor
+    tied: Tensor
+    gallery: int
+
+    def mrr(self) -> float:
+        """Mean reciprocal rank, in (0, 1]: the mean of 1/r for r from above+1 to above+1+tied."""
+        harmonic = _harmonic(self.gallery, self.above.device)
+        total = harmonic[self.above + self.tied + 1] - harmonic[self.above]
+        return float((total / (self.tied + 1)).mean())
+
+    def recall_at(self, k: int) -> float:
+        """Share of queries whose own target is among the first k, in [0, 1]."""
+        places = (k - self.above).clamp(min=0).minimum(self.tied + 1)
+        return float((places.double() / (self.tied + 1)).mean())
+
+    def median_rank(self) -> float:
+        """Median over queries of the expected rank, in [1, G]."""
+        return float((self.above + 1 + self.tied.double() / 2).quantile(0.5))
+
+
+def rank_in_gallery(predictions: Tensor, gallery: Tensor, positive: Tensor) -> Ranks:
+    """Rank each query's own target among all gallery targets by cosine, in chunks of bounded memory.
+
+    Args:
+        predictions: (N, d) float, the queries.
+        gallery: (G, d) float, every distinct target once.
+        positive: (N,) int64, the gallery row of each query's own target.
+
+    Raises:
+        NonFiniteError: a prediction is NaN or infinite.
+    """
+    refuse_non_finite(predictions)
+    columns = unit(gallery).float().T
+    rows_per_chunk = max(1, SCORES_PER_CHUNK // len(gallery))
+    above, tied = [], []
+    for queries, own in zip(predictions.split(rows_per_chunk), positive.split(rows_per_chunk), strict=True):
+        scores = unit(queries).float() @ columns  # (rows, G)
+        own_score = scores.gather(1, own[:, None])  # from the same product, so that it ties with itself
+        above.append((scores > own_score).sum(dim=1))
+        tied.append((scores == own_score).sum(dim=1) - 1)
+    return Ranks(torch.cat(above), torch.cat(tied), len(gallery))
+
+
+def refuse_non_finite(predictions: Tensor) -> None:
+    """Raise NonFiniteError, naming the first such row, unless every prediction is finite."""
+    finite = torch.isfinite(predictions).all(dim=-1)
+    if not bool(finite.all()):
+        row = int((~finite).nonzero()[0])
+        count = int((~finite).sum())
+        raise NonFiniteError(f"predictions hold NaN or infinity in {count} of {len(finite)} rows, first row {row}")
+
+
+@torch.no_grad()
+def embedding_metrics(predictions: Tensor, targets: Tensor, gallery: Tensor, positive: Tensor) -> dict[str, float]:
+    """All metrics that do not depend on the loss.
+
+    Args:
+        predictions, targets: (N, d), row by row.
+        gallery, positive: as in :func:`rank_in_gallery`.
+
+    Returns:
+        ``cosine_sim`` [−1, 1], ``mse`` [0, ∞), ``mrr`` (0, 1], ``recall_at_1|5|10`` [0, 1] and
+        ``median_rank`` [1, G].
+    """
+    ranks = rank_in_gallery(predictions, gallery, positive)
+    return {
+        "cosine_sim": float(cosine_similarity(predictions, targets).mean()),
+        "mse": float((predictions.float() - targets).square().mean()),
+        "mrr": ranks.mrr(),
+        **{f"recall_at_{k}": ranks.recall_at(k) for k in RECALL_DEPTHS},
+        "median_rank": ranks.median_rank(),
+    }
+
+
+def chance_level(gallery: int) -> dict[str, float]:
+    """Expected retrieval metrics of a random order of a gallery of G targets."""
+    return {
+        "mrr": float(_harmonic(gallery, torch.device("cpu"))[gallery]) / gallery,
+        **{f"recall_at_{k}": min(k, gallery) / gallery for k in RECALL_DEPTHS},
+        "median_rank": (gallery + 1) / 2,
+    }
+
+
+def _harmonic(n: int, device: torch.device) -> Tensor:
+    """H_0 … H_n, where H_k = 1 + 1/2 + … + 1/k, as (n + 1,) float64."""
+    terms = 1 / torch.arange(1, n + 1, dtype=torch.float64, device=device)
+    return torch.cat([terms.new_zeros(1), terms.cumsum(0)])

@@ -1,0 +1,93 @@
+"""Command-line options made from the training config: one option per setting, no second list of defaults."""
+
+import inspect
+import types
+import typing
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeVar
+
+import typer
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic.fields import FieldInfo
+
+from trainer.config import FlatField, flat_fields
+from trainer.losses import loss_config_class, loss_names
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def config_options(command: Command) -> Command:
+    """Decorator: add an option for every setting of every loss to a command that takes ``**settings``.
+
+    The command receives only the settings that were given, by flat name with ``.`` written ``__``;
+    :func:`given` turns them back.
+    """
+    signature = inspect.signature(command)
+    own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    added = [_loss_option(), *(_option(name, field) for name, field in _all_fields().items())]
+    parameters = [*own, *added]
+    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": None}
+    return command
+
+
+def given(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings that stood on the command line, by flat name."""
+    return {name.replace("__", "."): value for name, value in settings.items() if value is not None}
+
+
+def _all_fields() -> dict[str, FlatField]:
+    merged: dict[str, FlatField] = {}
+    for name in loss_names():
+        merged = flat_fields(loss_config_class(name)) | merged
+    return merged
+
+
+def _loss_option() -> inspect.Parameter:
+    text = f"the loss: {', '.join(loss_names())}"
+    return _parameter("loss_fn", str, ["--loss-fn"], f"{text}  [default: cosine]", "Training")
+
+
+def _option(name: str, field: FlatField) -> inspect.Parameter:
+    kind = _plain_type(field.info.annotation)
+    dashed = name.replace("_", "-")
+    names = [f"--{dashed}"]
+    if field.group == "model":
+        names.append(f"--{field.field.replace('_', '-')}")
+    if kind is bool:
+        names = [f"{option}/--no-{option.removeprefix('--')}" for option in names]
+    panel = {"": "Training", "loss": "Loss", "model": "Encoder"}[field.group]
+    return _parameter(name.replace(".", "__"), kind, names, _help(field.info), panel)
+
+
+def _parameter(name: str, kind: type, names: list[str], text: str, panel: str) -> inspect.Parameter:
+    option = typer.Option(*names, help=text, rich_help_panel=panel, show_default=False)
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
+    )
+
+
+def _plain_type(annotation: Any) -> type:
+    """What the command line parses; limits and choices are the config's to check."""
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        annotation = next(part for part in typing.get_args(annotation) if part is not types.NoneType)
+    return str if typing.get_origin(annotation) is Literal else annotation
+
+
+def _help(info: FieldInfo) -> str:
+    limits = [
+        f"{sign} {getattr(rule, attribute):g}"
+        for rule in info.metadata
+        for kind, attribute, sign in _LIMITS
+        if isinstance(rule, kind)
+    ]
+    choices = typing.get_args(info.annotation) if typing.get_origin(info.annotation) is Literal else ()
+    allowed = ", ".join(choices) if choices else " and ".join(limits)
+    notes = [f"[{allowed}]"] if allowed else []
+    if not info.is_required():
+        default = info.get_default()
+        notes.append(f"[default: {'null' if default is None else default}]")
+    return "  ".join([info.description or "", *notes])
+
+
+_LIMITS = ((Ge, "ge", ">="), (Gt, "gt", ">"), (Le, "le", "<="), (Lt, "lt", "<"))

@@ -1,0 +1,84 @@
+"""A trained model back from its checkpoint, and what it makes of new inputs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from trainer.checkpoint import DamagedCheckpointError, load_checkpoint
+from trainer.config import TrainConfig
+from trainer.data import Pairs, load_inputs
+from trainer.errors import UserError
+from trainer.loop import embed, pick_device
+from trainer.metrics import embedding_metrics, refuse_non_finite
+from trainer.model import Encoder
+from trainer.resident import split_tensors
+from trainer.splits import split_rows
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model with the config it was trained by; it takes inputs of ``input_shape``."""
+
+    model: Encoder
+    config: TrainConfig
+    input_shape: tuple[int, ...]
+
+    def predict(self, inputs: Tensor) -> Tensor:
+        """Embeddings (N, d) float32 of inputs (N, …), in order, on the model's device."""
+        return embed(self.model, inputs, self.config.precision)
+
+
+def load_model(path: Path) -> TrainedModel:
+    """The model of a ``best.pt`` or ``last.pt``.
+
+    Raises:
+        UserError: the file can not be read, is damaged, or is no checkpoint of a run.
+    """
+    content = load_checkpoint(path)
+    try:
+        config = TrainConfig.from_flat(content["config"])
+        weights: dict[str, Any] = content["model"] if "model" in content else content["state"]["model"]
+        input_shape = tuple(content["input_shape"])
+        model = Encoder(config.model, input_shape, content["output_dim"])
+        model.load_state_dict(weights)
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise DamagedCheckpointError(f"checkpoint {path}: not a model of a run: {error}") from None
+    return TrainedModel(model.to(pick_device(config.device)), config, input_shape)
+
+
+def predict_file(checkpoint: Path, source: str) -> npt.NDArray[np.float32]:
+    """Embeddings (N, d) of all inputs of ``source``, one row per input row, in order.
+
+    Raises:
+        UserError: the inputs have another shape than the model was trained on, or predictions are not finite.
+    """
+    trained = load_model(checkpoint)
+    inputs = load_inputs(source)
+    if inputs.shape[1:] != trained.input_shape:
+        raise UserError(
+            f"--data {source}: one input has shape {inputs.shape[1:]}; the model takes {trained.input_shape}"
+        )
+    device = next(trained.model.parameters()).device
+    predictions = trained.predict(torch.from_numpy(inputs).to(device)).cpu()
+    refuse_non_finite(predictions)
+    return predictions.numpy()
+
+
+def score_test(checkpoint: Path, pairs: Pairs) -> tuple[dict[str, float], int]:
+    """Metrics ``test/…`` of a model on the locked test split, and the number of targets there.
+
+    Raises:
+        UserError: the test split has no rows.
+    """
+    trained = load_model(checkpoint)
+    rows = split_rows(pairs, trained.config.split_seed, train_on_val=trained.config.fit == "train+val").test
+    if len(rows) == 0:
+        raise UserError(f"{pairs.source}: the test split has no rows to score")
+    split = split_tensors(pairs, rows, next(trained.model.parameters()).device)
+    scores = embedding_metrics(trained.predict(split.inputs), split.targets, split.gallery, split.positive)
+    return {f"test/{name}": value for name, value in scores.items()}, len(split.gallery)

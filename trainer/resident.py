@@ -1,0 +1,86 @@
+"""Splits as tensors that stay on the device for a whole run, so that a batch is one gather."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trainer.config import TrainConfig
+from trainer.data import Pairs
+from trainer.errors import UserError
+from trainer.splits import Rows, split_rows
+
+
+@dataclass(frozen=True)
+class SplitTensors:
+    """One split on one device: N rows, a gallery of G distinct targets.
+
+    Attributes:
+        inputs: (N, …).  targets: (N, d).  ids: (N,) int64.
+        gallery: (G, d), each distinct target once.  positive: (N,) int64, gallery row of a row's own target.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    ids: Tensor
+    gallery: Tensor
+    positive: Tensor
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class ResidentData:
+    """What training may see: the training and validation splits. The test split is not in it."""
+
+    train: SplitTensors
+    val: SplitTensors | None
+    source: str
+    digest: str
+
+
+def resident_data(pairs: Pairs, config: TrainConfig, device: torch.device) -> ResidentData:
+    """Put the training and validation rows on the device.
+
+    Raises:
+        UserError: a split is too small for the batch.
+    """
+    rows = split_rows(pairs, config.split_seed, train_on_val=config.fit == "train+val")
+    train = split_tensors(pairs, rows.train, device)
+    val = split_tensors(pairs, rows.val, device) if len(rows.val) else None
+    data = ResidentData(train, val, pairs.source, pairs.digest)
+    check_rows(config, data)
+    return data
+
+
+def split_tensors(pairs: Pairs, rows: Rows, device: torch.device) -> SplitTensors:
+    """Copy some rows of the pairs to a device."""
+    ids = pairs.ids[rows]
+    _, first, positive = np.unique(ids, return_index=True, return_inverse=True)
+    targets = torch.from_numpy(pairs.targets[rows]).to(device)
+    return SplitTensors(
+        inputs=torch.from_numpy(pairs.inputs[rows]).to(device),
+        targets=targets,
+        ids=torch.from_numpy(ids).to(device),
+        gallery=targets[torch.from_numpy(first).to(device)],
+        positive=torch.from_numpy(positive.reshape(-1)).to(device),
+    )
+
+
+def check_rows(config: TrainConfig, data: ResidentData) -> None:
+    """Refuse a split that does not fill one batch.
+
+    Raises:
+        UserError: naming the split, its rows and the batch.
+    """
+    splits = [("train", data.train)]
+    if config.loss.in_batch and data.val is not None:
+        splits.append(("val", data.val))
+    for name, split in splits:
+        if len(split) < config.batch_size:
+            raise UserError(
+                f"{data.source}: the {name} split has {len(split)} rows, fewer than one batch of "
+                f"{config.batch_size}; use a smaller batch_size or more data"
+            )

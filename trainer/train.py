@@ -1,0 +1,108 @@
+"""One run from config to saved model: start or continue, train, save, stop when asked."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from trainer.checkpoint import load_checkpoint, write_whole
+from trainer.config import TrainConfig
+from trainer.data import Pairs
+from trainer.errors import UserError
+from trainer.loop import Record, Trainer, pick_device
+from trainer.resident import resident_data
+from trainer.run_dir import CONFIG_FILE, LAST_FILE, RunDirectory, config_yaml
+from trainer.show import EpochDisplay, say
+from trainer.signals import StopRequest, stop_on_signal
+
+SAVE_EVERY_SECONDS = 2.0
+
+CHANGEABLE = ("num_epochs", "patience", "device", "threads", "data")
+"""Settings that a resumed run may change; whether the data is the same is seen by its content."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a run stands when it stops: its trainer, the record of its best epoch, and a signal if one came."""
+
+    trainer: Trainer
+    best: Record | None
+    interrupted: StopRequest
+
+
+def set_threads(config: TrainConfig) -> TrainConfig:
+    """Apply ``threads`` to torch; returns the config with the number that is in force."""
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    return config.model_copy(update={"threads": torch.get_num_threads()})
+
+
+def resumed_config(state: Path, options: dict[str, Any]) -> TrainConfig:
+    """The config of a saved run, with what a resumed run may change taken from ``options``.
+
+    Raises:
+        UserError: ``options`` name another loss or other settings than the checkpoint's; says which.
+    """
+    content = load_checkpoint(state)
+    if "state" not in content or "config" not in content:
+        raise UserError(f"--checkpoint {state}: holds no training state to resume from; use {LAST_FILE} of the run")
+    saved: dict[str, Any] = content["config"]
+    if (loss := options.get("loss_fn", saved["loss_fn"])) != saved["loss_fn"]:
+        raise UserError(f"--resume: the checkpoint was trained with loss_fn {saved['loss_fn']}, not {loss}")
+    differs = [
+        f"{name} is {saved.get(name)} in the checkpoint, {value} was asked for"
+        for name, value in options.items()
+        if name not in CHANGEABLE and saved.get(name) != value
+    ]
+    if differs:
+        raise UserError("--resume continues a run with its own settings:\n" + "\n".join(differs))
+    before = TrainConfig.from_flat(saved, where=str(state))
+    changes = {name: value for name, value in options.items() if name in CHANGEABLE}
+    return TrainConfig.from_flat(saved | {"schedule_epochs": before.horizon} | changes)
+
+
+def train_run(config: TrainConfig, pairs: Pairs, folder: RunDirectory, console: Console, *, resume: bool) -> Finished:
+    """Train to the end of the config, or to the first SIGINT or SIGTERM; saves at least every two seconds.
+
+    Raises:
+        UserError: data too small, a folder that can not be written, a checkpoint of other data.
+    """
+    config = set_threads(config)
+    data = resident_data(pairs, config, pick_device(config.device))
+    trainer = Trainer(config, data)
+    history = _continue(folder, trainer, console) if resume else []
+    if not resume:
+        folder.start(config)
+    best = next((record for record in history if record["epoch"] == trainer.best_epoch), None)
+    gallery = len(data.val.gallery) if data.val else None
+    unsaved: list[Record] = []
+    saved_at = time.monotonic()
+    with stop_on_signal() as stop, EpochDisplay(config, gallery, console) as display:
+        while trainer.end is None and not stop:
+            record = trainer.run_epoch()
+            unsaved.append(record)
+            if trainer.best_epoch == trainer.epoch:
+                best = record
+            display.show(record)
+            if time.monotonic() - saved_at > SAVE_EVERY_SECONDS:
+                folder.save(trainer, unsaved)
+                unsaved, saved_at = [], time.monotonic()
+        if unsaved:
+            folder.save(trainer, unsaved)
+    return Finished(trainer, best, stop)
+
+
+def _continue(folder: RunDirectory, trainer: Trainer, console: Console) -> list[Record]:
+    digest = load_checkpoint(folder.path / LAST_FILE)["data_digest"]
+    if digest != trainer.data.digest:
+        raise UserError(
+            f"--resume: {trainer.data.source} is not the data of the checkpoint "
+            f"(SHA-256 {trainer.data.digest[:12]}, checkpoint {digest[:12]})"
+        )
+    history = folder.restore(trainer)
+    write_whole(folder.path / CONFIG_FILE, config_yaml(trainer.config).encode())
+    say(console, f"Resuming after epoch {trainer.epoch}")
+    return history

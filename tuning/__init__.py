@@ -1,0 +1,1 @@
+"""Studies: search spaces, trials, tracking. Imports trainer; nothing imports tuning."""
