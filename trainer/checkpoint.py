@@ -8,7 +8,6 @@ passes ``torch.load`` silently. No pickle is ever executed: ``weights_only``.
 import hashlib
 import io
 import os
-import pickle
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +67,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise DamagedCheckpointError(f"checkpoint {path}: damaged, its content does not match its SHA-256")
     try:
         content = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
-        raise DamagedCheckpointError(f"checkpoint {path}: can not be loaded: {str(error).splitlines()[0]}") from None
+    except Exception as error:  # on bytes that are no checkpoint, torch.load raises whatever it stumbles over
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise DamagedCheckpointError(f"checkpoint {path}: can not be loaded: {reason}") from None
     if not isinstance(content, dict):
         raise DamagedCheckpointError(f"checkpoint {path}: holds {type(content).__name__}, not a checkpoint")
     return content

@@ -49,7 +49,7 @@ def train(
     if checkpoint and not resume:
         raise UserError("--checkpoint is where to --resume from: give both, or neither")
     if resume:
-        chosen, folder = _resume(file.settings | typed, checkpoint, output_dir)
+        chosen, folder = _resume(file.settings | typed, checkpoint, output_dir, overwrite=overwrite)
     else:
         chosen = TrainConfig.from_flat(_final_epochs(file, typed, console))
         folder = _fresh_folder(output_dir, chosen, overwrite=overwrite)
@@ -77,7 +77,7 @@ def predict(
 
 
 def _resume(
-    options: dict[str, Any], checkpoint: Path | None, output_dir: Path | None
+    options: dict[str, Any], checkpoint: Path | None, output_dir: Path | None, *, overwrite: bool
 ) -> tuple[TrainConfig, RunDirectory]:
     state = checkpoint or (output_dir / LAST_FILE if output_dir else None)
     if state is None:
@@ -85,12 +85,23 @@ def _resume(
     chosen = resumed_config(state, options)
     folder = output_dir or state.parent
     if folder.resolve() != state.parent.resolve():
+        if RunDirectory(folder).holds_run and not overwrite:
+            raise UserError(f"--output-dir {folder}: holds another run; --overwrite discards it")
+        _copy_run(state, folder)
+    elif state.name != LAST_FILE:
+        raise UserError(f"--checkpoint {state}: not the folder's {LAST_FILE}; resume it into another --output-dir")
+    return chosen, RunDirectory(folder)
+
+
+def _copy_run(state: Path, folder: Path) -> None:
+    try:
         folder.mkdir(parents=True, exist_ok=True)
         for name in (BEST_FILE, HISTORY_FILE):
             if (state.parent / name).exists():
                 shutil.copy(state.parent / name, folder / name)
         shutil.copy(state, folder / LAST_FILE)
-    return chosen, RunDirectory(folder)
+    except OSError as error:
+        raise UserError(f"--output-dir {folder}: can not be written: {error.strerror}") from None
 
 
 def _final_epochs(file: ConfigFile, typed: dict[str, Any], console: Console) -> dict[str, Any]:

@@ -78,7 +78,10 @@ class TrainConfig(_Frozen):
             UserError: an unknown name, a value outside its limits, or a rule broken; says which.
         """
         prefix = f"{where}: " if where else ""
-        loss_class = loss_config_class(settings.get("loss_fn", CosineConfig.name))
+        try:
+            loss_class = loss_config_class(settings.get("loss_fn", CosineConfig.name))
+        except UserError as error:
+            raise UserError(f"{prefix}{error}") from None
         fields = flat_fields(loss_class)
         for name in settings:
             if name != "loss_fn" and name not in fields:

@@ -63,8 +63,9 @@ def _load_arrays(source: str) -> tuple[Mapping[str, Array], str]:
         if not path.is_file():
             raise UserError(f"--data {source}: no such file")
         return reader(path), str(path.resolve())
-    if ":" in source:
-        return _from_function(source), source
+    module_name, _, function_name = source.partition(":")
+    if all(part.isidentifier() for part in (*module_name.split("."), function_name)):
+        return _from_function(module_name, function_name), source
     raise UserError(
         f"--data {source!r}: expected digits, a file ending in {', '.join(READERS)}, or package.module:function"
     )
@@ -82,10 +83,7 @@ def make_pairs(arrays: Mapping[str, Array], source: str) -> Pairs:
     inputs = _checked_inputs(np.asarray(arrays["inputs"]), source)
     if len(inputs) != len(targets):
         raise UserError(f"{source}: inputs has {len(inputs)} rows, targets has {len(targets)}; they must be equal")
-    if "ids" in arrays:
-        ids = _checked_ids(np.asarray(arrays["ids"]), targets, source)
-    else:
-        ids = _ids_by_content(targets)
+    ids = _checked_ids(np.asarray(arrays["ids"]), targets, source) if "ids" in arrays else _ids_by_content(targets)
     split = _checked_split(np.asarray(arrays["split"]), ids, source) if "split" in arrays else None
     return Pairs(source, inputs, targets, ids, split, _digest(inputs, targets, ids, split))
 
@@ -98,18 +96,23 @@ def _digits() -> dict[str, Array]:
     return {"inputs": images[:, :, :4].reshape(-1, 32), "targets": images[:, :, 4:].reshape(-1, 32)}
 
 
-def _from_function(source: str) -> dict[str, Array]:
-    module_name, _, function_name = source.partition(":")
+def _from_function(module_name: str, function_name: str) -> dict[str, Array]:
+    source = f"{module_name}:{function_name}"
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
         function = getattr(importlib.import_module(module_name), function_name)
     except (ImportError, AttributeError) as error:
         raise UserError(f"--data {source}: {error}") from None
+    if not callable(function):
+        raise UserError(f"--data {source}: {function_name} is {type(function).__name__}, not a function")
     found = function()
     if not isinstance(found, Mapping):
         raise UserError(f"--data {source}: expected a dict of arrays, got {type(found).__name__}")
-    return {str(name): np.asarray(array) for name, array in found.items()}
+    try:
+        return {str(name): np.asarray(array) for name, array in found.items()}
+    except ValueError as error:
+        raise UserError(f"--data {source}: expected a dict of arrays: {error}") from None
 
 
 def _checked_targets(targets: Array, source: str) -> npt.NDArray[np.float32]:

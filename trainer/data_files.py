@@ -1,6 +1,7 @@
 """Readers of data files. Each returns raw arrays by name; none runs code from the file."""
 
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +21,7 @@ def read_npz(path: Path) -> dict[str, Array]:
                 _check_npy_header(archive, member, path)
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, RuntimeError, MemoryError) as error:
         raise UserError(f"{path}: not a readable .npz file: {error}") from None
 
 
@@ -81,9 +82,9 @@ def read_parquet(path: Path) -> dict[str, Array]:
 
     try:
         table = pq.read_table(path)
-    except (pa.ArrowException, OSError) as error:
+        return {name: _column(table.column(name), name, path) for name in table.column_names}
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not a readable .parquet file: {str(error).splitlines()[0]}") from None
-    return {name: _column(table.column(name), name, path) for name in table.column_names}
 
 
 def _column(column: "pa.ChunkedArray", name: str, path: Path) -> Array:  # type: ignore[name-defined] # noqa: F821
@@ -99,6 +100,8 @@ def _column(column: "pa.ChunkedArray", name: str, path: Path) -> Array:  # type:
         pa.types.is_list(array.type) or pa.types.is_large_list(array.type) or pa.types.is_fixed_size_list(array.type)
     ):
         return np.asarray(array.to_numpy(zero_copy_only=False))
+    if len(array) == 0:
+        raise UserError(f"{path}: {name} has no rows")
     lengths = np.asarray(array.value_lengths().to_numpy(zero_copy_only=False))
     odd = np.flatnonzero(lengths != lengths[:1])
     if len(odd):

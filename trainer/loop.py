@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.config import Device, Precision, TrainConfig
+from trainer.errors import UserError
 from trainer.losses import LossOutput
 from trainer.metrics import NonFiniteError, cosine_similarity, embedding_metrics
 from trainer.model import Encoder
@@ -27,9 +28,15 @@ Record = dict[str, float]
 
 
 def pick_device(device: Device) -> torch.device:
-    """The torch device; ``auto`` is a GPU if there is one."""
+    """The torch device; ``auto`` is a GPU if there is one.
+
+    Raises:
+        UserError: ``cuda`` where torch sees no GPU.
+    """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("device: found cuda, but torch sees no GPU here; allowed: auto, cpu")
     return torch.device(device)
 
 
@@ -125,9 +132,13 @@ class Trainer:
         self.epoch = state["epoch"]
         self.best_epoch = state["best_epoch"]
         self.best_value = state["best_value"]
-        self.end = state["end"]
-        if self.end == "epochs" and self.epoch < self.config.num_epochs:
-            self.end = None
+        self.end = "diverged" if state["end"] == "diverged" else self._used_up()
+
+    def run_batches(self, count: int) -> None:
+        """Train on the first batches only, to see how long one takes."""
+        self.model.train()
+        for rows in torch.arange(len(self.data.train), device=self.device).split(self.config.batch_size)[:count]:
+            self._step(self.data.train, rows)
 
     def _make_optimizer(self) -> torch.optim.AdamW:
         parameters = [p for p in (*self.model.parameters(), *self.loss.parameters()) if p.requires_grad]
@@ -190,10 +201,14 @@ class Trainer:
         if value > self.best_value:
             self.best_epoch, self.best_value = self.epoch, value
             self.best_state = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+        self.end = self._used_up()
+
+    def _used_up(self) -> End | None:
         if self.epoch >= self.config.num_epochs:
-            self.end = "epochs"
-        elif self.config.patience is not None and self.epoch - self.best_epoch >= self.config.patience:
-            self.end = "patience"
+            return "epochs"
+        if self.config.patience is not None and self.epoch - self.best_epoch >= self.config.patience:
+            return "patience"
+        return None
 
     def _set_lr(self, position: float) -> None:
         """Learning rate of a step that ends at ``position`` epochs."""

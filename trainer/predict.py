@@ -14,7 +14,7 @@ from trainer.config import TrainConfig
 from trainer.data import Pairs, load_inputs
 from trainer.errors import UserError
 from trainer.loop import embed, pick_device
-from trainer.metrics import embedding_metrics, refuse_non_finite
+from trainer.metrics import NonFiniteError, embedding_metrics, refuse_non_finite
 from trainer.model import Encoder
 from trainer.resident import split_tensors
 from trainer.splits import split_rows
@@ -48,7 +48,8 @@ def load_model(path: Path) -> TrainedModel:
         model.load_state_dict(weights)
     except (KeyError, TypeError, RuntimeError) as error:
         raise DamagedCheckpointError(f"checkpoint {path}: not a model of a run: {error}") from None
-    return TrainedModel(model.to(pick_device(config.device)), config, input_shape)
+    device = pick_device("cpu" if config.device == "cpu" else "auto")  # trained on a GPU, a model serves anywhere
+    return TrainedModel(model.to(device), config, input_shape)
 
 
 def predict_file(checkpoint: Path, source: str) -> npt.NDArray[np.float32]:
@@ -65,7 +66,10 @@ def predict_file(checkpoint: Path, source: str) -> npt.NDArray[np.float32]:
         )
     device = next(trained.model.parameters()).device
     predictions = trained.predict(torch.from_numpy(inputs).to(device)).cpu()
-    refuse_non_finite(predictions)
+    try:
+        refuse_non_finite(predictions)
+    except NonFiniteError as error:
+        raise UserError(f"--data {source}: {error}") from None
     return predictions.numpy()
 
 
@@ -73,12 +77,15 @@ def score_test(checkpoint: Path, pairs: Pairs) -> tuple[dict[str, float], int]:
     """Metrics ``test/…`` of a model on the locked test split, and the number of targets there.
 
     Raises:
-        UserError: the test split has no rows.
+        UserError: the test split has no rows, or predictions are not finite.
     """
     trained = load_model(checkpoint)
     rows = split_rows(pairs, trained.config.split_seed, train_on_val=trained.config.fit == "train+val").test
     if len(rows) == 0:
         raise UserError(f"{pairs.source}: the test split has no rows to score")
     split = split_tensors(pairs, rows, next(trained.model.parameters()).device)
-    scores = embedding_metrics(trained.predict(split.inputs), split.targets, split.gallery, split.positive)
+    try:
+        scores = embedding_metrics(trained.predict(split.inputs), split.targets, split.gallery, split.positive)
+    except NonFiniteError as error:
+        raise UserError(f"{pairs.source}: test split: {error}") from None
     return {f"test/{name}": value for name, value in scores.items()}, len(split.gallery)

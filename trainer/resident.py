@@ -75,12 +75,20 @@ def check_rows(config: TrainConfig, data: ResidentData) -> None:
     Raises:
         UserError: naming the split, its rows and the batch.
     """
-    splits = [("train", data.train)]
-    if config.loss.in_batch and data.val is not None:
-        splits.append(("val", data.val))
-    for name, split in splits:
-        if len(split) < config.batch_size:
+    _refuse_short(config, data.source, len(data.train), len(data.val) if data.val else None)
+
+
+def check_split_sizes(config: TrainConfig, pairs: Pairs) -> None:
+    """As :func:`check_rows`, before anything is put on a device."""
+    rows = split_rows(pairs, config.split_seed, train_on_val=config.fit == "train+val")
+    _refuse_short(config, pairs.source, len(rows.train), len(rows.val) or None)
+
+
+def _refuse_short(config: TrainConfig, source: str, train: int, val: int | None) -> None:
+    counted = {"train": train} | ({"val": val} if config.loss.in_batch and val is not None else {})
+    for name, rows in counted.items():
+        if rows < config.batch_size:
             raise UserError(
-                f"{data.source}: the {name} split has {len(split)} rows, fewer than one batch of "
-                f"{config.batch_size}; use a smaller batch_size or more data"
+                f"{source}: the {name} split has {rows} rows, fewer than one batch of {config.batch_size}; "
+                "use a smaller batch_size or more data"
             )

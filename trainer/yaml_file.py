@@ -86,7 +86,7 @@ def parse_yaml(text: str, name: str) -> YamlFile:
 
 def dump_yaml(data: dict[str, Any]) -> str:
     """Block-style YAML in the given key order; ``parse_yaml`` reads it back to equal values."""
-    return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, default_flow_style=False)
+    return yaml.dump(data, Dumper=_StrictDumper, sort_keys=False, allow_unicode=True, default_flow_style=False)
 
 
 class _StrictLoader(yaml.SafeLoader):
@@ -108,6 +108,21 @@ class _StrictLoader(yaml.SafeLoader):
         node: yaml.Node | None = super().compose_node(parent, index)
         self.depth -= 1
         return node
+
+
+class _StrictDumper(yaml.SafeDumper):
+    """Writes no aliases, and quotes text that ``parse_yaml`` would read as a number: ``12e4567``, ``089``."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        """A string, double-quoted unless it reads back as itself."""
+        plain = text.isprintable() and isinstance(_plain_scalar(text), str)
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else '"')
+
+
+_StrictDumper.add_representer(str, _StrictDumper.represent_text)
 
 
 def _convert(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], name: str) -> Any:

@@ -1,13 +1,30 @@
 """The entry point ``losstune``. Each command imports what it needs, so that ``train`` never loads Ray."""
 
+import json
+import os
+import re
 import sys
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 
 from trainer.errors import UserError
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    help="Which loss, with which settings, on your data.",
+)
 _FORWARD = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+_CONTEXT = {"token_normalize_func": lambda name: name.replace("_", "-")}
+
+Name = Annotated[str, typer.Argument(help="name of the study")]
+Storage = Annotated[Path, typer.Option(help="folder that holds studies/ and MLflow's files")]
+TrackingUri = Annotated[str | None, typer.Option(help="MLflow's store  [default: mlflow.db in --storage]")]
+AsJson = Annotated[bool, typer.Option("--json", help="print JSON for programs")]
 
 
 @app.command(context_settings=_FORWARD)
@@ -28,6 +45,180 @@ def _trainer(context: typer.Context) -> None:
     trainer_app([str(context.info_name), *context.args], prog_name="losstune")
 
 
+@app.command(context_settings=_CONTEXT)
+def launch(
+    spaces: Annotated[
+        list[str] | None, typer.Argument(help="search spaces: shipped names or paths, one a loss")
+    ] = None,
+    study: Annotated[str, typer.Option(help="name of the study; an existing one is continued")] = "",
+    data: Annotated[str | None, typer.Option(help="digits, a file, or package.module:function")] = None,
+    epochs_per_loss: Annotated[int | None, typer.Option(help="epochs that each loss may spend")] = None,
+    trials: Annotated[int | None, typer.Option(help="trials of each loss, instead of epochs")] = None,
+    max_epochs: Annotated[int | None, typer.Option(help="epochs of a trial that is never cut")] = None,
+    grace_epochs: Annotated[int | None, typer.Option(help="epochs before the first cut")] = None,
+    reduction_factor: Annotated[int | None, typer.Option(help="at a rung, one trial in this many goes on")] = None,
+    sampler: Annotated[str | None, typer.Option(help="tpe, random or grid")] = None,
+    objective: Annotated[str | None, typer.Option(help="val/mrr, val/cosine_sim, val/recall_at_1|5|10")] = None,
+    seed: Annotated[int | None, typer.Option(help="seed of proposals, training and split")] = None,
+    time_budget: Annotated[str | None, typer.Option(help="stop after this long: 90s, 30m, 2h")] = None,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="trials at a time  [default: all slots]")] = None,
+    cpus_per_trial: Annotated[int, typer.Option(min=1, help="cores, and threads, of a trial")] = 1,
+    gpus_per_trial: Annotated[float | None, typer.Option(min=0, help="share of a GPU, for example 0.25")] = None,
+    address: Annotated[str | None, typer.Option(help="a running Ray cluster to join")] = None,
+    tracking_uri: TrackingUri = None,
+    storage: Storage = Path(),
+) -> None:
+    """Start a study over one or more losses, or continue it."""
+    from tuning.cluster import Resources
+    from tuning.launch import LaunchRequest
+    from tuning.launch import launch as run_launch
+
+    os.umask(0o077)
+    options = {
+        "epochs_per_loss": epochs_per_loss,
+        "trials": trials,
+        "max_epochs": max_epochs,
+        "grace_epochs": grace_epochs,
+        "reduction_factor": reduction_factor,
+        "sampler": sampler,
+        "objective": objective,
+        "seed": seed,
+    }
+    if not study:
+        raise UserError("--study NAME is missing: the name under which the study is kept and continued")
+    request = LaunchRequest(
+        spaces=spaces or [],
+        data=data,
+        name=study,
+        root=storage,
+        resources=Resources(concurrency, cpus_per_trial, gpus_per_trial),
+        options={name: value for name, value in options.items() if value is not None},
+        time_budget=_seconds(time_budget) if time_budget else None,
+        address=address,
+        tracking_uri=tracking_uri,
+    )
+    outcome = run_launch(request, Console())
+    if outcome.stopped:
+        print(f"Stopped; the same command continues study {study}", file=sys.stderr)
+        raise typer.Exit(outcome.stopped.exit_code)
+    at = "" if storage == Path() else f" --storage {storage}"
+    print(f"Next: losstune export {study}{at} --output best.yaml    losstune ui{at}")
+
+
+@app.command(context_settings=_CONTEXT)
+def status(name: Name, storage: Storage = Path(), as_json: AsJson = False) -> None:
+    """Show how far a study is and what is best."""
+    from tuning.status import status_json, status_table
+    from tuning.study import open_study
+
+    study = open_study(storage, name)
+    if as_json:
+        print(json.dumps(status_json(study), indent=2))
+    else:
+        Console().print(status_table(study))
+
+
+@app.command("list", context_settings=_CONTEXT)
+def list_(storage: Storage = Path(), as_json: AsJson = False) -> None:
+    """List the studies here."""
+    from tuning.status import list_json, list_table
+
+    if as_json:
+        print(json.dumps(list_json(storage), indent=2))
+    else:
+        Console().print(list_table(storage))
+
+
+@app.command(context_settings=_CONTEXT)
+def delete(
+    name: Name,
+    storage: Storage = Path(),
+    tracking_uri: TrackingUri = None,
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+) -> None:
+    """Delete a study: its trials, its checkpoints, its runs in MLflow."""
+    from tuning.delete import delete_study
+    from tuning.study import open_study
+    from tuning.tracker_process import default_tracking_uri
+
+    study = open_study(storage, name)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UserError(f"delete {name}: nobody to ask; add --yes to delete {study.folder} for good")
+        typer.confirm(f"Delete {study.folder} and its runs in MLflow for good?", abort=True)
+    delete_study(study, tracking_uri or default_tracking_uri(storage))
+    print(f"Deleted study {name}")
+
+
+@app.command(context_settings=_CONTEXT)
+def check(
+    spaces: Annotated[list[str], typer.Argument(help="search spaces: shipped names or paths, one a loss")],
+    data: Annotated[str, typer.Option(help="digits, a file, or package.module:function")] = "digits",
+    epochs_per_loss: Annotated[int | None, typer.Option(help="epochs that each loss may spend")] = None,
+    trials: Annotated[int | None, typer.Option(help="trials of each loss, instead of epochs")] = None,
+    max_epochs: Annotated[int | None, typer.Option(help="epochs of a trial that is never cut")] = None,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="trials at a time  [default: all cores]")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Validate search spaces; show rungs, expected epochs and the time they take."""
+    from tuning.check import check_spaces, checked_json, show_checked
+
+    options = {"epochs_per_loss": epochs_per_loss, "trials": trials, "max_epochs": max_epochs}
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    checked = check_spaces(spaces, data, given, concurrency)
+    if as_json:
+        print(json.dumps(checked_json(checked), indent=2))
+    else:
+        show_checked(checked, Console())
+
+
+@app.command(context_settings=_CONTEXT)
+def export(
+    name: Name,
+    output: Annotated[Path, typer.Option(help="the YAML file to write")],
+    loss_fn: Annotated[str | None, typer.Option(help="the best of this loss  [default: of all]")] = None,
+    storage: Storage = Path(),
+) -> None:
+    """Write the best setting as a YAML that trains the final model."""
+    from tuning.export import export as write_export
+    from tuning.study import open_study
+
+    trial = write_export(open_study(storage, name), loss_fn, output)
+    best = trial.ending.best if trial.ending else None
+    print(f"Wrote {output}: {trial.name}, {best:.4f}. It was picked for being high; other seeds will score lower.")
+    print(f"Next: losstune train --config {output} --output_dir final --test")
+
+
+@app.command(context_settings=_CONTEXT)
+def sync(name: Name, storage: Storage = Path(), tracking_uri: TrackingUri = None) -> None:
+    """Bring MLflow to exactly what the study's own files say."""
+    from tuning.study import open_study
+    from tuning.tracker_process import default_tracking_uri
+    from tuning.tracking import sync_study
+
+    sync_study(open_study(storage, name), tracking_uri or default_tracking_uri(storage))
+    print(f"MLflow has all of study {name}")
+
+
+@app.command(context_settings=_CONTEXT)
+def ui(
+    storage: Storage = Path(),
+    tracking_uri: TrackingUri = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="port on 127.0.0.1")] = 5000,
+) -> None:
+    """Open MLflow's UI on the right store, on loopback only."""
+    from tuning.ui import run_ui
+
+    raise typer.Exit(run_ui(storage, tracking_uri, port))
+
+
+def _seconds(text: str) -> float:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
+    if not found or float(found[1]) == 0:
+        raise UserError(f"--time-budget: found {text!r}; expected a time like 90s, 30m or 2h")
+    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+
+
 def main() -> None:
     """Run the command line; a user's mistake is one message and exit code 2."""
     try:
@@ -35,3 +226,6 @@ def main() -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -1,0 +1,51 @@
+"""Whether spaces, settings and data go together, before anything is started."""
+
+from trainer.config import TrainConfig
+from trainer.data import Pairs
+from trainer.errors import UserError
+from trainer.resident import check_split_sizes
+from tuning.settings import StudySettings
+from tuning.space import SearchSpace
+from tuning.space_file import check_grid, load_space
+
+
+def load_spaces(names: list[str]) -> list[SearchSpace]:
+    """Shipped or own spaces, at most one for each loss.
+
+    Raises:
+        UserError: one is not valid, or two are for the same loss.
+    """
+    spaces = [load_space(name) for name in names]
+    _refuse_twins(spaces)
+    return spaces
+
+
+def check_against_data(spaces: list[SearchSpace], settings: StudySettings, pairs: Pairs) -> None:
+    """Refuse spaces that this data or these settings can not serve.
+
+    Raises:
+        UserError: a grid over a continuum, or a batch larger than a split.
+    """
+    for space in spaces:
+        if settings.sampler == "grid":
+            check_grid(space)
+        batch = next((p.domain for p in space.parameters if p.name == "batch_size"), None)
+        fixed = space.fixed.get("batch_size", TrainConfig.from_flat({"loss_fn": space.loss_fn}).batch_size)
+        largest = max(batch.extremes) if batch else fixed  # type: ignore[type-var]
+        config = TrainConfig.from_flat(
+            {"loss_fn": space.loss_fn, "batch_size": largest, "split_seed": settings.seed, "data": pairs.source}
+        )
+        try:
+            check_split_sizes(config, pairs)
+        except UserError as error:
+            raise UserError(f"{space.file}: batch_size {largest}: {error}") from None
+
+
+def _refuse_twins(spaces: list[SearchSpace]) -> None:
+    seen: dict[str, str] = {}
+    for space in spaces:
+        if space.loss_fn in seen:
+            raise UserError(
+                f"{space.file} and {seen[space.loss_fn]} are both for {space.loss_fn}; a study has one space a loss"
+            )
+        seen[space.loss_fn] = space.file

@@ -1,0 +1,49 @@
+"""What a worker tells the driver at the end of a step."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from trainer.loop import End
+
+_KEY = "report"
+
+
+@dataclass(frozen=True)
+class Report:
+    """A trial's standing after some epochs.
+
+    Attributes:
+        loss_fn, number: which trial.
+        epoch: epochs trained so far.
+        best, best_epoch: best objective so far and its epoch; −inf and 0 before any.
+        end: why the trial has ended by itself, None while it could go on.
+        error: the exception that ended it, in one line, with ``end`` = "error".
+        passed: rungs whose decision the truth knew before this attempt.
+        seconds: time spent in the epochs since the last report.
+    """
+
+    loss_fn: str
+    number: int
+    epoch: int
+    best: float
+    best_epoch: int
+    end: End | Literal["error"] | None
+    error: str
+    passed: tuple[int, ...]
+    seconds: float
+
+    def to_result(self) -> dict[str, Any]:
+        """As a Ray result; Ray stops a trial whose result says done."""
+        return {_KEY: self, "done": self.end is not None}
+
+    @classmethod
+    def from_result(cls, result: Mapping[str, Any]) -> "Report":
+        """Back from a Ray result."""
+        report = result[_KEY]
+        assert isinstance(report, cls)
+        return report
+
+    def to_dict(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self)

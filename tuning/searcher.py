@@ -1,0 +1,189 @@
+"""Ray Searcher ↔ Optuna: proposes trials, level between losses, and tells the truth how they went."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ray.tune.search import Searcher
+
+from trainer.run_dir import HISTORY_FILE, read_history
+from tuning.progress import Progress, counted
+from tuning.proposals import derived_seed, propose
+from tuning.report import Report
+from tuning.settings import StudySettings
+from tuning.trainable import Task
+from tuning.trials import DIVERGED, Ending, LossTrials, TrialView, trial_name
+
+
+@dataclass
+class _Running:
+    """A trial that Ray works on, and the epochs of it that are counted as spent."""
+
+    loss_fn: str
+    number: int
+    epoch: int
+
+
+class StudySearcher(Searcher):
+    """One searcher for all losses of a study.
+
+    The next trial goes to the loss that has spent the fewest epochs. A trial that an earlier launch left
+    unfinished comes before any new one.
+    """
+
+    def __init__(
+        self,
+        trials: Mapping[str, LossTrials],
+        settings: StudySettings,
+        managed: Mapping[str, Any],
+        folder: Path,
+        concurrency: int,
+        progress: Progress,
+    ) -> None:
+        """Take over the trials of every loss.
+
+        Args:
+            managed: training settings that the study sets for every trial.
+            folder: where the trials' folders are.
+            concurrency: trials at a time.
+        """
+        super().__init__()
+        self._trials = trials
+        self._settings = settings
+        self._managed = managed
+        self._folder = folder
+        self._concurrency = concurrency
+        self._progress = progress
+        self._running: dict[str, _Running] = {}
+        self._exhausted: set[str] = set()
+        self._to_continue = [trial for loss in trials.values() for trial in loss.settle()]
+        self._spent = {loss: sum(trial.epochs for trial in own) for loss, own in trials.items()}
+        for loss_fn, own in trials.items():
+            progress.add_loss(loss_fn, counted(own))
+
+    def suggest(self, trial_id: str) -> Any:
+        """The next trial; None while all slots are busy; FINISHED when no loss may start another."""
+        if len(self._running) >= self._concurrency:
+            return None
+        if self._to_continue:
+            trial = self._to_continue.pop(0)
+            self._trials[trial.loss_fn].resume(trial.number)
+            return self._start(trial_id, trial, new=False)
+        while (loss_fn := self._next_loss()) is not None:
+            own = self._trials[loss_fn]
+            point = propose(own, self._settings.sampler, self._settings.seed)
+            if point is not None:
+                number = own.add(point, derived_seed(self._settings.seed, loss_fn, len(own)))
+                return self._start(trial_id, own[number], new=True)
+            self._exhausted.add(loss_fn)
+        return str(Searcher.FINISHED)
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """A trial goes on: a rung it passed is told."""
+        report = Report.from_result(result)
+        self._count(trial_id, report)
+        if report.epoch in self._settings.rungs and report.epoch not in report.passed:
+            self._trials[report.loss_fn].report(report.number, report.epoch, report.best)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """A trial ended: by itself, cut, or with its worker."""
+        running = self._running[trial_id]
+        if error or result is None:
+            ending = ending_from_history(self._trial_folder(running), self._settings, "failed", "its worker died")
+        else:
+            report = Report.from_result(result)
+            self._count(trial_id, report)
+            ending = _ending(report)
+            if report.end == "error":
+                ending = ending_from_history(self._trial_folder(running), self._settings, "failed", report.error)
+        del self._running[trial_id]
+        own = self._trials[running.loss_fn]
+        own.end(running.number, ending)
+        self._progress.ended(own[running.number], own)
+
+    def unfinished(self) -> list[TrialView]:
+        """Trials that are running, or still wait to be continued."""
+        running = [self._trials[run.loss_fn][run.number] for run in self._running.values()]
+        return running + self._to_continue
+
+    def save(self, checkpoint_path: str) -> None:
+        """Ray's copy of the search is not used; the truth is in the study."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """See :meth:`save`."""
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        """See :meth:`save`."""
+
+    def get_state(self) -> dict[str, Any]:
+        """See :meth:`save`."""
+        return {}
+
+    def _next_loss(self) -> str | None:
+        """The loss that has spent the fewest epochs, of those that may start a trial."""
+        open_losses = [
+            loss
+            for loss, own in self._trials.items()
+            if loss not in self._exhausted and self._settings.budget.left(self._spent[loss], len(own))
+        ]
+        busy = [run.loss_fn for run in self._running.values()]
+        return min(open_losses, key=lambda loss: (self._spent[loss], busy.count(loss)), default=None)
+
+    def _start(self, trial_id: str, trial: TrialView, *, new: bool) -> dict[str, Any]:
+        own = self._trials[trial.loss_fn]
+        self._running[trial_id] = _Running(trial.loss_fn, trial.number, trial.epochs)
+        self._progress.started(trial, new=new)
+        settings = {
+            **own.space.settings(trial.point),
+            **self._managed,
+            "seed": derived_seed(self._settings.seed, trial.loss_fn, trial.number),
+        }
+        task = Task(
+            loss_fn=trial.loss_fn,
+            number=trial.number,
+            settings=settings,
+            folder=self._trial_folder(trial),
+            rungs=self._settings.rungs,
+            passed=tuple(sorted(trial.rungs)),
+        )
+        return {"task": task}
+
+    def _count(self, trial_id: str, report: Report) -> None:
+        running = self._running[trial_id]
+        new = max(0, report.epoch - running.epoch)
+        running.epoch = max(running.epoch, report.epoch)
+        self._spent[report.loss_fn] += new
+        self._progress.trained(self._trials[report.loss_fn][report.number], report, new)
+
+    def _trial_folder(self, trial: TrialView | _Running) -> Path:
+        return self._folder / trial_name(trial.loss_fn, trial.number)
+
+
+def _ending(report: Report) -> Ending:
+    best = report.best if report.best_epoch > 0 else None
+    match report.end:
+        case "epochs":
+            return Ending("complete", "used its epochs", report.epoch, best, report.best_epoch)
+        case "patience":
+            return Ending(
+                "complete", f"no new best since epoch {report.best_epoch}", report.epoch, best, report.best_epoch
+            )
+        case "diverged":
+            return Ending("pruned", DIVERGED, report.epoch, best, report.best_epoch)
+        case "error":
+            return Ending("failed", report.error, report.epoch, best, report.best_epoch)
+        case None:
+            return Ending("pruned", f"cut at rung {report.epoch}", report.epoch, best, report.best_epoch)
+
+
+def ending_from_history(
+    folder: Path, settings: StudySettings, state: Literal["pruned", "failed"], reason: str
+) -> Ending:
+    """The end of a trial whose worker can not tell: what its history on disk says of it."""
+    records = read_history(folder / HISTORY_FILE)
+    values = [(record[settings.objective], -int(record["epoch"])) for record in records if settings.objective in record]
+    if not values:
+        return Ending(state, reason, len(records), None, 0)
+    best, negative_epoch = max(values)
+    return Ending(state, reason, len(records), best, -negative_epoch)

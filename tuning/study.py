@@ -1,0 +1,265 @@
+"""A study: its frozen spec, its folder, its Optuna storage, and the lock that keeps it to one launch."""
+
+import fcntl
+import json
+import os
+import platform
+import re
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from trainer.checkpoint import write_whole
+from trainer.config import describe
+from trainer.errors import UserError
+from trainer.yaml_file import dump_yaml, parse_yaml, read_yaml
+from tuning.settings import BUDGET_FIELDS, StudySettings
+from tuning.space import SearchSpace
+from tuning.space_file import read_space
+from tuning.trials import TrialView, read_trials
+
+STUDIES = "studies"
+SPEC_FILE = "study.yaml"
+STORAGE_FILE = "optuna.db"
+TRIALS = "trials"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_PACKAGES = ("losstune", "torch", "ray", "optuna", "mlflow", "numpy")
+
+
+class StudySpec(BaseModel):
+    """What a study is, for good; only its budget may be raised later."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    created: str
+    data_source: str
+    data_digest: str
+    settings: StudySettings
+    spaces: dict[str, dict[str, Any]]
+    versions: dict[str, str]
+    git_commit: str | None
+
+    def search_spaces(self) -> dict[str, SearchSpace]:
+        """The frozen space of each loss, in the order of the first launch."""
+        return {
+            loss: read_space(parse_yaml(dump_yaml(source), f"{self.name}/{SPEC_FILE} ({loss})"))
+            for loss, source in self.spaces.items()
+        }
+
+
+@dataclass(frozen=True)
+class Study:
+    """An existing study: ``ROOT/studies/NAME`` and what its spec says."""
+
+    root: Path
+    spec: StudySpec
+
+    @property
+    def folder(self) -> Path:
+        """``ROOT/studies/NAME``, absolute."""
+        return study_folder(self.root, self.spec.name)
+
+    @property
+    def trials_folder(self) -> Path:
+        """Where each trial has its own folder."""
+        return self.folder / TRIALS
+
+    def storage(self) -> BaseStorage:
+        """Optuna's storage of this study."""
+        optuna.logging.set_verbosity(optuna.logging.ERROR)
+        return optuna.storages.get_storage(f"sqlite:///{self.folder / STORAGE_FILE}")
+
+    def trials(self, storage: BaseStorage | None = None) -> dict[str, list[TrialView]]:
+        """All trials of each loss."""
+        storage = storage or self.storage()
+        return {loss: read_trials(storage, loss) for loss in self.spec.spaces}
+
+    def save(self) -> None:
+        """Write the spec."""
+        write_whole(self.folder / SPEC_FILE, dump_yaml(self.spec.model_dump()).encode())
+
+
+def study_folder(root: Path, name: str) -> Path:
+    """Folder of a study.
+
+    Raises:
+        UserError: the name can not be a folder's.
+    """
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            f"study name {name!r}: a name is 1 to 64 letters, digits, '.', '_' and '-', "
+            "and starts with a letter or digit"
+        )
+    return root.absolute() / STUDIES / name
+
+
+def open_study(root: Path, name: str) -> Study:
+    """An existing study.
+
+    Raises:
+        UserError: there is none of this name; says which there are.
+    """
+    path = study_folder(root, name) / SPEC_FILE
+    if not path.exists():
+        names = ", ".join(list_studies(root)) or "none"
+        raise UserError(f"no study {name!r} in {root.absolute() / STUDIES}; found: {names}")
+    try:
+        return Study(root, StudySpec.model_validate(read_yaml(path).data))
+    except ValidationError as error:
+        raise UserError(f"{path}: {describe(error)}") from None
+
+
+def list_studies(root: Path) -> list[str]:
+    """Names of all studies under a root, sorted."""
+    return sorted(path.parent.name for path in (root / STUDIES).glob(f"*/{SPEC_FILE}"))
+
+
+def create_study(
+    root: Path, name: str, spaces: list[SearchSpace], settings: StudySettings, data_source: str, data_digest: str
+) -> Study:
+    """Write a new study's folder and spec."""
+    spec = StudySpec(
+        name=name,
+        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        data_source=data_source,
+        data_digest=data_digest,
+        settings=settings,
+        spaces={space.loss_fn: dict(space.source) for space in spaces},
+        versions={"python": platform.python_version()} | {package: version(package) for package in _PACKAGES},
+        git_commit=_git_commit(),
+    )
+    study = Study(root, spec)
+    study.trials_folder.mkdir(parents=True, exist_ok=True)
+    study.save()
+    return study
+
+
+def continued(study: Study, spaces: list[SearchSpace], options: Mapping[str, Any], data_digest: str) -> Study:
+    """The study as another launch continues it: the same but for a new budget.
+
+    Args:
+        spaces: as given again; empty takes the frozen ones.
+        options: settings that stand on the command line.
+
+    Raises:
+        UserError: data, spaces or settings differ; lists the differences.
+    """
+    spec = study.spec
+    differences = []
+    if data_digest != spec.data_digest:
+        differences.append(f"data: SHA-256 {spec.data_digest[:12]} in the study, {data_digest[:12]} now")
+    if spaces:
+        now = {space.loss_fn: dict(space.source) for space in spaces}
+        differences += list(_differences("spaces", _without_budgets(spec.spaces), _without_budgets(now)))
+    frozen = spec.settings.model_dump()
+    differences += [
+        f"{name}: {frozen[name]} in the study, {value} now"
+        for name, value in options.items()
+        if name not in BUDGET_FIELDS and frozen[name] != value
+    ]
+    if differences:
+        raise UserError(
+            f"study {spec.name!r} exists with other content; use another --study name, or undo the change:\n"
+            + "\n".join(differences)
+        )
+    budget = _new_budget(spec, spaces, options)
+    settings = StudySettings.model_validate(frozen | budget)
+    return Study(study.root, spec.model_copy(update={"settings": settings}))
+
+
+def _new_budget(spec: StudySpec, spaces: list[SearchSpace], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The budget on the command line, else one that changed in a file, else the study's own."""
+    given = {name: options[name] for name in BUDGET_FIELDS if name in options}
+    for space in spaces:
+        before = spec.spaces[space.loss_fn].get("study") or {}
+        changed = {n: space.study[n] for n in BUDGET_FIELDS if n in space.study and space.study[n] != before.get(n)}
+        given = given or changed
+    return dict.fromkeys(BUDGET_FIELDS) | given if given else {}
+
+
+def _without_budgets(spaces: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for loss, source in spaces.items():
+        study = {k: v for k, v in (source.get("study") or {}).items() if k not in BUDGET_FIELDS}
+        result[loss] = {**source, "study": study}
+    return result
+
+
+def _differences(path: str, before: Any, now: Any) -> Iterator[str]:
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for key in [*before, *(key for key in now if key not in before)]:
+            yield from _differences(f"{path}.{key}", before.get(key, "absent"), now.get(key, "absent"))
+    elif before != now:
+        yield f"{path}: {before} in the study, {now} now"
+
+
+@contextmanager
+def locked(root: Path, name: str) -> Iterator[None]:
+    """Hold a study for one launch; the lock goes with the process.
+
+    Raises:
+        UserError: another process holds it (says which), or the folder can not be written.
+    """
+    folder = study_folder(root, name)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise UserError(f"{folder}: can not be written: {error.strerror}") from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"study {name!r} is in use by {_holder(folder)}") from None
+        holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(holder).encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_locked(root: Path, name: str) -> bool:
+    """Whether a launch holds the study now."""
+    path = study_folder(root, name) / ".lock"
+    if not path.exists():
+        return False
+    with path.open("r+") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return True
+        return False
+
+
+def _holder(folder: Path) -> str:
+    try:
+        holder = json.loads((folder / ".lock").read_text())
+        return f"process {holder['pid']} on {holder['host']}, since {holder['since']}"
+    except (OSError, ValueError, KeyError):
+        return "another process"
+
+
+def delete_folder(root: Path, name: str) -> None:
+    """Remove a study's folder with all its trials."""
+    shutil.rmtree(study_folder(root, name))
+
+
+def _git_commit() -> str | None:
+    """Commit of the user's own repository in the working directory, if there is one."""
+    with suppress(OSError, subprocess.SubprocessError):
+        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
+        return found.stdout.strip()
+    return None

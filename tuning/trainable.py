@@ -1,0 +1,137 @@
+"""Ray Trainable ↔ Trainer: one actor trains one trial after another, each to its next rung and back."""
+
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ray import tune
+
+from trainer.config import TrainConfig
+from trainer.data import Pairs
+from trainer.loop import Record, Trainer, pick_device
+from trainer.resident import ResidentData, check_rows, resident_data
+from trainer.run_dir import RunDirectory
+from trainer.train import set_threads
+from tuning.report import Report
+
+STEP_SECONDS = 10.0
+"""A step ends at a rung, or after about this long, so that progress shows and little is lost."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One trial as a worker gets it.
+
+    Attributes:
+        loss_fn, number: which trial.
+        settings: flat training settings, complete.
+        folder: the trial's own folder, absolute.
+        rungs: epochs at which it reports for a decision.
+        passed: rungs whose decision is known already.
+    """
+
+    loss_fn: str
+    number: int
+    settings: dict[str, Any]
+    folder: Path
+    rungs: tuple[int, ...]
+    passed: tuple[int, ...]
+
+
+class TrialTrainable(tune.Trainable):
+    """Trains the trials it is handed. Whether a trial is new or continued, its folder tells."""
+
+    def setup(self, config: dict[str, Any], pairs: Pairs | None = None) -> None:
+        """Take the data, once for the life of the actor, and the first trial."""
+        assert pairs is not None
+        self._pairs = pairs
+        self._data: ResidentData | None = None
+        self.reset_config(config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next trial; everything that can fail waits for :meth:`step`, where it gets a reason."""
+        self._task: Task = new_config["task"]
+        self._run: _TrialRun | None = None
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Train to the next rung, or for about ten seconds."""
+        try:
+            if self._run is None:
+                self._run = self._open_run()
+            return self._run.advance().to_result()
+        except Exception as error:
+            return self._failed(error).to_result()
+
+    def _open_run(self) -> "_TrialRun":
+        config = set_threads(TrainConfig.from_flat(self._task.settings))
+        if self._data is None:
+            self._data = resident_data(self._pairs, config, pick_device(config.device))
+        check_rows(config, self._data)
+        return _TrialRun(self._task, Trainer(config, self._data))
+
+    def _failed(self, error: Exception) -> Report:
+        """The trial ends here; its siblings, and this actor, go on."""
+        self._task.folder.mkdir(parents=True, exist_ok=True)
+        (self._task.folder / "error.txt").write_text(traceback.format_exc())
+        text = str(error).strip().splitlines()
+        reason = f"{type(error).__name__}: {text[0] if text else ''}"
+        return Report(
+            loss_fn=self._task.loss_fn,
+            number=self._task.number,
+            epoch=0,
+            best=float("-inf"),
+            best_epoch=0,
+            end="error",
+            error=reason,
+            passed=self._task.passed,
+            seconds=0.0,
+        )
+
+
+class _TrialRun:
+    """A trial in training: its trainer and its folder."""
+
+    def __init__(self, task: Task, trainer: Trainer) -> None:
+        self._task = task
+        self._trainer = trainer
+        self._folder = RunDirectory(task.folder)
+        self._untold = False
+        if self._folder.holds_run:
+            self._folder.restore(trainer)
+            known = max(task.passed, default=0)
+            self._untold = trainer.end is not None or (trainer.epoch in task.rungs and trainer.epoch > known)
+        else:
+            self._folder.start(trainer.config)
+
+    def advance(self) -> Report:
+        """First tell what the checkpoint knows and the truth does not; otherwise train on."""
+        records: list[Record] = []
+        if not self._untold:
+            records = self._train()
+            self._folder.save(self._trainer, records)
+        self._untold = False
+        trainer = self._trainer
+        return Report(
+            loss_fn=self._task.loss_fn,
+            number=self._task.number,
+            epoch=trainer.epoch,
+            best=trainer.best_value,
+            best_epoch=trainer.best_epoch,
+            end=trainer.end,
+            error="",
+            passed=self._task.passed,
+            seconds=sum(record["seconds"] for record in records),
+        )
+
+    def _train(self) -> list[Record]:
+        target = next((rung for rung in self._task.rungs if rung > self._trainer.epoch), None)
+        began = time.monotonic()
+        records: list[Record] = []
+        while self._trainer.end is None and self._trainer.epoch != target:
+            records.append(self._trainer.run_epoch())
+            if time.monotonic() - began > STEP_SECONDS:
+                break
+        return records

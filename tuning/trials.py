@@ -1,0 +1,222 @@
+"""The trials of one loss: what was proposed, how far each got, how it ended. Optuna's storage is the truth.
+
+Every change is written to the study's storage and to a copy in memory; samplers work on the copy, because a
+proposal on SQLite costs twenty times one in memory.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.study import Study as OptunaStudy
+from optuna.study import StudyDirection, load_study
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from tuning.space import Choices, Point, Range, SearchSpace
+
+State = Literal["running", "paused", "complete", "pruned", "failed"]
+_STATES: dict[TrialState, State] = {
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "paused",
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+}
+_END = "end"
+DIVERGED = "diverged"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a trial ended.
+
+    Attributes:
+        state: complete, pruned or failed.
+        reason: why, in words.
+        epochs: epochs it trained.
+        best: its best value so far, None if it never had one.
+        best_epoch: the epoch of that value, 0 if none.
+    """
+
+    state: Literal["complete", "pruned", "failed"]
+    reason: str
+    epochs: int
+    best: float | None
+    best_epoch: int
+
+
+@dataclass(frozen=True)
+class TrialView:
+    """A trial as the truth knows it; ``started`` and ``finished`` in Unix seconds."""
+
+    loss_fn: str
+    number: int
+    point: Point
+    state: State
+    rungs: dict[int, float]
+    ending: Ending | None
+    started: float
+    finished: float | None
+
+    @property
+    def name(self) -> str:
+        """``infonce-0007``, also the name of its folder and of its run in MLflow."""
+        return trial_name(self.loss_fn, self.number)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that the truth knows it has trained."""
+        return self.ending.epochs if self.ending else max(self.rungs, default=0)
+
+    @property
+    def rank_value(self) -> float:
+        """What it is ranked by: best so far; −inf for a diverged or failed trial, or one without a value."""
+        if self.ending is None:
+            return max(self.rungs.values(), default=-math.inf)
+        if self.ending.state == "failed" or self.ending.reason == DIVERGED or self.ending.best is None:
+            return -math.inf
+        return self.ending.best
+
+
+def trial_name(loss_fn: str, number: int) -> str:
+    """``infonce-0007``."""
+    return f"{loss_fn}-{number:04d}"
+
+
+class LossTrials:
+    """The Optuna study of one loss, on its storage and in memory."""
+
+    def __init__(self, storage: BaseStorage, loss_fn: str, space: SearchSpace) -> None:
+        """Open the trials of a loss, creating an empty Optuna study at the first time."""
+        self.loss_fn = loss_fn
+        self.space = space
+        self._storage = storage
+        self._memory = InMemoryStorage()
+        names = {study.study_name: study._study_id for study in storage.get_all_studies()}
+        self._study_id = names.get(loss_fn)
+        if self._study_id is None:
+            self._study_id = storage.create_new_study([StudyDirection.MAXIMIZE], loss_fn)
+        self._memory_id = self._memory.create_new_study([StudyDirection.MAXIMIZE], loss_fn)
+        self._ids: list[tuple[int, int]] = []
+        for trial in storage.get_all_trials(self._study_id, deepcopy=False):
+            self._ids.append((trial._trial_id, self._memory.create_new_trial(self._memory_id, template_trial=trial)))
+        self.study: OptunaStudy = load_study(study_name=loss_fn, storage=self._memory)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __iter__(self) -> Iterator[TrialView]:
+        return (_view(self.loss_fn, trial) for trial in self._memory.get_all_trials(self._memory_id, deepcopy=False))
+
+    def __getitem__(self, number: int) -> TrialView:
+        return _view(self.loss_fn, self._memory.get_trial(self._ids[number][1]))
+
+    def add(self, point: Point, seed: int) -> int:
+        """Record a proposal as running; returns its number."""
+        trial = create_trial(
+            state=TrialState.RUNNING,
+            params=point,
+            distributions={name: d for name, d in distributions(self.space).items() if name in point},
+            user_attrs={"seed": seed},
+        )
+        trial_id = self._storage.create_new_trial(self._required_id, template_trial=trial)
+        self._ids.append((trial_id, self._memory.create_new_trial(self._memory_id, template_trial=trial)))
+        return len(self._ids) - 1
+
+    def report(self, number: int, epoch: int, value: float) -> None:
+        """Record the best value so far at a rung."""
+        for storage, trial_id in self._both(number):
+            storage.set_trial_intermediate_value(trial_id, epoch, value)
+
+    def end(self, number: int, ending: Ending) -> None:
+        """Record the end of a trial. Its reason is written first: a crash in between leaves an end to complete."""
+        value = math.nan if ending.reason == DIVERGED or ending.best is None else ending.best
+        for storage, trial_id in self._both(number):
+            storage.set_trial_user_attr(trial_id, _END, vars(ending))
+            if ending.epochs > 0 and ending.state != "failed":
+                storage.set_trial_intermediate_value(trial_id, ending.epochs, value)
+            match ending.state:
+                case "complete":
+                    storage.set_trial_state_values(trial_id, TrialState.COMPLETE, [value])
+                case "pruned":
+                    storage.set_trial_state_values(trial_id, TrialState.PRUNED)
+                case "failed":
+                    storage.set_trial_state_values(trial_id, TrialState.FAIL)
+
+    def pause(self, number: int) -> None:
+        """Mark an unfinished trial as waiting for the next launch."""
+        for storage, trial_id in self._both(number):
+            storage.set_trial_state_values(trial_id, TrialState.WAITING)
+
+    def resume(self, number: int) -> None:
+        """Mark a waiting trial as running again."""
+        for storage, trial_id in self._both(number):
+            storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+
+    def settle(self) -> list[TrialView]:
+        """Complete ends that a crash cut short; returns the trials that are to be continued, in order."""
+        unfinished = []
+        for trial in list(self):
+            if trial.state in ("running", "paused"):
+                if trial.ending is not None:
+                    self.end(trial.number, trial.ending)
+                    continue
+                if trial.state == "running":
+                    self.pause(trial.number)
+                unfinished.append(self[trial.number])
+        return unfinished
+
+    @property
+    def _required_id(self) -> int:
+        assert self._study_id is not None
+        return self._study_id
+
+    def _both(self, number: int) -> tuple[tuple[BaseStorage, int], tuple[BaseStorage, int]]:
+        trial_id, memory_id = self._ids[number]
+        return (self._storage, trial_id), (self._memory, memory_id)
+
+
+def read_trials(storage: BaseStorage, loss_fn: str) -> list[TrialView]:
+    """The trials of a loss, read from a storage without opening it for writing; empty if it has none."""
+    for study in storage.get_all_studies():
+        if study.study_name == loss_fn:
+            return [_view(loss_fn, t) for t in storage.get_all_trials(study._study_id, deepcopy=False)]
+    return []
+
+
+def best_trial(trials: Iterable[TrialView]) -> TrialView | None:
+    """The ended trial with the highest best-so-far, COMPLETE and PRUNED together; of equals the first."""
+    ended = [trial for trial in trials if trial.ending is not None and trial.rank_value > -math.inf]
+    return max(ended, key=lambda trial: (trial.rank_value, -trial.number), default=None)
+
+
+def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
+    """Optuna's distribution of each parameter of a space."""
+    result: dict[str, BaseDistribution] = {}
+    for parameter in space.parameters:
+        match parameter.domain:
+            case Choices(values):
+                result[parameter.name] = CategoricalDistribution(values)
+            case Range(integer=True) as domain:
+                low, high, step = int(domain.low), int(domain.high), int(domain.step or 1)
+                result[parameter.name] = IntDistribution(low, high, log=domain.log, step=step)
+            case Range() as domain:
+                result[parameter.name] = FloatDistribution(domain.low, domain.high, log=domain.log, step=domain.step)
+    return result
+
+
+def _view(loss_fn: str, trial: FrozenTrial) -> TrialView:
+    ending = trial.user_attrs.get(_END)
+    return TrialView(
+        loss_fn=loss_fn,
+        number=trial.number,
+        point=dict(trial.params),
+        state=_STATES[trial.state],
+        rungs=dict(trial.intermediate_values),
+        ending=Ending(**ending) if ending else None,
+        started=trial.datetime_start.timestamp() if trial.datetime_start else 0.0,
+        finished=trial.datetime_complete.timestamp() if trial.datetime_complete else None,
+    )
