@@ -116,7 +116,7 @@ def _from_function(module_name: str, function_name: str) -> dict[str, Array]:
 
 
 def _checked_targets(targets: Array, source: str) -> npt.NDArray[np.float32]:
-    if targets.ndim != 2 or targets.shape[1] < 1:
+    if targets.ndim != 2 or targets.size == 0:
         raise UserError(f"{source}: targets has shape {targets.shape}; expected (rows, dimensions)")
     if not np.issubdtype(targets.dtype, np.floating):
         raise UserError(f"{source}: targets has type {targets.dtype}; expected float")
@@ -188,7 +188,7 @@ def _checked_split(split: Array, ids: npt.NDArray[np.int64], source: str) -> npt
     unknown = np.flatnonzero(result < 0)
     if len(unknown):
         row = unknown[0]
-        raise UserError(f"{source}: split row {row} is {names[row]!r}; allowed: {', '.join(SPLIT_NAMES)}")
+        raise UserError(f"{source}: split row {row} is {str(names[row])!r}; allowed: {', '.join(SPLIT_NAMES)}")
     for test_ids, other in ((ids[result == 2], ids[result != 2]), (ids[result == 1], ids[result == 0])):
         if len(shared := np.intersect1d(test_ids, other)):
             rows = np.flatnonzero(ids == shared[0])

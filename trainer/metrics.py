@@ -75,13 +75,15 @@ def rank_in_gallery(predictions: Tensor, gallery: Tensor, positive: Tensor) -> R
     refuse_non_finite(predictions)
     columns = unit(gallery).float().T
     rows_per_chunk = max(1, SCORES_PER_CHUNK // len(gallery))
-    above, tied = [], []
-    for queries, own in zip(predictions.split(rows_per_chunk), positive.split(rows_per_chunk), strict=True):
-        scores = unit(queries).float() @ columns  # (rows, G)
-        own_score = scores.gather(1, own[:, None])  # from the same product, so that it ties with itself
-        above.append((scores > own_score).sum(dim=1))
-        tied.append((scores == own_score).sum(dim=1) - 1)
-    return Ranks(torch.cat(above), torch.cat(tied), len(gallery))
+    # Allocated once: small results kept from every chunk would pin the heap between the large ones, 16 MiB a chunk.
+    above, tied = torch.empty_like(positive), torch.empty_like(positive)
+    for start in range(0, len(positive), rows_per_chunk):
+        rows = slice(start, start + rows_per_chunk)
+        scores = unit(predictions[rows]).float() @ columns  # (rows, G)
+        own_score = scores.gather(1, positive[rows, None])  # from the same product, so that it ties with itself
+        above[rows] = (scores > own_score).sum(dim=1)
+        tied[rows] = (scores == own_score).sum(dim=1) - 1
+    return Ranks(above, tied, len(gallery))
 
 
 def refuse_non_finite(predictions: Tensor) -> None:

@@ -179,10 +179,11 @@ def show_checked(checked: Checked, console: Console) -> None:
             console,
             f"  {size}about {cost.trials:.0f} trials, {cost.epochs:.0f} epochs of {cost.seconds_per_epoch:.3f} s\n",
         )
-    rungs = ", ".join(map(str, settings.rungs)) or "none"
     say(console, f"Objective {settings.objective}, sampler {settings.sampler}, {settings.budget} for each loss")
-    say(
-        console,
-        f"Rungs at epochs {rungs}, where 1 trial in {settings.reduction_factor} goes on, to {settings.max_epochs}",
-    )
+    if settings.rungs:
+        rungs = ", ".join(map(str, settings.rungs))
+        goes_on = f"where 1 trial in {settings.reduction_factor} goes on"
+        say(console, f"Rungs at epochs {rungs}, {goes_on}; the last epoch is {settings.max_epochs}")
+    else:
+        say(console, f"No rungs: every trial trains its {settings.max_epochs} epochs")
     say(console, f"Expected time on {checked.slots} slots: {time_text(checked.seconds)}")

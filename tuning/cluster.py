@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-_ENVIRONMENT = {
+ENVIRONMENT = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # undocumented: without it Ray listens on every interface
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
@@ -22,6 +22,8 @@ _ENVIRONMENT = {
     "TUNE_WARN_THRESHOLD_S": "1000000",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }
+"""What Ray and Tune are told before they are imported."""
+
 MIN_OBJECT_STORE = 256 * 1024 * 1024
 
 
@@ -56,7 +58,7 @@ def ray_running(address: str | None, resources: Resources, data_bytes: int) -> I
         address: an existing cluster to join; None starts Ray on this machine, on loopback.
         data_bytes: size of the data that workers share.
     """
-    os.environ.update(_ENVIRONMENT)
+    os.environ.update(ENVIRONMENT)
     import ray
 
     logging.getLogger("ray").setLevel(logging.CRITICAL)

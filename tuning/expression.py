@@ -3,7 +3,7 @@
 import ast
 import operator
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 MAX_LENGTH = 200
 _BINARY: dict[type[ast.operator], Callable[[float, float], float]] = {
@@ -22,7 +22,7 @@ class Expression:
 
     text: str
     names: frozenset[str]
-    tree: ast.expr
+    tree: ast.expr = field(compare=False, repr=False)  # syntax trees compare by identity
 
     @classmethod
     def parse(cls, text: str) -> "Expression":

@@ -10,10 +10,12 @@ from rich.console import Console
 
 from trainer.data import Pairs, load_pairs
 from trainer.errors import UserError
+from trainer.show import say
 from trainer.signals import StopRequest, stop_on_signal
 from tuning.cluster import Resources, ray_running, slots
 from tuning.feasible import check_against_data, load_spaces
 from tuning.progress import Progress
+from tuning.settings import StudySettings
 from tuning.space import SearchSpace, merged_settings
 from tuning.study import SPEC_FILE, Study, continued, create_study, locked, open_study, study_folder
 from tuning.tracker_process import TrackerProcess
@@ -77,6 +79,9 @@ def _run(study: Study, pairs: Pairs, request: LaunchRequest, console: Console) -
     spaces = study.spec.search_spaces()
     storage = study.storage()
     trials = {loss: LossTrials(storage, loss, space) for loss, space in spaces.items()}
+    if not any(_has_work(own, study.spec.settings) for own in trials.values()):
+        say(console, f"Study {study.spec.name} has used its budget of {study.spec.settings.budget} for each loss")
+        return Outcome(study, StopRequest(), tracked=True)
     data_bytes = pairs.inputs.nbytes + pairs.targets.nbytes
     with stop_on_signal() as stop:
         tracker = TrackerProcess(study, request.tracking_uri)
@@ -86,6 +91,13 @@ def _run(study: Study, pairs: Pairs, request: LaunchRequest, console: Console) -
         finally:
             tracked = tracker.finish(console)
     return Outcome(study, stop, tracked)
+
+
+def _has_work(trials: LossTrials, settings: StudySettings) -> bool:
+    """Whether a loss has a trial to continue, or may start another."""
+    unfinished = any(trial.ending is None for trial in trials)
+    spent = sum(trial.epochs for trial in trials)
+    return unfinished or settings.budget.left(spent, len(trials))
 
 
 def _search(

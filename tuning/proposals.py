@@ -10,10 +10,9 @@ import warnings
 import numpy as np
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
-from optuna.trial import TrialState, create_trial
 
 from tuning.settings import SamplerName
-from tuning.space import MAX_GRID, Point, SearchSpace
+from tuning.space import MAX_GRID, Point, Range, SearchSpace
 from tuning.trials import LossTrials, distributions
 
 ATTEMPTS = 32
@@ -54,9 +53,7 @@ def _make_sampler(name: SamplerName, space: SearchSpace, seed: int) -> BaseSampl
 
 def _sample(trials: LossTrials, sampler: BaseSampler) -> Point:
     """One point from Optuna's sampler interface, with the space's own conditions."""
-    study = trials.study
-    trial = create_trial(state=TrialState.RUNNING)
-    trial.number = len(trials)
+    study, trial = trials.draft()
     sampler.before_trial(study, trial)
     jointly = sampler.infer_relative_search_space(study, trial)
     drawn = sampler.sample_relative(study, trial, jointly)
@@ -66,9 +63,10 @@ def _sample(trials: LossTrials, sampler: BaseSampler) -> Point:
         if not parameter.active(point):
             continue
         if name in drawn:
-            point[name] = drawn[name]
+            value = drawn[name]
         else:
-            point[name] = sampler.sample_independent(study, trial, name, distribution)
+            value = sampler.sample_independent(study, trial, name, distribution)
+        point[name] = parameter.domain.exact(value) if isinstance(parameter.domain, Range) else value
     return point
 
 

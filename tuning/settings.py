@@ -67,7 +67,9 @@ class Budget(BaseModel):
         return epochs < self.epochs if self.epochs is not None else trials < (self.trials or 0)
 
     def __str__(self) -> str:
-        return f"{self.epochs} epochs" if self.epochs is not None else f"{self.trials} trials"
+        if self.epochs is not None:
+            return f"{self.epochs} epochs"
+        return f"{self.trials} trial{'' if self.trials == 1 else 's'}"
 
 
 BUDGET_FIELDS = ("epochs_per_loss", "trials")

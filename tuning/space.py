@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 
 from pydantic import ValidationError
@@ -37,18 +38,22 @@ class Range:
         if self.step is None:
             return True
         steps = (value - self.low) / self.step
-        return abs(steps - round(steps)) < 1e-6
+        return abs(steps - round(steps)) < 1e-8
 
     @property
-    def values(self) -> tuple[Value, ...] | None:
+    def values(self) -> tuple[float, ...] | None:
         """All values in order, None where they are a continuum."""
-        step = self.step or (1 if self.integer else None)
-        if step is None:
+        if self.step is None and not self.integer:
             return None
-        count = int((self.high - self.low) / step + 1e-9) + 1
-        if self.integer:
-            return tuple(int(self.low + index * step) for index in range(count))
-        return tuple(round(self.low + index * step, 12) for index in range(count))
+        low, high, step = (Decimal(str(number)) for number in (self.low, self.high, self.step or 1))
+        kind = int if self.integer else float
+        return tuple(kind(low + index * step) for index in range(int((high - low) // step) + 1))
+
+    def exact(self, value: float) -> float:
+        """A value without the rounding errors of counting steps: 0.3 for 0.1 + 2 · 0.1."""
+        if self.step is None or self.values is None:
+            return value
+        return self.values[round((value - self.low) / self.step)]
 
     @property
     def extremes(self) -> tuple[Value, ...]:
@@ -91,7 +96,7 @@ class Parameter:
 
     def active(self, point: Mapping[str, Any]) -> bool:
         """Whether the parameter exists beside the values chosen so far."""
-        return all(point.get(name) in allowed for name, allowed in self.when.items())
+        return all(name in point and point[name] in allowed for name, allowed in self.when.items())
 
 
 @dataclass(frozen=True)

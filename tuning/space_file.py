@@ -1,6 +1,7 @@
 """Reads and checks a search-space file. Every message says file, line, key, what was found, what is allowed."""
 
 import itertools
+import math
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -139,9 +140,9 @@ class _SpaceReader:
         for index, value in enumerate(values):
             if isinstance(value, list | dict):
                 self._fail(f"choice {index + 1} is {value!r}; expected one value", "space", name, "choices")
-            if any(value == other and type(value) is type(other) for other in values[:index]):
-                self._fail(f"the choice {value!r} stands twice", "space", name, "choices")
             self._check_value(name, value, "space", name, "choices", index)
+            if value in values[:index]:
+                self._fail(f"the choice {value!r} stands twice", "space", name, "choices")
         return Choices(tuple(values))
 
     def _range(self, name: str, spec: dict[str, Any]) -> Range:
@@ -168,10 +169,12 @@ class _SpaceReader:
             self._fail(f"low {domain.low} is more than high {domain.high}", "space", name)
         if domain.log and domain.low <= 0:
             self._fail(f"low is {domain.low}; a log range starts above 0", "space", name, "low")
-        if domain.step is not None and domain.step <= 0:
-            self._fail(f"found {domain.step}; a step is more than 0", "space", name, "step")
+        if domain.step is not None and not 0 < domain.step < math.inf:
+            self._fail(f"found {domain.step}; a step is a finite number above 0", "space", name, "step")
         if domain.step is not None and domain.log:
             self._fail("has log and step; a log range has no step", "space", name)
+        if domain.step is not None and (domain.high - domain.low) / domain.step >= MAX_GRID:
+            self._fail(f"found {domain.step}; gives more than {MAX_GRID:,} values", "space", name, "step")
         if domain.integer and any(not float(x).is_integer() for x in (domain.low, domain.high, domain.step or 1)):
             self._fail("low, high and step of an int range are whole numbers", "space", name)
         if not domain.integer and self._takes_integers(name):
@@ -192,6 +195,8 @@ class _SpaceReader:
             if parent not in earlier:
                 self._fail(f"{parent} is no parameter that stands above {name}", "space", name, "when", parent)
             values = tuple(wanted) if isinstance(wanted, list) else (wanted,)
+            if not values:
+                self._fail("found []; expected a value or several", "space", name, "when", parent)
             for value in values:
                 if value not in earlier[parent].domain:
                     self._fail(f"{parent} is never {value!r}: {earlier[parent].domain}", "space", name, "when", parent)

@@ -200,7 +200,12 @@ def _without_budgets(spaces: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
 def _differences(path: str, before: Any, now: Any) -> Iterator[str]:
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         for key in [*before, *(key for key in now if key not in before)]:
-            yield from _differences(f"{path}.{key}", before.get(key, "absent"), now.get(key, "absent"))
+            if key not in now:
+                yield f"{path}.{key}: in the study, absent now"
+            elif key not in before:
+                yield f"{path}.{key}: absent in the study, present now"
+            else:
+                yield from _differences(f"{path}.{key}", before[key], now[key])
     elif before != now:
         yield f"{path}: {before} in the study, {now} now"
 

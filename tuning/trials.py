@@ -26,6 +26,7 @@ _STATES: dict[TrialState, State] = {
     TrialState.FAIL: "failed",
 }
 _END = "end"
+_DRAFTS = "drafts"
 DIVERGED = "diverged"
 
 
@@ -103,7 +104,8 @@ class LossTrials:
         self._ids: list[tuple[int, int]] = []
         for trial in storage.get_all_trials(self._study_id, deepcopy=False):
             self._ids.append((trial._trial_id, self._memory.create_new_trial(self._memory_id, template_trial=trial)))
-        self.study: OptunaStudy = load_study(study_name=loss_fn, storage=self._memory)
+        drafts = self._memory.create_new_study([StudyDirection.MAXIMIZE], _DRAFTS)
+        self._draft_id = self._memory.create_new_trial(drafts)
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -125,6 +127,27 @@ class LossTrials:
         trial_id = self._storage.create_new_trial(self._required_id, template_trial=trial)
         self._ids.append((trial_id, self._memory.create_new_trial(self._memory_id, template_trial=trial)))
         return len(self._ids) - 1
+
+    def draft(self) -> tuple[OptunaStudy, FrozenTrial]:
+        """What a sampler needs to propose the next trial: the study in memory, and a trial that is not in it.
+
+        The study is a new object each time, because Optuna's samplers cache a study's trials in it. The trial
+        has the next number, and a place of its own where samplers may leave notes.
+        """
+        trial = FrozenTrial(
+            number=len(self),
+            trial_id=self._draft_id,
+            state=TrialState.RUNNING,
+            value=None,
+            datetime_start=None,
+            datetime_complete=None,
+            params={},
+            distributions={},
+            user_attrs={},
+            system_attrs={},
+            intermediate_values={},
+        )
+        return load_study(study_name=self.loss_fn, storage=self._memory), trial
 
     def report(self, number: int, epoch: int, value: float) -> None:
         """Record the best value so far at a rung."""
@@ -201,11 +224,16 @@ def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
             case Choices(values):
                 result[parameter.name] = CategoricalDistribution(values)
             case Range(integer=True) as domain:
-                low, high, step = int(domain.low), int(domain.high), int(domain.step or 1)
-                result[parameter.name] = IntDistribution(low, high, log=domain.log, step=step)
+                low, step = int(domain.low), int(domain.step or 1)
+                result[parameter.name] = IntDistribution(low, int(_last(domain)), log=domain.log, step=step)
             case Range() as domain:
-                result[parameter.name] = FloatDistribution(domain.low, domain.high, log=domain.log, step=domain.step)
+                result[parameter.name] = FloatDistribution(domain.low, _last(domain), log=domain.log, step=domain.step)
     return result
+
+
+def _last(domain: Range) -> float:
+    """The highest value, which may lie below high where there are steps."""
+    return domain.high if domain.step is None or domain.values is None else domain.values[-1]
 
 
 def _view(loss_fn: str, trial: FrozenTrial) -> TrialView:

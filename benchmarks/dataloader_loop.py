@@ -1,0 +1,98 @@
+"""A plain PyTorch training loop, as one would write it by hand: the other side of the benchmarks here.
+
+``DataLoader`` over a ``TensorDataset``, ``torch.optim.AdamW`` as it comes, ``.item()`` after every batch. Model, loss,
+metrics and split are the product's own, so that both sides compute and log the same numbers and differ only in how
+they get there.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from trainer.config import ModelConfig
+from trainer.data import load_pairs
+from trainer.losses import InfoNceConfig, LossModule
+from trainer.metrics import cosine_similarity, embedding_metrics
+from trainer.model import Encoder
+from trainer.resident import SplitTensors, split_tensors
+from trainer.splits import split_rows
+
+CLIP_NORM = 1.0
+WEIGHT_DECAY = 0.01
+
+
+def digits_splits() -> tuple[SplitTensors, SplitTensors]:
+    """The training and the validation rows of digits, split as the product splits them."""
+    pairs = load_pairs("digits")
+    rows = split_rows(pairs, split_seed=0)
+    cpu = torch.device("cpu")
+    return split_tensors(pairs, rows.train, cpu), split_tensors(pairs, rows.val, cpu)
+
+
+def training_epochs(settings: Mapping[str, Any], train: SplitTensors, val: SplitTensors) -> Iterator[dict[str, float]]:
+    """Train with InfoNCE for as long as the caller asks for epochs.
+
+    Args:
+        settings: ``temperature``, ``batch_size``, ``lr``, ``hidden_dim``, ``depth``, ``dropout``.
+
+    Yields:
+        The metrics of one epoch, and ``seconds``: what its training and evaluation took.
+    """
+    architecture = {name: settings[name] for name in ("hidden_dim", "depth", "dropout")}
+    model = Encoder(ModelConfig(**architecture), tuple(train.inputs.shape[1:]), train.targets.shape[1])
+    model.fit_inputs(train.inputs)
+    loss_fn = InfoNceConfig(temperature=settings["temperature"]).build(train.targets)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings["lr"], weight_decay=WEIGHT_DECAY)
+    train_set = TensorDataset(train.inputs, train.targets, train.ids)
+    val_set = TensorDataset(val.inputs, val.targets, val.ids)
+    train_loader = DataLoader(train_set, batch_size=settings["batch_size"], shuffle=True, drop_last=True)
+    val_loader = DataLoader(val_set, batch_size=settings["batch_size"])
+    while True:
+        began = time.perf_counter()
+        metrics = train_one_epoch(model, loss_fn, optimizer, train_loader)
+        metrics |= evaluate(model, loss_fn, val_loader, val)
+        yield {**metrics, "seconds": time.perf_counter() - began}
+
+
+def train_one_epoch(
+    model: nn.Module, loss_fn: LossModule, optimizer: torch.optim.Optimizer, loader: DataLoader[Any]
+) -> dict[str, float]:
+    """One pass over the training rows; means over batches."""
+    model.train()
+    total_loss = total_cosine = total_accuracy = 0.0
+    for inputs, targets, ids in loader:
+        optimizer.zero_grad()
+        predictions = model(inputs)
+        output = loss_fn(predictions, targets, ids)
+        output.loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), CLIP_NORM)
+        optimizer.step()
+        total_loss += output.loss.item()
+        total_accuracy += output.parts["infonce_acc"].item()
+        with torch.no_grad():
+            total_cosine += cosine_similarity(predictions, targets).mean().item()
+    means = {"loss": total_loss, "cosine_sim": total_cosine, "infonce_acc": total_accuracy}
+    return {f"train/{name}": total / len(loader) for name, total in means.items()}
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, loss_fn: LossModule, loader: DataLoader[Any], val: SplitTensors) -> dict[str, float]:
+    """Loss over the full batches, and the metrics over all rows."""
+    model.eval()
+    embedded = []
+    total_loss = total_accuracy = 0.0
+    full_batches = len(val) // (loader.batch_size or 1)
+    for index, (inputs, targets, ids) in enumerate(loader):
+        predictions = model(inputs)
+        embedded.append(predictions)
+        if index < full_batches:
+            output = loss_fn(predictions, targets, ids)
+            total_loss += output.loss.item()
+            total_accuracy += output.parts["infonce_acc"].item()
+    metrics = {"loss": total_loss / full_batches, "infonce_acc": total_accuracy / full_batches}
+    metrics |= embedding_metrics(torch.cat(embedded), val.targets, val.gallery, val.positive)
+    return {f"val/{name}": value for name, value in metrics.items()}

@@ -1,0 +1,269 @@
+"""A run on disk: its files, its config as YAML, and that it continues to the same bits."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from tests.trainer.samples import refusal, sample_config, sample_trainer, timeless
+from trainer import losses
+from trainer.checkpoint import load_checkpoint
+from trainer.config import TrainConfig
+from trainer.loop import Trainer
+from trainer.losses import LossConfig, LossModule, LossOutput, register_loss
+from trainer.run_dir import RunDirectory, config_yaml, read_config, read_history
+from trainer.yaml_file import parse_yaml
+
+
+class PricedConfig(LossConfig):
+    """A loss with a weight of its own to learn."""
+
+    name: ClassVar[str] = "priced"
+
+    def build(self, train_targets: Tensor) -> LossModule:
+        return PricedLoss()
+
+
+class PricedLoss(LossModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor(0.5))
+
+    def forward(self, predictions: Tensor, targets: Tensor, ids: Tensor) -> LossOutput:
+        return LossOutput((predictions - targets).square().mean() / self.log_scale.exp() + self.log_scale, {})
+
+
+@pytest.fixture
+def _priced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(losses, "_REGISTRY", dict(losses._REGISTRY))
+    register_loss(PricedConfig)
+
+
+def run_epochs(folder: RunDirectory, trainer: Trainer, epochs: int, *, save_each: bool = False) -> None:
+    records = []
+    for _ in range(epochs):
+        records.append(trainer.run_epoch())
+        if save_each:
+            folder.save(trainer, records)
+            records = []
+    if records:
+        folder.save(trainer, records)
+
+
+def started(path: Path, config: TrainConfig) -> tuple[RunDirectory, Trainer]:
+    folder = RunDirectory(path)
+    folder.start(config)
+    return folder, sample_trainer(config)
+
+
+def restored(path: Path, config: TrainConfig) -> tuple[RunDirectory, Trainer]:
+    folder, trainer = RunDirectory(path), sample_trainer(config)
+    folder.restore(trainer)
+    return folder, trainer
+
+
+def same(one: object, other: object) -> bool:
+    """Equal to the last bit, whatever tensors lie inside."""
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return one.dtype == other.dtype and torch.equal(one, other)
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one == other
+
+
+class TestContinuing:
+    SETTINGS: ClassVar[dict[str, Any]] = {
+        "model.dropout": 0.3,
+        "schedule": "cosine",
+        "schedule_epochs": 10,
+        "warmup_epochs": 2,
+        "lr": 0.01,
+    }
+
+    def both_ways(self, tmp_path: Path, loss_fn: str) -> None:
+        """Ten epochs at a stretch, and four, a fresh start from disk, and six more."""
+        whole = sample_config(loss_fn, **{**self.SETTINGS, "num_epochs": 10})
+        folder, trainer = started(tmp_path / "straight", whole)
+        run_epochs(folder, trainer, 10)
+        folder, trainer = started(tmp_path / "parts", sample_config(loss_fn, **{**self.SETTINGS, "num_epochs": 4}))
+        run_epochs(folder, trainer, 4)
+        folder, trainer = restored(tmp_path / "parts", whole)
+        assert trainer.epoch == 4
+        run_epochs(folder, trainer, 6)
+
+    @pytest.mark.usefixtures("_priced")
+    @pytest.mark.parametrize("loss_fn", ["cosine", "infonce", "priced"])
+    def test_a_run_in_two_parts_ends_in_the_same_bits_as_one_at_a_stretch(self, tmp_path: Path, loss_fn: str) -> None:
+        self.both_ways(tmp_path, loss_fn)
+        for name in ("last.pt", "best.pt"):
+            assert same(load_checkpoint(tmp_path / "straight" / name), load_checkpoint(tmp_path / "parts" / name))
+        straight, parts = (read_history(tmp_path / part / "history.jsonl") for part in ("straight", "parts"))
+        assert timeless(straight) == timeless(parts)
+
+    @pytest.mark.usefixtures("_priced")
+    def test_parameters_of_the_loss_are_restored(self, tmp_path: Path) -> None:
+        self.both_ways(tmp_path, "priced")
+        state = load_checkpoint(tmp_path / "parts" / "last.pt")["state"]
+        _, trainer = restored(tmp_path / "parts", sample_config("priced"))
+        assert same(dict(trainer.loss.state_dict()), dict(state["loss"]))
+        assert float(state["loss"]["log_scale"]) != 0.5
+
+    def test_epochs_after_the_last_state_are_dropped_and_trained_again(self, tmp_path: Path) -> None:
+        config = sample_config(num_epochs=6)
+        folder, trainer = started(tmp_path, config)
+        run_epochs(folder, trainer, 2)
+        state = (tmp_path / "last.pt").read_bytes()
+        run_epochs(folder, trainer, 2)
+        expected = read_history(tmp_path / "history.jsonl")
+        (tmp_path / "last.pt").write_bytes(state)
+        folder, trainer = restored(tmp_path, config)
+        assert trainer.epoch == len(read_history(tmp_path / "history.jsonl")) == 2
+        run_epochs(folder, trainer, 2)
+        assert timeless(read_history(tmp_path / "history.jsonl")) == timeless(expected)
+
+    def test_a_line_that_was_cut_short_is_left_out(self, tmp_path: Path) -> None:
+        config = sample_config(num_epochs=6)
+        folder, trainer = started(tmp_path, config)
+        run_epochs(folder, trainer, 2)
+        with (tmp_path / "history.jsonl").open("a") as stream:
+            stream.write('{"epoch": 3, "train/lo')
+        _, trainer = restored(tmp_path, config)
+        assert [record["epoch"] for record in read_history(tmp_path / "history.jsonl")] == [1, 2]
+
+    def test_a_history_that_ends_before_the_state_is_refused(self, tmp_path: Path) -> None:
+        config = sample_config(num_epochs=6)
+        folder, trainer = started(tmp_path, config)
+        run_epochs(folder, trainer, 3)
+        path = tmp_path / "history.jsonl"
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
+        message = f"{path}: holds 2 epochs, the checkpoint 3; the history is damaged"
+        assert refusal(RunDirectory(tmp_path).restore, sample_trainer(config)) == message
+
+    def test_a_damaged_state_is_refused(self, tmp_path: Path) -> None:
+        config = sample_config()
+        folder, trainer = started(tmp_path, config)
+        run_epochs(folder, trainer, 1)
+        path = tmp_path / "last.pt"
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+        message = f"checkpoint {path}: damaged, its content does not match its SHA-256"
+        assert refusal(RunDirectory(tmp_path).restore, sample_trainer(config)) == message
+
+
+class TestFiles:
+    def test_a_run_has_four(self, tmp_path: Path) -> None:
+        folder, trainer = started(tmp_path / "new" / "run", sample_config())
+        assert not folder.holds_run
+        run_epochs(folder, trainer, 2)
+        assert folder.holds_run
+        names = sorted(path.name for path in folder.path.iterdir())
+        assert names == ["best.pt", "config.yaml", "history.jsonl", "last.pt"]
+
+    def test_the_history_has_one_line_per_epoch_in_json(self, tmp_path: Path) -> None:
+        folder, trainer = started(tmp_path, sample_config(num_epochs=3))
+        run_epochs(folder, trainer, 3, save_each=True)
+        lines = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
+        assert [line["epoch"] for line in lines] == [1, 2, 3]
+        assert list(lines[0])[:4] == ["epoch", "time", "seconds", "lr"]
+        assert read_history(tmp_path / "history.jsonl") == lines
+
+    def test_the_best_model_is_that_of_its_epoch_however_often_is_saved(self, tmp_path: Path) -> None:
+        settings = {"num_epochs": 12, "warmup_epochs": 12, "lr": 3.0, "batch_size": 8}
+        for name, save_each in (("each", True), ("once", False)):
+            folder, trainer = started(tmp_path / name, sample_config("mse", **settings))
+            run_epochs(folder, trainer, 12, save_each=save_each)
+        each, once = (load_checkpoint(tmp_path / name / "best.pt") for name in ("each", "once"))
+        assert each["epoch"] < 12
+        assert same(each, once)
+
+    def test_checkpoints_say_what_they_were_trained_on(self, tmp_path: Path) -> None:
+        config = sample_config("infonce")
+        folder, trainer = started(tmp_path, config)
+        run_epochs(folder, trainer, 1)
+        for name in ("best.pt", "last.pt"):
+            content = load_checkpoint(tmp_path / name)
+            assert TrainConfig.from_flat(content["config"]) == config
+            assert content["data_digest"] == trainer.data.digest
+            assert (content["input_shape"], content["output_dim"]) == ([6], 5)
+
+    def test_a_new_start_clears_a_former_run(self, tmp_path: Path) -> None:
+        folder, trainer = started(tmp_path, sample_config())
+        run_epochs(folder, trainer, 1)
+        folder.start(sample_config("mse"))
+        assert [path.name for path in tmp_path.iterdir()] == ["config.yaml"]
+        assert read_config(tmp_path / "config.yaml").settings["loss_fn"] == "mse"
+
+    def test_a_folder_that_can_not_be_made_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        path = tmp_path / "file" / "run"
+        assert refusal(RunDirectory(path).start, sample_config()) == f"{path}: can not be written: Not a directory"
+
+
+class TestHistory:
+    def test_numbers_that_are_not_finite_survive_in_plain_json(self, tmp_path: Path) -> None:
+        folder, trainer = started(tmp_path, sample_config())
+        record = {"epoch": 1, "train/loss": math.nan, "val/loss": math.inf, "val/mse": -math.inf}
+        folder.save(trainer, [record])
+        text = (tmp_path / "history.jsonl").read_text()
+        json.loads(text, parse_constant=pytest.fail)
+        found = read_history(tmp_path / "history.jsonl")[0]
+        assert math.isnan(found["train/loss"])
+        assert (found["val/loss"], found["val/mse"]) == (math.inf, -math.inf)
+
+    def test_there_is_none_before_the_first_epoch(self, tmp_path: Path) -> None:
+        assert read_history(tmp_path / "history.jsonl") == []
+
+    @pytest.mark.parametrize("line", ["not json", "[1, 2]", "5", '{"epoch": 2, "train/loss": "low"}'])
+    def test_a_line_that_is_none_of_a_history_is_named(self, tmp_path: Path, line: str) -> None:
+        path = tmp_path / "history.jsonl"
+        path.write_text(f'{{"epoch": 1}}\n{line}\n')
+        assert refusal(read_history, path).startswith(f"{path}:2: not a line of a history: ")
+
+
+class TestConfigFiles:
+    @pytest.mark.parametrize("loss_fn", losses.loss_names())
+    def test_a_config_survives_in_yaml(self, tmp_path: Path, loss_fn: str) -> None:
+        config = sample_config(loss_fn, lr=1e-5, clip_norm=None, data="1e5:12", schedule_epochs=9)
+        path = tmp_path / "config.yaml"
+        path.write_text(config_yaml(config))
+        assert TrainConfig.from_flat(read_config(path).settings) == config
+
+    def test_every_setting_is_written_out_with_the_encoder_as_a_group(self) -> None:
+        config = sample_config("infonce")
+        data = parse_yaml(config_yaml(config), "f").data
+        assert next(iter(data)) == "loss_fn"
+        assert list(data["model"]) == [name.removeprefix("model.") for name in config.flat() if "model." in name]
+
+    def test_where_it_came_from_is_kept_apart_from_the_settings(self, tmp_path: Path) -> None:
+        path = tmp_path / "best.yaml"
+        source = {"study": "first", "git_commit": "12e4567", "best_epoch": 31}
+        path.write_text(config_yaml(sample_config(), source))
+        file = read_config(path)
+        assert file.source == source
+        assert "source" not in file.settings
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("lr: 1e-3\nlr: 1e-2", "{path}:2: the key 'lr' stands twice, first on line 1"),
+            ("lr: '1e-3'", "{path}: lr: found '1e-3'; should be a valid number"),
+            ("loss_fn: l2", "{path}: loss_fn: found 'l2'; allowed: mse, cosine, cosine_mse, infonce"),
+            ("batch_size: 3", "{path}: batch_size: found 3; cosine needs at least 4 (16 or more is recommended)"),
+            ("temperature: 0.1", "{path}: temperature belongs to infonce, not to cosine"),
+            ("model:\n  depht: 1", "{path}: model.depht is not a setting; did you mean model.depth or "),
+            ("model:\n  depth: [1, 2]", "{path}:2: model.depth: found a list; expected one value"),
+            ("source: here", "{path}:1: source: found 'here'; expected a mapping"),
+            ("", "{path}:1: expected a mapping of keys to values"),
+        ],
+    )
+    def test_what_is_no_valid_config_is_refused_by_file(self, tmp_path: Path, text: str, message: str) -> None:
+        path = tmp_path / "config.yaml"
+        path.write_text(text)
+        assert refusal(read_config, path).startswith(message.format(path=path))

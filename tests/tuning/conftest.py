@@ -1,0 +1,40 @@
+"""One Ray for all tests that need one: two cores, and two GPUs in name."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tuning.cluster import ENVIRONMENT, Resources
+from tuning.launch import LaunchRequest
+
+
+@pytest.fixture(scope="session")
+def ray_address() -> Iterator[str]:
+    """Address of a Ray that outlives the launches that join it."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        from ray.cluster_utils import Cluster
+
+        cluster = Cluster(
+            initialize_head=True,
+            head_node_args={"num_cpus": 2, "num_gpus": 2, "include_dashboard": False, "object_store_memory": 10**8},
+        )
+        yield cluster.address
+        cluster.shutdown()
+
+
+def request_for(root: Path, address: str | None, *spaces: str, **changes: object) -> LaunchRequest:
+    """A launch on CPUs under ``root``; ``changes`` are fields of the request, or study settings."""
+    resources = Resources(changes.pop("concurrency", 2), 1, changes.pop("gpus", 0.0))  # type: ignore[arg-type]
+    fields = {name: changes.pop(name) for name in ("name", "data", "time_budget", "tracking_uri") if name in changes}
+    defaults = {"name": "study", "data": "digits"}
+    return LaunchRequest(
+        spaces=list(spaces),
+        root=root,
+        resources=resources,
+        address=address,
+        options=changes,
+        **{**defaults, **fields},  # type: ignore[arg-type]
+    )
