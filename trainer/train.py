@@ -52,16 +52,17 @@ def resumed_config(state: Path, options: dict[str, Any]) -> TrainConfig:
     saved: dict[str, Any] = content["config"]
     if (loss := options.get("loss_fn", saved["loss_fn"])) != saved["loss_fn"]:
         raise UserError(f"--resume: the checkpoint was trained with loss_fn {saved['loss_fn']}, not {loss}")
+    before = TrainConfig.from_flat(saved, where=str(state))
+    pinned = {"schedule_epochs": before.horizon}  # as config.yaml has it once a run was resumed
     differs = [
         f"{name} is {saved.get(name)} in the checkpoint, {value} was asked for"
         for name, value in options.items()
-        if name not in CHANGEABLE and saved.get(name) != value
+        if name not in CHANGEABLE and value not in (saved.get(name), pinned.get(name, saved.get(name)))
     ]
     if differs:
         raise UserError("--resume continues a run with its own settings:\n" + "\n".join(differs))
-    before = TrainConfig.from_flat(saved, where=str(state))
     changes = {name: value for name, value in options.items() if name in CHANGEABLE}
-    return TrainConfig.from_flat(saved | {"schedule_epochs": before.horizon} | changes)
+    return TrainConfig.from_flat(saved | pinned | changes)
 
 
 def train_run(config: TrainConfig, pairs: Pairs, folder: RunDirectory, console: Console, *, resume: bool) -> Finished:

@@ -16,7 +16,7 @@ from tuning.space import MAX_GRID, Point, Range, SearchSpace
 from tuning.trials import LossTrials, distributions
 
 ATTEMPTS = 32
-"""Draws that may hit known points before a discrete space is searched for what is left."""
+"""Draws of a sampler that may hit known points before the space is searched for what is left."""
 
 
 def derived_seed(*parts: int | str) -> int:
@@ -38,7 +38,7 @@ def propose(trials: LossTrials, sampler: SamplerName, study_seed: int) -> Point 
         point = _sample(trials, _make_sampler(sampler, trials.space, seed))
         if _key(point) not in known:
             return point
-    return _unseen(trials.space, known, derived_seed(study_seed, trials.loss_fn, len(trials), "unseen"))
+    return _unseen(trials, known, derived_seed(study_seed, trials.loss_fn, len(trials), "unseen"))
 
 
 def _make_sampler(name: SamplerName, space: SearchSpace, seed: int) -> BaseSampler:
@@ -70,10 +70,14 @@ def _sample(trials: LossTrials, sampler: BaseSampler) -> Point:
     return point
 
 
-def _unseen(space: SearchSpace, known: set[tuple[tuple[str, object], ...]], seed: int) -> Point | None:
-    if space.size is None or space.size > MAX_GRID:
-        return None
-    left = [point for point in space.points() if _key(point) not in known]
+def _unseen(trials: LossTrials, known: set[tuple[tuple[str, object], ...]], seed: int) -> Point | None:
+    """A point by chance of those that are left; a sampler may prefer a part of the space that is used up."""
+    size = trials.space.size
+    if size is None or size > MAX_GRID:
+        sampler = RandomSampler(seed=seed % 2**32)
+        draws = (_sample(trials, sampler) for _ in range(ATTEMPTS**2))
+        return next((point for point in draws if _key(point) not in known), None)
+    left = [point for point in trials.space.points() if _key(point) not in known]
     return left[int(np.random.default_rng(seed).integers(len(left)))] if left else None
 
 

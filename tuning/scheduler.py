@@ -50,9 +50,9 @@ class Rungs:
         return better < max(1, len(values) // self._eta)
 
     def carry(self, number: int, epoch: int, value: float) -> None:
-        """A trial that ended by itself keeps its best value at the rungs it did not reach."""
+        """A trial that ended by itself keeps its best value at the rungs where nothing was decided on it."""
         for rung in self.epochs:
-            if rung > epoch:
+            if rung >= epoch:
                 self._values[rung].setdefault(number, value)
 
 

@@ -44,7 +44,7 @@ class Range:
     def values(self) -> tuple[float, ...] | None:
         """All values in order, None where they are a continuum."""
         if self.step is None and not self.integer:
-            return None
+            return (self.low,) if self.low == self.high else None
         low, high, step = (Decimal(str(number)) for number in (self.low, self.high, self.step or 1))
         kind = int if self.integer else float
         return tuple(kind(low + index * step) for index in range(int((high - low) // step) + 1))

@@ -71,7 +71,7 @@ class TestTheGuide:
         printed = train("--loss_fn infonce --num_epochs 1 --output_dir run").out
         (record,) = history()
         assert f"Train Loss: {record['train/loss']:.4f}, Cosine Sim: {record['train/cosine_sim']:.4f}" in printed
-        assert f"InfoNCE Acc: {100 * record['val/infonce_acc']:.2f}%" in printed
+        assert f"InfoNCE Acc: {record['val/infonce_acc']:.2%} " in printed
         assert f"MRR: {record['val/mrr']:.4f}" in printed
 
     def test_without_options_cosine_trains_on_digits(self, cli: Line) -> None:
@@ -282,8 +282,13 @@ class TestRefusals:
 
     @pytest.mark.parametrize(
         ("line", "word"),
-        [("--temprature 0.1", "--temprature"), ("--lr abc", "--lr"), ("extra", "extra"), ("--batch_size 1.5", "--batch-size")],
-    )  # fmt: skip
+        [
+            ("--temprature 0.1", "--temprature"),
+            ("--lr abc", "--lr"),
+            ("extra", "extra"),
+            ("--batch_size 1.5", "--batch-size"),
+        ],
+    )
     def test_a_word_it_does_not_know_is_exit_code_2_too(self, cli: Line, line: str, word: str) -> None:
         done = cli(f"train {line}")
         assert done.code == 2
@@ -311,6 +316,14 @@ class TestRefusals:
         done = train("--device cuda --output_dir run")
         message = "device: found cuda, but torch sees no GPU here; allowed: auto, cpu"
         assert (done.code, done.err) == (2, f"error: {message}\n")
+
+
+@pytest.mark.parametrize("command", ["train", "predict"])
+def test_help_is_that_of_the_command(cli: Line, command: str) -> None:
+    done = cli(f"{command} --help")
+    assert (done.code, done.err) == (0, "")
+    assert f"losstune {command} [OPTIONS]" in done.out
+    assert "--checkpoint" in done.out
 
 
 def test_the_installed_command_trains_and_refuses(tmp_path: Path) -> None:

@@ -217,12 +217,12 @@ class TestDegenerateBatches:
         assert float(run("cosine", torch.zeros_like(targets), targets).loss) == 1
 
     @pytest.mark.parametrize("name", ALL)
-    def test_zero_predictions_give_finite_gradients(self, name: str, dtype: torch.dtype) -> None:
+    def test_zero_predictions_give_gradients_of_bounded_size(self, name: str, dtype: torch.dtype) -> None:
         _, targets = random_batch(0, dtype=dtype)
         predictions = torch.zeros_like(targets, requires_grad=True)
         run(name, predictions, targets).loss.backward()
         assert predictions.grad is not None
-        assert torch.isfinite(predictions.grad).all()
+        assert float(predictions.grad.abs().max()) < 1e7
 
     @pytest.mark.parametrize("name", ALL)
     def test_a_batch_of_one_target_gives_finite_gradients(self, name: str, dtype: torch.dtype) -> None:

@@ -98,15 +98,16 @@ class TestPredict:
         assert (done.code, done.err) == (2, "error: checkpoint else.pt: not a model of a run: 'config'\n")
 
     @pytest.mark.parametrize(
-        ("line", "message"),
+        ("changed", "message"),
         [
-            ("--checkpoint none.pt --data pairs.npz --output p.npy", "checkpoint none.pt: can not be read: No such file or directory"),
-            ("--checkpoint run/best.pt --data none.npz --output p.npy", "--data none.npz: no such file"),
-            ("--checkpoint run/best.pt --data pairs.npz --output pairs.npz/p.npy", "--output pairs.npz/p.npy: can not be written: Not a directory"),
+            ({"checkpoint": "none.pt"}, "checkpoint none.pt: can not be read: No such file or directory"),
+            ({"data": "none.npz"}, "--data none.npz: no such file"),
+            ({"output": "pairs.npz/p.npy"}, "--output pairs.npz/p.npy: can not be written: Not a directory"),
         ],
-    )  # fmt: skip
-    def test_a_mistake_is_one_message_and_exit_code_2(self, cli: Line, line: str, message: str) -> None:
-        done = cli(f"predict {line}")
+    )
+    def test_a_mistake_is_one_message_and_exit_code_2(self, cli: Line, changed: dict[str, str], message: str) -> None:
+        options = {"checkpoint": "run/best.pt", "data": "pairs.npz", "output": "p.npy", **changed}
+        done = cli("predict " + " ".join(f"--{name} {value}" for name, value in options.items()))
         assert (done.code, done.out, done.err) == (2, "", f"error: {message}\n")
 
 

@@ -183,6 +183,14 @@ class TestFiles:
         assert each["epoch"] < 12
         assert same(each, once)
 
+    def test_the_best_model_is_written_only_when_there_is_a_new_one(self, tmp_path: Path) -> None:
+        folder, trainer = started(tmp_path, sample_config(lr=1e-30, weight_decay=0.0))
+        run_epochs(folder, trainer, 1)
+        best, last = ((tmp_path / name).stat().st_ino for name in ("best.pt", "last.pt"))
+        run_epochs(folder, trainer, 1)
+        assert (tmp_path / "best.pt").stat().st_ino == best
+        assert (tmp_path / "last.pt").stat().st_ino != last
+
     def test_checkpoints_say_what_they_were_trained_on(self, tmp_path: Path) -> None:
         config = sample_config("infonce")
         folder, trainer = started(tmp_path, config)

@@ -13,7 +13,7 @@ from trainer.yaml_file import parse_yaml
 from tuning.settings import StudySettings
 from tuning.space import Point, SearchSpace
 from tuning.space_file import read_space
-from tuning.trials import Ending, LossTrials
+from tuning.trials import Ending, LossTrials, TrialView
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
@@ -62,6 +62,11 @@ def stored(folder: Path, loss_fn: str) -> list[FrozenTrial]:
 
 def new_trials(space: SearchSpace, storage: BaseStorage | None = None) -> LossTrials:
     return LossTrials(storage or InMemoryStorage(), space.loss_fn, space)
+
+
+def facts(trial: TrialView) -> tuple[Any, ...]:
+    """All that a trial is but its times, with NaN equal to NaN."""
+    return trial.name, trial.state, trial.point, repr(sorted(trial.rungs.items())), trial.ending
 
 
 def used_up(best: float | None = 0.5, epochs: int = 27, best_epoch: int = 20) -> Ending:

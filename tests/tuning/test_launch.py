@@ -20,6 +20,7 @@ from trainer.splits import split_rows
 from trainer.train import train_run
 from tuning.export import export
 from tuning.launch import Outcome, launch
+from tuning.space_file import shipped_names
 from tuning.study import Study, open_study
 
 QUIET = Console(quiet=True)
@@ -235,15 +236,19 @@ def test_other_data_is_refused(finished: Outcome, tmp_path: Path) -> None:
 
 SHIPPED = [
     ("mse", "cosine", "cosine_mse", "infonce"),
-    ("guide_1_mse", "guide_1_cosine"),
-    ("guide_2_infonce",),
-    ("guide_3_infonce",),
+    ("guide_1_mse", "guide_1_cosine", "guide_2_infonce"),
     ("guide_template_mse", "guide_template_cosine", "guide_template_cosine_mse", "guide_template_infonce"),
+    ("guide_3_infonce",),
 ]
+
+
+def test_the_list_of_shipped_spaces_is_complete() -> None:
+    assert sorted(name for names in SHIPPED for name in names) == shipped_names()
 
 
 @pytest.mark.parametrize("spaces", SHIPPED)
 def test_every_shipped_space_trains(spaces: tuple[str, ...], ray_address: str, tmp_path: Path) -> None:
-    study = launch(request_for(tmp_path, ray_address, *spaces, max_epochs=1, grace_epochs=1, trials=1), QUIET).study
+    short = {"max_epochs": 1, "grace_epochs": 1, "trials": 1, "objective": "val/mrr"}
+    study = launch(request_for(tmp_path, ray_address, *spaces, **short), QUIET).study
     ends = [trial.user_attrs["end"]["reason"] for trials in optuna_trials(study).values() for trial in trials]
     assert ends == ["used its epochs"] * len(spaces)

@@ -1,0 +1,114 @@
+"""Every command in the README and the docs, run as written, in a folder of its own."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
+TARGETS = re.compile(r"^make (\S+)", re.M)
+SERVERS = re.compile(r"^losstune ui\b.*\n?", re.M)
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_run_as_written(document: Path, tmp_path: Path) -> None:
+    for kind, body in BLOCK.findall(document.read_text()):
+        match kind:
+            case "sh":
+                run_shell(body, tmp_path)
+            case "python":
+                subprocess.run([sys.executable, "-c", body], cwd=tmp_path, check=True)
+            case "yaml":
+                (tmp_path / "mine.yaml").write_text(body)
+            case "text":
+                continue
+            case _:
+                pytest.fail(f"{document.name}: a block of kind {kind} would not be run")
+
+
+def run_shell(body: str, folder: Path) -> None:
+    """``make`` targets are looked up, the MLflow server is only started; all else runs."""
+    for target in TARGETS.findall(body):
+        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.M), f"make has no target {target}"
+    for server in SERVERS.findall(body):
+        start_and_stop(server, folder)
+    commands = SERVERS.sub("", re.sub(r"^make .*\n?", "", body, flags=re.M))
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    ended = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", commands],
+        cwd=folder,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, f"{commands}\n{ended.stdout}\n{ended.stderr}"
+
+
+def start_and_stop(command: str, folder: Path) -> None:
+    words = command.split("#")[0].split()[1:]
+    losstune = str(Path(sys.executable).with_name("losstune"))
+    with subprocess.Popen([losstune, *words], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as server:
+        assert server.stdout is not None
+        lines = iter(server.stdout.readline, b"")
+        assert any(b"Application startup complete" in line for line in lines), "the server did not start"
+        server.send_signal(signal.SIGINT)
+
+
+def test_commands_inside_text_exist() -> None:
+    """Inline ``losstune COMMAND``s name real commands and shipped spaces."""
+    from tuning.cli import app
+    from tuning.space_file import shipped_names
+
+    known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
+    for document in DOCUMENTS:
+        for command, rest in re.findall(r"`losstune (\w+)([^`\n]*)`", document.read_text()):
+            assert command in known, f"{document.name}: losstune {command}"
+            if command == "launch":
+                names = [word for word in rest.split("--")[0].split() if word.islower() and "." not in word]
+                assert set(names) <= set(shipped_names()), f"{document.name}: {rest}"
+
+
+def test_links_between_documents_lead_somewhere() -> None:
+    for document in DOCUMENTS:
+        for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+            if not target.startswith("http"):
+                assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_the_wheel_works_outside_the_clone(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", "demo", "build", "*.egg-info", "__pycache__"))
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    built = [*pip, "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path), str(source)]
+    subprocess.run(built, check=True)
+    (wheel,) = tmp_path.glob("losstune-*.whl")
+    installed = tmp_path / "installed"
+    subprocess.run([*pip, "install", "--quiet", "--no-deps", "--target", str(installed), str(wheel)], check=True)
+    ended = subprocess.run(
+        [sys.executable, str(installed / "bin/losstune"), "check", "infonce", "--max-epochs", "3"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert "temperature" in ended.stdout
+    where = "import search_spaces, trainer; print(trainer.__file__, search_spaces.__file__)"
+    found = subprocess.run(
+        [sys.executable, "-c", where],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(installed)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.count(str(installed)) == 2
