@@ -22,7 +22,7 @@ from trainer.data import load_pairs
 from trainer.loop import Trainer
 from trainer.resident import resident_data
 
-SETTINGS = {"temperature": 0.1, "batch_size": 32, "lr": 1e-3, "hidden_dim": 128, "depth": 2, "dropout": 0.1}
+SETTINGS = {"temperature": 0.07, "batch_size": 32, "lr": 5e-4, "hidden_dim": 128, "depth": 2, "dropout": 0.0}
 MODEL_SETTINGS = ("hidden_dim", "depth", "dropout")
 
 Outcome = tuple[float, float]

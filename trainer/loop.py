@@ -1,11 +1,12 @@
 """The training loop: one epoch, one evaluation, state in and out."""
 
 import hashlib
+import itertools
 import math
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from trainer.errors import UserError
 from trainer.losses import LossOutput
 from trainer.metrics import NonFiniteError, cosine_similarity, embedding_metrics
 from trainer.model import Encoder
+from trainer.optimizer import ClippedAdamW
 from trainer.resident import ResidentData, SplitTensors
 
 End = Literal["epochs", "patience", "diverged"]
@@ -78,7 +80,9 @@ class Trainer:
             model.fit_inputs(data.train.inputs.cpu())
             self.model = model.to(self.device)
             self.loss = config.loss.build(data.train.targets).to(self.device)
-        self.optimizer = self._make_optimizer()
+        parameters = (*self.model.parameters(), *self.loss.parameters())
+        self.optimizer = ClippedAdamW(parameters, config.weight_decay, config.clip_norm)
+        self._lr = config.lr
 
     def run_epoch(self) -> Record:
         """Train one epoch, evaluate, and judge; sets :attr:`end` when the run is over."""
@@ -95,7 +99,7 @@ class Trainer:
                 metrics["val/loss"] = math.nan
         self._judge(metrics)
         seconds = time.perf_counter() - began
-        return {"epoch": self.epoch, "time": time.time(), "seconds": seconds, "lr": self._lr(), **metrics}
+        return {"epoch": self.epoch, "time": time.time(), "seconds": seconds, "lr": self._lr, **metrics}
 
     @torch.no_grad()
     def evaluate(self, split: SplitTensors) -> dict[str, float]:
@@ -137,49 +141,41 @@ class Trainer:
     def run_batches(self, count: int) -> None:
         """Train on the first batches only, to see how long one takes."""
         self.model.train()
-        for rows in torch.arange(len(self.data.train), device=self.device).split(self.config.batch_size)[:count]:
-            self._step(self.data.train, rows)
-
-    def _make_optimizer(self) -> torch.optim.AdamW:
-        parameters = [p for p in (*self.model.parameters(), *self.loss.parameters()) if p.requires_grad]
-        groups = [
-            {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": self.config.weight_decay},
-            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-        ]
-        return torch.optim.AdamW([group for group in groups if group["params"]], lr=self.config.lr, fused=True)
+        order = torch.arange(len(self.data.train), device=self.device)
+        for batch in itertools.islice(self._batches(order), count):
+            self._step(batch)
 
     def _train(self) -> dict[str, float]:
         """One pass over the training rows; means over rows of loss, cosine similarity and loss parts."""
         self.model.train()
         self.loss.train()
-        split = self.data.train
-        order = torch.randperm(len(split), device=self.device)
-        batches = order.split(self.config.batch_size)
-        if self.config.loss.in_batch and len(batches[-1]) < self.config.batch_size:
-            batches = batches[:-1]
-        sums: dict[str, Tensor] = {}
-        rows_seen = 0
-        for step, rows in enumerate(batches):
-            self._set_lr((self.epoch - 1) + (step + 1) / len(batches))
-            for name, value in self._step(split, rows).items():
-                weighted = value * len(rows)
-                sums[name] = sums[name] + weighted if name in sums else weighted
-            rows_seen += len(rows)
-        return {name: float(total) / rows_seen for name, total in sums.items()}
+        order = torch.randperm(len(self.data.train), device=self.device)
+        if self.config.loss.in_batch:  # a partial batch would have fewer negatives
+            order = order[: len(order) - len(order) % self.config.batch_size]
+        steps = math.ceil(len(order) / self.config.batch_size)
+        means = _EpochMeans()
+        for step, batch in enumerate(self._batches(order)):
+            self._lr = self._lr_at((self.epoch - 1) + (step + 1) / steps)
+            means.add(*self._step(batch), batch.targets)
+        return means.result()
 
-    def _step(self, split: SplitTensors, rows: Tensor) -> dict[str, Tensor]:
-        inputs, targets, ids = (x.index_select(0, rows) for x in (split.inputs, split.targets, split.ids))
+    def _batches(self, order: Tensor) -> Iterator["_Batch"]:
+        """Rows in the given order, gathered by some thousands at a time and cut into batches."""
+        size = self.config.batch_size
+        split = self.data.train
+        for rows in order.split(size * max(1, EVAL_ROWS // size)):
+            columns = (x.index_select(0, rows).split(size) for x in (split.inputs, split.targets, split.ids))
+            yield from map(_Batch._make, zip(*columns, strict=True))
+
+    def _step(self, batch: "_Batch") -> tuple[LossOutput, Tensor]:
+        """Train on one batch; returns the loss and the predictions (B, d) that it was taken at."""
         with autocast(self.config.precision, self.device):
-            predictions = self.model(inputs).float()
-        output: LossOutput = self.loss(predictions, targets, ids)
-        self.optimizer.zero_grad(set_to_none=True)
+            predictions = self.model(batch.inputs).float()
+        output: LossOutput = self.loss(predictions, batch.targets, batch.ids)
+        self.optimizer.zero_grad()
         output.loss.backward()
-        if self.config.clip_norm is not None:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
-        self.optimizer.step()
-        with torch.no_grad():
-            cosine = cosine_similarity(predictions, targets).mean()
-        return {"loss": output.loss.detach(), "cosine_sim": cosine, **output.parts}
+        self.optimizer.step(self._lr)
+        return output, predictions.detach()
 
     def _evaluate_loss(self, predictions: Tensor, split: SplitTensors) -> dict[str, float]:
         self.loss.eval()
@@ -210,18 +206,15 @@ class Trainer:
             return "patience"
         return None
 
-    def _set_lr(self, position: float) -> None:
+    def _lr_at(self, position: float) -> float:
         """Learning rate of a step that ends at ``position`` epochs."""
         config = self.config
-        factor = min(1.0, position / config.warmup_epochs) if config.warmup_epochs else 1.0
-        if config.schedule == "cosine" and position > config.warmup_epochs:
-            done = (position - config.warmup_epochs) / max(1, config.horizon - config.warmup_epochs)
-            factor = (1 + math.cos(math.pi * min(1.0, done))) / 2
-        for group in self.optimizer.param_groups:
-            group["lr"] = config.lr * factor
-
-    def _lr(self) -> float:
-        return float(self.optimizer.param_groups[0]["lr"])
+        if position < config.warmup_epochs:
+            return config.lr * position / config.warmup_epochs
+        if config.schedule == "constant":
+            return config.lr
+        done = (position - config.warmup_epochs) / max(1, config.horizon - config.warmup_epochs)
+        return config.lr * (1 + math.cos(math.pi * min(1.0, done))) / 2
 
     @contextmanager
     def _seeded(self, epoch: int) -> Iterator[None]:
@@ -230,3 +223,49 @@ class Trainer:
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(int.from_bytes(key, "little") >> 1)
             yield
+
+
+class _Batch(NamedTuple):
+    """B rows of a split: inputs (B, …), targets (B, d), ids (B,)."""
+
+    inputs: Tensor
+    targets: Tensor
+    ids: Tensor
+
+
+class _EpochMeans:
+    """Means over the rows of an epoch, gathered without waiting for the device, and reduced in large pieces."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._rows = 0
+        self._outputs: list[LossOutput] = []
+        self._predictions: list[Tensor] = []
+        self._targets: list[Tensor] = []
+
+    def add(self, output: LossOutput, predictions: Tensor, targets: Tensor) -> None:
+        """Take in one batch."""
+        self._outputs.append(LossOutput(output.loss.detach(), output.parts))
+        self._predictions.append(predictions)
+        self._targets.append(targets)
+        if len(self._outputs) * len(predictions) >= EVAL_ROWS:
+            self._reduce()
+
+    def result(self) -> dict[str, float]:
+        """The means; an epoch has at least one batch."""
+        self._reduce()
+        return {name: total / self._rows for name, total in self._sums.items()}
+
+    def _reduce(self) -> None:
+        if not self._outputs:
+            return
+        sizes = torch.tensor([len(p) for p in self._predictions], dtype=torch.float64)
+        columns = {"loss": [output.loss for output in self._outputs]}
+        columns |= {name: [output.parts[name] for output in self._outputs] for name in self._outputs[0].parts}
+        for name, values in columns.items():
+            total = torch.stack(values).double().cpu() @ sizes
+            self._sums[name] = self._sums.get(name, 0.0) + float(total)
+        cosine = cosine_similarity(torch.cat(self._predictions), torch.cat(self._targets)).double().sum()
+        self._sums["cosine_sim"] = self._sums.get("cosine_sim", 0.0) + float(cosine)
+        self._rows += int(sizes.sum())
+        self._outputs, self._predictions, self._targets = [], [], []

@@ -26,7 +26,8 @@ def unit(x: Tensor) -> Tensor:
     Half-precision input is widened first: ``F.normalize``'s own eps of 1e-12 is 0 in half precision.
     """
     wide = x if x.dtype == torch.float64 else x.float()
-    return F.normalize(wide, dim=-1, eps=UNIT_EPS)
+    length: Tensor = torch.linalg.vector_norm(wide, dim=-1, keepdim=True).clamp_min(UNIT_EPS)
+    return wide / length
 
 
 class LossOutput(NamedTuple):
@@ -205,8 +206,7 @@ class InfoNceLoss(LossModule):
     def forward(self, predictions: Tensor, targets: Tensor, ids: Tensor) -> LossOutput:
         scores = unit(predictions) @ unit(targets).T / self.temperature  # (B, B)
         labels = torch.arange(len(ids), device=ids.device)
-        twins = ids[:, None] == ids[None, :]
-        twins.fill_diagonal_(False)
+        twins = (ids[:, None] == ids[None, :]).fill_diagonal_(False)
         scores = scores.masked_fill(twins, float("-inf"))
         loss = F.cross_entropy(scores, labels)
         if self.symmetric:

@@ -60,7 +60,7 @@ def _hidden_layer(before: int, after: int, config: ModelConfig) -> nn.Sequential
     parts: list[nn.Module] = [nn.Linear(before, after)]
     if config.layer_norm:
         parts.append(nn.LayerNorm(after))
-    parts.append(nn.GELU())
+    parts.append(nn.GELU(approximate="tanh"))
     if config.dropout > 0:
         parts.append(nn.Dropout(config.dropout))
     return nn.Sequential(*parts)

@@ -62,10 +62,7 @@ def _sample(trials: LossTrials, sampler: BaseSampler) -> Point:
         parameter = next(p for p in trials.space.parameters if p.name == name)
         if not parameter.active(point):
             continue
-        if name in drawn:
-            value = drawn[name]
-        else:
-            value = sampler.sample_independent(study, trial, name, distribution)
+        value = drawn[name] if name in drawn else sampler.sample_independent(study, trial, name, distribution)
         point[name] = parameter.domain.exact(value) if isinstance(parameter.domain, Range) else value
     return point
 

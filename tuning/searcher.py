@@ -97,6 +97,7 @@ class StudySearcher(Searcher):
             ending = _ending(report)
             if report.end == "error":
                 ending = ending_from_history(self._trial_folder(running), self._settings, "failed", report.error)
+        self._spend(running, ending.epochs)
         del self._running[trial_id]
         own = self._trials[running.loss_fn]
         own.end(running.number, ending)
@@ -150,11 +151,15 @@ class StudySearcher(Searcher):
         return {"task": task}
 
     def _count(self, trial_id: str, report: Report) -> None:
-        running = self._running[trial_id]
-        new = max(0, report.epoch - running.epoch)
-        running.epoch = max(running.epoch, report.epoch)
-        self._spent[report.loss_fn] += new
+        new = self._spend(self._running[trial_id], report.epoch)
         self._progress.trained(self._trials[report.loss_fn][report.number], report, new)
+
+    def _spend(self, running: _Running, epoch: int) -> int:
+        """Count a trial's epochs up to this one, each once; returns how many are new."""
+        new = max(0, epoch - running.epoch)
+        running.epoch += new
+        self._spent[running.loss_fn] += new
+        return new
 
     def _trial_folder(self, trial: TrialView | _Running) -> Path:
         return self._folder / trial_name(trial.loss_fn, trial.number)

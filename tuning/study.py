@@ -175,7 +175,10 @@ def continued(study: Study, spaces: list[SearchSpace], options: Mapping[str, Any
             + "\n".join(differences)
         )
     budget = _new_budget(spec, spaces, options)
-    settings = StudySettings.model_validate(frozen | budget)
+    try:
+        settings = StudySettings.model_validate(frozen | budget)
+    except ValidationError as error:
+        raise UserError(f"study: {describe(error)}") from None
     return Study(study.root, spec.model_copy(update={"settings": settings}))
 
 

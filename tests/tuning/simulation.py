@@ -23,6 +23,7 @@ from tuning.trials import LossTrials
 Fate = Callable[[Task], tuple[int, str]]
 """The epoch at which a trial ends by itself, and why: epochs, patience, diverged or error."""
 
+
 def uses_its_epochs(task: Task) -> tuple[int, str]:
     return task.settings["num_epochs"], "epochs"
 

@@ -30,7 +30,7 @@ def test_gives_what_python_gives(text: str, weight: float, lr: float, depth: flo
     try:
         expected = eval(text, {"__builtins__": {}}, names)
     except ZeroDivisionError:
-        with pytest.raises(ValueError, match="^division by zero$"):
+        with pytest.raises(ValueError, match=r"^division by zero$"):
             Expression.parse(text).value(parameters)
         return
     found = Expression.parse(text).value(parameters)
@@ -83,13 +83,13 @@ def test_refuses_all_but_arithmetic(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["(1).real", "lr[0].x", "lr().x", "'a'.b"])
 def test_refuses_attributes_of_anything_but_names(text: str) -> None:
-    with pytest.raises(ValueError, match="is not a parameter name$"):
+    with pytest.raises(ValueError, match=r"is not a parameter name$"):
         Expression.parse(text)
 
 
 @pytest.mark.parametrize("text", ["", "1 +", "1; 2", "import os", "lr = 1", "1\n2", "lr\0", "(" * 150, "1 2"])
 def test_refuses_what_python_can_not_read(text: str) -> None:
-    with pytest.raises(ValueError, match="^not an arithmetic expression$"):
+    with pytest.raises(ValueError, match=r"^not an arithmetic expression$"):
         Expression.parse(text)
 
 
@@ -97,7 +97,7 @@ def test_refuses_long_text() -> None:
     longest = "1" + " + 1" * ((MAX_LENGTH - 1) // 4)
     text = longest.ljust(MAX_LENGTH)
     assert Expression.parse(text).value({}) == 50
-    with pytest.raises(ValueError, match="^longer than 200 characters$"):
+    with pytest.raises(ValueError, match=r"^longer than 200 characters$"):
         Expression.parse(text + " ")
 
 

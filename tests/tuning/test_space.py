@@ -1,5 +1,6 @@
 """Search spaces as values: domains, conditions, points, settings."""
 
+import itertools
 import math
 from typing import Any
 
@@ -92,7 +93,7 @@ def test_listed_values_are_all_there_are_from_low_to_high(domain: Range) -> None
     assert values[0] == domain.low
     assert all(value in domain for value in values)
     step = domain.step or 1
-    assert all(b - a == pytest.approx(step) for a, b in zip(values, values[1:], strict=False))
+    assert all(b - a == pytest.approx(step) for a, b in itertools.pairwise(values))
     assert values[-1] + step > domain.high + step * 1e-6
 
 

@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from tests.tuning.samples import CONDITIONAL, cut, diverged, facts, failed, new_trials, space_of, sqlite, stored, used_up
+from tests.tuning.samples import (
+    CONDITIONAL,
+    cut,
+    diverged,
+    facts,
+    failed,
+    new_trials,
+    space_of,
+    sqlite,
+    stored,
+    used_up,
+)
 from tuning.trials import Ending, LossTrials, TrialView, best_trial, read_trials
 
 COLD: dict[str, Any] = {"temperature": 0.07, "schedule": "constant"}
