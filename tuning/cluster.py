@@ -1,9 +1,11 @@
 """Ray: started for one launch on loopback and stopped after it, or a cluster that is there already."""
 
+import importlib
 import logging
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,6 +63,7 @@ def ray_running(address: str | None, resources: Resources, data_bytes: int) -> I
     os.environ.update(ENVIRONMENT)
     import ray
 
+    threading.Thread(target=importlib.import_module, args=("ray.tune",), daemon=True).start()  # while Ray starts
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     folder = Path(tempfile.mkdtemp(prefix="losstune-"))
     try:

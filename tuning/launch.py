@@ -1,5 +1,6 @@
 """One launch: puts study, searcher, scheduler, workers, tracker and display together."""
 
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -87,7 +88,10 @@ def _run(study: Study, pairs: Pairs, request: LaunchRequest, console: Console) -
         tracker = TrackerProcess(study, request.tracking_uri)
         try:
             with ray_running(request.address, request.resources, data_bytes) as folder:
-                _search(study, pairs, trials, request, stop, folder, console)
+                try:
+                    _search(study, pairs, trials, request, stop, folder, console)
+                finally:
+                    tracker.ask_to_finish()  # it writes while Ray shuts down
         finally:
             tracked = tracker.finish(console)
     return Outcome(study, stop, tracked)
@@ -118,6 +122,9 @@ def _search(
 
     settings = study.spec.settings
     place = slots(request.resources)
+    # Workers start together: one that comes up after the others' first trials have ended is thrown away by Tune,
+    # which gives its trial to a worker that is free, and starts another for the next.
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(place.concurrency)
     rungs = {loss: Rungs(settings.rungs, settings.reduction_factor) for loss in trials}
     for loss, own in trials.items():
         rungs[loss].rebuild(list(own))

@@ -35,10 +35,14 @@ class TrackerProcess:
                 start_new_session=True,
             )
 
-    def finish(self, console: Console) -> bool:
-        """Let it write what is left; whether MLflow now has everything."""
+    def ask_to_finish(self) -> None:
+        """The truth is complete: let it write what is left."""
         assert self._process.stdin is not None
         self._process.stdin.close()
+
+    def finish(self, console: Console) -> bool:
+        """Wait until it has; whether MLflow now has everything."""
+        self.ask_to_finish()
         began = time.monotonic()
         told = False
         while (code := self._process.poll()) is None and time.monotonic() - began < PATIENCE_SECONDS:

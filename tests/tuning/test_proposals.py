@@ -28,6 +28,7 @@ from tests.tuning.samples import (
 from tuning.proposals import derived_seed, propose
 from tuning.settings import SamplerName
 from tuning.space import Point, SearchSpace
+from tuning.space_file import load_space
 from tuning.trials import Ending, LossTrials
 
 MIXED = """
@@ -132,15 +133,15 @@ def test_a_study_reopened_from_disk_goes_on_as_if_it_had_not_stopped(
 NEXT_IN_A_NEW_PROCESS = """
 import json, sys
 from pathlib import Path
-from tests.tuning.samples import new_trials, space_of, sqlite
-from tests.tuning.test_proposals import MIXED
+from tests.tuning.samples import new_trials, sqlite
 from tuning.proposals import propose
-print(json.dumps(propose(new_trials(space_of(MIXED), sqlite(Path(sys.argv[1]))), "tpe", 0)))
+from tuning.space_file import load_space
+print(json.dumps(propose(new_trials(load_space("infonce"), sqlite(Path(sys.argv[1]))), "tpe", 0)))
 """
 
 
 def test_a_new_process_with_other_hashes_proposes_the_same(tmp_path: Path) -> None:
-    trials = new_trials(space_of(MIXED), sqlite(tmp_path))
+    trials = new_trials(load_space("infonce"), sqlite(tmp_path))
     train(trials, "tpe", 16)
     command = [sys.executable, "-c", NEXT_IN_A_NEW_PROCESS, str(tmp_path)]
     environment = {**os.environ, "PYTHONHASHSEED": "1"}

@@ -73,8 +73,8 @@ def test_entering_twice_changes_nothing(order: list[tuple[int, float]], factor: 
         decision = once.goes_on(number, 1, value)
         assert twice.goes_on(number, 1, value) == decision
         assert twice.goes_on(number, 1, value) == decision
-        again, its_value = order[data.draw(st.integers(0, index))]
-        twice.goes_on(again, 1, its_value)
+        again, _ = order[data.draw(st.integers(0, index))]
+        twice.goes_on(again, 1, data.draw(values))
 
 
 def test_of_equal_values_the_lower_number_is_the_better_one() -> None:
