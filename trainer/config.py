@@ -7,7 +7,7 @@ line, YAML files, search spaces and tracking. Inside, it is typed: the loss's ow
 
 import difflib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
@@ -141,8 +141,17 @@ def flat_fields(loss_class: type[LossConfig]) -> dict[str, FlatField]:
 
 
 def flatten(nested: Mapping[str, Any]) -> dict[str, Any]:
-    """``{"model": {"depth": 0}}`` → ``{"model.depth": 0}``; flat names pass through."""
-    return dict(_flatten(nested, ""))
+    """``{"model": {"depth": 0}}`` → ``{"model.depth": 0}``; flat names pass through.
+
+    Raises:
+        UserError: a name stands twice.
+    """
+    flat: dict[str, Any] = {}
+    for name, value in _flatten(nested, ""):
+        if name in flat:
+            raise UserError(f"{name} stands twice, nested and with a dot")
+        flat[name] = value
+    return flat
 
 
 def _flatten(nested: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
@@ -153,13 +162,14 @@ def _flatten(nested: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]
             yield f"{prefix}{key}", value
 
 
-def unknown_name(name: str, loss_class: type[LossConfig]) -> str:
-    """Message for a name that no setting has, with the loss it belongs to or the nearest names."""
+def unknown_name(name: str, loss_class: type[LossConfig], hidden: Container[str] = ()) -> str:
+    """Message for a name that no setting has, with the loss it belongs to or the nearest names not ``hidden``."""
     owners = [other for other in loss_names() if name in loss_config_class(other).model_fields]
     if owners:
         return f"{name} belongs to {', '.join(owners)}, not to {loss_class.name}"
-    near = difflib.get_close_matches(name, flat_fields(loss_class), n=3, cutoff=0.5)
-    hint = f"; did you mean {' or '.join(near)}?" if near else f"; allowed: {', '.join(flat_fields(loss_class))}"
+    allowed = [field for field in flat_fields(loss_class) if field not in hidden]
+    near = difflib.get_close_matches(name, allowed, n=3, cutoff=0.5)
+    hint = f"; did you mean {' or '.join(near)}?" if near else f"; allowed: {', '.join(allowed)}"
     return f"{name} is not a setting{hint}"
 
 

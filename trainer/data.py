@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from trainer.data_files import READERS
 from trainer.errors import UserError
+from trainer.units import UNIT_EPS
 
 SPLIT_NAMES = ("train", "val", "test")
 Array = npt.NDArray[np.generic]
@@ -122,10 +123,10 @@ def _checked_targets(targets: Array, source: str) -> npt.NDArray[np.float32]:
         raise UserError(f"{source}: targets has type {targets.dtype}; expected float")
     result = np.ascontiguousarray(targets, dtype=np.float32)
     _refuse_non_finite(result, "targets", source)
-    zero = np.flatnonzero(np.linalg.norm(result, axis=1) == 0)
+    zero = np.flatnonzero(np.linalg.norm(result, axis=1) <= UNIT_EPS)
     if len(zero):
         raise UserError(
-            f"{source}: targets row {zero[0]} is all zeros ({len(zero)} such rows); "
+            f"{source}: targets row {zero[0]} is all zeros, or nearly ({len(zero)} such rows); "
             "a target needs a direction: remove these rows"
         )
     return result

@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everyone uses
 
 from trainer.errors import UserError
-
-UNIT_EPS = 1e-6
+from trainer.units import UNIT_EPS
 
 
 def unit(x: Tensor) -> Tensor:

@@ -90,7 +90,17 @@ class RunDirectory:
         self._saved_best = 0
 
     def save(self, trainer: Trainer, records: Iterable[Record]) -> None:
-        """Make the epochs since the last save durable, with the state after them."""
+        """Make the epochs since the last save durable, with the state after them.
+
+        Raises:
+            UserError: the folder can not be written, for want of room or otherwise.
+        """
+        try:
+            self._save(trainer, records)
+        except OSError as error:
+            raise UserError(f"{self.path}: can not be written: {error.strerror}") from None
+
+    def _save(self, trainer: Trainer, records: Iterable[Record]) -> None:
         lines = "".join(json.dumps(to_json(record)) + "\n" for record in records)
         with (self.path / HISTORY_FILE).open("a") as stream:
             stream.write(lines)

@@ -94,7 +94,8 @@ def slots(resources: Resources) -> Slots:
     gpus = total.get("GPU", 0.0)
     share = resources.gpus_per_trial if resources.gpus_per_trial is not None else min(1.0, gpus)
     by_cpu = max(1, int(total.get("CPU", 1) // resources.cpus_per_trial))
-    concurrency = resources.concurrency or (min(by_cpu, max(1, int(gpus / share))) if share else by_cpu)
+    by_gpu = int(gpus) * int(1 / share + 1e-9) if 0 < share < 1 else int(gpus // share) if share else by_cpu
+    concurrency = resources.concurrency or min(by_cpu, max(1, by_gpu))
     return Slots(concurrency, resources.cpus_per_trial, spread_share(share, gpus, concurrency))
 
 

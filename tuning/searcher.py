@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from ray.tune.search import Searcher
 
+from trainer.errors import UserError
 from trainer.run_dir import HISTORY_FILE, read_history
 from tuning.progress import Progress, counted
 from tuning.proposals import derived_seed, propose
@@ -66,17 +67,13 @@ class StudySearcher(Searcher):
         """The next trial; None while all slots are busy; FINISHED when no loss may start another."""
         if len(self._running) >= self._concurrency:
             return None
-        if self._to_continue:
-            trial = self._to_continue.pop(0)
-            self._trials[trial.loss_fn].resume(trial.number)
-            return self._start(trial_id, trial, new=False)
-        while (loss_fn := self._next_loss()) is not None:
-            own = self._trials[loss_fn]
-            point = propose(own, self._settings.sampler, self._settings.seed)
-            if point is not None:
-                number = own.add(point, derived_seed(self._settings.seed, loss_fn, len(own)))
-                return self._start(trial_id, own[number], new=True)
-            self._exhausted.add(loss_fn)
+        while (trial := self._next_trial()) is not None:
+            try:
+                settings = self._trials[trial.loss_fn].space.settings(trial.point)
+            except ValueError as error:
+                self._end(trial.loss_fn, trial.number, Ending("failed", f"derived: {error}", 0, None, 0))
+                continue
+            return {"task": self._start(trial_id, trial, settings)}
         return str(Searcher.FINISHED)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
@@ -99,9 +96,7 @@ class StudySearcher(Searcher):
                 ending = ending_from_history(self._trial_folder(running), self._settings, "failed", report.error)
         self._spend(running, ending.epochs)
         del self._running[trial_id]
-        own = self._trials[running.loss_fn]
-        own.end(running.number, ending)
-        self._progress.ended(own[running.number], own)
+        self._end(running.loss_fn, running.number, ending)
 
     def unfinished(self) -> list[TrialView]:
         """Trials that are running, or still wait to be continued."""
@@ -131,24 +126,39 @@ class StudySearcher(Searcher):
         busy = [run.loss_fn for run in self._running.values()]
         return min(open_losses, key=lambda loss: (self._spent[loss], busy.count(loss)), default=None)
 
-    def _start(self, trial_id: str, trial: TrialView, *, new: bool) -> dict[str, Any]:
-        own = self._trials[trial.loss_fn]
+    def _next_trial(self) -> TrialView | None:
+        """A trial that an earlier launch left, else a new one of the loss whose turn it is."""
+        if self._to_continue:
+            trial = self._to_continue.pop(0)
+            self._trials[trial.loss_fn].resume(trial.number)
+            self._progress.started(trial, new=False)
+            return trial
+        while (loss_fn := self._next_loss()) is not None:
+            own = self._trials[loss_fn]
+            point = propose(own, self._settings.sampler, self._settings.seed)
+            if point is not None:
+                trial = own[own.add(point, derived_seed(self._settings.seed, loss_fn, len(own)))]
+                self._progress.started(trial, new=True)
+                return trial
+            self._exhausted.add(loss_fn)
+        return None
+
+    def _start(self, trial_id: str, trial: TrialView, settings: dict[str, Any]) -> Task:
         self._running[trial_id] = _Running(trial.loss_fn, trial.number, trial.epochs)
-        self._progress.started(trial, new=new)
-        settings = {
-            **own.space.settings(trial.point),
-            **self._managed,
-            "seed": derived_seed(self._settings.seed, trial.loss_fn, trial.number),
-        }
-        task = Task(
+        seed = derived_seed(self._settings.seed, trial.loss_fn, trial.number)
+        return Task(
             loss_fn=trial.loss_fn,
             number=trial.number,
-            settings=settings,
+            settings={**settings, **self._managed, "seed": seed},
             folder=self._trial_folder(trial),
             rungs=self._settings.rungs,
             passed=tuple(sorted(trial.rungs)),
         )
-        return {"task": task}
+
+    def _end(self, loss_fn: str, number: int, ending: Ending) -> None:
+        own = self._trials[loss_fn]
+        own.end(number, ending)
+        self._progress.ended(own[number], own)
 
     def _count(self, trial_id: str, report: Report) -> None:
         new = self._spend(self._running[trial_id], report.epoch)
@@ -186,7 +196,10 @@ def ending_from_history(
     folder: Path, settings: StudySettings, state: Literal["pruned", "failed"], reason: str
 ) -> Ending:
     """The end of a trial whose worker can not tell: what its history on disk says of it."""
-    records = read_history(folder / HISTORY_FILE)
+    try:
+        records = read_history(folder / HISTORY_FILE)
+    except UserError as error:
+        return Ending(state, f"{reason}; {error}", 0, None, 0)
     values = [(record[settings.objective], -int(record["epoch"])) for record in records if settings.objective in record]
     if not values:
         return Ending(state, reason, len(records), None, 0)

@@ -279,7 +279,7 @@ class _SpaceReader:
         if name in MANAGED:
             self._fail(f"can not stand here: {MANAGED[name]}", *path)
         if name not in self.fields:
-            raise UserError(f"{self.file.where(*path)}: {_dotted(path)}: {unknown_name(name, self.loss)}")
+            raise UserError(f"{self.file.where(*path)}: {_dotted(path)}: {unknown_name(name, self.loss, MANAGED)}")
 
     def _check_value(self, name: str, value: object, *path: str | int) -> None:
         try:

@@ -179,7 +179,8 @@ def continued(study: Study, spaces: list[SearchSpace], options: Mapping[str, Any
         settings = StudySettings.model_validate(frozen | budget)
     except ValidationError as error:
         raise UserError(f"study: {describe(error)}") from None
-    return Study(study.root, spec.model_copy(update={"settings": settings}))
+    sources = {space.loss_fn: dict(space.source) for space in spaces} or spec.spaces
+    return Study(study.root, spec.model_copy(update={"settings": settings, "spaces": sources}))
 
 
 def _new_budget(spec: StudySpec, spaces: list[SearchSpace], options: Mapping[str, Any]) -> dict[str, Any]:
@@ -188,6 +189,8 @@ def _new_budget(spec: StudySpec, spaces: list[SearchSpace], options: Mapping[str
     for space in spaces:
         before = spec.spaces[space.loss_fn].get("study") or {}
         changed = {n: space.study[n] for n in BUDGET_FIELDS if n in space.study and space.study[n] != before.get(n)}
+        if changed and given and changed != given and not set(given) & set(options):
+            raise UserError(f"study: {space.file} says {changed}, another space {given}; give the budget as an option")
         given = given or changed
     return dict.fromkeys(BUDGET_FIELDS) | given if given else {}
 
@@ -227,10 +230,8 @@ def locked(root: Path, name: str) -> Iterator[None]:
     except OSError as error:
         raise UserError(f"{folder}: can not be written: {error.strerror}") from None
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(f"study {name!r} is in use by {_holder(folder)}") from None
+        if not _take(descriptor):
+            raise UserError(f"study {name!r} is in use by {_holder(folder)}")
         holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(holder).encode(), 0)
@@ -244,12 +245,24 @@ def is_locked(root: Path, name: str) -> bool:
     path = study_folder(root, name) / ".lock"
     if not path.exists():
         return False
-    with path.open("r+") as stream:
+    with path.open() as stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError:
             return True
         return False
+
+
+def _take(descriptor: int) -> bool:
+    """Lock at once, or within half a second: a glance by :func:`is_locked` is no holder."""
+    for attempt in range(6):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            time.sleep(0.1 if attempt < 5 else 0)
+        else:
+            return True
+    return False
 
 
 def _holder(folder: Path) -> str:

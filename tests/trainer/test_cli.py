@@ -307,7 +307,7 @@ class TestRefusals:
         arrays["targets"][17] = 0
         np.savez("zero.npz", **arrays)
         done = cli("train --data zero.npz --output_dir run")
-        message = "targets row 17 is all zeros (1 such rows); a target needs a direction: remove these rows"
+        message = "targets row 17 is all zeros, or nearly (1 such rows); a target needs a direction: remove these rows"
         assert (done.code, done.err) == (2, f"error: {Path('zero.npz').resolve()}: {message}\n")
         assert not Path("run").exists()
 

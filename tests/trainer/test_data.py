@@ -144,7 +144,7 @@ REFUSED = {
     ),
     "zero target": (
         with_value("targets", 3, 0),
-        "targets row 3 is all zeros (1 such rows); a target needs a direction: remove these rows",
+        "targets row 3 is all zeros, or nearly (1 such rows); a target needs a direction: remove these rows",
     ),
     "float ids": (
         changed(ids=np.zeros(6)),
