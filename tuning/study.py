@@ -7,10 +7,11 @@ import platform
 import re
 import shutil
 import socket
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -79,7 +80,12 @@ class Study:
     def storage(self) -> BaseStorage:
         """Optuna's storage of this study."""
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        return optuna.storages.get_storage(f"sqlite:///{self.folder / STORAGE_FILE}")
+        path = self.folder / STORAGE_FILE
+        if not path.exists():
+            # A commit takes a third of the time, and readers never hold up the launch. The mode stays in the file.
+            with closing(sqlite3.connect(path)) as fresh:
+                fresh.execute("PRAGMA journal_mode=WAL")
+        return optuna.storages.get_storage(f"sqlite:///{path}")
 
     def trials(self, storage: BaseStorage | None = None) -> dict[str, list[TrialView]]:
         """All trials of each loss."""

@@ -36,7 +36,7 @@ BEST_TAG = "losstune.best_epoch"
 PARENT_TAG = "mlflow.parentRunId"
 METRICS_PER_BATCH = 1000
 PARAMS_PER_BATCH = 100
-FOLLOW_SECONDS = 2.0
+FOLLOW_SECONDS = 5.0
 
 RunStatus = Literal["RUNNING", "FINISHED", "KILLED", "FAILED"]
 

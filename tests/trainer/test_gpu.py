@@ -1,0 +1,39 @@
+"""What needs a CUDA GPU. Skipped without one; tests/skips.txt lists these tests."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.trainer.samples import sample_pairs
+from trainer.config import TrainConfig
+from trainer.loop import Trainer
+from trainer.metrics import rank_in_gallery
+from trainer.resident import resident_data
+from trainer.run_dir import RunDirectory
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU"),
+]
+
+
+def test_a_gpu_trains_in_bfloat16_and_resumes(tmp_path: Path) -> None:
+    config = TrainConfig.from_flat({"loss_fn": "infonce", "num_epochs": 4, "batch_size": 16})
+    data = resident_data(sample_pairs(), config, torch.device("cuda"))
+    trainer = Trainer(config, data)
+    folder = RunDirectory(tmp_path / "run")
+    folder.start(config)
+    folder.save(trainer, [trainer.run_epoch(), trainer.run_epoch()])
+    again = Trainer(config, data)
+    assert len(RunDirectory(tmp_path / "run").restore(again)) == 2
+    assert next(again.model.parameters()).dtype == torch.float32
+    assert again.run_epoch()["train/loss"] == pytest.approx(trainer.run_epoch()["train/loss"], rel=1e-2)
+
+
+def test_ranks_on_a_gpu_are_those_of_the_cpu() -> None:
+    generator = torch.Generator().manual_seed(0)
+    queries, gallery = torch.randn(200, 16, generator=generator), torch.randn(200, 16, generator=generator)
+    here = rank_in_gallery(queries, gallery, torch.arange(200))
+    there = rank_in_gallery(queries.cuda(), gallery.cuda(), torch.arange(200).cuda())
+    assert there.mrr() == pytest.approx(here.mrr(), abs=1e-3)

@@ -1,0 +1,44 @@
+"""Draws docs/demo.svg from the study that ``make demo`` leaves: best value so far against epochs spent.
+
+.venv/bin/python tools/demo_picture.py
+"""
+
+from pathlib import Path
+
+import matplotlib
+from matplotlib import pyplot as plt
+
+from trainer.metrics import chance_level
+from trainer.run_dir import read_history
+from tuning.study import open_study
+
+ROOT = Path(__file__).parent.parent
+
+
+def best_so_far(name: str, loss_fn: str) -> tuple[list[int], list[float]]:
+    """Epochs spent and best objective after each, over a loss's trials in order of their numbers."""
+    study = open_study(ROOT / "demo", name)
+    spent, best, values = [0], 0.0, [0.0]
+    for folder in sorted(study.trials_folder.glob(f"{loss_fn}-*")):
+        for record in read_history(folder / "history.jsonl"):
+            best = max(best, record[study.spec.settings.objective])
+            spent.append(spent[-1] + 1)
+            values.append(best)
+    return spent, values
+
+
+def main() -> None:
+    """Draw the picture."""
+    matplotlib.rcParams["svg.hashsalt"] = "losstune"
+    _, axes = plt.subplots(figsize=(7, 3.2), layout="constrained")
+    for loss_fn in ("infonce", "cosine", "mse", "cosine_mse"):
+        axes.step(*best_so_far("demo", loss_fn), where="post", label=loss_fn)
+    axes.axhline(chance_level(374)["mrr"], color="grey", linestyle=":", label="chance")
+    axes.set(xlabel="epochs spent on a loss", ylabel="best val/mrr so far", ylim=(0, None))
+    axes.legend(loc="lower right", ncols=3, frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    plt.savefig(ROOT / "docs" / "demo.svg", metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()
