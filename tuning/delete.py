@@ -1,6 +1,7 @@
 """Removes a study for good."""
 
-from tuning.study import Study, delete_folder, locked
+from tuning.lock import locked
+from tuning.study import Study, delete_folder
 from tuning.tracking import delete_experiment
 
 

@@ -15,10 +15,11 @@ from trainer.show import say
 from trainer.signals import StopRequest, stop_on_signal
 from tuning.cluster import Resources, ray_running, slots
 from tuning.feasible import check_against_data, load_spaces
+from tuning.lock import locked
 from tuning.progress import Progress
 from tuning.settings import StudySettings
 from tuning.space import SearchSpace, merged_settings
-from tuning.study import SPEC_FILE, Study, continued, create_study, locked, open_study, study_folder
+from tuning.study import SPEC_FILE, Study, continued, create_study, open_study, study_folder
 from tuning.tracker_process import TrackerProcess
 from tuning.trials import LossTrials
 

@@ -1,25 +1,24 @@
 """Reads and checks a search-space file. Every message says file, line, key, what was found, what is allowed."""
 
 import itertools
-import math
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Any, NoReturn
 
-from pydantic import TypeAdapter, ValidationError
-from pydantic.fields import FieldInfo
+from pydantic import ValidationError
 
-from trainer.config import TrainConfig, check_batch_rule, flat_fields, flatten, unknown_name
+from trainer.config import TrainConfig, flatten
 from trainer.errors import UserError
 from trainer.losses import loss_config_class
 from trainer.yaml_file import YamlFile, parse_yaml, read_yaml
 from tuning.expression import Expression
 from tuning.settings import StudySettings
-from tuning.space import MANAGED, MAX_GRID, Choices, Domain, Parameter, Point, Range, SearchSpace, Value
+from tuning.space import MAX_GRID, Parameter, Point, SearchSpace, Value
+from tuning.space_checks import SettingChecks, adapter_of, fail, rule_of
+from tuning.space_domain import read_domain
 
 SECTIONS = ("loss_fn", "start", "space", "derived", "fixed", "study")
-RANGE_KEYS = ("low", "high", "log", "step", "int")
 
 
 def shipped_names() -> list[str]:
@@ -72,7 +71,7 @@ class _SpaceReader:
             self.loss = loss_config_class(self.data["loss_fn"])
         except UserError as error:
             raise UserError(f"{self.file.where('loss_fn')}: {error}") from None
-        self.fields = flat_fields(self.loss)
+        self.checks = SettingChecks(self.file, self.loss)
         fixed = self._fixed()
         parameters = self._parameters(fixed)
         derived = self._derived(parameters, fixed)
@@ -90,6 +89,9 @@ class _SpaceReader:
         start = self._start(space)
         return SearchSpace(**{**vars(space), "start": start})
 
+    def _fail(self, message: str, *path: str | int) -> NoReturn:
+        fail(self.file, message, *path)
+
     def _section(self, name: str) -> dict[str, Any]:
         section = self.data.get(name)
         if section is None:
@@ -102,90 +104,23 @@ class _SpaceReader:
         fixed = flatten(self._section("fixed"))
         for name, value in fixed.items():
             place = ("fixed", *_yaml_path(self._section("fixed"), name))
-            self._check_name(name, *place)
-            self._check_value(name, value, *place)
+            self.checks.name(name, *place)
+            self.checks.value(name, value, *place)
         return fixed
 
     def _parameters(self, fixed: Mapping[str, Value]) -> tuple[Parameter, ...]:
         parameters: dict[str, Parameter] = {}
         for name, spec in self._section("space").items():
-            self._check_name(name, "space", name)
+            self.checks.name(name, "space", name)
             if name in fixed:
                 self._fail("is in fixed too; a setting is searched or fixed", "space", name)
             if not isinstance(spec, dict):
                 self._fail(f"found {spec!r}; expected {{low, high}} or {{choices}}", "space", name)
             keys = {key: value for key, value in spec.items() if key != "when"}
-            domain = self._domain(name, keys)
+            domain = read_domain(name, keys, self.checks)
             when = self._when(name, spec.get("when", {}), parameters)
             parameters[name] = Parameter(name, domain, when)
         return tuple(parameters.values())
-
-    def _domain(self, name: str, spec: dict[str, Any]) -> Domain:
-        if "choices" in spec:
-            if len(spec) > 1:
-                self._fail(
-                    f"has choices and {', '.join(k for k in spec if k != 'choices')}; choices stand alone",
-                    "space",
-                    name,
-                )
-            return self._choices(name, spec["choices"])
-        for key in spec:
-            if key not in RANGE_KEYS:
-                self._fail(f"unknown key; allowed: choices, or {', '.join(RANGE_KEYS)}; and when", "space", name, key)
-        return self._range(name, spec)
-
-    def _choices(self, name: str, values: object) -> Choices:
-        if not isinstance(values, list) or not values:
-            self._fail(f"found {values!r}; expected a list of values", "space", name, "choices")
-        for index, value in enumerate(values):
-            if isinstance(value, list | dict):
-                self._fail(f"choice {index + 1} is {value!r}; expected one value", "space", name, "choices")
-            self._check_value(name, value, "space", name, "choices", index)
-            if value in values[:index]:
-                self._fail(f"the choice {value!r} stands twice", "space", name, "choices")
-        return Choices(tuple(values))
-
-    def _range(self, name: str, spec: dict[str, Any]) -> Range:
-        for key in ("low", "high"):
-            if key not in spec:
-                self._fail(f"{key} is missing; a range is {{low, high}}, a list is {{choices}}", "space", name)
-        for key in ("low", "high", "step"):
-            value = spec.get(key, 1)
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                self._fail(f"found {value!r}; expected a number", "space", name, key)
-        for key in ("log", "int"):
-            if not isinstance(spec.get(key, False), bool):
-                self._fail(f"found {spec[key]!r}; expected true or false", "space", name, key)
-        domain = Range(
-            spec["low"], spec["high"], log=spec.get("log", False), step=spec.get("step"), integer=spec.get("int", False)
-        )
-        self._check_range(name, domain)
-        for key, value in zip(("low", "high"), domain.extremes, strict=True):
-            self._check_value(name, value, "space", name, key)
-        return domain
-
-    def _check_range(self, name: str, domain: Range) -> None:
-        if domain.low > domain.high:
-            self._fail(f"low {domain.low} is more than high {domain.high}", "space", name)
-        if domain.log and domain.low <= 0:
-            self._fail(f"low is {domain.low}; a log range starts above 0", "space", name, "low")
-        if domain.step is not None and not 0 < domain.step < math.inf:
-            self._fail(f"found {domain.step}; a step is a finite number above 0", "space", name, "step")
-        if domain.step is not None and domain.log:
-            self._fail("has log and step; a log range has no step", "space", name)
-        if domain.step is not None and (domain.high - domain.low) / domain.step >= MAX_GRID:
-            self._fail(f"found {domain.step}; gives more than {MAX_GRID:,} values", "space", name, "step")
-        if domain.integer and any(not float(x).is_integer() for x in (domain.low, domain.high, domain.step or 1)):
-            self._fail("low, high and step of an int range are whole numbers", "space", name)
-        if not domain.integer and self._takes_integers(name):
-            self._fail("takes whole numbers: add int: true, or list choices", "space", name)
-
-    def _takes_integers(self, name: str) -> bool:
-        try:
-            self._adapter(name).validate_python(1.5)
-        except ValidationError as error:
-            return any(finding["type"].startswith("int") for finding in error.errors())
-        return False
 
     def _when(self, name: str, when: object, earlier: Mapping[str, Parameter]) -> dict[str, tuple[Value, ...]]:
         if not isinstance(when, dict):
@@ -208,7 +143,7 @@ class _SpaceReader:
         searched = {p.name for p in parameters}
         result: dict[str, Expression] = {}
         for name, text in self._section("derived").items():
-            self._check_name(name, "derived", name)
+            self.checks.name(name, "derived", name)
             if name in fixed or name in searched:
                 self._fail("is fixed or searched too; a derived setting stands here only", "derived", name)
             try:
@@ -227,9 +162,9 @@ class _SpaceReader:
                 self._fail(f"unknown key; allowed: {', '.join(StudySettings.model_fields)}", "study", name)
             info = StudySettings.model_fields[name]
             try:
-                _adapter_of(info).validate_python(value)
+                adapter_of(info).validate_python(value)
             except ValidationError as error:
-                self._fail(f"found {value!r}; {_rule(error)}", "study", name)
+                self._fail(f"found {value!r}; {rule_of(error)}", "study", name)
         return study
 
     def _start(self, space: SearchSpace) -> tuple[Point, ...]:
@@ -274,45 +209,6 @@ class _SpaceReader:
             except (UserError, ValueError) as error:
                 at = ", ".join(f"{name} {value}" for name, value in corner)
                 self._fail(f"at {at or 'every point'}: {error}", "derived" if space.derived else "space")
-
-    def _check_name(self, name: str, *path: str | int) -> None:
-        if name in MANAGED:
-            self._fail(f"can not stand here: {MANAGED[name]}", *path)
-        if name not in self.fields:
-            raise UserError(f"{self.file.where(*path)}: {_dotted(path)}: {unknown_name(name, self.loss, MANAGED)}")
-
-    def _check_value(self, name: str, value: object, *path: str | int) -> None:
-        try:
-            self._adapter(name).validate_python(value)
-        except ValidationError as error:
-            self._fail(f"found {value!r}; {_rule(error)}", *path)
-        if name == "batch_size" and isinstance(value, int):
-            try:
-                check_batch_rule(value, self.loss)
-            except UserError as error:
-                raise UserError(f"{self.file.where(*path)}: {error}") from None
-
-    def _adapter(self, name: str) -> TypeAdapter[Any]:
-        return _adapter_of(self.fields[name].info)
-
-    def _fail(self, message: str, *path: str | int) -> NoReturn:
-        raise UserError(f"{self.file.where(*path)}: {_dotted(path)}: {message}")
-
-
-def _adapter_of(info: FieldInfo) -> TypeAdapter[Any]:
-    """Checks one value against a field's type and limits, as its model would."""
-    annotated: Any = info.annotation
-    for rule in info.metadata:
-        annotated = Annotated[annotated, rule]
-    return TypeAdapter(annotated, config={"strict": True, "allow_inf_nan": False})
-
-
-def _dotted(path: tuple[str | int, ...]) -> str:
-    return " → ".join(f"item {part + 1}" if isinstance(part, int) else part for part in path)
-
-
-def _rule(error: ValidationError) -> str:
-    return error.errors()[0]["msg"].removeprefix("Input ")
 
 
 def _yaml_path(section: Mapping[str, Any], flat_name: str) -> tuple[str, ...]:

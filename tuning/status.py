@@ -6,8 +6,9 @@ from typing import Any
 from rich.console import Group
 from rich.table import Table
 
+from tuning.lock import is_locked
 from tuning.progress import counted, progress_table
-from tuning.study import Study, is_locked, list_studies, open_study
+from tuning.study import Study, list_studies, open_study
 from tuning.trials import TrialView, best_trial
 
 

@@ -1,17 +1,13 @@
 """A study: its frozen spec, its folder, its Optuna storage, and the lock that keeps it to one launch."""
 
-import fcntl
-import json
-import os
 import platform
 import re
 import shutil
-import socket
 import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -220,63 +216,6 @@ def _differences(path: str, before: Any, now: Any) -> Iterator[str]:
                 yield from _differences(f"{path}.{key}", before[key], now[key])
     elif before != now:
         yield f"{path}: {before} in the study, {now} now"
-
-
-@contextmanager
-def locked(root: Path, name: str) -> Iterator[None]:
-    """Hold a study for one launch; the lock goes with the process.
-
-    Raises:
-        UserError: another process holds it (says which), or the folder can not be written.
-    """
-    folder = study_folder(root, name)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise UserError(f"{folder}: can not be written: {error.strerror}") from None
-    try:
-        if not _take(descriptor):
-            raise UserError(f"study {name!r} is in use by {_holder(folder)}")
-        holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(holder).encode(), 0)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def is_locked(root: Path, name: str) -> bool:
-    """Whether a launch holds the study now."""
-    path = study_folder(root, name) / ".lock"
-    if not path.exists():
-        return False
-    with path.open() as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
-        return False
-
-
-def _take(descriptor: int) -> bool:
-    """Lock at once, or within half a second: a glance by :func:`is_locked` is no holder."""
-    for attempt in range(6):
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            time.sleep(0.1 if attempt < 5 else 0)
-        else:
-            return True
-    return False
-
-
-def _holder(folder: Path) -> str:
-    try:
-        holder = json.loads((folder / ".lock").read_text())
-        return f"process {holder['pid']} on {holder['host']}, since {holder['since']}"
-    except (OSError, ValueError, KeyError):
-        return "another process"
 
 
 def delete_folder(root: Path, name: str) -> None:

@@ -23,7 +23,8 @@ from mlflow.tracking import MlflowClient
 
 from trainer.loop import Record
 from trainer.run_dir import BEST_FILE, CONFIG_FILE, HISTORY_FILE, read_config, read_history
-from tuning.study import Study, is_locked, open_study
+from tuning.lock import is_locked
+from tuning.study import Study, open_study
 from tuning.trials import TrialView, best_trial
 
 STUDY_TAG = "losstune.study"

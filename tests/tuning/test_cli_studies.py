@@ -184,7 +184,7 @@ def test_ui_serves_mlflow_on_loopback_until_interrupted(undisturbed: Path) -> No
         assert process.wait(30) == 130
 
 
-@pytest.mark.parametrize("module", ["ray", "torch", "mlflow"])
+@pytest.mark.parametrize("module", ["ray", "mlflow"])
 def test_status_is_quick_because_it_loads_little(undisturbed: Path, module: str) -> None:
     arguments = ["status", "one", "--storage", str(undisturbed)]
     run_it = f"import sys; from tuning.cli import app; app({arguments}, standalone_mode=False)"

@@ -14,19 +14,10 @@ from tests.trainer.samples import refusal
 from tests.tuning.samples import CONDITIONAL, facts, new_trials, settings_of, space_of, used_up
 from trainer.errors import UserError
 from trainer.yaml_file import read_yaml
+from tuning.lock import is_locked, locked
 from tuning.settings import StudySettings
 from tuning.space import SearchSpace, merged_settings
-from tuning.study import (
-    Study,
-    continued,
-    create_study,
-    delete_folder,
-    is_locked,
-    list_studies,
-    locked,
-    open_study,
-    study_folder,
-)
+from tuning.study import Study, continued, create_study, delete_folder, list_studies, open_study, study_folder
 
 DIGEST = "a1" * 32
 PLAIN = """
@@ -287,7 +278,7 @@ def test_continuing_does_not_touch_the_file(tmp_path: Path) -> None:
 HOLD = """
 import sys
 from pathlib import Path
-from tuning.study import locked
+from tuning.lock import locked
 with locked(Path(sys.argv[1]), "first"):
     print("held", flush=True)
     sys.stdin.read()
