@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
@@ -62,7 +63,7 @@ def _short(value: Any) -> str:
 
 def progress_table(losses: Mapping[str, LossProgress], settings: StudySettings, title: str, seconds: float) -> Group:
     """The table of a study and its best settings; ``seconds`` since the launch, 0 where nothing is running."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column("loss", no_wrap=True)
     for name in ("running", "pruned", "done", "failed", "epochs", f"best {settings.objective}"):
         table.add_column(name, justify="right", no_wrap=True)

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from trainer.errors import UserError
 from trainer.run_dir import RunDirectory, read_config, read_history
 from trainer.splits import split_rows
 from trainer.train import train_run
+from tuning.cluster import Resources, ray_running, slots
 from tuning.export import export
 from tuning.launch import Outcome, launch
 from tuning.space_file import shipped_names
@@ -252,3 +254,34 @@ def test_every_shipped_space_trains(spaces: tuple[str, ...], ray_address: str, t
     study = launch(request_for(tmp_path, ray_address, *spaces, **short), QUIET).study
     ends = [trial.user_attrs["end"]["reason"] for trials in optuna_trials(study).values() for trial in trials]
     assert ends == ["used its epochs"] * len(spaces)
+
+
+def test_shares_of_two_gpus_are_spread_over_both(ray_address: str) -> None:
+    """Placed as Tune places trials: a group of resources each."""
+    wish = Resources(concurrency=4, cpus_per_trial=1, gpus_per_trial=0.25)
+    with ray_running(ray_address, wish, data_bytes=0):
+        import ray
+        from ray.util.placement_group import placement_group, remove_placement_group
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+        place = slots(wish)
+
+        @ray.remote(num_cpus=0.5, num_gpus=place.gpus)
+        class Trial:
+            def gpu(self) -> list[int]:
+                return [int(number) for number in ray.get_gpu_ids()]
+
+        groups = [placement_group([{"CPU": 0.5, "GPU": place.gpus}]) for _ in range(4)]
+        ray.get([group.ready() for group in groups])
+        strategies = [PlacementGroupSchedulingStrategy(placement_group=group) for group in groups]
+        trials = [Trial.options(scheduling_strategy=strategy).remote() for strategy in strategies]
+        found = Counter(gpu for (gpu,) in ray.get([trial.gpu.remote() for trial in trials]))
+        for group in groups:
+            remove_placement_group(group)
+    assert found == {0: 2, 1: 2}
+
+
+def test_a_study_runs_on_shares_of_gpus(ray_address: str, tmp_path: Path) -> None:
+    short = {"max_epochs": 1, "grace_epochs": 1, "trials": 2}
+    study = launch(request_for(tmp_path, ray_address, "mse", gpus=0.25, **short), QUIET).study
+    assert [trial.state.name for trial in optuna_trials(study)["mse"]] == ["COMPLETE", "COMPLETE"]

@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 
 import pytest
 from rich.console import Console
@@ -37,8 +38,8 @@ def shown(losses: dict[str, LossProgress], settings: StudySettings, seconds: flo
     console = Console(width=200, file=io.StringIO())
     with console.capture() as capture:
         console.print(progress_table(losses, settings, "study", seconds))
-    rows = [line for line in capture.get().splitlines() if set("│┃") & set(line)]
-    return [[cell.strip() for cell in row.strip("│┃").replace("┃", "│").split("│")] for row in rows]
+    lines = [line for line in capture.get().splitlines() if line.strip() and "──" not in line]
+    return [re.split(r"\s{2,}", line.strip()) for line in lines[1 : 2 + len(losses)]]
 
 
 class Follower:
@@ -202,3 +203,12 @@ def test_a_terminal_keeps_the_table() -> None:
         pass
     assert "0.5123" in out.getvalue()
     assert "infonce-0000: temperature 0.0712" in out.getvalue()
+
+
+def test_the_table_of_all_losses_fits_80_columns() -> None:
+    losses = {name: counted(trials_with(used_up(0.5))) for name in ("mse", "cosine", "cosine_mse", "infonce")}
+    console = Console(width=80, file=io.StringIO())
+    with console.capture() as capture:
+        console.print(progress_table(losses, settings_of(epochs_per_loss=810), "study", 60))
+    assert "…" not in capture.get()
+    assert "cosine_mse" in capture.get()
