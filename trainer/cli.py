@@ -1,5 +1,6 @@
 """``losstune train`` and ``losstune predict``."""
 
+import io
 import json
 import shutil
 import sys
@@ -10,6 +11,7 @@ import numpy as np
 import typer
 from rich.console import Console
 
+from trainer.checkpoint import write_whole
 from trainer.config import TrainConfig
 from trainer.data import Pairs, load_pairs
 from trainer.errors import UserError
@@ -68,9 +70,10 @@ def predict(
 ) -> None:
     """Embed inputs with a trained model."""
     predictions = predict_file(checkpoint, data)
+    content = io.BytesIO()
+    np.save(content, predictions)
     try:
-        with output.open("wb") as stream:
-            np.save(stream, predictions)
+        write_whole(output, content.getvalue())
     except OSError as error:
         raise UserError(f"--output {output}: can not be written: {error.strerror}") from None
     print(f"Wrote {output}: {predictions.shape[0]} rows of {predictions.shape[1]} dimensions, float32")
