@@ -22,9 +22,6 @@ Precision = Literal["auto", "float32", "bfloat16"]
 Device = Literal["auto", "cpu", "cuda"]
 Fit = Literal["train", "train+val"]
 
-LOSS_DEPENDENT = ("batch_size", "lr")
-"""Settings whose default is the recommended start of the chosen loss."""
-
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)

@@ -1,7 +1,7 @@
 """What a worker tells the driver at the end of a step."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from trainer.loop import End
@@ -43,7 +43,3 @@ class Report:
         report = result[_KEY]
         assert isinstance(report, cls)
         return report
-
-    def to_dict(self) -> dict[str, Any]:
-        """As plain values."""
-        return asdict(self)
