@@ -18,7 +18,7 @@ from trainer.errors import UserError
 from trainer.options import config_options, given
 from trainer.predict import predict_file, score_test
 from trainer.run_dir import BEST_FILE, HISTORY_FILE, LAST_FILE, ConfigFile, RunDirectory, read_config
-from trainer.show import loss_line, retrieval_line, say
+from trainer.show import say, scored_lines
 from trainer.train import Finished, resumed_config, train_run
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -147,10 +147,10 @@ def _finish(
     summary |= {"best_epoch": trainer.best_epoch, **{k: v for k, v in finished.best.items() if "/" in k}}
     say(console, f"Best epoch {trainer.best_epoch} of {trainer.epoch}, saved as {folder.path / BEST_FILE}")
     if test:
-        scores, gallery = score_test(folder.path / BEST_FILE, pairs)
-        summary |= scores
-        say(console, loss_line("test", scores, trainer.config))
-        say(console, retrieval_line("test", scores, gallery))
+        scored = score_test(folder.path / BEST_FILE, pairs)
+        summary |= scored.metrics
+        for line in scored_lines(scored, trainer.config):
+            say(console, line)
     if as_json:
         json.dump(summary, sys.stdout)
         print()

@@ -57,6 +57,7 @@ class TrainConfig(_Frozen):
     objective: Objective = Field("val/mrr", description="the metric whose best epoch is kept")
     patience: int | None = Field(None, ge=1, description="epochs without a new best before stopping; null: never")
     fit: Fit = Field("train", description="rows to train on; train+val leaves nothing to validate on")
+    center: bool = Field(False, description="subtract the training split's mean target in the loss and in retrieval")
     precision: Precision = Field("auto", description="arithmetic of the model; auto: bfloat16 on a GPU")
     device: Device = Field("auto", description="auto: a GPU if there is one")
     threads: int | None = Field(None, ge=1, le=1024, description="CPU threads; null: as many as torch takes")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from trainer.config import Device, Precision, TrainConfig
 from trainer.errors import UserError
-from trainer.losses import LossOutput
+from trainer.losses import LossOutput, centered
 from trainer.metrics import NonFiniteError, cosine_similarity, embedding_metrics
 from trainer.model import Encoder
 from trainer.optimizer import ClippedAdamW
@@ -63,6 +63,7 @@ class Trainer:
     Attributes:
         epoch: epochs trained so far.
         best_epoch, best_value: where the objective was highest; 0 and −inf before the first epoch.
+        center: (d,) the training targets' mean, which loss and retrieval subtract; None without ``center``.
         end: why the run has ended, None while it may go on.
     """
 
@@ -75,11 +76,14 @@ class Trainer:
         self.best_value = -math.inf
         self.best_state: dict[str, Tensor] = {}
         self.end: End | None = None
+        self.center = data.train.mean_target() if config.center else None
         with self._seeded(0):
             model = Encoder(config.model, tuple(data.train.inputs.shape[1:]), data.train.targets.shape[1])
             model.fit_inputs(data.train.inputs.cpu())
+            if self.center is not None:
+                model.fit_targets(self.center)
             self.model = model.to(self.device)
-            self.loss = config.loss.build(data.train.targets).to(self.device)
+            self.loss = config.loss.build(centered(data.train.targets, self.center)).to(self.device)
         parameters = (*self.model.parameters(), *self.loss.parameters())
         self.optimizer = ClippedAdamW(parameters, config.weight_decay, config.clip_norm)
         self._lr = config.lr
@@ -109,7 +113,7 @@ class Trainer:
             NonFiniteError: the model predicts NaN or infinity.
         """
         predictions = self.predict(split.inputs)
-        result = embedding_metrics(predictions, split.targets, split.gallery, split.positive)
+        result = embedding_metrics(predictions, split.targets, split.gallery, split.positive, self.center)
         return self._evaluate_loss(predictions, split) | result
 
     def predict(self, inputs: Tensor) -> Tensor:
@@ -171,11 +175,15 @@ class Trainer:
         """Train on one batch; returns the loss and the predictions (B, d) that it was taken at."""
         with autocast(self.config.precision, self.device):
             predictions = self.model(batch.inputs).float()
-        output: LossOutput = self.loss(predictions, batch.targets, batch.ids)
+        output = self._loss_of(predictions, batch.targets, batch.ids)
         self.optimizer.zero_grad()
         output.loss.backward()
         self.optimizer.step(self._lr)
         return output, predictions.detach()
+
+    def _loss_of(self, predictions: Tensor, targets: Tensor, ids: Tensor) -> LossOutput:
+        output: LossOutput = self.loss(centered(predictions, self.center), centered(targets, self.center), ids)
+        return output
 
     def _evaluate_loss(self, predictions: Tensor, split: SplitTensors) -> dict[str, float]:
         self.loss.eval()
@@ -184,7 +192,7 @@ class Trainer:
         batches = len(split) // size
         for index in range(batches):
             rows = slice(index * size, (index + 1) * size)
-            output: LossOutput = self.loss(predictions[rows], split.targets[rows], split.ids[rows])
+            output = self._loss_of(predictions[rows], split.targets[rows], split.ids[rows])
             for name, value in {"loss": output.loss, **output.parts}.items():
                 sums[name] = sums.get(name, 0.0) + float(value)
         return {name: total / batches for name, total in sums.items()}

@@ -29,6 +29,11 @@ def unit(x: Tensor) -> Tensor:
     return wide / length
 
 
+def centered(x: Tensor, center: Tensor | None) -> Tensor:
+    """Rows of ``x`` (…, d) with ``center`` (d,) subtracted; without a centre, ``x`` itself."""
+    return x if center is None else x - center
+
+
 class LossOutput(NamedTuple):
     """What a loss module returns for a batch: the scalar to minimise, and scalars worth logging."""
 
@@ -64,7 +69,7 @@ class LossConfig(BaseModel):
     """Rows of a batch act on each other: partial batches are dropped and the batch size is part of the loss."""
 
     def build(self, train_targets: Tensor) -> LossModule:
-        """The module; ``train_targets`` (N, d) are all targets of the training split."""
+        """The module; ``train_targets`` (N, d) are all targets of the training split, as the loss will see them."""
         raise NotImplementedError
 
 

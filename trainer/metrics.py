@@ -11,7 +11,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from trainer.losses import unit
+from trainer.losses import centered, unit
 
 SCORES_PER_CHUNK = 2**24
 """Scores held at once while ranking: 64 MiB of float32, whatever the size of the gallery."""
@@ -45,35 +45,46 @@ class Ranks:
     tied: Tensor
     gallery: int
 
-    def mrr(self) -> float:
-        """Mean reciprocal rank, in (0, 1]: the mean of 1/r for r from above+1 to above+1+tied."""
+    def reciprocal(self) -> Tensor:
+        """Expected reciprocal rank of each query, (N,) float64: the mean of 1/r for r from above+1 to above+1+tied."""
         harmonic = _harmonic(self.gallery, self.above.device)
         total = harmonic[self.above + self.tied + 1] - harmonic[self.above]
-        return float((total / (self.tied + 1)).mean())
+        return total / (self.tied + 1)
+
+    def within(self, k: int) -> Tensor:
+        """Probability that each query's own target is among the first k, (N,) float64 in [0, 1]."""
+        places = (k - self.above).clamp(min=0).minimum(self.tied + 1)
+        return places.double() / (self.tied + 1)
+
+    def mrr(self) -> float:
+        """Mean reciprocal rank, in (0, 1]."""
+        return float(self.reciprocal().mean())
 
     def recall_at(self, k: int) -> float:
         """Share of queries whose own target is among the first k, in [0, 1]."""
-        places = (k - self.above).clamp(min=0).minimum(self.tied + 1)
-        return float((places.double() / (self.tied + 1)).mean())
+        return float(self.within(k).mean())
 
     def median_rank(self) -> float:
         """Median over queries of the expected rank, in [1, G]."""
         return float((self.above + 1 + self.tied.double() / 2).quantile(0.5))
 
 
-def rank_in_gallery(predictions: Tensor, gallery: Tensor, positive: Tensor) -> Ranks:
+def rank_in_gallery(predictions: Tensor, gallery: Tensor, positive: Tensor, center: Tensor | None = None) -> Ranks:
     """Rank each query's own target among all gallery targets by cosine, in chunks of bounded memory.
 
     Args:
         predictions: (N, d) float, the queries.
         gallery: (G, d) float, every distinct target once.
         positive: (N,) int64, the gallery row of each query's own target.
+        center: (d,), subtracted from predictions and gallery first; None subtracts nothing. With the training
+            targets' mean, targets that are near every query for lying in that direction (hubs) lose their lead.
 
     Raises:
         NonFiniteError: a prediction is NaN or infinite.
     """
+    predictions = centered(predictions, center)
     refuse_non_finite(predictions)
-    columns = unit(gallery).float().T
+    columns = unit(centered(gallery, center)).float().T
     rows_per_chunk = max(1, SCORES_PER_CHUNK // len(gallery))
     # Allocated once: small results kept from every chunk would pin the heap between the large ones, 16 MiB a chunk.
     above, tied = torch.empty_like(positive), torch.empty_like(positive)
@@ -96,25 +107,47 @@ def refuse_non_finite(predictions: Tensor) -> None:
 
 
 @torch.no_grad()
-def embedding_metrics(predictions: Tensor, targets: Tensor, gallery: Tensor, positive: Tensor) -> dict[str, float]:
-    """All metrics that do not depend on the loss.
+def row_scores(
+    predictions: Tensor, targets: Tensor, gallery: Tensor, positive: Tensor, center: Tensor | None = None
+) -> dict[str, Tensor]:
+    """What each row adds to the metrics: their means over rows are those of :func:`embedding_metrics`.
 
     Args:
         predictions, targets: (N, d), row by row.
-        gallery, positive: as in :func:`rank_in_gallery`.
+        gallery, positive, center: as in :func:`rank_in_gallery`; only the ranks are taken about the centre.
+
+    Returns:
+        Each (N,) float64: ``cosine_sim`` [−1, 1], ``mse`` [0, ∞), and ``mrr`` (0, 1] and ``recall_at_1|5|10``
+        [0, 1] as expected over a random order of the tied.
+
+    Raises:
+        NonFiniteError: a prediction is NaN or infinite.
+    """
+    return _row_scores(rank_in_gallery(predictions, gallery, positive, center), predictions, targets)
+
+
+def _row_scores(ranks: Ranks, predictions: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    return {
+        "cosine_sim": cosine_similarity(predictions, targets).double(),
+        "mse": (predictions.float() - targets).square().mean(dim=-1).double(),
+        "mrr": ranks.reciprocal(),
+        **{f"recall_at_{k}": ranks.within(k) for k in RECALL_DEPTHS},
+    }
+
+
+@torch.no_grad()
+def embedding_metrics(
+    predictions: Tensor, targets: Tensor, gallery: Tensor, positive: Tensor, center: Tensor | None = None
+) -> dict[str, float]:
+    """All metrics that do not depend on the loss; arguments and errors as in :func:`row_scores`.
 
     Returns:
         ``cosine_sim`` [−1, 1], ``mse`` [0, ∞), ``mrr`` (0, 1], ``recall_at_1|5|10`` [0, 1] and
         ``median_rank`` [1, G].
     """
-    ranks = rank_in_gallery(predictions, gallery, positive)
-    return {
-        "cosine_sim": float(cosine_similarity(predictions, targets).mean()),
-        "mse": float((predictions.float() - targets).square().mean()),
-        "mrr": ranks.mrr(),
-        **{f"recall_at_{k}": ranks.recall_at(k) for k in RECALL_DEPTHS},
-        "median_rank": ranks.median_rank(),
-    }
+    ranks = rank_in_gallery(predictions, gallery, positive, center)
+    means = {name: float(values.mean()) for name, values in _row_scores(ranks, predictions, targets).items()}
+    return {**means, "median_rank": ranks.median_rank()}
 
 
 def chance_level(gallery: int) -> dict[str, float]:

@@ -44,6 +44,11 @@ class Encoder(nn.Module):
             self.input_mean.copy_(mean)
             self.input_scale.copy_(torch.where(deviation > 1e-8, 1 / deviation, 1.0))
 
+    @torch.no_grad()
+    def fit_targets(self, mean: Tensor) -> None:
+        """Start the last bias at the training targets' mean (d,), so that predictions start around it."""
+        self.head.bias.copy_(mean)
+
     def forward(self, inputs: Tensor) -> Tensor:
         """Embeddings (B, d) of inputs (B, …)."""
         x = inputs.flatten(1).to(self.input_mean.dtype)  # (B, width)

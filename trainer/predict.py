@@ -13,20 +13,22 @@ from trainer.checkpoint import DamagedCheckpointError, load_checkpoint
 from trainer.config import TrainConfig
 from trainer.data import Pairs, load_inputs
 from trainer.errors import UserError
+from trainer.geometry import geometry, geometry_flags
 from trainer.loop import embed, pick_device
 from trainer.metrics import NonFiniteError, embedding_metrics, refuse_non_finite
 from trainer.model import Encoder
-from trainer.resident import split_tensors
+from trainer.resident import mean_target, split_tensors
 from trainer.splits import split_rows
 
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model with the config it was trained by; it takes inputs of ``input_shape``."""
+    """A model with the config it was trained by; it takes inputs of ``input_shape`` and NumPy type ``input_dtype``."""
 
     model: Encoder
     config: TrainConfig
     input_shape: tuple[int, ...]
+    input_dtype: str
 
     def predict(self, inputs: Tensor) -> Tensor:
         """Embeddings (N, d) float32 of inputs (N, …), in order, on the model's device."""
@@ -43,13 +45,13 @@ def load_model(path: Path) -> TrainedModel:
     try:
         config = TrainConfig.from_flat(content["config"])
         weights: dict[str, Any] = content["model"] if "model" in content else content["state"]["model"]
-        input_shape = tuple(content["input_shape"])
+        input_shape, input_dtype = tuple(content["input_shape"]), str(content["input_dtype"])
         model = Encoder(config.model, input_shape, content["output_dim"])
         model.load_state_dict(weights)
     except (KeyError, TypeError, RuntimeError) as error:
         raise DamagedCheckpointError(f"checkpoint {path}: not a model of a run: {error}") from None
     device = pick_device("cpu" if config.device == "cpu" else "auto")  # trained on a GPU, a model serves anywhere
-    return TrainedModel(model.to(device), config, input_shape)
+    return TrainedModel(model.to(device), config, input_shape, input_dtype)
 
 
 def predict_file(checkpoint: Path, source: str) -> npt.NDArray[np.float32]:
@@ -73,19 +75,42 @@ def predict_file(checkpoint: Path, source: str) -> npt.NDArray[np.float32]:
     return predictions.numpy()
 
 
-def score_test(checkpoint: Path, pairs: Pairs) -> tuple[dict[str, float], int]:
-    """Metrics ``test/…`` of a model on the locked test split, and the number of targets there.
+@dataclass(frozen=True)
+class Scored:
+    """A model on the locked test split.
+
+    Attributes:
+        metrics: ``test/…``: those of :func:`embedding_metrics` and of :func:`geometry`.
+        gallery: G, the number of distinct targets.
+        dim: min(N, d), the highest effective rank there could be.
+        flags: sentences of :func:`geometry_flags`.
+    """
+
+    metrics: dict[str, float]
+    gallery: int
+    dim: int
+    flags: list[str]
+
+
+def score_test(checkpoint: Path, pairs: Pairs) -> Scored:
+    """Score a model on the test split of its own run, about that run's centre if it was trained with one.
 
     Raises:
         UserError: the test split has no rows, or predictions are not finite.
     """
     trained = load_model(checkpoint)
-    rows = split_rows(pairs, trained.config.split_seed, train_on_val=trained.config.fit == "train+val").test
-    if len(rows) == 0:
+    rows = split_rows(pairs, trained.config.split_seed, train_on_val=trained.config.fit == "train+val")
+    if len(rows.test) == 0:
         raise UserError(f"{pairs.source}: the test split has no rows to score")
-    split = split_tensors(pairs, rows, next(trained.model.parameters()).device)
+    device = next(trained.model.parameters()).device
+    split = split_tensors(pairs, rows.test, device)
+    center = mean_target(torch.from_numpy(pairs.targets[rows.train]).to(device)) if trained.config.center else None
+    predictions = trained.predict(split.inputs)
     try:
-        scores = embedding_metrics(trained.predict(split.inputs), split.targets, split.gallery, split.positive)
+        scores = embedding_metrics(predictions, split.targets, split.gallery, split.positive, center)
+        shape = geometry(predictions, split.targets, split.gallery, center)
     except NonFiniteError as error:
         raise UserError(f"{pairs.source}: test split: {error}") from None
-    return {f"test/{name}": value for name, value in scores.items()}, len(split.gallery)
+    dim = min(predictions.shape)
+    metrics = {f"test/{name}": value for name, value in {**scores, **shape}.items()}
+    return Scored(metrics, len(split.gallery), dim, geometry_flags(shape, dim))

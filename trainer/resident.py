@@ -30,6 +30,10 @@ class SplitTensors:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def mean_target(self) -> Tensor:
+        """Mean over rows of the targets, (d,) float32: what ``center`` subtracts where this is the training split."""
+        return mean_target(self.targets)
+
 
 @dataclass(frozen=True)
 class ResidentData:
@@ -67,6 +71,11 @@ def split_tensors(pairs: Pairs, rows: Rows, device: torch.device) -> SplitTensor
         gallery=targets[torch.from_numpy(first).to(device)],
         positive=torch.from_numpy(positive.reshape(-1)).to(device),
     )
+
+
+def mean_target(targets: Tensor) -> Tensor:
+    """Mean of targets (N, d) over rows, (d,) float32, summed in float64."""
+    return targets.mean(dim=0, dtype=torch.float64).float()
 
 
 def check_rows(config: TrainConfig, data: ResidentData) -> None:

@@ -8,8 +8,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from trainer.config import TrainConfig
+from trainer.geometry import GEOMETRY
 from trainer.loop import Record
 from trainer.metrics import RECALL_DEPTHS, chance_level
+from trainer.predict import Scored
 
 
 def say(console: Console, line: str) -> None:
@@ -45,6 +47,25 @@ def retrieval_line(split: str, metrics: Mapping[str, float], gallery: int) -> st
         f"{name} Retrieval among {gallery}: MRR: {metrics[f'{split}/mrr']:.4f} (chance {chance['mrr']:.4f}), {recalls} "
         f"(chance@1 {chance['recall_at_1']:.2%}), Median Rank: {metrics[f'{split}/median_rank']:g}"
     )
+
+
+def geometry_line(split: str, metrics: Mapping[str, float], dim: int) -> str:
+    """``Test Geometry: effective rank 21.3 of 32, hubness 0.84, …``; ``dim`` is the highest rank there could be."""
+    get = {name: metrics[f"{split}/{name}"] for name in GEOMETRY}
+    return (
+        f"{split.capitalize()} Geometry: effective rank {get['effective_rank']:.1f} of {dim}, "
+        f"hubness {get['hubness']:.2f}, alignment {get['alignment']:.2f}, uniformity {get['uniformity']:.2f}"
+    )
+
+
+def scored_lines(scored: Scored, config: TrainConfig) -> list[str]:
+    """All lines of the test split: metrics, retrieval, geometry, and a note for each of its flags."""
+    return [
+        loss_line("test", scored.metrics, config),
+        retrieval_line("test", scored.metrics, scored.gallery),
+        geometry_line("test", scored.metrics, scored.dim),
+        *(f"Note: {flag}" for flag in scored.flags),
+    ]
 
 
 def epoch_lines(record: Record, config: TrainConfig, gallery: int | None) -> list[str]:

@@ -32,6 +32,9 @@ RETRIEVAL = (
     rf"MRR: {NUMBER} \(chance {NUMBER}\), Recall@1: {PERCENT}, Recall@5: {PERCENT}, Recall@10: {PERCENT} "
     rf"\(chance@1 {PERCENT}\), Median Rank: \d+(\.5)?"
 )
+GEOMETRY_LINE = (
+    r"Test Geometry: effective rank \d\.\d of 5, hubness -?\d\.\d\d, alignment \d\.\d\d, uniformity -\d\.\d\d"
+)
 
 
 def settings(folder: str = "run") -> dict[str, Any]:
@@ -181,14 +184,23 @@ class TestTestSplit:
         pairs, trained = load_pairs("pairs.npz"), load_model(Path("run/best.pt"))
         split = split_tensors(pairs, split_rows(pairs, 0).test, torch.device("cpu"))
         scores = embedding_metrics(trained.predict(split.inputs), split.targets, split.gallery, split.positive)
-        lines = done.out.splitlines()[-2:]
+        lines = done.out.splitlines()[-3:]
         assert lines[0] == f"Test Cosine Sim: {scores['cosine_sim']:.4f}, MSE: {scores['mse']:.4f}"
         assert re.fullmatch(rf"Test Retrieval among {len(split.gallery)}: {RETRIEVAL}", lines[1])
         assert f"MRR: {scores['mrr']:.4f} " in lines[1]
+        assert re.fullmatch(GEOMETRY_LINE, lines[2])
 
     def test_is_in_the_json(self, train: Line) -> None:
         found = json.loads(train("--num_epochs 1 --output_dir run --test --json").out)
         assert {"test/cosine_sim", "test/mse", "test/mrr", "test/recall_at_1", "test/median_rank"} <= set(found)
+        assert {"test/effective_rank", "test/hubness", "test/alignment", "test/uniformity"} <= set(found)
+
+    def test_notes_a_collapsed_model(self, cli: Line) -> None:
+        arrays = sample_arrays()
+        np.savez("blind.npz", targets=arrays["targets"], inputs=np.ones_like(arrays["inputs"]))
+        done = cli("train --data blind.npz --num_epochs 1 --output_dir run --test")
+        notes = [line for line in done.out.splitlines() if line.startswith("Note: ")]
+        assert re.fullmatch(r"Note: collapsed: .* point nearly the same way \(uniformity -?0\.000\)", notes[0])
 
     def test_without_rows_is_refused(self, cli: Line) -> None:
         np.savez("no_test.npz", **sample_arrays(), split=np.array(["train", "val"] * 100))

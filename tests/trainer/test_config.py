@@ -26,6 +26,7 @@ COMMON: dict[str, SearchStrategy[Any]] = {
     "objective": st.sampled_from(get_args(Objective)),
     "patience": st.none() | st.integers(1, 10**9),
     "fit": st.sampled_from(["train", "train+val"]),
+    "center": st.booleans(),
     "precision": st.sampled_from(["auto", "float32", "bfloat16"]),
     "device": st.sampled_from(["auto", "cpu", "cuda"]),
     "threads": st.none() | st.integers(1, 1024),

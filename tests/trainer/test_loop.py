@@ -4,13 +4,22 @@ import math
 from dataclasses import replace
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.trainer.samples import refusal, sample_config, sample_pairs, sample_trainer, timeless, train_to_end
+from tests.trainer.samples import (
+    refusal,
+    sample_arrays,
+    sample_config,
+    sample_pairs,
+    sample_trainer,
+    timeless,
+    train_to_end,
+)
 from trainer import losses
-from trainer.data import load_pairs
+from trainer.data import Pairs, load_pairs, make_pairs
 from trainer.loop import Trainer, pick_device
 from trainer.losses import LossConfig, LossModule, LossOutput, register_loss
 from trainer.metrics import embedding_metrics
@@ -26,6 +35,7 @@ def own_losses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(losses, "_REGISTRY", dict(losses._REGISTRY))
     register_loss(LearnedConfig)
     register_loss(BreakingConfig)
+    register_loss(SeeingConfig)
 
 
 class LearnedConfig(LossConfig):
@@ -76,6 +86,21 @@ class BreakingLoss(LossModule):
             else:
                 loss = loss * math.nan
         return LossOutput(loss, {})
+
+
+class SeeingConfig(LossConfig):
+    """MSE that remembers the mean of the targets it was built from."""
+
+    name: ClassVar[str] = "seeing"
+
+    def build(self, train_targets: Tensor) -> LossModule:
+        return SeeingLoss(train_targets.mean(dim=0))
+
+
+class SeeingLoss(losses.MseLoss):
+    def __init__(self, mean: Tensor) -> None:
+        super().__init__()
+        self.mean = mean
 
 
 def batch_sizes(trainer: Trainer, *, training: bool) -> list[int]:
@@ -224,6 +249,90 @@ class TestOneEpoch:
         records = train_to_end(sample_trainer(sample_config("cosine", num_epochs=30, lr=0.01)))
         assert records[-1]["val/mrr"] > 2 * records[0]["val/mrr"]
         assert records[-1]["val/cosine_sim"] > 0.9
+
+
+LOSSES = ["mse", "cosine", "cosine_mse", "infonce"]
+
+
+def off_centre(shift: float = 4.0) -> Pairs:
+    """The sample with targets that share a large part."""
+    arrays = sample_arrays()
+    arrays["targets"] += np.float32(shift)
+    return make_pairs(arrays, "off centre")
+
+
+def centred_by_hand(pairs: Pairs) -> Pairs:
+    """The same pairs with the training rows' mean target subtracted from all targets."""
+    mean = pairs.targets[split_rows(pairs, 0).train].mean(axis=0, dtype=np.float64).astype(np.float32)
+    return make_pairs({"inputs": pairs.inputs, "targets": pairs.targets - mean, "ids": pairs.ids}, "by hand")
+
+
+def at_the_mean(trainer: Trainer, mean: Tensor) -> Trainer:
+    """A trainer whose last bias starts at the mean target, as ``center`` starts it."""
+    trainer.model.fit_targets(mean)
+    return trainer
+
+
+class TestCenter:
+    @pytest.mark.parametrize("loss_fn", LOSSES)
+    def test_trains_as_on_targets_that_were_centred_by_hand(self, loss_fn: str) -> None:
+        pairs = off_centre()
+        found = train_to_end(sample_trainer(sample_config(loss_fn, center=True, num_epochs=3), pairs))
+        by_hand = sample_trainer(sample_config(loss_fn, num_epochs=3), centred_by_hand(pairs))
+        expected = train_to_end(at_the_mean(by_hand, torch.zeros(5)))
+        for record, other in zip(found, expected, strict=True):
+            for name in ("train/loss", "val/loss"):
+                assert record[name] == pytest.approx(other[name], rel=1e-4)
+            for name in ("val/mrr", "val/recall_at_1", "val/recall_at_5", "val/recall_at_10", "val/median_rank"):
+                assert record[name] == pytest.approx(other[name], rel=0.02)
+
+    @pytest.mark.parametrize("loss_fn", LOSSES)
+    def test_only_the_bias_starts_elsewhere(self, loss_fn: str) -> None:
+        pairs = off_centre()
+        plain, trainer = (sample_trainer(sample_config(loss_fn, center=center), pairs) for center in (False, True))
+        mean = torch.from_numpy(pairs.targets[split_rows(pairs, 0).train]).mean(0)
+        torch.testing.assert_close(trainer.center, mean)
+        assert torch.equal(trainer.model.head.bias, trainer.center)
+        assert {name for name in weights(plain) if not torch.equal(weights(plain)[name], weights(trainer)[name])} == {
+            "head.bias"
+        }
+        assert plain.center is None
+
+    def test_the_mse_loss_is_the_same_but_for_that_start(self) -> None:
+        pairs = off_centre()
+        centred = sample_trainer(sample_config("mse", center=True), pairs)
+        assert centred.center is not None
+        plain = at_the_mean(sample_trainer(sample_config("mse"), pairs), centred.center)
+        for record, other in zip(train_to_end(centred), train_to_end(plain), strict=True):
+            for name in ("train/loss", "val/loss", "val/mse", "train/cosine_sim", "val/cosine_sim"):
+                assert record[name] == pytest.approx(other[name], rel=1e-4)
+            assert record["val/mrr"] != other["val/mrr"]
+
+    @pytest.mark.parametrize("loss_fn", LOSSES)
+    def test_cosine_and_mse_stay_the_plain_ones(self, loss_fn: str) -> None:
+        trainer = sample_trainer(sample_config(loss_fn, center=True, batch_size=16, **STILL), off_centre())
+        record, val, train = trainer.run_epoch(), trainer.data.val, trainer.data.train
+        assert val is not None
+        predictions = trainer.predict(val.inputs)
+        plain = torch.nn.functional.cosine_similarity(predictions, val.targets)
+        assert record["val/cosine_sim"] == pytest.approx(float(plain.mean()), rel=1e-5)
+        assert record["val/mse"] == pytest.approx(float((predictions - val.targets).square().mean()), rel=1e-5)
+        cosine = torch.nn.functional.cosine_similarity(trainer.predict(train.inputs), train.targets).mean()
+        assert record["train/cosine_sim"] == pytest.approx(float(cosine), abs=0.01)  # infonce drops a partial batch
+
+    def test_with_validation_rows_in_training_they_are_in_the_mean(self) -> None:
+        pairs = off_centre()
+        trainer = sample_trainer(sample_config(center=True, fit="train+val"), pairs)
+        rows = split_rows(pairs, 0, train_on_val=True).train
+        assert trainer.center is not None
+        np.testing.assert_allclose(trainer.center, pairs.targets[rows].mean(axis=0), rtol=1e-6)
+
+    @pytest.mark.usefixtures("own_losses")
+    def test_a_loss_is_built_from_targets_as_it_will_see_them(self) -> None:
+        config = sample_config("seeing", center=True)
+        trainer = sample_trainer(config, off_centre())
+        assert isinstance(trainer.loss, SeeingLoss)
+        assert trainer.loss.mean.abs().max() < 1e-5
 
 
 class TestLearningRate:

@@ -26,6 +26,7 @@ from trainer.metrics import (
     embedding_metrics,
     rank_in_gallery,
     refuse_non_finite,
+    row_scores,
 )
 
 NAMES = ["cosine_sim", "mse", "mrr", "recall_at_1", "recall_at_5", "recall_at_10", "median_rank"]
@@ -121,6 +122,79 @@ class TestTies:
         assert ranks.mrr() == pytest.approx((1 / 3 + 1 / 4) / 2)
         assert [ranks.recall_at(k) for k in (1, 2, 3, 4, 5)] == [0, 0, 0.5, 1, 1]
         assert ranks.median_rank() == 3.5
+
+
+class TestRowScores:
+    def test_their_means_are_the_metrics(self) -> None:
+        predictions, gallery, positive = random_gallery()
+        predictions[5] = 0  # all tied
+        center = torch.full((6,), 0.5)
+        for about in (None, center):
+            rows = row_scores(predictions, gallery[positive], gallery, positive, about)
+            found = embedding_metrics(predictions, gallery[positive], gallery, positive, about)
+            assert [*rows, "median_rank"] == NAMES
+            for name, values in rows.items():
+                assert values.shape == (40,)
+                assert values.dtype == torch.float64
+                assert found[name] == float(values.mean())
+
+    def test_each_row_is_the_metrics_of_that_row_alone(self) -> None:
+        predictions, gallery, positive = random_gallery(queries=8)
+        predictions[5] = 0
+        rows = row_scores(predictions, gallery[positive], gallery, positive)
+        for row in range(8):
+            only = slice(row, row + 1)
+            alone = embedding_metrics(predictions[only], gallery[positive][only], gallery, positive[only])
+            assert {name: float(values[row]) for name, values in rows.items()} == pytest.approx(
+                {name: alone[name] for name in rows}, abs=1e-6
+            )
+
+    def test_by_hand(self) -> None:
+        gallery = torch.eye(3)
+        predictions = torch.tensor([[2.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.0, 1.0, 2.0]])
+        positive = torch.tensor([0, 1, 2, 1])
+        rows = row_scores(predictions, gallery[positive], gallery, positive)
+        assert rows["mrr"].tolist() == pytest.approx([1, (1 + 1 / 2) / 2, (1 + 1 / 2 + 1 / 3) / 3, 1 / 2])
+        assert rows["recall_at_1"].tolist() == pytest.approx([1, 1 / 2, 1 / 3, 0])
+        assert rows["recall_at_5"].tolist() == [1, 1, 1, 1]
+        assert rows["cosine_sim"].tolist() == pytest.approx([1, 0.5**0.5, 0, 0.2**0.5])
+        assert rows["mse"].tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 4 / 3])
+
+
+class TestCenter:
+    CENTER = torch.tensor([1.0, -2.0, 0.5, 3.0, 0.0, 1.0])
+
+    def test_ranks_are_those_of_data_that_was_shifted_by_hand(self) -> None:
+        predictions, gallery, positive = random_gallery()
+        found = rank_in_gallery(predictions + self.CENTER, gallery + self.CENTER, positive, self.CENTER)
+        shifted = (predictions + self.CENTER) - self.CENTER, (gallery + self.CENTER) - self.CENTER
+        expected = rank_in_gallery(*shifted, positive)
+        assert (
+            found.above.tolist()
+            == expected.above.tolist()
+            == [rank - 1 for rank in ranks_by_loops(predictions, gallery, positive)]
+        )
+        plain = rank_in_gallery(predictions + self.CENTER, gallery + self.CENTER, positive)
+        assert found.above.tolist() != plain.above.tolist()
+
+    def test_cosine_and_mse_stay_the_plain_ones(self) -> None:
+        predictions, gallery, positive = random_gallery()
+        arguments = predictions, gallery[positive], gallery, positive
+        centered, plain = embedding_metrics(*arguments, self.CENTER), embedding_metrics(*arguments)
+        assert centered["mrr"] != plain["mrr"]
+        assert (centered["cosine_sim"], centered["mse"]) == (plain["cosine_sim"], plain["mse"])
+
+    def test_a_prediction_at_the_centre_ties_with_all(self) -> None:
+        gallery = torch.randn(7, 6, generator=torch.Generator().manual_seed(0))
+        found = embedding_metrics(self.CENTER.expand(7, 6), gallery, gallery, torch.arange(7), self.CENTER)
+        chance = chance_level(7)
+        assert {name: found[name] for name in chance} == pytest.approx(chance)
+
+    def test_a_prediction_that_overflows_about_it_is_refused(self) -> None:
+        predictions, gallery, positive = random_gallery(queries=5)
+        predictions[2] = 3e38
+        with pytest.raises(NonFiniteError, match="in 1 of 5 rows, first row 2"):
+            rank_in_gallery(predictions, gallery, positive, torch.full((6,), -3e38))
 
 
 class TestCollapsedModels:

@@ -80,6 +80,16 @@ class TestStandardizing:
         assert torch.equal(fresh(INPUTS), fitted(INPUTS))
 
 
+class TestFittingTargets:
+    @pytest.mark.parametrize("depth", [0, 2])
+    def test_predictions_start_around_the_mean(self, depth: int) -> None:
+        model, mean = encoder(depth=depth), torch.tensor([1.0, -2.0, 30.0, 0.0])
+        plain = model(INPUTS) - model.head.bias
+        model.fit_targets(mean)
+        torch.testing.assert_close(model(INPUTS), plain + mean)
+        assert model.head.bias.requires_grad
+
+
 class TestHiddenLayers:
     def by_hand(self, model: Encoder, *, layer_norm: bool, residual: bool) -> Tensor:
         x = INPUTS

@@ -24,6 +24,7 @@ VALUES: dict[str, tuple[str | None, Any]] = {
     "objective": ("val/cosine_sim", "val/cosine_sim"),
     "patience": ("4", 4),
     "fit": ("train+val", "train+val"),
+    "center": (None, True),
     "precision": ("bfloat16", "bfloat16"),
     "device": ("cpu", "cpu"),
     "threads": ("1", 1),
@@ -69,7 +70,7 @@ def test_every_setting_has_an_option_with_dashes_and_with_underscores(name: str)
         assert parse(option, *([text] if text else [])) == {name: value}
 
 
-@pytest.mark.parametrize("name", ["symmetric", "model.residual", "model.layer_norm", "model.standardize"])
+@pytest.mark.parametrize("name", ["symmetric", "center", "model.residual", "model.layer_norm", "model.standardize"])
 def test_a_switch_can_be_turned_off(name: str) -> None:
     for option in {f"--no-{name}", f"--no-{name.removeprefix('model.')}"}:
         assert parse(option) == {name: False}

@@ -1,5 +1,6 @@
 """``losstune predict``: one row per input row, in order, equal to what the model gives."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +8,14 @@ import pytest
 import torch
 
 from tests.trainer.conftest import Line
-from tests.trainer.samples import sample_arrays, sample_config, sample_trainer
+from tests.trainer.samples import refusal, sample_arrays, sample_config, sample_trainer
 from trainer.checkpoint import load_checkpoint, save_checkpoint
-from trainer.predict import load_model
+from trainer.data import load_pairs
+from trainer.geometry import geometry
+from trainer.predict import Scored, load_model, score_test
+from trainer.resident import split_tensors
 from trainer.run_dir import RunDirectory
+from trainer.splits import split_rows
 
 
 @pytest.fixture
@@ -109,6 +114,43 @@ class TestPredict:
         options = {"checkpoint": "run/best.pt", "data": "pairs.npz", "output": "p.npy", **changed}
         done = cli("predict " + " ".join(f"--{name} {value}" for name, value in options.items()))
         assert (done.code, done.out, done.err) == (2, "", f"error: {message}\n")
+
+
+class TestScoreTest:
+    def scored_and_metrics(self, line: str, train: Line) -> tuple[Scored, dict[str, float]]:
+        """The test split as ``score_test`` has it, and as the run's own trainer evaluates it."""
+        train(f"{line} --num_epochs 2 --output_dir run")
+        pairs, trained = load_pairs("pairs.npz"), load_model(Path("run/best.pt"))
+        trainer = sample_trainer(trained.config, pairs)
+        trainer.model.load_state_dict(trained.model.state_dict())
+        rows = split_rows(pairs, trained.config.split_seed).test
+        return score_test(Path("run/best.pt"), pairs), trainer.evaluate(split_tensors(pairs, rows, torch.device("cpu")))
+
+    @pytest.mark.parametrize("line", ["", "--center", "--center --split_seed 3", "--center --fit train+val"])
+    def test_scores_as_the_run_was_validated(self, train: Line, line: str) -> None:
+        scored, expected = self.scored_and_metrics(line, train)
+        del expected["loss"]
+        assert {name: scored.metrics[f"test/{name}"] for name in expected} == pytest.approx(expected)
+
+    def test_describes_the_space_that_is_ranked_in(self, train: Line) -> None:
+        scored, _ = self.scored_and_metrics("--center", train)
+        pairs, trained = load_pairs("pairs.npz"), load_model(Path("run/best.pt"))
+        rows = split_rows(pairs, 0)
+        split = split_tensors(pairs, rows.test, torch.device("cpu"))
+        center = torch.from_numpy(pairs.targets[rows.train].mean(axis=0))
+        expected = geometry(trained.predict(split.inputs), split.targets, split.gallery, center)
+        assert {name: scored.metrics[f"test/{name}"] for name in expected} == pytest.approx(expected, rel=1e-4)
+        assert (scored.gallery, scored.dim) == (len(split.gallery), 5)
+
+    def test_predictions_that_are_not_finite_are_refused(self, train: Line) -> None:
+        train("--num_epochs 1 --output_dir run")
+        pairs = load_pairs("pairs.npz")
+        inputs = pairs.inputs.copy()
+        inputs[split_rows(pairs, 0).test[3]] = 3e38
+        message = refusal(score_test, Path("run/best.pt"), replace(pairs, inputs=inputs))
+        assert message.startswith(
+            f"{Path('pairs.npz').resolve()}: test split: predictions hold NaN or infinity in 1 of"
+        )
 
 
 def test_a_model_trained_on_a_gpu_predicts_without_one(train: Line, cli: Line, monkeypatch: pytest.MonkeyPatch) -> None:

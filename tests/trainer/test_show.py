@@ -7,7 +7,8 @@ import pytest
 from rich.console import Console
 
 from tests.trainer.samples import sample_config
-from trainer.show import EpochDisplay, epoch_lines, loss_line, retrieval_line, say
+from trainer.predict import Scored
+from trainer.show import EpochDisplay, epoch_lines, geometry_line, loss_line, retrieval_line, say, scored_lines
 
 TRAIN = {"train/loss": 3.2145, "train/cosine_sim": 0.7234}
 VAL = {"val/loss": 3.1234, "val/cosine_sim": 0.7456, "val/mse": 0.4512}
@@ -55,6 +56,28 @@ def test_retrieval_is_printed_beside_what_a_random_order_would_score() -> None:
         "Val Retrieval among 364: MRR: 0.1234 (chance 0.0178), Recall@1: 5.00%, Recall@5: 23.45%, Recall@10: 100.00% "
         "(chance@1 0.27%), Median Rank: 8.5"
     )
+
+
+GEOMETRY = {
+    "test/effective_rank": 21.34,
+    "test/hubness": 0.836,
+    "test/alignment": 0.314,
+    "test/uniformity": -2.9,
+}
+
+
+def test_geometry_is_printed_beside_the_highest_rank_there_could_be() -> None:
+    assert geometry_line("test", GEOMETRY, dim=32) == (
+        "Test Geometry: effective rank 21.3 of 32, hubness 0.84, alignment 0.31, uniformity -2.90"
+    )
+
+
+def test_the_test_split_has_its_metrics_retrieval_geometry_and_notes() -> None:
+    metrics = {name.replace("val/", "test/"): value for name, value in {**VAL, **RETRIEVAL}.items()}
+    scored = Scored({**metrics, **GEOMETRY}, gallery=364, dim=32, flags=["hubs: one", "collapsed: two"])
+    lines = scored_lines(scored, sample_config())
+    assert [line.split(":")[0] for line in lines[:3]] == ["Test Loss", "Test Retrieval among 364", "Test Geometry"]
+    assert lines[3:] == ["Note: hubs: one", "Note: collapsed: two"]
 
 
 class TestEpochLines:

@@ -1,0 +1,192 @@
+"""What any trained model must beat, scored on the same splits: chance, a constant, a linear map, no training at all."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from trainer.config import Device, TrainConfig
+from trainer.data import Pairs
+from trainer.errors import UserError
+from trainer.geometry import geometry
+from trainer.loop import Trainer, pick_device
+from trainer.metrics import Objective, row_scores
+from trainer.resident import ResidentData, SplitTensors, split_tensors
+from trainer.splits import split_rows
+
+Baseline = Literal["chance", "mean_target", "ridge", "ridge_centered", "untrained"]
+
+RIDGE_LIMIT = 10_000
+"""Training rows or input width, whichever is smaller, up to which ridge is solved: 800 MB a matrix, and minutes."""
+
+RIDGE_GRID = tuple(10.0 ** (step / 2) for step in range(-10, 7))
+"""Values of alpha per training row that ridge chooses from: half decades from 1e-5 to 1e3.
+
+Standardised inputs have one unit of variance per feature, so at 1 the penalty weighs as much as one feature's
+data, whatever the number of rows.
+"""
+
+
+@dataclass(frozen=True)
+class BaselineScore:
+    """How a baseline does on one split of the data.
+
+    Attributes:
+        test: :func:`row_scores` of the N test rows, (N,) float64 each on the CPU, in the order of the split.
+        validation: the objective on the validation rows.
+        geometry: :func:`trainer.geometry.geometry` of the test rows.
+        note: what was chosen or assumed, for a reader.
+    """
+
+    test: dict[str, Tensor]
+    validation: float
+    geometry: dict[str, float]
+    note: str
+
+
+@dataclass(frozen=True)
+class _Splits:
+    """The splits on one device, and what is scored on them."""
+
+    train: SplitTensors
+    val: SplitTensors
+    test: SplitTensors
+    objective: Objective
+
+    def validate(self, predictions: Tensor, center: Tensor | None = None) -> float:
+        """The objective of predictions (N_val, d)."""
+        val = self.val
+        scores = row_scores(predictions, val.targets, val.gallery, val.positive, center)
+        return float(scores[self.objective.removeprefix("val/")].mean())
+
+    def score(self, val: Tensor, test: Tensor, note: str, center: Tensor | None = None) -> BaselineScore:
+        """The score of predictions (N_val, d) and (N_test, d)."""
+        split = self.test
+        rows = row_scores(test, split.targets, split.gallery, split.positive, center)
+        return BaselineScore(
+            test={name: values.cpu() for name, values in rows.items()},
+            validation=self.validate(val, center),
+            geometry=geometry(test, split.targets, split.gallery, center),
+            note=note,
+        )
+
+
+@torch.no_grad()
+def baseline_scores(
+    pairs: Pairs, split_seed: int, seed: int, objective: Objective, device: Device = "cpu"
+) -> dict[Baseline, BaselineScore]:
+    """Every baseline on one split of the data, each as its own function here describes.
+
+    Args:
+        split_seed: of the train/val split, as in a config.
+        seed: of the untrained encoder's weights, as in a config; nothing else is random.
+        objective: what ridge chooses its alpha by, on the validation rows.
+
+    Returns:
+        By name, in the order of ``Baseline``; without the two ridges where :func:`ridge_refusal` says why.
+
+    Raises:
+        UserError: a split has no rows, or the device is not there.
+    """
+    place = pick_device(device)
+    rows = split_rows(pairs, split_seed)
+    if len(rows.test) == 0:
+        raise UserError(f"{pairs.source}: the test split has no rows to score")
+    train, val, test = (split_tensors(pairs, own, place) for own in (rows.train, rows.val, rows.test))
+    splits = _Splits(train, val, test, objective)
+    scores: dict[Baseline, BaselineScore] = {"chance": _chance(splits), "mean_target": _mean_target(splits)}
+    if ridge_refusal(pairs, split_seed) is None:
+        scores |= _ridges(splits)
+    data = ResidentData(train, val, pairs.source, pairs.digest)
+    scores["untrained"] = _untrained(splits, data, split_seed, seed, device)
+    return scores
+
+
+def ridge_refusal(pairs: Pairs, split_seed: int) -> str | None:
+    """Why there is no ridge baseline on these data: too large to solve exactly. None where there is one."""
+    rows, width = len(split_rows(pairs, split_seed).train), pairs.inputs[0].size
+    if min(rows, width) <= RIDGE_LIMIT:
+        return None
+    return (
+        f"ridge is left out: {rows:,} training rows of {width:,} inputs; one of the two must be at most {RIDGE_LIMIT:,}"
+    )
+
+
+def _chance(splits: _Splits) -> BaselineScore:
+    """Zero for every input: all targets tie, so retrieval is its expectation over a random order; the cosine is 0."""
+    val, test = (torch.zeros_like(split.targets) for split in (splits.val, splits.test))
+    return splits.score(val, test, "zero for every input, which ranks the gallery at random")
+
+
+def _mean_target(splits: _Splits) -> BaselineScore:
+    """The mean of the training rows' targets for every input: what can be had without looking at the input."""
+    mean = splits.train.mean_target()
+    val, test = (mean.expand_as(split.targets) for split in (splits.val, splits.test))
+    return splits.score(val, test, "the training targets' mean for every input")
+
+
+def _untrained(splits: _Splits, data: ResidentData, split_seed: int, seed: int, device: Device) -> BaselineScore:
+    """The default encoder as a trainer holds it before its first epoch: random weights, inputs standardised."""
+    config = TrainConfig.from_flat(
+        {"seed": seed, "split_seed": split_seed, "device": device, "precision": "float32", "data": data.source}
+    )
+    trainer = Trainer(config, data)
+    val, test = trainer.predict(splits.val.inputs), trainer.predict(splits.test.inputs)
+    return splits.score(val, test, f"the default encoder with the random weights of seed {seed}")
+
+
+def _ridges(splits: _Splits) -> dict[Baseline, BaselineScore]:
+    """Ridge, and ridge that is ranked about the training targets' mean, each with the alpha that suits it best."""
+    ridge = Ridge(splits.train.inputs, splits.train.targets)
+    val, test = ridge.project(splits.val.inputs), ridge.project(splits.test.inputs)
+    rows = len(splits.train)
+    found: dict[Baseline, BaselineScore] = {}
+    centers: dict[Baseline, Tensor | None] = {"ridge": None, "ridge_centered": splits.train.mean_target()}
+    for name, center in centers.items():
+        values = {a * rows: splits.validate(ridge.predict(val, a * rows), center) for a in RIDGE_GRID}
+        alpha = max(values, key=lambda a: (values[a], a))  # of equals the most regular
+        note = f"alpha {alpha:.3g}, of {len(values)} from {min(values):.3g} to {max(values):.3g}"
+        found[name] = splits.score(ridge.predict(val, alpha), ridge.predict(test, alpha), note, center)
+    return found
+
+
+class Ridge:
+    """Linear regression with an L2 penalty on standardised inputs, solved once for all penalties, in float64.
+
+    Minimises ‖T − 1b − ZW‖² + α ‖W‖² over W and b, where Z are the flattened inputs, shifted and scaled by the
+    training rows' mean and deviation (a constant feature is only shifted), and b is not penalised (Hoerl and
+    Kennard, *Technometrics* 1970). With one eigendecomposition, of ZᵀZ = V Λ Vᵀ or of ZZᵀ = U Λ Uᵀ, whichever is
+    smaller, the prediction for z is
+
+        b + (zV) (Λ + α)⁻¹ (Vᵀ Zᵀ T)    or    b + (zZᵀU) (Λ + α)⁻¹ (Uᵀ T).
+    """
+
+    def __init__(self, inputs: Tensor, targets: Tensor) -> None:
+        """Decompose training inputs (N, …) and targets (N, d)."""
+        flat = inputs.flatten(1).double()
+        deviation, self._shift = torch.std_mean(flat, dim=0, correction=0)
+        self._scale = torch.where(deviation > 1e-8, 1 / deviation, 1.0)
+        self._rows = self._standardized(inputs)
+        self._intercept = targets.double().mean(dim=0)
+        answers = targets.double() - self._intercept
+        self._dual = len(flat) < flat.shape[1]
+        gram = self._rows @ self._rows.T if self._dual else self._rows.T @ self._rows
+        self._values, self._vectors = torch.linalg.eigh(gram)
+        self._values = self._values.clamp(min=0)
+        self._weights = self._vectors.T @ (answers if self._dual else self._rows.T @ answers)
+
+    def project(self, inputs: Tensor) -> Tensor:
+        """Inputs (n, …) in the basis of the decomposition, (n, min(N, width)): the part that no alpha changes."""
+        z = self._standardized(inputs)
+        projected: Tensor = (z @ self._rows.T if self._dual else z) @ self._vectors
+        return projected
+
+    def predict(self, projected: Tensor, alpha: float) -> Tensor:
+        """Predictions (n, d) float64 of projected inputs; alpha > 0."""
+        predictions: Tensor = self._intercept + projected @ (self._weights / (self._values + alpha)[:, None])
+        return predictions
+
+    def _standardized(self, inputs: Tensor) -> Tensor:
+        z: Tensor = (inputs.flatten(1).double() - self._shift) * self._scale
+        return z
