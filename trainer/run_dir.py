@@ -1,14 +1,17 @@
 """One run on disk: ``config.yaml``, ``history.jsonl``, ``best.pt`` and ``last.pt`` in a folder."""
 
+import fcntl
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+import zlib
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer.checkpoint import load_checkpoint, save_checkpoint, write_whole
+from trainer.checkpoint import DamagedCheckpointError, load_checkpoint, save_checkpoint, write_whole
 from trainer.config import TrainConfig, flatten
 from trainer.errors import UserError
 from trainer.loop import Record, Trainer
@@ -18,6 +21,8 @@ CONFIG_FILE = "config.yaml"
 HISTORY_FILE = "history.jsonl"
 BEST_FILE = "best.pt"
 LAST_FILE = "last.pt"
+PREVIOUS_FILE = "previous.pt"
+ATTEMPT_FILE = ".attempt"
 
 
 @dataclass(frozen=True)
@@ -58,52 +63,70 @@ def config_yaml(config: TrainConfig, source: Mapping[str, Any] | None = None) ->
     return dump_yaml(nested)
 
 
+class StorageError(UserError):
+    """A run's folder can not be written: storage is full, read-only or gone. Nothing is wrong with the run."""
+
+
+class StaleAttemptError(StorageError):
+    """A newer launch has taken this run over."""
+
+
+@dataclass(frozen=True)
+class Restored:
+    """The history up to the state that a run goes on from, and what was damaged on the way there."""
+
+    records: list[Record]
+    damage: list[str]
+
+
 class RunDirectory:
     """Writes a run as it trains, and restores it.
 
     Order of writing: history, best model, last state. Whatever is cut short, ``last.pt`` is a state whose
-    history is on disk; lines after it are dropped on restore and trained again, to the same numbers.
+    history is on disk; lines after it are dropped on restore and trained again, to the same numbers. The state
+    before it is kept beside it, for the day on which ``last.pt`` is damaged.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, attempt: int | None = None) -> None:
+        """Nothing is touched yet.
+
+        Args:
+            attempt: number of the launch that this worker belongs to. Once a higher one has opened the run, lower
+                ones can not write to it: a worker may live on for seconds after its launch was killed.
+        """
         self.path = path
+        self._attempt = attempt
         self._saved_best = 0
 
     @property
     def holds_run(self) -> bool:
         """Whether a state to continue from is here."""
-        return (self.path / LAST_FILE).exists()
+        return (self.path / LAST_FILE).exists() or (self.path / PREVIOUS_FILE).exists()
 
     def start(self, config: TrainConfig) -> None:
         """Create the folder, clear a former run, and write the config.
 
         Raises:
-            UserError: the folder can not be written.
+            StorageError: the folder can not be written.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            for name in (LAST_FILE, BEST_FILE, HISTORY_FILE):
+        with self._writing():
+            for name in (LAST_FILE, PREVIOUS_FILE, BEST_FILE, HISTORY_FILE):
                 (self.path / name).unlink(missing_ok=True)
             write_whole(self.path / CONFIG_FILE, config_yaml(config).encode())
-        except OSError as error:
-            raise UserError(f"{self.path}: can not be written: {error.strerror}") from None
         self._saved_best = 0
 
     def save(self, trainer: Trainer, records: Iterable[Record]) -> None:
         """Make the epochs since the last save durable, with the state after them.
 
         Raises:
-            UserError: the folder can not be written, for want of room or otherwise.
+            StorageError: the folder can not be written, for want of room or otherwise.
         """
-        try:
+        with self._writing():
             self._save(trainer, records)
-        except OSError as error:
-            raise UserError(f"{self.path}: can not be written: {error.strerror}") from None
 
     def _save(self, trainer: Trainer, records: Iterable[Record]) -> None:
-        lines = "".join(json.dumps(to_json(record)) + "\n" for record in records)
         with (self.path / HISTORY_FILE).open("a") as stream:
-            stream.write(lines)
+            stream.write("".join(map(history_line, records)))
             stream.flush()
             os.fsync(stream.fileno())
         about = describe_run(trainer)
@@ -111,25 +134,89 @@ class RunDirectory:
             best = {"epoch": trainer.best_epoch, "value": trainer.best_value, "model": trainer.best_state}
             save_checkpoint(self.path / BEST_FILE, about | best)
             self._saved_best = trainer.best_epoch
+        keep_as(self.path / LAST_FILE, self.path / PREVIOUS_FILE)
         save_checkpoint(self.path / LAST_FILE, about | {"state": trainer.state()})
+        if trainer.end is not None:
+            (self.path / PREVIOUS_FILE).unlink(missing_ok=True)
 
-    def restore(self, trainer: Trainer) -> list[Record]:
-        """Put the trainer into the last saved state; returns the history up to it.
+    def restore(self, trainer: Trainer) -> Restored:
+        """Put the trainer into the newest state that is whole, with its history.
 
         Raises:
-            UserError: the checkpoint is damaged, or its history does not reach it.
+            DamagedCheckpointError: no state is whole; says what is wrong with each file.
+            StorageError: the folder can not be written.
         """
-        trainer.load_state(load_checkpoint(self.path / LAST_FILE)["state"])
-        records = read_history(self.path / HISTORY_FILE)[: trainer.epoch]
-        if [record["epoch"] for record in records] != list(range(1, trainer.epoch + 1)):
-            raise UserError(
-                f"{self.path / HISTORY_FILE}: holds {len(records)} epochs, the checkpoint {trainer.epoch}; "
+        records, damage = read_whole_lines(self.path / HISTORY_FILE)
+        for name in (LAST_FILE, PREVIOUS_FILE):
+            path = self.path / name
+            try:
+                state = load_checkpoint(path)["state"] if path.exists() or name == LAST_FILE else None
+                if state is None:
+                    continue
+                self._check_best(state["best_epoch"])
+            except UserError as error:
+                damage.append(str(error))
+                continue
+            if [record["epoch"] for record in records[: state["epoch"]]] == list(range(1, state["epoch"] + 1)):
+                return self._go_on_from(trainer, state, records[: state["epoch"]], damage)
+            damage.append(
+                f"{self.path / HISTORY_FILE}: holds {len(records)} epochs, {name} {state['epoch']}; "
                 "the history is damaged"
             )
-        text = "".join(json.dumps(to_json(record)) + "\n" for record in records)
-        write_whole(self.path / HISTORY_FILE, text.encode())
+        raise DamagedCheckpointError("\n".join(damage))
+
+    def _go_on_from(
+        self, trainer: Trainer, state: dict[str, Any], records: list[Record], damage: list[str]
+    ) -> Restored:
+        trainer.load_state(state)
+        with self._writing():
+            write_whole(self.path / HISTORY_FILE, "".join(map(history_line, records)).encode())
         self._saved_best = trainer.best_epoch
-        return records
+        return Restored(records, damage)
+
+    def _check_best(self, best_epoch: int) -> None:
+        """A state is of no use without the best model before it."""
+        if best_epoch > 0:
+            load_checkpoint(self.path / BEST_FILE)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """The folder, created, for a writer whose attempt is the newest.
+
+        Raises:
+            StorageError: it can not be written, or belongs to a newer attempt.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            with self._fenced():
+                yield
+        except OSError as error:
+            raise StorageError(f"{self.path}: can not be written: {error.strerror}") from None
+
+    @contextmanager
+    def _fenced(self) -> Iterator[None]:
+        if self._attempt is None:
+            yield
+            return
+        descriptor = os.open(self.path / ATTEMPT_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            newest = int(os.pread(descriptor, 20, 0) or 0)
+            if newest > self._attempt:
+                raise StaleAttemptError(f"{self.path}: launch {newest} has taken it over from launch {self._attempt}")
+            os.pwrite(descriptor, f"{self._attempt:020d}".encode(), 0)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def keep_as(path: Path, other: Path) -> None:
+    """Let a file be known by another name too, in place of what had that name."""
+    if path.exists():
+        temporary = other.with_name(f".{other.name}.{os.getpid()}.tmp")
+        temporary.unlink(missing_ok=True)
+        os.link(path, temporary)
+        temporary.replace(other)
 
 
 def describe_run(trainer: Trainer) -> dict[str, Any]:
@@ -139,6 +226,7 @@ def describe_run(trainer: Trainer) -> dict[str, Any]:
         "config": trainer.config.flat(),
         "data_digest": data.digest,
         "input_shape": list(data.train.inputs.shape[1:]),
+        "input_dtype": str(data.train.inputs.dtype).removeprefix("torch."),
         "output_dim": data.train.targets.shape[1],
     }
 
@@ -148,17 +236,35 @@ def to_json(record: Mapping[str, float]) -> dict[str, float | str]:
     return {name: value if math.isfinite(value) else str(value) for name, value in record.items()}
 
 
+def history_line(record: Mapping[str, float]) -> str:
+    """One epoch as a line of ``history.jsonl``; its last field is the CRC-32 of the JSON without it."""
+    body = json.dumps(to_json(record))
+    return f'{body[:-1]}, "crc": {zlib.crc32(body.encode())}}}\n'
+
+
 def read_history(path: Path) -> list[Record]:
-    """Epochs of a ``history.jsonl``, in order; a last line that was cut short is left out."""
-    if not path.exists():
-        return []
-    records: list[Record] = []
-    for line in path.read_text().splitlines(keepends=True):
-        if not line.endswith("\n"):
-            break
-        try:
-            fields = json.loads(line)
-            records.append({name: value if name == "epoch" else float(value) for name, value in fields.items()})
-        except (ValueError, AttributeError, TypeError):
-            raise UserError(f"{path}:{len(records) + 1}: not a line of a history: {line[:60]!r}") from None
+    """Epochs of a ``history.jsonl``, in order; a last line that was cut short is left out.
+
+    Raises:
+        UserError: a line is damaged; says which.
+    """
+    records, damage = read_whole_lines(path)
+    if damage:
+        raise UserError(damage[0])
     return records
+
+
+def read_whole_lines(path: Path) -> tuple[list[Record], list[str]]:
+    """The epochs up to the first damaged line, and what is wrong with it, if there is one."""
+    if not path.exists():
+        return [], []
+    records: list[Record] = []
+    for line in path.read_bytes().splitlines(keepends=True):
+        if not line.endswith(b"\n"):
+            break
+        body, _, crc = line.rpartition(b', "crc": ')
+        if crc != f"{zlib.crc32(body + b'}')}}}\n".encode():
+            return records, [f"{path}:{len(records) + 1}: damaged, not as it was written: {line[:60]!r}"]
+        fields = json.loads(body + b"}")
+        records.append({name: value if name == "epoch" else float(value) for name, value in fields.items()})
+    return records, []

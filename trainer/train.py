@@ -49,10 +49,10 @@ def resumed_config(state: Path, options: dict[str, Any]) -> TrainConfig:
     content = load_checkpoint(state)
     if "state" not in content or "config" not in content:
         raise UserError(f"--checkpoint {state}: holds no training state to resume from; use {LAST_FILE} of the run")
-    saved: dict[str, Any] = content["config"]
+    before = TrainConfig.from_flat(content["config"], where=str(state))
+    saved = before.flat()  # a setting that is younger than the checkpoint stands at its default
     if (loss := options.get("loss_fn", saved["loss_fn"])) != saved["loss_fn"]:
         raise UserError(f"--resume: the checkpoint was trained with loss_fn {saved['loss_fn']}, not {loss}")
-    before = TrainConfig.from_flat(saved, where=str(state))
     pinned = {"schedule_epochs": before.horizon}  # as config.yaml has it once a run was resumed
     differs = [
         f"{name} is {saved.get(name)} in the checkpoint, {value} was asked for"
@@ -103,7 +103,9 @@ def _continue(folder: RunDirectory, trainer: Trainer, console: Console) -> list[
             f"--resume: {trainer.data.source} is not the data of the checkpoint "
             f"(SHA-256 {trainer.data.digest[:12]}, checkpoint {digest[:12]})"
         )
-    history = folder.restore(trainer)
+    restored = folder.restore(trainer)
     write_whole(folder.path / CONFIG_FILE, config_yaml(trainer.config).encode())
+    for damage in restored.damage:
+        say(console, damage)
     say(console, f"Resuming after epoch {trainer.epoch}")
-    return history
+    return restored.records

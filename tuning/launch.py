@@ -1,8 +1,8 @@
 """One launch: puts study, searcher, scheduler, workers, tracker and display together."""
 
-import os
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,17 @@ from rich.console import Console
 from trainer.data import Pairs, load_pairs
 from trainer.errors import UserError
 from trainer.show import say
-from trainer.signals import StopRequest, stop_on_signal
-from tuning.cluster import Resources, ray_running, slots
+from trainer.signals import StopRequest
+from tuning.cluster import Resources
+from tuning.executor import Placement, Session, session
 from tuning.feasible import check_against_data, load_spaces
 from tuning.lock import locked
 from tuning.progress import Progress
 from tuning.settings import StudySettings
 from tuning.space import SearchSpace, merged_settings
 from tuning.study import SPEC_FILE, Study, continued, create_study, open_study, study_folder
-from tuning.tracker_process import TrackerProcess
 from tuning.trials import LossTrials
+from tuning.turns import Turns
 
 
 @dataclass(frozen=True)
@@ -81,77 +82,49 @@ def _run(study: Study, pairs: Pairs, request: LaunchRequest, console: Console) -
     spaces = study.spec.search_spaces()
     storage = study.storage()
     trials = {loss: LossTrials(storage, loss, space) for loss, space in spaces.items()}
-    if not any(_has_work(own, study.spec.settings) for own in trials.values()):
+    if not _has_work(trials, study.spec.settings):
         say(console, f"Study {study.spec.name} has used its budget of {study.spec.settings.budget} for each loss")
         return Outcome(study, StopRequest(), tracked=True)
-    data_bytes = pairs.inputs.nbytes + pairs.targets.nbytes
-    with stop_on_signal() as stop:
-        tracker = TrackerProcess(study, request.tracking_uri)
-        try:
-            with ray_running(request.address, request.resources, data_bytes) as folder:
-                try:
-                    _search(study, pairs, trials, request, stop, folder, console)
-                finally:
-                    tracker.ask_to_finish()  # it writes while Ray shuts down
-        finally:
-            tracked = tracker.finish(console)
-    return Outcome(study, stop, tracked)
+    placement = Placement(request.resources, request.address, request.tracking_uri)
+    with session(study, pairs, placement, "search", console) as running:
+        _search(study, trials, running, request.time_budget, console)
+    return Outcome(study, running.stop, running.tracked)
 
 
-def _has_work(trials: LossTrials, settings: StudySettings) -> bool:
+def _has_work(trials: dict[str, LossTrials], settings: StudySettings) -> bool:
     """Whether a loss has a trial to continue, or may start another."""
-    unfinished = any(trial.ending is None for trial in trials)
-    spent = sum(trial.epochs for trial in trials)
-    return unfinished or settings.budget.left(spent, len(trials))
+    unfinished = any(trial.ending is None for own in trials.values() for trial in own)
+    return unfinished or Turns(trials, settings).next_loss([]) is not None
 
 
 def _search(
-    study: Study,
-    pairs: Pairs,
-    trials: dict[str, LossTrials],
-    request: LaunchRequest,
-    stop: StopRequest,
-    folder: Path,
-    console: Console,
+    study: Study, trials: dict[str, LossTrials], running: Session, time_budget: float | None, console: Console
 ) -> None:
     """Search until the budget, the time or a signal ends it; leaves no trial running."""
-    from ray import tune
-
     from tuning.scheduler import AshaScheduler, Rungs
     from tuning.searcher import StudySearcher, ending_from_history
-    from tuning.trainable import TrialTrainable
 
-    settings = study.spec.settings
-    place = slots(request.resources)
-    # Workers start together: one that comes up after the others' first trials have ended is thrown away by Tune,
-    # which gives its trial to a worker that is free, and starts another for the next.
-    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(place.concurrency)
+    settings, place = study.spec.settings, running.slots
     rungs = {loss: Rungs(settings.rungs, settings.reduction_factor) for loss in trials}
     for loss, own in trials.items():
         rungs[loss].rebuild(list(own))
-    deadline = time.monotonic() + request.time_budget if request.time_budget else None
+    deadline = time.monotonic() + (time_budget or math.inf)
     with Progress(study.spec.name, settings, console) as progress:
         searcher = StudySearcher(
-            trials, settings, managed_settings(study, place.cpus), study.trials_folder, place.concurrency, progress
+            trials,
+            settings,
+            managed_settings(study, place.cpus),
+            study.trials_folder,
+            place.concurrency,
+            progress,
+            study.next_attempt(),
         )
         try:
-            tune.run(
-                tune.with_parameters(TrialTrainable, pairs=pairs),
-                name="study",
-                search_alg=searcher,
-                scheduler=AshaScheduler(rungs),
-                num_samples=-1,
-                resources_per_trial={"cpu": place.cpus, "gpu": place.gpus},
-                reuse_actors=True,
-                storage_path=str(folder),
-                stop=_stopper(lambda: bool(stop) or (deadline is not None and time.monotonic() > deadline)),
-                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-                max_failures=3,
-                raise_on_failed_trial=False,
-                verbose=0,
+            running.run(
+                searcher, AshaScheduler(rungs), over=lambda: time.monotonic() > deadline or bool(searcher.storage_error)
             )
         finally:
-            timed_out = deadline is not None and time.monotonic() > deadline and not stop
+            timed_out = time.monotonic() > deadline and not running.stop
             for trial in searcher.unfinished():
                 own = trials[trial.loss_fn]
                 if timed_out:
@@ -159,6 +132,8 @@ def _search(
                     own.end(trial.number, ending_from_history(history, settings, "pruned", "time budget"))
                 else:
                     own.pause(trial.number)
+    if searcher.storage_error:
+        raise UserError(f"{searcher.storage_error}; the study waits, and the same command goes on once there is room")
 
 
 def managed_settings(study: Study, threads: int) -> dict[str, Any]:
@@ -172,17 +147,3 @@ def managed_settings(study: Study, threads: int) -> dict[str, Any]:
         "split_seed": settings.seed,
         "threads": threads,
     }
-
-
-def _stopper(over: Callable[[], bool]) -> Any:
-    """Ray's way to end an experiment from outside."""
-    from ray.tune import Stopper
-
-    class StopWhen(Stopper):
-        def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-            return False
-
-        def stop_all(self) -> bool:
-            return over()
-
-    return StopWhen()

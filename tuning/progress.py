@@ -82,7 +82,8 @@ def progress_table(losses: Mapping[str, LossProgress], settings: StudySettings, 
 
 def _spent(loss: LossProgress, settings: StudySettings) -> str:
     budget = settings.budget
-    return f"{loss.epochs}/{budget.epochs}" if budget.epochs is not None else str(loss.epochs)
+    own_budget = budget.epochs is not None and not settings.race
+    return f"{loss.epochs}/{budget.epochs}" if own_budget else str(loss.epochs)
 
 
 def seconds_left(loss: LossProgress, settings: StudySettings, seconds: float) -> float | None:
@@ -115,6 +116,7 @@ class Progress:
         self._console = console
         self._title = f"study {name}"
         self._losses: dict[str, LossProgress] = {}
+        self._told: set[str] = set()
         self._began = time.monotonic()
         self._line_at = self._began
         self._live = Live(get_renderable=self._table, console=console, refresh_per_second=2, transient=True)
@@ -143,6 +145,10 @@ class Progress:
 
     def trained(self, trial: TrialView, report: Report, epochs: int) -> None:
         """A worker reported some more epochs."""
+        for note in report.notes:
+            if note not in self._told:
+                self._told.add(note)
+                say(self._console, note)
         loss = self._losses[report.loss_fn]
         loss.epochs += epochs
         loss.new_epochs += epochs
@@ -160,6 +166,10 @@ class Progress:
             loss.best, loss.best_value = None, float("-inf")
             for other in others:
                 loss.consider(other, other.rank_value)
+
+    def dropped(self, why: str) -> None:
+        """A loss left the race."""
+        say(self._console, f"Dropped: {why}")
 
     def _table(self) -> Group:
         seconds = time.monotonic() - self._began

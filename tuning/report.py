@@ -18,9 +18,11 @@ class Report:
         epoch: epochs trained so far.
         best, best_epoch: best objective so far and its epoch; −inf and 0 before any.
         end: why the trial has ended by itself, None while it could go on.
-        error: the exception that ended it, in one line, with ``end`` = "error".
+        error: the exception that ended it, in one line, with ``end`` = "error"; with "storage" it could not be
+            saved, and is to go on once it can.
         passed: rungs whose decision the truth knew before this attempt.
         seconds: time spent in the epochs since the last report.
+        notes: what the user should know, as files found damaged.
     """
 
     loss_fn: str
@@ -28,10 +30,11 @@ class Report:
     epoch: int
     best: float
     best_epoch: int
-    end: End | Literal["error"] | None
+    end: End | Literal["error", "storage"] | None
     error: str
     passed: tuple[int, ...]
     seconds: float
+    notes: tuple[str, ...] = ()
 
     def to_result(self) -> dict[str, Any]:
         """As a Ray result; Ray stops a trial whose result says done."""

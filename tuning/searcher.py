@@ -15,6 +15,7 @@ from tuning.report import Report
 from tuning.settings import StudySettings
 from tuning.trainable import Task
 from tuning.trials import DIVERGED, Ending, LossTrials, TrialView, trial_name
+from tuning.turns import Turns
 
 
 @dataclass
@@ -29,8 +30,11 @@ class _Running:
 class StudySearcher(Searcher):
     """One searcher for all losses of a study.
 
-    The next trial goes to the loss that has spent the fewest epochs. A trial that an earlier launch left
-    unfinished comes before any new one.
+    Attributes:
+        storage_error: why trials could not be saved, empty while they can; nothing is proposed any more.
+
+    The next trial goes to the loss whose turn it is. A trial that an earlier launch left unfinished comes before
+    any new one.
     """
 
     def __init__(
@@ -41,6 +45,7 @@ class StudySearcher(Searcher):
         folder: Path,
         concurrency: int,
         progress: Progress,
+        attempt: int,
     ) -> None:
         """Take over the trials of every loss.
 
@@ -48,6 +53,7 @@ class StudySearcher(Searcher):
             managed: training settings that the study sets for every trial.
             folder: where the trials' folders are.
             concurrency: trials at a time.
+            attempt: number of this launch.
         """
         super().__init__()
         self._trials = trials
@@ -56,16 +62,17 @@ class StudySearcher(Searcher):
         self._folder = folder
         self._concurrency = concurrency
         self._progress = progress
+        self._attempt = attempt
+        self.storage_error = ""
         self._running: dict[str, _Running] = {}
-        self._exhausted: set[str] = set()
         self._to_continue = [trial for loss in trials.values() for trial in loss.settle()]
-        self._spent = {loss: sum(trial.epochs for trial in own) for loss, own in trials.items()}
+        self._turns = Turns(trials, settings)
         for loss_fn, own in trials.items():
             progress.add_loss(loss_fn, counted(own))
 
     def suggest(self, trial_id: str) -> Any:
         """The next trial; None while all slots are busy; FINISHED when no loss may start another."""
-        if len(self._running) >= self._concurrency:
+        if len(self._running) >= self._concurrency or self.storage_error:
             return None
         while (trial := self._next_trial()) is not None:
             try:
@@ -86,10 +93,13 @@ class StudySearcher(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """A trial ended: by itself, cut, or with its worker."""
         running = self._running[trial_id]
-        if error or result is None:
+        report = Report.from_result(result) if result is not None and not error else None
+        if report is not None and report.end == "storage":  # no fault of the trial's: it waits for the next launch
+            self.storage_error = report.error
+            return
+        if report is None:
             ending = ending_from_history(self._trial_folder(running), self._settings, "failed", "its worker died")
         else:
-            report = Report.from_result(result)
             self._count(trial_id, report)
             ending = _ending(report)
             if report.end == "error":
@@ -116,16 +126,6 @@ class StudySearcher(Searcher):
         """See :meth:`save`."""
         return {}
 
-    def _next_loss(self) -> str | None:
-        """The loss that has spent the fewest epochs, of those that may start a trial."""
-        open_losses = [
-            loss
-            for loss, own in self._trials.items()
-            if loss not in self._exhausted and self._settings.budget.left(self._spent[loss], len(own))
-        ]
-        busy = [run.loss_fn for run in self._running.values()]
-        return min(open_losses, key=lambda loss: (self._spent[loss], busy.count(loss)), default=None)
-
     def _next_trial(self) -> TrialView | None:
         """A trial that an earlier launch left, else a new one of the loss whose turn it is."""
         if self._to_continue:
@@ -133,14 +133,14 @@ class StudySearcher(Searcher):
             self._trials[trial.loss_fn].resume(trial.number)
             self._progress.started(trial, new=False)
             return trial
-        while (loss_fn := self._next_loss()) is not None:
+        while (loss_fn := self._turns.next_loss([run.loss_fn for run in self._running.values()])) is not None:
             own = self._trials[loss_fn]
             point = propose(own, self._settings.sampler, self._settings.seed)
             if point is not None:
                 trial = own[own.add(point, derived_seed(self._settings.seed, loss_fn, len(own)))]
                 self._progress.started(trial, new=True)
                 return trial
-            self._exhausted.add(loss_fn)
+            self._turns.exhaust(loss_fn)
         return None
 
     def _start(self, trial_id: str, trial: TrialView, settings: dict[str, Any]) -> Task:
@@ -153,12 +153,15 @@ class StudySearcher(Searcher):
             folder=self._trial_folder(trial),
             rungs=self._settings.rungs,
             passed=tuple(sorted(trial.rungs)),
+            attempt=self._attempt,
         )
 
     def _end(self, loss_fn: str, number: int, ending: Ending) -> None:
         own = self._trials[loss_fn]
         own.end(number, ending)
         self._progress.ended(own[number], own)
+        for dropped in self._turns.judge():
+            self._progress.dropped(str(dropped))
 
     def _count(self, trial_id: str, report: Report) -> None:
         new = self._spend(self._running[trial_id], report.epoch)
@@ -168,7 +171,7 @@ class StudySearcher(Searcher):
         """Count a trial's epochs up to this one, each once; returns how many are new."""
         new = max(0, epoch - running.epoch)
         running.epoch += new
-        self._spent[running.loss_fn] += new
+        self._turns.spend(running.loss_fn, new)
         return new
 
     def _trial_folder(self, trial: TrialView | _Running) -> Path:
@@ -186,7 +189,7 @@ def _ending(report: Report) -> Ending:
             )
         case "diverged":
             return Ending("pruned", DIVERGED, report.epoch, best, report.best_epoch)
-        case "error":
+        case "error" | "storage":
             return Ending("failed", report.error, report.epoch, best, report.best_epoch)
         case None:
             return Ending("pruned", f"cut at rung {report.epoch}", report.epoch, best, report.best_epoch)

@@ -23,6 +23,8 @@ class StudySettings(BaseModel):
     epochs_per_loss: int | None = Field(None, ge=1, description="epochs that each loss may spend")
     trials: int | None = Field(None, ge=1, description="trials of each loss, instead of epochs")
 
+    race: bool = Field(False, description="losses compete for epochs; one that can no longer win is dropped")
+
     @model_validator(mode="after")
     def _consistent(self) -> "StudySettings":
         if self.grace_epochs > self.max_epochs:

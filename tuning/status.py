@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.console import Group
 from rich.table import Table
+from rich.text import Text
 
 from tuning.lock import is_locked
 from tuning.progress import counted, progress_table
@@ -17,7 +18,8 @@ def status_table(study: Study) -> Group:
     name = study.spec.name
     running = "a launch is running" if is_locked(study.root, name) else "no launch is running"
     losses = {loss: counted(trials) for loss, trials in study.trials().items()}
-    return progress_table(losses, study.spec.settings, f"study {name}, {running}", 0)
+    table = progress_table(losses, study.spec.settings, f"study {name}, {running}", 0)
+    return Group(table, *(Text(f"Dropped: {dropped}") for dropped in study.dropped()))
 
 
 def status_json(study: Study) -> dict[str, Any]:
@@ -31,6 +33,7 @@ def status_json(study: Study) -> dict[str, Any]:
         "data": spec.data_source,
         "settings": spec.settings.model_dump(),
         "best": _trial_json(best) if best else None,
+        "dropped": [dropped.to_dict() for dropped in study.dropped()],
         "losses": {loss: _loss_json(own) for loss, own in trials.items()},
     }
 

@@ -21,17 +21,19 @@ from trainer.checkpoint import write_whole
 from trainer.config import describe
 from trainer.errors import UserError
 from trainer.yaml_file import dump_yaml, parse_yaml, read_yaml
+from tuning.race import Dropped
 from tuning.settings import BUDGET_FIELDS, StudySettings
 from tuning.space import SearchSpace
 from tuning.space_file import read_space
-from tuning.trials import TrialView, read_trials
+from tuning.trials import TrialView, read_dropped, read_trials
 
 STUDIES = "studies"
 SPEC_FILE = "study.yaml"
 STORAGE_FILE = "optuna.db"
 TRIALS = "trials"
+ATTEMPT_FILE = "attempt"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_PACKAGES = ("losstune", "torch", "ray", "optuna", "mlflow", "numpy")
+PACKAGES = ("losstune", "torch", "ray", "optuna", "mlflow", "numpy")
 
 
 class StudySpec(BaseModel):
@@ -88,6 +90,19 @@ class Study:
         storage = storage or self.storage()
         return {loss: read_trials(storage, loss) for loss in self.spec.spaces}
 
+    def next_attempt(self) -> int:
+        """The number of this launch, higher than of any before; to be called by the holder of the lock."""
+        path = self.folder / ATTEMPT_FILE
+        number = int(path.read_text()) + 1 if path.exists() else 1
+        write_whole(path, str(number).encode())
+        return number
+
+    def dropped(self) -> list[Dropped]:
+        """The losses that are out of the race, in the study's order."""
+        storage = self.storage()
+        found = (read_dropped(storage, loss) for loss in self.spec.spaces)
+        return [Dropped.from_dict(drop) for drop in found if drop]
+
     def save(self) -> None:
         """Write the spec."""
         write_whole(self.folder / SPEC_FILE, dump_yaml(self.spec.model_dump()).encode())
@@ -139,7 +154,7 @@ def create_study(
         data_digest=data_digest,
         settings=settings,
         spaces={space.loss_fn: dict(space.source) for space in spaces},
-        versions={"python": platform.python_version()} | {package: version(package) for package in _PACKAGES},
+        versions={"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
         git_commit=_git_commit(),
     )
     study = Study(root, spec)

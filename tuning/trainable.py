@@ -4,15 +4,16 @@ import time
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ray import tune
 
+from trainer.checkpoint import DamagedCheckpointError
 from trainer.config import TrainConfig
 from trainer.data import Pairs
 from trainer.loop import Record, Trainer, pick_device
 from trainer.resident import ResidentData, check_rows, resident_data
-from trainer.run_dir import RunDirectory
+from trainer.run_dir import RunDirectory, StorageError
 from trainer.train import set_threads
 from tuning.report import Report
 
@@ -30,6 +31,7 @@ class Task:
         folder: the trial's own folder, absolute.
         rungs: epochs at which it reports for a decision.
         passed: rungs whose decision is known already.
+        attempt: number of the launch; workers of an older one can not write any more.
     """
 
     loss_fn: str
@@ -38,6 +40,7 @@ class Task:
     folder: Path
     rungs: tuple[int, ...]
     passed: tuple[int, ...]
+    attempt: int
 
 
 class TrialTrainable(tune.Trainable):
@@ -47,7 +50,7 @@ class TrialTrainable(tune.Trainable):
         """Take the data, once for the life of the actor, and the first trial."""
         assert pairs is not None
         self._pairs = pairs
-        self._data: ResidentData | None = None
+        self._data: dict[int, ResidentData] = {}
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -62,29 +65,34 @@ class TrialTrainable(tune.Trainable):
             if self._run is None:
                 self._run = self._open_run()
             return self._run.advance().to_result()
+        except StorageError as error:
+            return self._ended("storage", str(error)).to_result()
         except Exception as error:
             return self._failed(error).to_result()
 
     def _open_run(self) -> "_TrialRun":
         config = set_threads(TrainConfig.from_flat(self._task.settings))
-        if self._data is None:
-            self._data = resident_data(self._pairs, config, pick_device(config.device))
-        check_rows(config, self._data)
-        return _TrialRun(self._task, Trainer(config, self._data))
+        if config.split_seed not in self._data:  # a search has one split, a confirmation one for each seed
+            self._data = {config.split_seed: resident_data(self._pairs, config, pick_device(config.device))}
+        data = self._data[config.split_seed]
+        check_rows(config, data)
+        return _TrialRun(self._task, Trainer(config, data))
 
     def _failed(self, error: Exception) -> Report:
         """The trial ends here; its siblings, and this actor, go on."""
         self._task.folder.mkdir(parents=True, exist_ok=True)
         (self._task.folder / "error.txt").write_text(traceback.format_exc())
         text = str(error).strip().splitlines()
-        reason = f"{type(error).__name__}: {text[0] if text else ''}"
+        return self._ended("error", f"{type(error).__name__}: {text[0] if text else ''}")
+
+    def _ended(self, end: Literal["error", "storage"], reason: str) -> Report:
         return Report(
             loss_fn=self._task.loss_fn,
             number=self._task.number,
             epoch=0,
             best=float("-inf"),
             best_epoch=0,
-            end="error",
+            end=end,
             error=reason,
             passed=self._task.passed,
             seconds=0.0,
@@ -97,14 +105,23 @@ class _TrialRun:
     def __init__(self, task: Task, trainer: Trainer) -> None:
         self._task = task
         self._trainer = trainer
-        self._folder = RunDirectory(task.folder)
-        self._untold = False
-        if self._folder.holds_run:
-            self._folder.restore(trainer)
-            known = max(task.passed, default=0)
-            self._untold = trainer.end is not None or (trainer.epoch in task.rungs and trainer.epoch > known)
-        else:
+        self._folder = RunDirectory(task.folder, task.attempt)
+        self._notes: tuple[str, ...] = ()
+        if not self._restored():
             self._folder.start(trainer.config)
+        known = max(task.passed, default=0)
+        self._untold = trainer.end is not None or (trainer.epoch in task.rungs and trainer.epoch > known)
+
+    def _restored(self) -> bool:
+        """Go on from the newest whole state on disk, if there is one."""
+        if not self._folder.holds_run:
+            return False
+        try:
+            self._notes = tuple(self._folder.restore(self._trainer).damage)
+        except DamagedCheckpointError as error:
+            self._notes = (f"{error}; trained again from its first epoch",)
+            return False
+        return True
 
     def advance(self) -> Report:
         """First tell what the checkpoint knows and the truth does not; otherwise train on."""
@@ -124,6 +141,7 @@ class _TrialRun:
             error="",
             passed=self._task.passed,
             seconds=sum(record["seconds"] for record in records),
+            notes=self._notes,
         )
 
     def _train(self) -> list[Record]:

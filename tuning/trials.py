@@ -7,7 +7,7 @@ proposal on SQLite costs twenty times one in memory.
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.storages import BaseStorage, InMemoryStorage
@@ -27,6 +27,7 @@ _STATES: dict[TrialState, State] = {
 }
 _END = "end"
 _DRAFTS = "drafts"
+_DROPPED = "dropped"
 DIVERGED = "diverged"
 
 
@@ -193,6 +194,16 @@ class LossTrials:
         return unfinished
 
     @property
+    def dropped(self) -> dict[str, Any] | None:
+        """Why the loss is out of the race, None if it is in."""
+        return self._storage.get_study_user_attrs(self._required_id).get(_DROPPED)
+
+    def drop(self, why: dict[str, Any] | None) -> None:
+        """Record that the loss is out of the race, or in again with None."""
+        if why != self.dropped:
+            self._storage.set_study_user_attr(self._required_id, _DROPPED, why)
+
+    @property
     def _required_id(self) -> int:
         assert self._study_id is not None
         return self._study_id
@@ -210,10 +221,23 @@ def read_trials(storage: BaseStorage, loss_fn: str) -> list[TrialView]:
     return []
 
 
+def read_dropped(storage: BaseStorage, loss_fn: str) -> dict[str, Any] | None:
+    """Why a loss is out of the race, None if it is in, or there is none."""
+    for study in storage.get_all_studies():
+        if study.study_name == loss_fn:
+            return study.user_attrs.get(_DROPPED)
+    return None
+
+
+def ranked(trials: Iterable[TrialView]) -> list[TrialView]:
+    """Ended trials with a value, the highest best-so-far first, COMPLETE and PRUNED together; of equals the first."""
+    ended = (trial for trial in trials if trial.ending is not None and trial.rank_value > -math.inf)
+    return sorted(ended, key=lambda trial: (-trial.rank_value, trial.number))
+
+
 def best_trial(trials: Iterable[TrialView]) -> TrialView | None:
-    """The ended trial with the highest best-so-far, COMPLETE and PRUNED together; of equals the first."""
-    ended = [trial for trial in trials if trial.ending is not None and trial.rank_value > -math.inf]
-    return max(ended, key=lambda trial: (trial.rank_value, -trial.number), default=None)
+    """The first of :func:`ranked`, None if there is none."""
+    return next(iter(ranked(trials)), None)
 
 
 def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:

@@ -2,11 +2,15 @@
 
 import json
 import math
+import re
+import tempfile
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tests.trainer.samples import refusal, sample_config, sample_trainer, timeless
@@ -15,7 +19,15 @@ from trainer.checkpoint import load_checkpoint
 from trainer.config import TrainConfig
 from trainer.loop import Trainer
 from trainer.losses import LossConfig, LossModule, LossOutput, register_loss
-from trainer.run_dir import RunDirectory, config_yaml, read_config, read_history
+from trainer.run_dir import (
+    RunDirectory,
+    StaleAttemptError,
+    config_yaml,
+    history_line,
+    read_config,
+    read_history,
+    read_whole_lines,
+)
 from trainer.yaml_file import parse_yaml
 
 
@@ -142,7 +154,7 @@ class TestContinuing:
         run_epochs(folder, trainer, 3)
         path = tmp_path / "history.jsonl"
         path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
-        message = f"{path}: holds 2 epochs, the checkpoint 3; the history is damaged"
+        message = f"{path}: holds 2 epochs, last.pt 3; the history is damaged"
         assert refusal(RunDirectory(tmp_path).restore, sample_trainer(config)) == message
 
     def test_a_damaged_state_is_refused(self, tmp_path: Path) -> None:
@@ -172,7 +184,9 @@ class TestFiles:
         lines = [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()]
         assert [line["epoch"] for line in lines] == [1, 2, 3]
         assert list(lines[0])[:4] == ["epoch", "time", "seconds", "lr"]
-        assert read_history(tmp_path / "history.jsonl") == lines
+        assert read_history(tmp_path / "history.jsonl") == [
+            {name: value for name, value in line.items() if name != "crc"} for line in lines
+        ]
 
     def test_the_best_model_is_that_of_its_epoch_however_often_is_saved(self, tmp_path: Path) -> None:
         settings = {"num_epochs": 12, "warmup_epochs": 12, "lr": 3.0, "batch_size": 8}
@@ -228,11 +242,102 @@ class TestHistory:
     def test_there_is_none_before_the_first_epoch(self, tmp_path: Path) -> None:
         assert read_history(tmp_path / "history.jsonl") == []
 
-    @pytest.mark.parametrize("line", ["not json", "[1, 2]", "5", '{"epoch": 2, "train/loss": "low"}'])
+    @pytest.mark.parametrize("line", ["not json", "[1, 2]", "5", '{"epoch": 2, "train/loss": 0.5}'])
     def test_a_line_that_is_none_of_a_history_is_named(self, tmp_path: Path, line: str) -> None:
         path = tmp_path / "history.jsonl"
-        path.write_text(f'{{"epoch": 1}}\n{line}\n')
-        assert refusal(read_history, path).startswith(f"{path}:2: not a line of a history: ")
+        path.write_text(history_line({"epoch": 1}) + f"{line}\n")
+        assert refusal(read_history, path).startswith(f"{path}:2: damaged, not as it was written: ")
+
+    @given(data=st.data())
+    def test_no_changed_byte_is_read_as_a_number(self, data: st.DataObject) -> None:
+        lines = [history_line({"epoch": epoch, "val/mrr": 0.123456789 * epoch}) for epoch in (1, 2, 3)]
+        whole = "".join(lines).encode()
+        position = data.draw(st.integers(0, len(whole) - 1))
+        changed = bytearray(whole)
+        changed[position] ^= data.draw(st.integers(1, 255))
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "history.jsonl")
+            path.write_bytes(changed)
+            records, damage = read_whole_lines(path)
+        expected = [{"epoch": epoch, "val/mrr": 0.123456789 * epoch} for epoch in (1, 2, 3)]
+        assert records == expected[: len(records)]
+        assert len(records) <= whole[:position].count(b"\n")
+        assert damage or position == len(whole) - 1  # the last line without its end counts as cut short
+
+
+class TestDamage:
+    """Three epochs saved one by one; then a file is damaged, and the run is opened again."""
+
+    @pytest.fixture
+    def folder(self, tmp_path: Path) -> Path:
+        folder, trainer = started(tmp_path, sample_config(num_epochs=6))
+        run_epochs(folder, trainer, 3, save_each=True)
+        return tmp_path
+
+    def flip(self, path: Path) -> None:
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(content)
+
+    def test_a_damaged_state_gives_way_to_the_one_before_it(self, folder: Path) -> None:
+        self.flip(folder / "last.pt")
+        trainer = sample_trainer(sample_config(num_epochs=6))
+        restored = RunDirectory(folder).restore(trainer)
+        assert trainer.epoch == 2
+        assert [record["epoch"] for record in restored.records] == [1, 2]
+        assert restored.damage == [f"checkpoint {folder / 'last.pt'}: damaged, its content does not match its SHA-256"]
+
+    def test_trained_on_from_there_it_is_as_if_nothing_had_happened(self, folder: Path, tmp_path: Path) -> None:
+        config = sample_config(num_epochs=6)
+        undisturbed, whole = started(tmp_path / "whole", config)
+        run_epochs(undisturbed, whole, 6, save_each=True)
+        self.flip(folder / "last.pt")
+        again, trainer = RunDirectory(folder), sample_trainer(config)
+        again.restore(trainer)
+        run_epochs(again, trainer, 4, save_each=True)
+        assert timeless(read_history(folder / "history.jsonl")) == timeless(
+            read_history(tmp_path / "whole" / "history.jsonl")
+        )
+        assert load_checkpoint(folder / "best.pt")["epoch"] == whole.best_epoch
+
+    def test_a_damaged_history_takes_the_states_after_it_along(self, folder: Path) -> None:
+        lines = (folder / "history.jsonl").read_text().splitlines(keepends=True)
+        (folder / "history.jsonl").write_text("".join([*lines[:2], lines[2].replace("val/mrr", "val/mrx")]))
+        trainer = sample_trainer(sample_config(num_epochs=6))
+        damage = RunDirectory(folder).restore(trainer).damage
+        assert trainer.epoch == 2
+        assert damage[0].startswith(f"{folder / 'history.jsonl'}:3: damaged, not as it was written: ")
+
+    def test_without_a_whole_state_every_file_is_named(self, folder: Path) -> None:
+        self.flip(folder / "last.pt")
+        (folder / "previous.pt").write_bytes(b"")
+        message = refusal(RunDirectory(folder).restore, sample_trainer(sample_config(num_epochs=6)))
+        assert [line.split(":")[0] for line in message.splitlines()] == [
+            f"checkpoint {folder / name}" for name in ("last.pt", "previous.pt")
+        ]
+
+    def test_a_state_is_no_use_without_its_best_model(self, folder: Path) -> None:
+        self.flip(folder / "best.pt")
+        message = refusal(RunDirectory(folder).restore, sample_trainer(sample_config(num_epochs=6)))
+        assert message.splitlines()[0].startswith(f"checkpoint {folder / 'best.pt'}: damaged")
+
+
+class TestAttempts:
+    def test_an_older_launch_can_not_write_once_a_newer_one_has(self, tmp_path: Path) -> None:
+        config = sample_config(num_epochs=6)
+        old, old_trainer = RunDirectory(tmp_path, attempt=1), sample_trainer(config)
+        old.start(config)
+        old.save(old_trainer, [old_trainer.run_epoch()])
+        new, new_trainer = RunDirectory(tmp_path, attempt=2), sample_trainer(config)
+        new.restore(new_trainer)
+        before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+        record = old_trainer.run_epoch()
+        message = f"{tmp_path}: launch 2 has taken it over from launch 1"
+        with pytest.raises(StaleAttemptError, match=re.escape(message)):
+            old.save(old_trainer, [record])
+        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+        new.save(new_trainer, [new_trainer.run_epoch()])
+        assert [epoch["epoch"] for epoch in read_history(tmp_path / "history.jsonl")] == [1, 2]
 
 
 class TestConfigFiles:

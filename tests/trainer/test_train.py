@@ -14,7 +14,7 @@ import pytest
 from tests.trainer.conftest import Line
 from tests.trainer.samples import sample_arrays, timeless
 from tests.trainer.test_cli import best_weights, equal, history, settings
-from trainer.checkpoint import load_checkpoint
+from trainer.checkpoint import load_checkpoint, save_checkpoint
 
 LOSSES = ["mse", "cosine", "cosine_mse", "infonce"]
 
@@ -30,6 +30,22 @@ class TestResume:
         assert done.out.splitlines()[:2] == ["Resuming after epoch 2", "Epoch 3/5"]
         assert timeless(history("parts")) == timeless(history("straight"))
         assert equal(best_weights("parts"), best_weights("straight"))
+
+    @pytest.mark.parametrize("loss_fn", ["cosine", "infonce"])
+    def test_with_a_centre_too(self, train: Line, loss_fn: str) -> None:
+        train(f"--loss_fn {loss_fn} --center --num_epochs 5 --output_dir straight")
+        train(f"--loss_fn {loss_fn} --center --num_epochs 2 --output_dir parts")
+        assert train("--resume --num_epochs 5 --output_dir parts").code == 0
+        assert timeless(history("parts")) == timeless(history("straight"))
+        assert equal(best_weights("parts"), best_weights("straight"))
+
+    def test_a_setting_younger_than_the_checkpoint_stands_at_its_default(self, train: Line, cli: Line) -> None:
+        train("--num_epochs 1 --output_dir run")
+        content = load_checkpoint(Path("run/last.pt"))
+        del content["config"]["center"]
+        save_checkpoint(Path("run/last.pt"), content)
+        assert cli("train --resume --output_dir run --config run/config.yaml --num_epochs 2").code == 0
+        assert settings()["center"] is False
 
     def test_a_checkpoint_says_which_run_and_with_which_settings(self, train: Line, cli: Line) -> None:
         train("--loss_fn infonce --temperature 0.1 --num_epochs 1 --output_dir run")
@@ -102,9 +118,11 @@ class TestRefusals:
         assert self.refused(cli, "--checkpoint run/last.pt --loss_fn cosine") == message
 
     def test_other_settings_each_with_both_values(self, cli: Line) -> None:
-        lines = self.refused(cli, "--output_dir run --lr 1e-2 --temperature 0.1 --num_epochs 9").splitlines()
+        asked = "--center --lr 1e-2 --temperature 0.1 --num_epochs 9"
+        lines = self.refused(cli, f"--output_dir run {asked}").splitlines()
         assert lines[0] == "--resume continues a run with its own settings:"
         assert sorted(lines[1:]) == [
+            "center is False in the checkpoint, True was asked for",
             "lr is 0.0005 in the checkpoint, 0.01 was asked for",
             "temperature is 0.07 in the checkpoint, 0.1 was asked for",
         ]
@@ -153,7 +171,7 @@ class TestRefusals:
 
     def test_a_history_that_was_lost(self, cli: Line) -> None:
         Path("run/history.jsonl").unlink()
-        message = "run/history.jsonl: holds 0 epochs, the checkpoint 1; the history is damaged"
+        message = "run/history.jsonl: holds 0 epochs, last.pt 1; the history is damaged"
         assert self.refused(cli, "--output_dir run --num_epochs 2") == message
 
 

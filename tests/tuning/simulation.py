@@ -1,7 +1,6 @@
 """A launch without Ray: workers whose training is a formula, and results passed on in the order of Ray Tune."""
 
 import io
-import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 from optuna.storages import BaseStorage
 from rich.console import Console
 
-from trainer.run_dir import HISTORY_FILE, read_history
+from trainer.run_dir import HISTORY_FILE, history_line, read_history
 from tuning.progress import Progress
 from tuning.report import Report
 from tuning.scheduler import AshaScheduler, Rungs
@@ -38,7 +37,7 @@ def write_history(folder: Path, *values: float | None) -> None:
     """A history with these objective values; None where the epoch diverged."""
     folder.mkdir(parents=True, exist_ok=True)
     records = [{"epoch": e} | ({} if v is None else {"val/mrr": v}) for e, v in enumerate(values, start=1)]
-    (folder / HISTORY_FILE).write_text("".join(json.dumps(record) + "\n" for record in records))
+    (folder / HISTORY_FILE).write_text("".join(map(history_line, records)))
 
 
 class Worker:
@@ -100,7 +99,7 @@ class Launch:
         self.scheduler = AshaScheduler(rungs)
         managed = {"num_epochs": settings.max_epochs, "schedule_epochs": settings.max_epochs, "threads": 1}
         progress = Progress("study", settings, Console(file=io.StringIO()))
-        self.searcher = StudySearcher(self.trials, settings, managed, folder, concurrency, progress)
+        self.searcher = StudySearcher(self.trials, settings, managed, folder, concurrency, progress, attempt=1)
         self.workers: dict[str, Worker] = {}
         self.tasks: list[Task] = []
         self._fate = fate

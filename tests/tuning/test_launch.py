@@ -1,6 +1,7 @@
 """Launches on a real Ray, read back from Optuna's storage, the history files and MLflow."""
 
 import hashlib
+import io
 import math
 from collections import Counter
 from pathlib import Path
@@ -129,13 +130,13 @@ def test_launching_again_runs_nothing_again(finished: Outcome, ray_address: str)
 
 
 def test_the_export_trains_to_the_same_curve(finished: Outcome, tmp_path: Path) -> None:
-    trial = export(finished.study, None, tmp_path / "best.yaml")
+    exported = export(finished.study, None, tmp_path / "best.yaml")
     file = read_config(tmp_path / "best.yaml")
     config = TrainConfig.from_flat(file.settings)
     assert (config.threads, config.horizon, config.num_epochs) == (1, 9, 9)
     assert {"study", "trial", "metric", "value", "versions", "data_digest"} <= set(file.source)
     train_run(config, load_pairs(config.data), RunDirectory(tmp_path / "final"), QUIET, resume=False)
-    searched = read_history(finished.study.trials_folder / trial.name / "history.jsonl")
+    searched = read_history(finished.study.trials_folder / exported.trial / "history.jsonl")
     final = read_history(tmp_path / "final" / "history.jsonl")
     for before, after in zip(searched, final, strict=False):
         for name in (name for name in before if name.startswith("val/")):
@@ -190,20 +191,33 @@ def test_a_diverging_trial_is_pruned_told_nan_and_ranked_last(ray_address: str, 
     assert wild.user_attrs["end"]["reason"] == "diverged"
     assert math.isnan(wild.intermediate_values[max(wild.intermediate_values)])
     assert calm.state.name == "COMPLETE"
-    assert export(study, None, tmp_path / "best.yaml").number == 1
+    assert export(study, None, tmp_path / "best.yaml").trial == "mse-0001"
 
 
 def test_an_exception_fails_its_trial_alone(ray_address: str, tmp_path: Path) -> None:
-    """A checkpoint that is none stands where the second trial would put its own."""
+    """A word stands where the second trial keeps the number of its launch."""
     request = request_for(tmp_path, ray_address, "cosine", max_epochs=3, trials=1)
     study = launch(request, QUIET).study
     folder = study.trials_folder / "cosine-0001"
     folder.mkdir()
-    (folder / "last.pt").write_bytes(b"nothing")
+    (folder / ".attempt").write_bytes(b"nothing")
     launch(request_for(tmp_path, ray_address, trials=3), QUIET)
     states = [(trial.state.name, trial.user_attrs["end"]["reason"]) for trial in optuna_trials(study)["cosine"]]
     assert [state for state, _ in states] == ["COMPLETE", "FAIL", "COMPLETE"]
-    assert states[1][1].startswith("DamagedCheckpointError: checkpoint ")
+    assert states[1][1].startswith("ValueError: ")
+
+
+def test_a_damaged_checkpoint_is_said_and_its_trial_trained_again(ray_address: str, tmp_path: Path) -> None:
+    """A checkpoint that is none stands where the second trial would put its own."""
+    study = launch(request_for(tmp_path, ray_address, "cosine", max_epochs=3, trials=1), QUIET).study
+    folder = study.trials_folder / "cosine-0001"
+    folder.mkdir()
+    (folder / "last.pt").write_bytes(b"nothing")
+    said = io.StringIO()
+    launch(request_for(tmp_path, ray_address, trials=3), Console(file=said))
+    assert [trial.state.name for trial in optuna_trials(study)["cosine"]] == ["COMPLETE"] * 3
+    assert f"checkpoint {folder / 'last.pt'}: cut short, or not written by losstune" in said.getvalue()
+    assert "trained again from its first epoch" in said.getvalue()
 
 
 def test_a_time_budget_ends_the_study_and_leaves_nothing_running(ray_address: str, tmp_path: Path) -> None:
