@@ -60,6 +60,9 @@ def launch(
     sampler: Annotated[str | None, typer.Option(help="tpe, random or grid")] = None,
     objective: Annotated[str | None, typer.Option(help="val/mrr, val/cosine_sim, val/recall_at_1|5|10")] = None,
     seed: Annotated[int | None, typer.Option(help="seed of proposals, training and split")] = None,
+    race: Annotated[
+        bool, typer.Option("--race", help="drop losses that can no longer win; others get their epochs")
+    ] = False,
     time_budget: Annotated[str | None, typer.Option(help="stop after this long: 90s, 30m, 2h")] = None,
     concurrency: Annotated[int | None, typer.Option(min=1, help="trials at a time  [default: all slots]")] = None,
     cpus_per_trial: Annotated[int, typer.Option(min=1, help="cores, and threads, of a trial")] = 1,
@@ -83,6 +86,7 @@ def launch(
         "sampler": sampler,
         "objective": objective,
         "seed": seed,
+        "race": race or None,
     }
     if not study:
         raise UserError("--study NAME is missing: the name under which the study is kept and continued")
@@ -173,6 +177,70 @@ def check(
 
 
 @app.command(context_settings=_CONTEXT)
+def confirm(
+    name: Name,
+    top: Annotated[int, typer.Option(min=1, max=100, help="settings of each loss to train again")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="fresh seeds; claims need at least 10")] = 10,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="runs at a time  [default: all slots]")] = None,
+    cpus_per_trial: Annotated[int, typer.Option(min=1, help="cores, and threads, of a run")] = 1,
+    gpus_per_trial: Annotated[float | None, typer.Option(min=0, help="share of a GPU, for example 0.25")] = None,
+    address: Annotated[str | None, typer.Option(help="a running Ray cluster to join")] = None,
+    tracking_uri: TrackingUri = None,
+    storage: Storage = Path(),
+) -> None:
+    """Train each loss's best settings again with fresh seeds, and score the picks on the test split once."""
+    from tuning.cluster import Resources
+    from tuning.compare_view import show_comparison
+    from tuning.comparison import compare as compared
+    from tuning.confirm import ConfirmRequest
+    from tuning.confirm import confirm as run_confirm
+    from tuning.executor import Placement
+
+    os.umask(0o077)
+    placement = Placement(Resources(concurrency, cpus_per_trial, gpus_per_trial), address, tracking_uri)
+    confirmed = run_confirm(ConfirmRequest(name, storage, top, seeds, placement), Console())
+    if confirmed.stopped:
+        print(f"Stopped; the same command continues the confirmation of study {name}", file=sys.stderr)
+        raise typer.Exit(confirmed.stopped.exit_code)
+    show_comparison(compared(confirmed.study), Console())
+    at = "" if storage == Path() else f" --storage {storage}"
+    print(f"Next: losstune report {name}{at} --output report.html    losstune export {name}{at} --output best.yaml")
+
+
+@app.command(context_settings=_CONTEXT)
+def compare(name: Name, storage: Storage = Path(), as_json: AsJson = False) -> None:
+    """Show which loss, by how much and how sure, from the newest confirmation."""
+    from tuning.compare_view import comparison_json, show_comparison
+    from tuning.comparison import compare as compared
+    from tuning.study import open_study
+
+    comparison = compared(open_study(storage, name))
+    if as_json:
+        print(json.dumps(comparison_json(comparison), indent=2))
+    else:
+        show_comparison(comparison, Console())
+
+
+@app.command(context_settings=_CONTEXT)
+def report(
+    name: Name,
+    output: Annotated[Path, typer.Option(help="the HTML file to write: one file, no network")],
+    storage: Storage = Path(),
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Write the whole answer as one HTML page; a confirmed study's goes to MLflow too."""
+    from tuning.report_page import write_report
+    from tuning.study import open_study
+    from tuning.tracker_process import default_tracking_uri
+    from tuning.tracking import publish
+
+    study = open_study(storage, name)
+    write_report(study, output)
+    print(f"Wrote {output}: {output.stat().st_size / 1e6:.1f} MB, opens in any browser")
+    publish(study, output, tracking_uri or default_tracking_uri(storage))
+
+
+@app.command(context_settings=_CONTEXT)
 def export(
     name: Name,
     output: Annotated[Path, typer.Option(help="the YAML file to write")],
@@ -183,9 +251,16 @@ def export(
     from tuning.export import export as write_export
     from tuning.study import open_study
 
-    trial = write_export(open_study(storage, name), loss_fn, output)
-    best = trial.ending.best if trial.ending else None
-    print(f"Wrote {output}: {trial.name}, {best:.4f}. It was picked for being high; other seeds will score lower.")
+    exported = write_export(open_study(storage, name), loss_fn, output)
+    print(f"Wrote {output}: {exported.trial}, {exported.value:.4f}")
+    if exported.seeds:
+        print(f"Confirmed: that is the mean over {exported.seeds} fresh seeds.")
+    else:
+        at = "" if storage == Path() else f" --storage {storage}"
+        print(
+            "Unconfirmed: it was picked for being high, and other seeds will score lower. "
+            f"losstune confirm {name}{at} tells by how much."
+        )
     print(f"Next: losstune train --config {output} --output_dir final --test")
 
 

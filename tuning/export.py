@@ -1,5 +1,6 @@
-"""The best trial of a study as one YAML that trains the final model."""
+"""A study's answer as one YAML that trains the final model: its confirmed winner, or else its best trial."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,8 @@ from trainer.checkpoint import write_whole
 from trainer.config import TrainConfig
 from trainer.errors import UserError
 from trainer.run_dir import CONFIG_FILE, config_yaml, read_config
+from tuning.confirmation import ConfirmRun, latest_finished
+from tuning.scoring import confirmed_run, load_results
 from tuning.study import Study
 from tuning.trials import TrialView, best_trial
 
@@ -34,27 +37,65 @@ def exported_yaml(study: Study, trial: TrialView) -> str:
     source: dict[str, Any] = {
         "study": study.spec.name,
         "trial": trial.name,
+        "confirmed": False,
         "metric": study.spec.settings.objective,
         "value": trial.ending.best,
         "best_epoch": trial.ending.best_epoch,
         "trial_epochs": trial.ending.epochs,
         "state": trial.state,
-        "data_digest": study.spec.data_digest,
-        "versions": study.spec.versions,
-        "git_commit": study.spec.git_commit,
     }
-    return config_yaml(config, source)
+    return config_yaml(config, source | _provenance(study))
 
 
-def export(study: Study, loss_fn: str | None, output: Path) -> TrialView:
-    """Write the best setting to a file.
+def confirmed_yaml(run: ConfirmRun, confirmation: int, validation_mean: float) -> str:
+    """A confirmed setting's whole config, with the seeds of the run that stands for it."""
+    study, result = run.study, run.result()
+    assert result is not None
+    source: dict[str, Any] = {
+        "study": study.spec.name,
+        "trial": run.arm.name,
+        "confirmed": True,
+        "confirmation": confirmation,
+        "run": run.name,
+        "metric": study.spec.settings.objective,
+        "value": validation_mean,
+        "search_value": run.arm.search_value,
+        "best_epoch": result.best_epoch,
+        "trial_epochs": result.epochs,
+    }
+    return config_yaml(TrainConfig.from_flat(run.settings), source | _provenance(study))
+
+
+def _provenance(study: Study) -> dict[str, Any]:
+    spec = study.spec
+    return {"data_digest": spec.data_digest, "versions": spec.versions, "git_commit": spec.git_commit}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written: the setting's trial, its value, and the seeds that confirm it, 0 if none do."""
+
+    trial: str
+    value: float
+    seeds: int
+
+
+def export(study: Study, loss_fn: str | None, output: Path) -> Exported:
+    """Write the confirmed winner to a file, or a loss's confirmed setting; before a confirmation, the search's best.
 
     Raises:
         UserError: nothing to export, or the file can not be written.
     """
-    trial = best_of(study, loss_fn)
+    best = best_of(study, loss_fn)
+    plan, run = latest_finished(study), confirmed_run(study, loss_fn)
+    if plan is not None and run is not None:
+        results, _ = load_results(study, plan)
+        mean = results.arm(run.arm.name).validation_mean
+        text, exported = confirmed_yaml(run, plan.number, mean), Exported(run.arm.name, mean, plan.seeds)
+    else:
+        text, exported = exported_yaml(study, best), Exported(best.name, best.rank_value, 0)
     try:
-        write_whole(output, exported_yaml(study, trial).encode())
+        write_whole(output, text.encode())
     except OSError as error:
         raise UserError(f"--output {output}: can not be written: {error.strerror}") from None
-    return trial
+    return exported

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from trainer.show import say
+from tuning.picture import Activity
 from tuning.study import Study
 
 LOG_FILE = "tracker.log"
@@ -22,13 +23,13 @@ def default_tracking_uri(root: Path) -> str:
 class TrackerProcess:
     """Follows a study from outside: reads the truth, writes MLflow, until the launch ends or dies."""
 
-    def __init__(self, study: Study, tracking_uri: str | None) -> None:
+    def __init__(self, study: Study, tracking_uri: str | None, activity: Activity) -> None:
         """Start it; it is in a session of its own, so that Ctrl-C does not reach it."""
         self._study = study
         uri = tracking_uri or default_tracking_uri(study.root)
         with (study.folder / LOG_FILE).open("w") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tuning.tracking", str(study.root), study.spec.name, uri],
+                [sys.executable, "-m", "tuning.tracking", str(study.root), study.spec.name, uri, activity],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -56,4 +57,11 @@ class TrackerProcess:
         if code != 0:
             name = self._study.spec.name
             say(console, f"MLflow lacks a part of this study ({self._study.folder / LOG_FILE}): losstune sync {name}")
+        self._say_notes(console)
         return code == 0
+
+    def _say_notes(self, console: Console) -> None:
+        """What the tracker wants the user to know."""
+        for line in (self._study.folder / LOG_FILE).read_text().splitlines():
+            if line.startswith("note: "):
+                say(console, line.removeprefix("note: "))

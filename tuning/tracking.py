@@ -4,175 +4,149 @@ Live logging, ``losstune sync`` and rebuilding from nothing are one function, :m
 steps and timestamps all come from the truth, so that doing it again changes nothing.
 """
 
+import hashlib
 import os
 import select
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 
+from mlflow import MlflowException
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
 
+from trainer.checkpoint import write_whole
 from trainer.loop import Record
-from trainer.run_dir import BEST_FILE, CONFIG_FILE, HISTORY_FILE, read_config, read_history
+from trainer.predict import load_model
+from trainer.run_dir import BEST_FILE, read_config, read_history
+from tuning.confirmation import ConfirmRun, is_finished, plans
 from tuning.lock import is_locked
+from tuning.picture import REPORT_FILE, STUDY_TAG, Activity, Point, RunPicture, study_picture
+from tuning.scoring import confirmed_run
 from tuning.study import Study, open_study
-from tuning.trials import TrialView, best_trial
 
-STUDY_TAG = "losstune.study"
-LOSS_TAG = "losstune.loss"
-TRIAL_TAG = "losstune.trial"
-STATE_TAG = "losstune.state"
-REASON_TAG = "losstune.reason"
+RUN_TAG = "losstune.run"
+CHAMPION = "champion"
+CONTENT_TAG = "losstune.content"
 EPOCHS_TAG = "losstune.epochs"
-BEST_TAG = "losstune.best_epoch"
 PARENT_TAG = "mlflow.parentRunId"
 METRICS_PER_BATCH = 1000
 PARAMS_PER_BATCH = 100
 FOLLOW_SECONDS = 5.0
 
-RunStatus = Literal["RUNNING", "FINISHED", "KILLED", "FAILED"]
-
 
 @dataclass
 class _Logged:
-    """What MLflow is known to have of a trial."""
+    """What MLflow is known to have of a run; ``content`` is that of the closed run, None while it is open."""
 
     run_id: str
     epochs: int = 0
     params: bool = False
-    closed_as: tuple[RunStatus, str] | None = None
+    content: str | None = None
 
 
 class Tracker:
-    """MLflow's picture of one study: an experiment, a parent run for each loss, a child run for each trial."""
+    """MLflow's picture of one study, in one experiment."""
 
     def __init__(self, study: Study, tracking_uri: str) -> None:
         """Connect, and read which runs exist."""
         self._study = study
+        self._uri = tracking_uri
         self._client = MlflowClient(tracking_uri)
         self._local = tracking_uri.startswith("sqlite:")
         self._storage = study.storage()
         self._experiment = self._find_experiment()
-        self._parents: dict[str, str] = {}
-        self._children: dict[str, _Logged] = {}
-        self._artifacts: dict[str, str] = {}
-        for run in self._existing_runs():
-            self._take_in(run)
+        self._logged = {run.data.tags[RUN_TAG]: _taken_in(run) for run in self._existing_runs()}
 
-    def sync(self, *, live: bool) -> None:
-        """Write what MLflow lacks.
+    def sync(self, activity: Activity | None) -> None:
+        """Write what MLflow lacks; where nothing goes on, no run is left RUNNING, and the winner is registered."""
+        for picture in study_picture(self._study, self._study.trials(self._storage), activity):
+            self._sync_run(picture)
+        if activity is None and (champion := confirmed_run(self._study, None)) is not None:
+            self._register(champion)
 
-        Args:
-            live: a launch is going on; otherwise no run is left RUNNING.
-        """
-        for loss_fn, trials in self._study.trials(self._storage).items():
-            parent = self._parent(loss_fn, trials)
-            for trial in trials:
-                self._sync_trial(trial, parent, live=live)
-            self._sync_parent(loss_fn, trials, parent, live=live)
+    def _register(self, champion: ConfirmRun) -> None:
+        """Put the confirmed winner's model into the registry, under the study's name and the alias champion."""
+        name = self._study.spec.name
+        with suppress(MlflowException):
+            if self._client.get_model_version_by_alias(name, CHAMPION).tags.get(RUN_TAG) == champion.name:
+                return
+        with suppress(MlflowException):  # it is there already
+            self._client.create_registered_model(name, tags={STUDY_TAG: name})
+        run_id = self._logged[champion.name].run_id
+        checkpoint = champion.folder / BEST_FILE
+        try:
+            source = _log_model(checkpoint, run_id, self._uri)
+        except Exception as error:  # whatever torch.export stumbles over in a model of the user's
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            print(f"note: the champion is registered as its checkpoint, because MLflow can not log it: {reason}")
+            self._client.log_artifact(run_id, str(checkpoint))
+            source = f"{self._client.get_run(run_id).info.artifact_uri}/{BEST_FILE}"
+        finally:
+            ended = champion.result()
+            self._client.set_terminated(run_id, "FINISHED", end_time=_millis(ended.finished if ended else None))
+        made = self._client.create_model_version(name, source, run_id, tags={RUN_TAG: champion.name})
+        self._client.set_registered_model_alias(name, CHAMPION, made.version)
 
-    def _sync_parent(self, loss_fn: str, trials: list[TrialView], parent: str, *, live: bool) -> None:
-        best = best_trial(trials)
-        if live:
+    def _sync_run(self, picture: RunPicture) -> None:
+        logged = self._logged.get(picture.key) or self._create(picture)
+        content = _content(picture)
+        if logged.content == content:
             return
-        unfinished = any(trial.state in ("running", "paused") for trial in trials)
-        if best is not None and best.ending is not None and best.ending.best is not None:
-            self._client.log_metric(parent, "best", best.ending.best, timestamp=_millis(best.finished), step=0)
-            self._client.set_tag(parent, "losstune.best_trial", best.name)
-            self._log_artifacts(best)
-        end = max((trial.finished or trial.started for trial in trials), default=time.time())
-        self._client.set_terminated(parent, "KILLED" if unfinished else "FINISHED", end_time=_millis(end))
-
-    def _sync_trial(self, trial: TrialView, parent: str, *, live: bool) -> None:
-        logged = self._children.get(trial.name) or self._create_child(trial, parent)
-        status = _status(trial, live=live)
-        reason = trial.ending.reason if trial.ending else ""
-        if logged.closed_as == (status, reason):
-            return
-        folder = self._study.trials_folder / trial.name
-        if not logged.params and (folder / CONFIG_FILE).exists():
-            self._log_params(logged.run_id, read_config(folder / CONFIG_FILE).settings)
+        if not logged.params and picture.config is not None and picture.config.exists():
+            self._log_params(logged.run_id, read_config(picture.config).settings)
             logged.params = True
-        records = read_history(folder / HISTORY_FILE)
-        self._log_epochs(logged.run_id, records[logged.epochs :])
-        logged.epochs = len(records)
-        if status == "RUNNING":
-            if logged.closed_as is not None:
-                self._client.update_run(logged.run_id, status="RUNNING")
-                logged.closed_as = None
-            return
-        self._close(trial, logged, status, reason, records)
+        if picture.history is not None:
+            records = read_history(picture.history)
+            self._log_points(logged.run_id, _epoch_points(records[logged.epochs :]))
+            logged.epochs = len(records)
+        if picture.status != "RUNNING":
+            self._close(picture, logged, content)
+        elif logged.content is not None:
+            self._client.update_run(logged.run_id, status="RUNNING")
+            logged.content = None
 
-    def _close(self, trial: TrialView, logged: _Logged, status: RunStatus, reason: str, records: list[Record]) -> None:
-        best = trial.ending.best if trial.ending else None
-        metrics = []
-        if best is not None and trial.ending is not None:
-            metrics.append(Metric("best", best, _millis(trial.finished), trial.ending.best_epoch))
-        tags = {STATE_TAG: trial.state, REASON_TAG: reason, EPOCHS_TAG: str(len(records))}
-        self._client.log_batch(logged.run_id, metrics=metrics, tags=[RunTag(k, v) for k, v in tags.items()])
-        end = trial.finished or (records[-1]["time"] if records else trial.started)
-        self._client.set_terminated(logged.run_id, status, end_time=_millis(end))
-        logged.closed_as = (status, reason)
+    def _close(self, picture: RunPicture, logged: _Logged, content: str) -> None:
+        """Metrics and files first: a run that carries its content's tag has all of it."""
+        self._log_points(logged.run_id, picture.points)
+        for path in picture.artifacts:
+            self._client.log_artifact(logged.run_id, str(path))
+        tags = {**picture.tags, EPOCHS_TAG: str(logged.epochs), CONTENT_TAG: content}
+        self._client.log_batch(logged.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
+        self._client.set_terminated(
+            logged.run_id, picture.status, end_time=_millis(picture.finished or picture.started)
+        )
+        logged.content = content
 
     def _log_params(self, run_id: str, settings: dict[str, Any]) -> None:
         params = [Param(name, str(value)) for name, value in settings.items()]
         for start in range(0, len(params), PARAMS_PER_BATCH):
             self._client.log_batch(run_id, params=params[start : start + PARAMS_PER_BATCH])
 
-    def _log_epochs(self, run_id: str, records: list[Record]) -> None:
-        metrics = [
-            Metric(name, value, _millis(record["time"]), int(record["epoch"]))
-            for record in records
-            for name, value in record.items()
-            if "/" in name or name == "lr"
-        ]
+    def _log_points(self, run_id: str, points: Iterable[Point]) -> None:
+        metrics = [Metric(point.metric, point.value, _millis(point.time), point.step) for point in points]
         for start in range(0, len(metrics), METRICS_PER_BATCH):
             self._client.log_batch(run_id, metrics=metrics[start : start + METRICS_PER_BATCH])
 
-    def _log_artifacts(self, best: TrialView) -> None:
-        """The checkpoint and config of a loss's best trial."""
-        assert best.ending is not None
-        version = str(best.ending.best_epoch)
-        if self._artifacts.get(best.name) == version:
-            return
-        run_id = self._children[best.name].run_id
-        for name in (BEST_FILE, CONFIG_FILE):
-            path = self._study.trials_folder / best.name / name
-            if path.exists():
-                self._client.log_artifact(run_id, str(path))
-        self._client.set_tag(run_id, BEST_TAG, version)
-        self._artifacts[best.name] = version
-
-    def _parent(self, loss_fn: str, trials: list[TrialView]) -> str:
-        if loss_fn not in self._parents:
-            start = min((trial.started for trial in trials), default=time.time())
-            tags = {STUDY_TAG: self._study.spec.name, LOSS_TAG: loss_fn}
-            run = self._client.create_run(self._experiment, start_time=_millis(start), tags=tags, run_name=loss_fn)
-            self._parents[loss_fn] = run.info.run_id
-        return self._parents[loss_fn]
-
-    def _create_child(self, trial: TrialView, parent: str) -> _Logged:
-        tags = {
-            STUDY_TAG: self._study.spec.name,
-            LOSS_TAG: trial.loss_fn,
-            TRIAL_TAG: trial.name,
-            STATE_TAG: "running",
-            PARENT_TAG: parent,
-        }
+    def _create(self, picture: RunPicture) -> _Logged:
+        tags = {STUDY_TAG: self._study.spec.name, RUN_TAG: picture.key, **picture.identity}
+        if picture.parent is not None:
+            tags[PARENT_TAG] = self._logged[picture.parent].run_id
         run = self._client.create_run(
-            self._experiment, start_time=_millis(trial.started), tags=tags, run_name=trial.name
+            self._experiment, start_time=_millis(picture.started), tags=tags, run_name=picture.key
         )
-        self._children[trial.name] = _Logged(run.info.run_id)
-        return self._children[trial.name]
+        self._logged[picture.key] = _Logged(run.info.run_id)
+        return self._logged[picture.key]
 
     def _find_experiment(self) -> str:
         name = self._study.spec.name
@@ -191,18 +165,45 @@ class Tracker:
             if not token:
                 return
 
-    def _take_in(self, run: Run) -> None:
-        tags = run.data.tags
-        if TRIAL_TAG not in tags:
-            self._parents[tags[LOSS_TAG]] = run.info.run_id
-            return
-        logged = _Logged(run.info.run_id, params=bool(run.data.params))
-        if run.info.status != "RUNNING":
-            logged.closed_as = (run.info.status, tags.get(REASON_TAG, ""))
-            logged.epochs = int(tags.get(EPOCHS_TAG, 0))
-        self._children[tags[TRIAL_TAG]] = logged
-        if BEST_TAG in tags:
-            self._artifacts[tags[TRIAL_TAG]] = tags[BEST_TAG]
+
+def _log_model(checkpoint: Path, run_id: str, tracking_uri: str) -> str:
+    """Log a model to its run in a form that ``mlflow.pytorch.load_model`` opens without losstune; returns its URI."""
+    import mlflow
+    import mlflow.pytorch
+    import numpy as np
+
+    trained = load_model(checkpoint)
+    example = np.zeros((2, *trained.input_shape), dtype=trained.input_dtype)
+    mlflow.set_tracking_uri(tracking_uri)
+    with mlflow.start_run(run_id=run_id):
+        logged = mlflow.pytorch.log_model(
+            trained.model.cpu().eval(),
+            name="model",
+            input_example=example,
+            pip_requirements=[f"torch=={version('torch')}"],
+        )
+    return str(logged.model_uri)
+
+
+def _taken_in(run: Run) -> _Logged:
+    tags = run.data.tags
+    content = tags.get(CONTENT_TAG) if run.info.status != "RUNNING" else None
+    epochs = int(tags.get(EPOCHS_TAG, 0)) if content is not None else 0
+    return _Logged(run.info.run_id, epochs=epochs, params=bool(run.data.params), content=content)
+
+
+def _content(picture: RunPicture) -> str:
+    """Changes whenever a closed run has to be written again."""
+    files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in picture.artifacts]
+    told = (picture.status, sorted(picture.tags.items()), picture.points, files)
+    return hashlib.blake2b(repr(told).encode(), digest_size=8).hexdigest()
+
+
+def _epoch_points(records: list[Record]) -> Iterator[Point]:
+    for record in records:
+        for name, value in record.items():
+            if "/" in name or name == "lr":
+                yield Point(name, value, int(record["epoch"]), record["time"])
 
 
 def delete_experiment(name: str, tracking_uri: str) -> None:
@@ -214,42 +215,43 @@ def delete_experiment(name: str, tracking_uri: str) -> None:
         client.delete_experiment(found.experiment_id)
 
 
-def _status(trial: TrialView, *, live: bool) -> RunStatus:
-    match trial.state:
-        case "running":
-            return "RUNNING" if live else "KILLED"
-        case "paused":
-            return "KILLED"
-        case "complete":
-            return "FINISHED"
-        case "pruned":
-            return "KILLED"
-        case "failed":
-            return "FAILED"
-
-
 def _millis(seconds: float | None) -> int:
     return int((seconds or 0) * 1000)
 
 
-def follow(study: Study, tracking_uri: str) -> None:
+def follow(study: Study, tracking_uri: str, activity: Activity) -> None:
     """Sync until standard input ends, which it does when the launch has finished or died; then once more."""
     os.nice(19)
     tracker: Tracker | None = None
     while not select.select([sys.stdin], [], [], FOLLOW_SECONDS)[0]:
         try:
             tracker = tracker or Tracker(study, tracking_uri)
-            tracker.sync(live=True)
+            tracker.sync(activity)
         except Exception as error:  # a store that is down now may be up later; the last sync decides
             print(f"{time.strftime('%H:%M:%S')} {type(error).__name__}: {error}", file=sys.stderr, flush=True)
             tracker = None
-    (tracker or Tracker(study, tracking_uri)).sync(live=False)
+    (tracker or Tracker(study, tracking_uri)).sync(None)
 
 
 def sync_study(study: Study, tracking_uri: str) -> None:
     """Bring MLflow to what the truth says now."""
-    Tracker(study, tracking_uri).sync(live=is_locked(study.root, study.spec.name))
+    activity: Activity | None = None
+    if is_locked(study.root, study.spec.name):
+        newest = next(reversed(list(plans(study))), None)
+        activity = "confirm" if newest is not None and not is_finished(study, newest) else "search"
+    Tracker(study, tracking_uri).sync(activity)
+
+
+def publish(study: Study, report: Path, tracking_uri: str) -> None:
+    """Keep a report with its study, and bring it to MLflow; where that can not be reached, say so and go on."""
+    write_whole(study.folder / REPORT_FILE, report.read_bytes())
+    try:
+        sync_study(study, tracking_uri)
+    except Exception as error:  # whatever a store or server that is down raises
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        print(f"MLflow lacks the report ({reason}): losstune sync {study.spec.name}", file=sys.stderr)
 
 
 if __name__ == "__main__":
-    follow(open_study(Path(sys.argv[1]), sys.argv[2]), sys.argv[3])
+    root, name, uri, doing = sys.argv[1:]
+    follow(open_study(Path(root), name), uri, "confirm" if doing == "confirm" else "search")

@@ -1,0 +1,352 @@
+"""Which loss, by how much, how sure: a finished confirmation turned into numbers. Words are in ``sentences``."""
+
+import itertools
+import math
+from collections.abc import Mapping
+from statistics import fmean
+from typing import Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+from trainer.geometry import geometry_flags
+
+from trainer.errors import UserError
+from trainer.run_dir import HISTORY_FILE, read_history
+from tuning.confirmation import ConfirmRun, Plan, latest_finished, plans, runs_of
+from tuning.scoring import ArmResult, Results, Scores, load_results
+from tuning.statistics import (
+    MIN_SEEDS,
+    Difference,
+    Interval,
+    detectable,
+    difference,
+    holm,
+    mean_interval,
+    relative_gain,
+    seeds_needed,
+    variance_components,
+)
+from tuning.study import Study
+
+ALPHA = 0.05
+METRICS = ("cosine_sim", "mrr", "recall_at_1", "recall_at_5", "recall_at_10", "mse")
+_STEPS = (0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005)
+_MOST_SEEDS = 200
+
+Verdict = Literal["first", "second", "undecided", "too few seeds"]
+GuideVerdict = Literal["held", "not held", "undecided", "too few seeds"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Row(_Frozen):
+    """One arm of the table.
+
+    Attributes:
+        name: the arm; its runs in MLflow are ``name/seed-00`` …
+        role: ``pick`` of its loss, ``start`` untuned, or ``baseline``.
+        test: each metric's mean over seeds and test targets, with its 95 % interval.
+        validation, search_value, optimism: mean confirmed objective, the search's value, and by how much that
+            was too good; on validation rows, all three.
+        gain: on each measure, over the loss's untuned start.
+        search_epochs, search_seconds: spent by the loss's whole search. seconds: by this arm's confirmation.
+        seeds_failed: seeds with which the arm had no value.
+        geometry: means over seeds. flags: what is wrong with it, in words.
+    """
+
+    name: str
+    loss_fn: str | None
+    role: Literal["pick", "start", "baseline"]
+    test: dict[str, Interval]
+    validation: float | None
+    search_value: float | None
+    optimism: float | None
+    gain: dict[str, Difference]
+    search_epochs: int
+    search_seconds: float
+    epochs: int
+    seconds: float
+    geometry: dict[str, float]
+    flags: list[str]
+    note: str
+
+
+class Pair(_Frozen):
+    """Two losses on one measure: ``difference`` is the first's score minus the second's.
+
+    Attributes:
+        p_adjusted: Holm over all pairs and measures.
+        detectable: the true difference that this confirmation would have shown four times in five.
+        seeds_needed: seeds with which ``smaller``, a smaller difference, would show; None where no number of
+            seeds up to 200 would do, because the test targets are too few.
+    """
+
+    first: str
+    second: str
+    measure: str
+    difference: Difference
+    p_adjusted: float
+    verdict: Verdict
+    detectable: float
+    smaller: float | None
+    seeds_needed: int | None
+
+
+class GuideClaim(_Frozen):
+    """One of the training guide's claims on this data, in relative terms: ``gain`` 0.07 is 7 % more."""
+
+    better: str
+    worse: str
+    metric: str
+    at: Literal["tuned", "untuned"]
+    claimed: tuple[float, float]
+    gain: Interval
+    verdict: GuideVerdict
+
+
+class Comparison(_Frozen):
+    """All that a confirmation says."""
+
+    study: str
+    confirmation: int
+    created: str
+    data_source: str
+    data_digest: str
+    objective: str
+    measures: tuple[str, str]
+    seeds: int
+    targets: int
+    split_given: bool
+    test_uses_before: int
+    winner: str
+    rows: list[Row]
+    pairs: list[Pair]
+    ridge: Row | None
+    over_ridge: Difference | None
+    pareto: list[str]
+    guide: list[GuideClaim]
+    failed: dict[str, str]
+    partings: list[str]
+
+    @property
+    def enough_seeds(self) -> bool:
+        """Whether claims can be made at all."""
+        return bool(self.seeds >= MIN_SEEDS)
+
+    def pick(self, loss_fn: str) -> Row:
+        """The row of a loss's pick."""
+        return next(row for row in self.rows if row.role == "pick" and row.loss_fn == loss_fn)
+
+
+def compare(study: Study) -> Comparison:
+    """The numbers of a study's newest finished confirmation.
+
+    Raises:
+        UserError: there is none; says how to get one.
+    """
+    plan = latest_finished(study)
+    if plan is None:
+        raise UserError(_not_confirmed(study))
+    results, scores = load_results(study, plan)
+    return build_comparison(study, plan, results, scores)
+
+
+def build_comparison(study: Study, plan: Plan, results: Results, scores: Mapping[str, Scores]) -> Comparison:
+    """Turn what was found into intervals, tests and verdicts."""
+    objective = study.spec.settings.objective
+    primary = objective.removeprefix("val/")
+    measures = (primary, "mrr" if primary == "cosine_sim" else "cosine_sim")
+    picks = results.picks
+    rows = [*_loss_rows(study, plan, results, scores, measures), *_baseline_rows(results, scores)]
+    winner = results.winner
+    pairs = compare_losses({loss: scores[arm] for loss, arm in picks.items()}, measures, plan.seeds)
+    ridge = max(
+        (results.arm(row.name) for row in rows if row.name.startswith("ridge")),
+        key=lambda arm: arm.validation_mean,
+        default=None,
+    )
+    return Comparison(
+        study=study.spec.name,
+        confirmation=plan.number,
+        created=plan.created,
+        data_source=study.spec.data_source,
+        data_digest=study.spec.data_digest,
+        objective=objective,
+        measures=measures,
+        seeds=plan.seeds,
+        targets=results.targets,
+        split_given=plan.split_given,
+        test_uses_before=results.test_uses_before,
+        winner=winner,
+        rows=rows,
+        pairs=pairs,
+        ridge=next((row for row in rows if ridge and row.name == ridge.name), None),
+        over_ridge=difference(scores[picks[winner]][primary], scores[ridge.name][primary]) if ridge else None,
+        pareto=pareto({loss: scores[arm] for loss, arm in picks.items()}, pairs, measures),
+        guide=_guide_claims(plan, results, scores),
+        failed={loss: _failure(results, loss) for loss in plan.losses if loss not in picks},
+        partings=[text for loss in picks for text in results.arm(picks[loss]).partings],
+    )
+
+
+def compare_losses(scores: Mapping[str, Scores], measures: tuple[str, str], seeds: int) -> list[Pair]:
+    """Every pair of losses on both measures, the better one first; one Holm family, so that any claim counts.
+
+    Args:
+        scores: of each loss's pick, by metric, (S, T).
+    """
+    found: list[tuple[str, str, str, Difference]] = []
+    for measure in measures:
+        for one, other in itertools.combinations(scores, 2):
+            a, b = sorted((one, other), key=lambda loss: -float(scores[loss][measure].mean()))
+            found.append((a, b, measure, difference(scores[a][measure], scores[b][measure])))
+    adjusted = holm([gap.p for *_, gap in found])
+    return [
+        _pair(a, b, measure, gap, p, scores[a][measure] - scores[b][measure], seeds)
+        for (a, b, measure, gap), p in zip(found, adjusted, strict=True)
+    ]
+
+
+def _pair(
+    a: str, b: str, measure: str, gap: Difference, p_adjusted: float, gaps: "np.ndarray[tuple[int, int]]", seeds: int
+) -> Pair:
+    targets = gaps.shape[1]
+    components = variance_components(gaps)
+    shown = detectable(components, max(seeds, 2), targets)
+    smaller = next((step for step in _STEPS if step < shown), None)
+    needed = seeds_needed(components, targets, smaller, at_most=_MOST_SEEDS) if smaller else None
+    verdict: Verdict = "undecided"
+    if seeds < MIN_SEEDS:
+        verdict = "too few seeds"
+    elif p_adjusted < ALPHA:
+        verdict = "first" if gap.value > 0 else "second"
+    return Pair(
+        first=a,
+        second=b,
+        measure=measure,
+        difference=gap,
+        p_adjusted=p_adjusted,
+        verdict=verdict,
+        detectable=shown,
+        smaller=smaller,
+        seeds_needed=needed,
+    )
+
+
+def pareto(scores: Mapping[str, Scores], pairs: list[Pair], measures: tuple[str, str]) -> list[str]:
+    """Losses that no other is known to dominate: as high on both measures, and shown to be better on one."""
+    means = {loss: tuple(float(own[measure].mean()) for measure in measures) for loss, own in scores.items()}
+    beaten = {
+        (pair.second if pair.verdict == "first" else pair.first, pair.first if pair.verdict == "first" else pair.second)
+        for pair in pairs
+        if pair.verdict in ("first", "second")
+    }
+    return [
+        loss
+        for loss, own in means.items()
+        if not any(
+            (loss, other) in beaten and all(x >= y for x, y in zip(means[other], own, strict=True)) for other in means
+        )
+    ]
+
+
+def _loss_rows(
+    study: Study, plan: Plan, results: Results, scores: Mapping[str, Scores], measures: tuple[str, str]
+) -> list[Row]:
+    rows = []
+    trials = study.trials()
+    for loss_fn, name in results.picks.items():
+        start = plan.starts[loss_fn]
+        epochs = sum(trial.epochs for trial in trials[loss_fn])
+        folders = (study.trials_folder / trial.name / HISTORY_FILE for trial in trials[loss_fn])
+        seconds = sum(record["seconds"] for path in folders for record in read_history(path))
+        gain = {m: difference(scores[name][m], scores[start][m]) for m in measures if start in scores and start != name}
+        rows.append(_row(results.arm(name), scores[name], "pick", gain, epochs, seconds))
+        if start in scores:
+            rows.append(_row(results.arm(start), scores[start], "start"))
+    return rows
+
+
+def _baseline_rows(results: Results, scores: Mapping[str, Scores]) -> list[Row]:
+    return [_row(arm, scores[arm.name], "baseline") for arm in results.arms if arm.role == "baseline"]
+
+
+def _row(
+    arm: ArmResult,
+    scores: Scores,
+    role: Literal["pick", "start", "baseline"],
+    gain: dict[str, Difference] | None = None,
+    search_epochs: int = 0,
+    search_seconds: float = 0.0,
+) -> Row:
+    validation = arm.validation_mean if arm.validation_mean > -math.inf else None
+    signs = {name: fmean(values) for name, values in arm.geometry.items()}
+    picked = role == "pick" and arm.search_value is not None and validation is not None
+    return Row(
+        name=arm.name,
+        loss_fn=arm.loss_fn,
+        role=role,
+        test={metric: mean_interval(scores[metric]) for metric in METRICS},
+        validation=validation,
+        search_value=arm.search_value if role == "pick" else None,
+        optimism=arm.search_value - validation if picked else None,  # type: ignore[operator]
+        gain=gain or {},
+        search_epochs=search_epochs,
+        search_seconds=search_seconds,
+        epochs=arm.epochs,
+        seconds=arm.seconds,
+        geometry=signs,
+        flags=[] if role == "baseline" else geometry_flags(signs, arm.output_dim),
+        note=arm.note,
+    )
+
+
+def _guide_claims(plan: Plan, results: Results, scores: Mapping[str, Scores]) -> list[GuideClaim]:
+    """Cosine: 5–10 % more cosine similarity than mse. InfoNCE: 10–20 % more retrieval accuracy than cosine."""
+    claims = []
+    tuned, untuned = results.picks, {loss: arm for loss, arm in plan.starts.items() if arm in scores}
+    places: tuple[tuple[Literal["tuned", "untuned"], Mapping[str, str]], ...] = (("tuned", tuned), ("untuned", untuned))
+    for better, worse, metric, claimed in (
+        ("cosine", "mse", "cosine_sim", (0.05, 0.10)),
+        ("infonce", "cosine", "recall_at_1", (0.10, 0.20)),
+    ):
+        for at, arms in places:
+            if better in arms and worse in arms and scores[arms[worse]][metric].mean() > 0:
+                gain = relative_gain(scores[arms[better]][metric], scores[arms[worse]][metric])
+                verdict = guide_verdict(gain, claimed, plan.seeds)
+                claims.append(
+                    GuideClaim(
+                        better=better, worse=worse, metric=metric, at=at, claimed=claimed, gain=gain, verdict=verdict
+                    )
+                )
+    return claims
+
+
+def guide_verdict(gain: Interval, claimed: tuple[float, float], seeds: int) -> GuideVerdict:
+    """Held if the gain is surely at least what is claimed, not held if it is surely less."""
+    if seeds < MIN_SEEDS:
+        return "too few seeds"
+    if gain.low >= claimed[0]:
+        return "held"
+    return "not held" if gain.high < claimed[0] else "undecided"
+
+
+def _failure(results: Results, loss_fn: str) -> str:
+    ends = [end for arm in results.arms if arm.loss_fn == loss_fn and arm.role == "candidate" for end in arm.ends]
+    bad = [end for end in ends if end not in ("epochs", "patience")]
+    return f"{len(bad)} of {len(ends)} runs failed or diverged ({bad[0] if bad else 'no value'})"
+
+
+def _not_confirmed(study: Study) -> str:
+    name = study.spec.name
+    last = next(reversed(list(plans(study))), None)
+    if last is None:
+        return f"study {name!r} is not confirmed yet: losstune confirm {name} trains its best settings with fresh seeds"
+    runs: list[ConfirmRun] = runs_of(study, last)
+    done = sum(run.result() is not None for run in runs)
+    return (
+        f"the confirmation of study {name!r} is not finished, {done} of {len(runs)} runs are done: "
+        f"losstune confirm {name} --top {last.top} --seeds {last.seeds} goes on"
+    )

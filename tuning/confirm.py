@@ -1,0 +1,126 @@
+"""Confirms a study: its best settings again with fresh seeds, one pick a loss, one look at the test split."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from trainer.data import Pairs, load_pairs
+from trainer.errors import UserError
+from trainer.show import say
+from trainer.signals import StopRequest
+from tuning.confirm_progress import ConfirmProgress
+from tuning.confirmation import (
+    Plan,
+    is_finished,
+    make_plan,
+    plans,
+    record_test_use,
+    runs_of,
+    save_plan,
+    saw_test_rows,
+)
+from tuning.executor import Placement, Session, session
+from tuning.lock import locked
+from tuning.scoring import score_plan
+from tuning.study import Study, open_study
+
+
+@dataclass(frozen=True)
+class ConfirmRequest:
+    """What ``losstune confirm`` was asked to do."""
+
+    name: str
+    root: Path
+    top: int
+    seeds: int
+    placement: Placement
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """How a confirmation ended: its plan, the signal that stopped it if one did, whether MLflow has all of it."""
+
+    study: Study
+    plan: Plan
+    stopped: StopRequest
+    tracked: bool
+
+
+def confirm(request: ConfirmRequest, console: Console) -> Confirmed:
+    """Confirm a study, or go on with a confirmation that was interrupted: the same command.
+
+    Raises:
+        UserError: no such study, other data than it was tuned on, nothing to confirm.
+    """
+    study = open_study(request.root, request.name)
+    pairs = load_pairs(study.spec.data_source)
+    if pairs.digest != study.spec.data_digest:
+        raise UserError(
+            f"{pairs.source} is not the data of study {request.name!r}: "
+            f"SHA-256 {study.spec.data_digest[:12]} in the study, {pairs.digest[:12]} now"
+        )
+    with locked(request.root, request.name):
+        plan = _plan(study, request, pairs, console)
+        if is_finished(study, plan):
+            say(console, f"Confirmation {plan.number} of study {request.name} has its {plan.seeds} seeds already")
+            return Confirmed(study, plan, StopRequest(), tracked=True)
+        with session(study, pairs, request.placement, "confirm", console) as running:
+            _train(study, plan, running, console)
+            if not running.stop:
+                _score(study, plan, pairs, console)
+    return Confirmed(study, plan, running.stop, running.tracked)
+
+
+def _plan(study: Study, request: ConfirmRequest, pairs: Pairs, console: Console) -> Plan:
+    """The last plan if it has the same wish, else a new one, in place of one that saw no test row yet."""
+    known = list(plans(study))
+    fresh = make_plan(
+        study,
+        len(known) + 1,
+        request.top,
+        request.seeds,
+        request.placement.resources.cpus_per_trial,
+        split_given=pairs.split is not None,
+    )
+    if known and known[-1].arms == fresh.arms and known[-1].seeds == request.seeds:
+        return known[-1]
+    if known and not saw_test_rows(study, known[-1]):
+        say(
+            console,
+            f"Confirmation {known[-1].number} (top {known[-1].top}, {known[-1].seeds} seeds) was not finished and saw "
+            "no test row; this one takes its place and keeps its runs",
+        )
+        fresh = fresh.model_copy(update={"number": known[-1].number})
+    save_plan(study, fresh)
+    return fresh
+
+
+def _train(study: Study, plan: Plan, running: Session, console: Console) -> None:
+    """Train every run that has no result yet."""
+    from tuning.confirm_searcher import ConfirmSearcher
+
+    runs = runs_of(study, plan)
+    settings = study.spec.settings
+    left = [run for run in runs if run.result() is None]
+    if plan.split_given:
+        say(console, "The data brings its own split: seeds change weights and batches, not the validation rows")
+    with ConfirmProgress(study.spec.name, settings.objective, settings.max_epochs, runs, console) as progress:
+        searcher = ConfirmSearcher(left, running.slots.concurrency, progress, study.next_attempt())
+        if left:
+            running.run(searcher, None, over=lambda: bool(searcher.storage_error))
+    if searcher.storage_error:
+        raise UserError(f"{searcher.storage_error}; the same command goes on once there is room")
+
+
+def _score(study: Study, plan: Plan, pairs: Pairs, console: Console) -> None:
+    """Score the picks, the untuned starts and the baselines on the test split, and keep the results."""
+    before = record_test_use(study, plan)
+    if before:
+        times = "once" if before == 1 else f"{before} times"
+        say(
+            console,
+            f"The test split of this data was used {times} before by a confirmation in {study.root.absolute()}: "
+            "what was chosen after looking at it is no longer independent of it",
+        )
+    score_plan(study, plan, pairs, before)

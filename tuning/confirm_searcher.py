@@ -1,0 +1,115 @@
+"""Hands the runs of a confirmation to Ray Tune, and keeps how each one ended."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from ray.tune.search import Searcher
+
+from trainer.run_dir import HISTORY_FILE, read_history
+from tuning.confirm_progress import ConfirmProgress
+from tuning.confirmation import ConfirmRun, RunResult
+from tuning.report import Report
+from tuning.trainable import Task
+
+
+@dataclass
+class _Running:
+    run: ConfirmRun
+    started: float
+    epoch: int = 0
+
+
+class ConfirmSearcher(Searcher):
+    """Gives out the runs that are left, in their order; nothing is proposed and nothing is cut.
+
+    Attributes:
+        storage_error: why runs could not be saved, empty while they can; none is given out any more.
+    """
+
+    def __init__(self, runs: list[ConfirmRun], concurrency: int, progress: ConfirmProgress, attempt: int) -> None:
+        """Take the runs that have no result yet, for the launch of this number."""
+        super().__init__()
+        self.storage_error = ""
+        self._attempt = attempt
+        self._left = list(runs)
+        self._concurrency = concurrency
+        self._progress = progress
+        self._running: dict[str, _Running] = {}
+        self._given = 0
+
+    def suggest(self, trial_id: str) -> Any:
+        """The next run; None while all slots are busy; FINISHED when none is left."""
+        if len(self._running) >= self._concurrency or self.storage_error:
+            return None
+        if not self._left:
+            return str(Searcher.FINISHED)
+        run = self._left.pop(0)
+        self._running[trial_id] = _Running(run, time.time())
+        self._progress.started(run)
+        self._given += 1
+        task = Task(
+            loss_fn=run.arm.loss_fn,
+            number=self._given,
+            settings=run.settings,
+            folder=run.folder,
+            rungs=(),
+            passed=(),
+            attempt=self._attempt,
+        )
+        return {"task": task}
+
+    def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
+        """A run goes on."""
+        report = Report.from_result(result)
+        self._progress.notes(report.notes)
+        self._count(trial_id, report.epoch)
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        """A run ended by itself, or with its worker; what was merely stopped goes on at the next confirmation."""
+        report = Report.from_result(result) if result is not None and not error else None
+        if report is not None and report.end is None:
+            return
+        if report is not None and report.end == "storage":
+            self.storage_error = report.error
+            return
+        if report is not None:
+            self._count(trial_id, report.epoch)
+        running = self._running.pop(trial_id)
+        finished = _result(running, report)
+        running.run.finish(finished)
+        self._progress.ended(running.run, finished)
+
+    def _count(self, trial_id: str, epoch: int) -> None:
+        running = self._running[trial_id]
+        self._progress.trained(running.run, max(0, epoch - running.epoch))
+        running.epoch = max(epoch, running.epoch)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Ray's copy is not used; the runs' folders are the truth."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """See :meth:`save`."""
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        """See :meth:`save`."""
+
+    def get_state(self) -> dict[str, Any]:
+        """See :meth:`save`."""
+        return {}
+
+
+def _result(running: _Running, report: Report | None) -> RunResult:
+    """How a run ended, with the time that its epochs took; None: its worker died once too often."""
+    records = read_history(running.run.folder / HISTORY_FILE)
+    failed = report is None or report.end in (None, "error")
+    return RunResult(
+        end="failed" if failed else report.end,  # type: ignore[union-attr]
+        reason="its worker died" if report is None else report.error,
+        epochs=len(records),
+        best=report.best if report is not None and report.best_epoch > 0 else None,
+        best_epoch=report.best_epoch if report is not None else 0,
+        seconds=sum(record["seconds"] for record in records),
+        started=records[0]["time"] - records[0]["seconds"] if records else running.started,
+        finished=records[-1]["time"] if records else time.time(),
+    )

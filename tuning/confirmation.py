@@ -1,0 +1,262 @@
+"""A confirmation: which settings are trained again with which seeds, and what is on disk of it.
+
+    studies/NAME/confirm/runs/ARM/seed-00/   config.yaml, history.jsonl, best.pt, last.pt, result.json
+    studies/NAME/confirm/1/plan.yaml         what the first confirmation compares
+    studies/NAME/confirm/1/results.json      what it found; written once, after the test split was scored
+    studies/NAME/confirm/1/scores.npz        every arm's test scores, seeds × test targets
+    test_uses.jsonl                          beside studies/: which confirmations looked at the test split of which data
+
+Runs belong to the study, not to one confirmation: a later one with more seeds trains only what is missing.
+"""
+
+import json
+import platform
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from trainer.checkpoint import write_whole
+from trainer.config import TrainConfig, describe
+from trainer.errors import UserError
+from trainer.run_dir import CONFIG_FILE, read_config
+from trainer.yaml_file import dump_yaml, read_yaml
+from tuning.proposals import derived_seed
+from tuning.settings import StudySettings
+from tuning.study import PACKAGES, Study
+from tuning.trials import TrialView, ranked
+
+CONFIRM = "confirm"
+PLAN_FILE = "plan.yaml"
+RESULTS_FILE = "results.json"
+SCORES_FILE = "scores.npz"
+RESULT_FILE = "result.json"
+TEST_USES_FILE = "test_uses.jsonl"
+
+Role = Literal["candidate", "start"]
+
+
+class Arm(BaseModel):
+    """One setting that is trained with every seed.
+
+    Attributes:
+        name: the trial it comes from, ``infonce-0007``, or ``infonce-start``.
+        role: a candidate of the search, or the guide's recommended start, untuned.
+        settings: flat training settings, complete but for the seeds.
+        search_value: the trial's best value in the search; None for a start.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    loss_fn: str
+    role: Role
+    settings: dict[str, Any]
+    search_value: float | None
+
+
+class Plan(BaseModel):
+    """What a confirmation compares; frozen when it starts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    number: int
+    created: str
+    top: int
+    seeds: int
+    split_given: bool
+    arms: list[Arm]
+    starts: dict[str, str]
+    """The arm that stands for each loss's untuned setting; a candidate where the search ended where it began."""
+    versions: dict[str, str]
+
+    def candidates(self, loss_fn: str) -> list[Arm]:
+        """The settings of a loss that the pick is made from, best of the search first."""
+        return [arm for arm in self.arms if arm.loss_fn == loss_fn and arm.role == "candidate"]
+
+    @property
+    def losses(self) -> list[str]:
+        """The losses compared, in the study's order."""
+        return list(self.starts)
+
+
+class RunResult(BaseModel):
+    """How one run of a confirmation ended; ``best`` is its best validation objective, None if it never had one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    end: Literal["epochs", "patience", "diverged", "failed"]
+    reason: str
+    epochs: int
+    best: float | None
+    best_epoch: int
+    seconds: float
+    started: float
+    finished: float
+
+
+@dataclass(frozen=True)
+class ConfirmRun:
+    """One arm with one of the fresh seeds."""
+
+    study: Study
+    arm: Arm
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """``infonce-0007/seed-03``, also the name of its run in MLflow."""
+        return f"{self.arm.name}/seed-{self.seed:02d}"
+
+    @property
+    def folder(self) -> Path:
+        """Where its files are, absolute."""
+        return confirm_folder(self.study) / "runs" / self.name
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Flat training settings, complete."""
+        training, split = confirm_seeds(self.study.spec.settings, self.seed)
+        return {**self.arm.settings, "seed": training, "split_seed": split}
+
+    def result(self) -> RunResult | None:
+        """How it ended, None before that."""
+        path = self.folder / RESULT_FILE
+        if not path.exists():
+            return None
+        try:
+            return RunResult.model_validate_json(path.read_bytes())
+        except ValidationError as error:
+            raise UserError(f"{path}: damaged ({describe(error)}); remove it, and confirm again") from None
+
+    def finish(self, result: RunResult) -> None:
+        """Keep how it ended."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_whole(self.folder / RESULT_FILE, result.model_dump_json().encode())
+
+
+def confirm_folder(study: Study) -> Path:
+    """``studies/NAME/confirm``."""
+    return study.folder / CONFIRM
+
+
+def plan_folder(study: Study, number: int) -> Path:
+    """Folder of one confirmation."""
+    return confirm_folder(study) / str(number)
+
+
+def confirm_seeds(settings: StudySettings, index: int) -> tuple[int, int]:
+    """Seed of training and of the split for the index-th fresh seed; the same for all losses."""
+    return derived_seed(settings.seed, CONFIRM, index, "train"), derived_seed(settings.seed, CONFIRM, index, "split")
+
+
+def make_plan(study: Study, number: int, top: int, seeds: int, threads: int, *, split_given: bool) -> Plan:
+    """The best ``top`` settings of each loss, and each loss's untuned start.
+
+    Raises:
+        UserError: a loss has no finished trial with a value.
+    """
+    arms: list[Arm] = []
+    starts: dict[str, str] = {}
+    for loss_fn, trials in study.trials().items():
+        best = ranked(trials)[:top]
+        if not best:
+            raise UserError(f"study {study.spec.name!r}: {loss_fn} has no finished trial with a value to confirm yet")
+        candidates = [_candidate(study, trial, threads) for trial in best]
+        start = _start(study, loss_fn, candidates[0], threads)
+        same = next((arm for arm in candidates if arm.settings == start.settings), None)
+        starts[loss_fn] = (same or start).name
+        arms += candidates if same else [*candidates, start]
+    return Plan(
+        number=number,
+        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        top=top,
+        seeds=seeds,
+        split_given=split_given,
+        arms=arms,
+        starts=starts,
+        versions={"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
+    )
+
+
+def runs_of(study: Study, plan: Plan) -> list[ConfirmRun]:
+    """All runs of a plan: seed by seed, so that what is there early can be compared."""
+    return [ConfirmRun(study, arm, seed) for seed in range(plan.seeds) for arm in plan.arms]
+
+
+def plans(study: Study) -> Iterator[Plan]:
+    """All confirmations of a study, the first one first."""
+    numbers = (int(path.parent.name) for path in confirm_folder(study).glob(f"[0-9]*/{PLAN_FILE}"))
+    for number in sorted(numbers):
+        path = plan_folder(study, number) / PLAN_FILE
+        try:
+            yield Plan.model_validate(read_yaml(path).data)
+        except ValidationError as error:
+            raise UserError(f"{path}: {describe(error)}") from None
+
+
+def save_plan(study: Study, plan: Plan) -> None:
+    """Write a new plan."""
+    folder = plan_folder(study, plan.number)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_whole(folder / PLAN_FILE, dump_yaml(plan.model_dump()).encode())
+
+
+def is_finished(study: Study, plan: Plan) -> bool:
+    """Whether the test split was scored and the results are kept."""
+    return (plan_folder(study, plan.number) / RESULTS_FILE).exists()
+
+
+def latest_finished(study: Study) -> Plan | None:
+    """The newest confirmation that has results."""
+    return next((plan for plan in reversed(list(plans(study))) if is_finished(study, plan)), None)
+
+
+def record_test_use(study: Study, plan: Plan) -> int:
+    """Count this confirmation as one use of the test split of this data; returns how often it was used before.
+
+    All studies under one root are counted together, by the data's content. Counting twice changes nothing.
+    """
+    uses = _test_uses(study.root, study.spec.data_digest)
+    mine = _use(study, plan)
+    if mine in uses:
+        return uses.index(mine)
+    path = study.root.absolute() / TEST_USES_FILE
+    text = path.read_text() if path.exists() else ""
+    write_whole(path, (text + json.dumps({"data_digest": study.spec.data_digest, **mine}) + "\n").encode())
+    return len(uses)
+
+
+def saw_test_rows(study: Study, plan: Plan) -> bool:
+    """Whether this confirmation has begun to score the test split."""
+    return _use(study, plan) in _test_uses(study.root, study.spec.data_digest)
+
+
+def _use(study: Study, plan: Plan) -> dict[str, Any]:
+    return {"study": study.spec.name, "created": study.spec.created, "confirmation": plan.number}
+
+
+def _test_uses(root: Path, data_digest: str) -> list[dict[str, Any]]:
+    path = root.absolute() / TEST_USES_FILE
+    lines = path.read_text().splitlines() if path.exists() else []
+    uses: list[dict[str, Any]] = [json.loads(line) for line in lines]
+    return [{k: v for k, v in use.items() if k != "data_digest"} for use in uses if use["data_digest"] == data_digest]
+
+
+def _candidate(study: Study, trial: TrialView, threads: int) -> Arm:
+    settings = read_config(study.trials_folder / trial.name / CONFIG_FILE).settings
+    own = {name: value for name, value in settings.items() if name not in ("seed", "split_seed")} | {"threads": threads}
+    return Arm(name=trial.name, loss_fn=trial.loss_fn, role="candidate", settings=own, search_value=trial.rank_value)
+
+
+def _start(study: Study, loss_fn: str, like: Arm, threads: int) -> Arm:
+    """The loss's defaults, which are the guide's recommendation, with what the space fixes and the study manages."""
+    fixed = study.spec.search_spaces()[loss_fn].fixed
+    managed = {name: like.settings[name] for name in ("data", "num_epochs", "schedule_epochs", "objective", "device")}
+    flat = TrainConfig.from_flat({"loss_fn": loss_fn, **fixed, **managed, "threads": threads}).flat()
+    own = {name: value for name, value in flat.items() if name not in ("seed", "split_seed")}
+    return Arm(name=f"{loss_fn}-start", loss_fn=loss_fn, role="start", settings=own, search_value=None)

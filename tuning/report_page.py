@@ -1,0 +1,233 @@
+"""One file that tells what a study found: text and tables first, figures drawn by the page itself, no network."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from plotly.offline import get_plotlyjs
+
+from trainer.checkpoint import write_whole
+from trainer.errors import UserError
+from trainer.run_dir import HISTORY_FILE, read_history
+from tuning.agreement import confirm_agreements, rung_verdict, search_agreements
+from tuning.compare_view import ordered_rows
+from tuning.comparison import Comparison, compare
+from tuning.confirmation import ConfirmRun, Plan, latest_finished, runs_of
+from tuning.figure_parts import Figure, Style, loss_styles
+from tuning.insights import MIN_TRIALS, fates, importance, learning_curve, search_curve
+from tuning.parameter_figures import importance_figure, slice_figure
+from tuning.report_figures import (
+    agreement_figure,
+    difference_figure,
+    interval_figure,
+    learning_figure,
+    level_rows,
+    search_figure,
+)
+from tuning.report_tables import (
+    failures,
+    fate_look,
+    fate_names,
+    fates_table,
+    geometry_table,
+    scores_table,
+    search_table,
+    settings_table,
+    tuning_table,
+)
+from tuning.reproduce import own_spaces, steps
+from tuning.sentences import LABELS, answer, guide_sentence, pair_sentence
+from tuning.study import Study
+from tuning.trials import TrialView, best_trial
+
+SLICES = 3
+"""Parameters of a loss whose values are shown trial by trial: those that decide most."""
+
+
+def write_report(study: Study, output: Path) -> None:
+    """Write the report of a study as one HTML file.
+
+    Raises:
+        UserError: the study's files are damaged, or the file can not be written.
+    """
+    try:
+        write_whole(output, report_html(study).encode())
+    except OSError as error:
+        raise UserError(f"--output {output}: can not be written: {error.strerror}") from None
+
+
+def report_html(study: Study) -> str:
+    """The report of a study: of its newest finished confirmation, or of the search alone, and it says which."""
+    facts = _Facts.of(study)
+    parts = resources.files("tuning")
+    script = (parts / "report.js").read_text("utf-8")
+    plotly = get_plotlyjs()
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string((parts / "report.html").read_text("utf-8"))
+    figures = _figures(facts)
+    return template.render(
+        **_text(facts),
+        figures=figures,
+        figures_json=json.dumps(figures, allow_nan=False).replace("<", "\\u003c"),
+        plotly=plotly,
+        script=script,
+        style=(parts / "report.css").read_text("utf-8"),
+        script_hashes=[_csp_hash(plotly), _csp_hash(script)],
+    )
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """All that a report is made from."""
+
+    study: Study
+    trials: Mapping[str, list[TrialView]]
+    plan: Plan | None
+    comparison: Comparison | None
+    styles: Mapping[str, Style]
+    chosen: dict[str, TrialView] = field(default_factory=dict)
+    """Each loss's trial: the confirmed pick, or else the best of the search."""
+
+    @classmethod
+    def of(cls, study: Study) -> "_Facts":
+        trials = study.trials()
+        plan = latest_finished(study)
+        comparison = compare(study) if plan else None
+        names = {row.loss_fn: row.name for row in comparison.rows if row.role == "pick"} if comparison else {}
+        chosen = {}
+        for loss, own in trials.items():
+            best = best_trial(own) if comparison is None else next((t for t in own if t.name == names.get(loss)), None)
+            if best is not None:
+                chosen[loss] = best
+        return cls(study, trials, plan, comparison, loss_styles(trials), chosen)
+
+    @property
+    def losses(self) -> list[str]:
+        """The best first, by what is known; then those without a value."""
+        known = self.comparison
+        picks = [str(row.loss_fn) for row in ordered_rows(known) if row.role == "pick"] if known else []
+        searched = sorted(self.chosen, key=lambda loss: -self.chosen[loss].rank_value)
+        return list(dict.fromkeys([*picks, *searched, *self.trials]))
+
+    @property
+    def objective(self) -> str:
+        return str(self.study.spec.settings.objective)
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        return self.study.spec.settings.rungs
+
+    def levels(self) -> dict[str, float]:
+        """What chance and ridge regression reach on the objective, in validation."""
+        rows = level_rows(self.comparison) if self.comparison else {}
+        return {name: row.validation for name, row in rows.items() if row.validation is not None}
+
+
+def _text(facts: _Facts) -> dict[str, Any]:
+    """Words, tables and commands."""
+    comparison, plan, study = facts.comparison, facts.plan, facts.study
+    agreements = _agreements(facts)
+    trials = {loss: facts.trials[loss] for loss in facts.losses}
+    chosen = {loss: facts.chosen[loss] for loss in facts.losses if loss in facts.chosen}
+    ends = {loss: fates(own) for loss, own in trials.items()}
+    said = answer(comparison) if comparison else []
+    minor = _minor_pairs(comparison) if comparison else set()
+    return {
+        "spec": study.spec,
+        "root": study.root.absolute(),
+        "styles": facts.styles,
+        "comparison": comparison,
+        "plan": plan,
+        "measures": [(measure, LABELS[measure]) for measure in comparison.measures] if comparison else [],
+        "losses": facts.losses,
+        "answer": [text for text in said if text not in minor],
+        "other_pairs": [text for text in said if text in minor],
+        "guide": [guide_sentence(claim) for claim in comparison.guide] if comparison else [],
+        "scores": scores_table(comparison) if comparison else search_table(trials, facts.objective),
+        "tuning": tuning_table(comparison) if comparison else None,
+        "geometry": geometry_table(comparison) if comparison else None,
+        "settings": settings_table(study, chosen, plan),
+        "ends": ends,
+        "ends_table": fates_table(ends),
+        "looks": {name: fate_look(name, fate_names(ends)) for name in fate_names(ends)},
+        "failures": list(failures(facts.trials)),
+        "dropped": [str(drop) for drop in study.dropped()],
+        "rungs": facts.rungs,
+        "verdict": rung_verdict(facts.rungs[0], *agreements) if facts.rungs else "",
+        "min_trials": MIN_TRIALS,
+        "steps": steps(study, plan),
+        "own_spaces": own_spaces(study),
+        "levels": facts.levels(),
+    }
+
+
+def _minor_pairs(comparison: Comparison) -> set[str]:
+    """The sentences on all pairs but the winner's on the objective: these stand beside the figure of differences."""
+    return {
+        pair_sentence(pair, comparison)
+        for pair in comparison.pairs
+        if pair.measure != comparison.measures[0] or comparison.winner not in (pair.first, pair.second)
+    }
+
+
+def _figures(facts: _Facts) -> dict[str, Figure]:
+    """Every figure by its id in the page; one without data is left out."""
+    found: dict[str, Figure] = {}
+    comparison, styles = facts.comparison, facts.styles
+    if comparison is not None:
+        for place, measure in enumerate(comparison.measures):
+            found[f"scores-{place}"] = interval_figure(comparison, measure, styles)
+            if pairs := [pair for pair in comparison.pairs if pair.measure == measure]:
+                found[f"differences-{place}"] = difference_figure(pairs, styles)
+    curves = {loss: curve for loss, own in facts.trials.items() if (curve := search_curve(own))}
+    if curves:
+        found["search"] = search_figure(curves, facts.levels(), facts.objective, styles)
+    learned = {loss: learning_curve(_histories(facts, loss), facts.objective) for loss in facts.chosen}
+    learned = {loss: curve for loss, curve in learned.items() if curve.epochs}
+    if learned:
+        found["learning"] = learning_figure(learned, facts.levels(), facts.objective, styles)
+    search, confirm = _agreements(facts)
+    if search or confirm:
+        found["rungs"] = agreement_figure(search, confirm)
+    return found | _parameter_figures(facts)
+
+
+def _parameter_figures(facts: _Facts) -> dict[str, Figure]:
+    found: dict[str, Figure] = {}
+    for loss, space in facts.study.spec.search_spaces().items():
+        decides = importance(space, facts.trials[loss])
+        if decides is None:
+            continue
+        style = facts.styles[loss]
+        found[f"importance-{loss}"] = importance_figure(decides, style)
+        parameters = {parameter.name: parameter for parameter in space.parameters}
+        for place, name in enumerate(list(decides.shares)[:SLICES]):
+            slice_ = slice_figure(parameters[name], facts.trials[loss], style, facts.objective)
+            found[f"slice-{loss}-{place}"] = slice_
+    return found
+
+
+def _agreements(facts: _Facts) -> tuple[Any, Any]:
+    runs = runs_of(facts.study, facts.plan) if facts.plan else []
+    return search_agreements(facts.trials, facts.rungs), confirm_agreements(runs, facts.rungs)
+
+
+def _histories(facts: _Facts, loss: str) -> list[Any]:
+    """A pick's runs in the confirmation; without one, its trial."""
+    name = facts.chosen[loss].name
+    if facts.plan is None:
+        return [read_history(facts.study.trials_folder / name / HISTORY_FILE)]
+    arm = next(arm for arm in facts.plan.arms if arm.name == name)
+    runs = (ConfirmRun(facts.study, arm, seed) for seed in range(facts.plan.seeds))
+    return [read_history(run.folder / HISTORY_FILE) for run in runs]
+
+
+def _csp_hash(script: str) -> str:
+    """What a Content-Security-Policy knows an inline script by."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -1,0 +1,338 @@
+"""Statistics of a confirmation: means, differences and gains of arms, with 95 % limits and p-values.
+
+An arm is a loss with its setting. Its scores are an array (S, T): S seeds (weights, batches and the split, all fresh)
+crossed with T test targets, the same for all arms. Both are random samples of what might have been drawn, so with
+mean squares A of the seeds, B of the targets and E of the residual (one score a cell) the variance of the mean is
+
+    SE² = σ²_seeds/S + σ²_targets/T + σ²_residual/(S·T) = (max(A, E) + max(B, E) − E)/(S·T).
+
+The floors at E are those of :class:`Components`; without them, SE² may be near or below 0 where the residual dominates.
+
+Limits are mean ± q·SE, and q is the larger of two quantiles:
+
+- of |t*| over resamples of the seeds and, independently, of the targets (the crossed or "pigeonhole" bootstrap, Owen,
+  Annals of Applied Statistics 2007), each studentised by its own SE. It holds for skewed scores, where Student's
+  limits fall to 91 %. Symmetric (Hall, JRSS B 1988), because equal-tailed ones of rare differences fall to 90 %.
+- Student's t, with Satterthwaite's degrees of freedom of the mean squares that SE² is made of. Ten seeds are too few
+  to resample for the far tail that Holm's correction reads: the bootstrap alone gave 2.3 times too many p < 0.05/12.
+
+A p-value is the smallest level whose limits exclude 0, so p < 0.05 if and only if the 95 % limits do.
+
+Measured at S = 10 and T from 60 to 400, 2,000 to 10,000 studies a mix: limits cover the truth in 94.6 to 97.2 % for
+normal, 0/1 and reciprocal rank scores and their differences, with seeds, targets or residual as the main part. Four
+equal losses in two measures: any claim after Holm in at most 4.2 %. Outside that:
+
+- no effect of seeds and targets at all, residual alone: 97.1 to 97.7 %, on the safe side;
+- seeds that dominate and are exponential: 92 to 93 %. If one seed in ten collapses, 70 to 88 %: ten seeds often show
+  no collapse. The difference of two arms that collapse alike is symmetric: 98 %;
+- means of 0/1 scores below about 0.02 at T = 60 (twelve hits): 93 to 99.8 %. Gains over such an arm: down to 79 %.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEVEL = 0.95
+"""Confidence level of all limits."""
+
+RESAMPLES = 4000
+"""Bootstrap resamples: the error of a p near 0.004, which is 0.05 over 12 comparisons, is then 0.001."""
+
+MIN_SEEDS = 10
+"""A claim needs at least this many seeds: with fewer, the limits were not shown to hold."""
+
+CELLS = 2**16
+"""Cells of resampled scores held at once, unless one resample has more: 512 KiB of float64, which stay in the cache."""
+
+TIE = 1 - 1e-9
+"""Discrete scores make t* equal to t but for rounding: such ties count against a claim."""
+
+LEAST_ERROR = 0.25
+"""Least SE of a resample, as a share of the sample's: a resample of few 0/1 scores may hold only zeros, and SE* = 0."""
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate and its 95 % limits, low ≤ value ≤ high, in the unit of the scores."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """The mean of arm A less that of arm B.
+
+    Attributes:
+        value, low, high: the difference and its 95 % limits, in the unit of the scores.
+        p: two-sided p-value of no difference, in [1/(resamples + 1), 1].
+        superiority: P(A > B), in [0, 1]: the share of seeds with the higher mean for A, ties as half
+            (Bouthillier et al., MLSys 2021).
+    """
+
+    value: float
+    low: float
+    high: float
+    p: float
+    superiority: float
+
+
+@dataclass(frozen=True)
+class Components:
+    """Variances of a score over seeds, targets and what is left, each ≥ 0, in the squared unit of the scores."""
+
+    seeds: float
+    targets: float
+    residual: float
+
+
+def mean_interval(scores: Array, *, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
+    """Mean of an arm's scores (S, T).
+
+    One seed, or one target, is taken as the only one there is: the limits are then over the other factor alone.
+
+    Raises:
+        ValueError: scores are not a finite (S, T), hold a single cell, or resamples are fewer than 20.
+    """
+    study = studentise(_finite(scores, "scores")[None], seed, resamples)
+    return _interval(study, float(study.value[0]))
+
+
+def difference(a: Array, b: Array, *, seed: int = 0, resamples: int = RESAMPLES) -> Difference:
+    """Arm A against arm B, both (S, T), paired over seeds and over targets.
+
+    Raises:
+        ValueError: as :func:`mean_interval`, or the shapes differ.
+    """
+    a, b = _paired(a, b)
+    study = studentise((a - b)[None], seed, resamples)
+    limits = _interval(study, float(study.value[0]))
+    lead = a.mean(axis=1) - b.mean(axis=1)  # (S,)
+    superiority = float(((lead > 0) + 0.5 * (lead == 0)).mean())
+    return Difference(limits.value, limits.low, limits.high, float(study.p_values()[0]), superiority)
+
+
+def relative_gain(a: Array, b: Array, *, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
+    """mean(A)/mean(B) − 1 of paired arms (S, T), without unit: 0.1 is 10 % more.
+
+    With ρ = mean(A)/mean(B), the limits are those of the mean of (a − ρ·b)/mean(B), the ratio's linear part
+    (delta method). They need a mean of B that is many of its standard errors away from 0.
+
+    Raises:
+        ValueError: as :func:`difference`, or mean(B) is 0.
+    """
+    a, b = _paired(a, b)
+    base = float(b.mean())
+    if base == 0:
+        raise ValueError("relative gain over an arm whose mean score is 0")
+    ratio = float(a.mean()) / base
+    return _interval(studentise(((a - ratio * b) / base)[None], seed, resamples), ratio - 1)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values, in the order given (Scandinavian Journal of Statistics 1979).
+
+    Rejecting where they are below α keeps the chance of any false claim below α, however the tests depend.
+
+    Raises:
+        ValueError: a p-value is not in [0, 1].
+    """
+    for place, p in enumerate(p_values):
+        if not 0 <= p <= 1:
+            raise ValueError(f"p-value {p} at position {place} is not in [0, 1]")
+    adjusted = [0.0] * len(p_values)
+    highest = 0.0
+    for done, place in enumerate(sorted(range(len(p_values)), key=lambda place: p_values[place])):
+        highest = max(highest, min(1.0, (len(p_values) - done) * p_values[place]))
+        adjusted[place] = highest
+    return adjusted
+
+
+def variance_components(d: Array) -> Components:
+    """Components of scores or of differences (S, T) by two-way crossed ANOVA, one observation a cell.
+
+    Both factors random (Searle, Casella & McCulloch, Variance Components, 1992); a negative estimate becomes 0.
+
+    Raises:
+        ValueError: d is not a finite (S, T) with S ≥ 2 and T ≥ 2.
+    """
+    d = _finite(d, "d")
+    n_seeds, n_targets = d.shape
+    if min(d.shape) < 2:
+        raise ValueError(f"components need at least 2 seeds and 2 targets, not {n_seeds} and {n_targets}")
+    a, b, e = (float(square[0]) for square in _mean_squares(d[None]))
+    return Components(seeds=max(0.0, a - e) / n_targets, targets=max(0.0, b - e) / n_seeds, residual=e)
+
+
+def detectable(components: Components, seeds: int, targets: int, power: float = 0.8) -> float:
+    """Smallest true difference that so many seeds and targets show at 95 %, with this power in (0, 1).
+
+    (t_0.975 + t_power) · SE, with the degrees of freedom of the limits. In the unit of the scores.
+
+    Raises:
+        ValueError: fewer than 2 seeds or targets, or power not in (0, 1).
+    """
+    from scipy.special import stdtrit  # type: ignore[import-untyped]  # SciPy has no types
+
+    if min(seeds, targets) < 2:
+        raise ValueError(f"planning needs at least 2 seeds and 2 targets, not {seeds} and {targets}")
+    if not 0 < power < 1:
+        raise ValueError(f"power {power} is not in (0, 1)")
+    e = np.asarray(components.residual)
+    a, b = targets * components.seeds + e, seeds * components.targets + e
+    variance, degrees = _variance(a, b, e, seeds, targets)
+    quantiles = stdtrit(degrees, (1 + LEVEL) / 2) + stdtrit(degrees, power)
+    return max(0.0, float(quantiles * np.sqrt(variance)))
+
+
+def seeds_needed(
+    components: Components, targets: int, delta: float, power: float = 0.8, at_most: int = 1000
+) -> int | None:
+    """Fewest seeds, from MIN_SEEDS to at_most, that show a true difference of delta; None if none do.
+
+    Raises:
+        ValueError: as :func:`detectable`.
+    """
+    counts = range(MIN_SEEDS, at_most + 1)
+    return next((seeds for seeds in counts if detectable(components, seeds, targets, power) <= delta), None)
+
+
+@dataclass(frozen=True)
+class Studentised:
+    """K means at once, over the same seeds, targets and resamples.
+
+    Attributes:
+        value, error, degrees: (K,), each mean, its SE and the SE's degrees of freedom.
+        resampled: (K, resamples), |t*|.
+    """
+
+    value: Array
+    error: Array
+    degrees: Array
+    resampled: Array
+
+    def half_widths(self) -> Array:
+        """(K,), q·SE: how far the 95 % limits are from the mean."""
+        from scipy.special import stdtrit
+
+        resamples = self.resampled.shape[1]
+        # The rank at which p, (1 + exceeding)/(1 + resamples), stops being below 1 − LEVEL; round() mends 1 − 0.95.
+        rank = math.ceil(round((1 - LEVEL) * (resamples + 1), 6)) - 1
+        bootstrap = np.partition(self.resampled, -rank, axis=1)[:, -rank] / TIE
+        student: Array = stdtrit(self.degrees, (1 + LEVEL) / 2)
+        return np.maximum(bootstrap, student) * self.error
+
+    def p_values(self) -> Array:
+        """(K,), in [1/(resamples + 1), 1]: two-sided, of a true mean of 0."""
+        from scipy.special import stdtr
+
+        far = np.abs(self.value)
+        t = np.divide(far, self.error, out=np.where(far > 0, np.inf, 0.0), where=self.error > 0)
+        exceeding = (self.resampled >= TIE * t[:, None]).sum(axis=1)
+        bootstrap: Array = (1 + exceeding) / (1 + self.resampled.shape[1])
+        return np.maximum(bootstrap, 2 * stdtr(self.degrees, -t))
+
+
+def studentise(d: Array, seed: int, resamples: int) -> Studentised:
+    """Means of K arrays (K, S, T), and their crossed bootstrap-t.
+
+    Raises:
+        ValueError: S·T is 1, or resamples are fewer than 20.
+    """
+    _, n_seeds, n_targets = d.shape
+    if n_seeds * n_targets == 1:
+        raise ValueError("limits need at least 2 seeds or 2 targets")
+    if resamples < 20:
+        raise ValueError(f"{resamples} resamples are too few for 95 % limits, which need at least 20")
+    value = d.mean(axis=(1, 2))
+    centred = d - value[:, None, None]
+    variance, degrees = _variance(*_mean_squares(centred), n_seeds, n_targets)
+    rng = np.random.default_rng(seed)
+    rows = max(1, CELLS // (len(d) * n_targets))
+    parts = [_resample(centred, rng, min(rows, resamples - done)) for done in range(0, resamples, rows)]
+    means, variances = (np.concatenate(part, axis=1) for part in zip(*parts, strict=True))
+    errors = np.sqrt(np.maximum(variances, LEAST_ERROR**2 * variance[:, None]))
+    t = np.divide(np.abs(means), errors, out=np.zeros_like(means), where=errors > 0)
+    return Studentised(value, np.sqrt(variance), degrees, t)
+
+
+def _resample(d: Array, rng: np.random.Generator, rows: int) -> tuple[Array, Array]:
+    """Means and their SE², (K, rows), of so many crossed resamples of d (K, S, T), by counts and matrix products."""
+    k, n_seeds, n_targets = d.shape
+    w, v = _counts(rng, rows, n_seeds), _counts(rng, rows, n_targets)
+    by_target = d.transpose(2, 0, 1).reshape(n_targets, k * n_seeds)
+    of_seeds = (v @ by_target).reshape(rows, k, n_seeds) / n_targets  # mean of each seed over the resampled targets
+    of_targets = (w @ d.transpose(1, 0, 2).reshape(n_seeds, k * n_targets)).reshape(rows, k, n_targets) / n_seeds
+    squares = (v @ by_target**2).reshape(rows, k, n_seeds)
+    mean = np.einsum("rks,rs->rk", of_seeds, w) / n_seeds
+    seeds = n_targets * ((of_seeds**2 @ w[:, :, None])[:, :, 0] - n_seeds * mean**2)
+    targets = n_seeds * ((of_targets**2 @ v[:, :, None])[:, :, 0] - n_targets * mean**2)
+    total = np.einsum("rks,rs->rk", squares, w) - n_seeds * n_targets * mean**2
+    variance, _ = _variance(*_per_degree(seeds, targets, total, n_seeds, n_targets), n_seeds, n_targets)
+    return mean.T, variance.T
+
+
+def _counts(rng: np.random.Generator, rows: int, n: int) -> Array:
+    """(rows, n), how often each of n is drawn in n draws with replacement."""
+    drawn = rng.integers(n, size=(rows, n)) + n * np.arange(rows)[:, None]
+    return np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float64)
+
+
+def _mean_squares(d: Array) -> tuple[Array, Array, Array]:
+    """Mean squares A, B and E of K arrays (K, S, T), each (K,)."""
+    _, n_seeds, n_targets = d.shape
+    d = d - d.mean(axis=(1, 2), keepdims=True)
+    seeds = n_targets * (d.mean(axis=2) ** 2).sum(axis=1)
+    targets = n_seeds * (d.mean(axis=1) ** 2).sum(axis=1)
+    return _per_degree(seeds, targets, (d**2).sum(axis=(1, 2)), n_seeds, n_targets)
+
+
+def _per_degree(seeds: Array, targets: Array, total: Array, n_seeds: int, n_targets: int) -> tuple[Array, Array, Array]:
+    """Mean squares A, B and E from sums of squares; where a factor has one level, those that need more are 0."""
+    a = np.maximum(seeds, 0) / max(1, n_seeds - 1)
+    b = np.maximum(targets, 0) / max(1, n_targets - 1)
+    left = total - seeds - targets if min(n_seeds, n_targets) > 1 else np.zeros_like(total)
+    return a, b, np.maximum(left, 0) / max(1, (n_seeds - 1) * (n_targets - 1))
+
+
+def _variance(a: Array, b: Array, e: Array, n_seeds: int, n_targets: int) -> tuple[Array, Array]:
+    """SE² of the mean and its Satterthwaite degrees of freedom (Biometrics Bulletin 1946), from mean squares."""
+    with_a, with_b = a > e, b > e  # a component estimated at 0 drops out, and its mean square with it
+    with_e = 1.0 - with_a - with_b
+    square = with_a * a + with_b * b + with_e * e
+    spread = with_a * a**2 / max(1, n_seeds - 1) + with_b * b**2 / max(1, n_targets - 1)
+    spread = spread + np.abs(with_e) * e**2 / max(1, (n_seeds - 1) * (n_targets - 1))
+    degrees = np.divide(square**2, spread, out=np.ones_like(square), where=spread > 0)
+    return square / (n_seeds * n_targets), degrees
+
+
+def _interval(study: Studentised, value: float) -> Interval:
+    """The one mean of a study, moved to value."""
+    half = float(study.half_widths()[0])
+    return Interval(value, value - half, value + half)
+
+
+def _paired(a: Array, b: Array) -> tuple[Array, Array]:
+    """Both arms, as finite (S, T)."""
+    a, b = _finite(a, "a"), _finite(b, "b")
+    if a.shape != b.shape:
+        raise ValueError(f"arms are paired over seeds and targets, but a is {a.shape} and b is {b.shape}")
+    return a, b
+
+
+def _finite(scores: Array, name: str) -> Array:
+    """Scores as a float64 (S, T) without NaN or infinity."""
+    scores = np.asarray(scores, dtype=np.float64)
+    if scores.ndim != 2 or scores.size == 0:
+        raise ValueError(f"{name} must be (seeds, targets) with at least one of each, not {scores.shape}")
+    finite = np.isfinite(scores)
+    if not finite.all():
+        row, column = (int(place) for place in np.argwhere(~finite)[0])
+        raise ValueError(f"{name} hold NaN or infinity in {int((~finite).sum())} cells, first at [{row}, {column}]")
+    return scores
