@@ -9,14 +9,17 @@ import hashlib
 import io
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
 from trainer.errors import UserError
+from trainer.memory import memory_limit
 
 _MARK = b"\nsha256:"
 _FOOTER = len(_MARK) + 64
+_PIECE = 1024 * 1024
+_SLACK = 512 * 1024 * 1024
 
 
 class DamagedCheckpointError(UserError):
@@ -26,8 +29,9 @@ class DamagedCheckpointError(UserError):
 def write_whole(path: Path, content: bytes) -> None:
     """Replace a file atomically and durably: temporary file, fsync, rename, fsync of the folder."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.unlink(missing_ok=True)  # a left-over, or a link to somewhere else
     try:
-        with temporary.open("wb") as stream:
+        with temporary.open("xb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
@@ -57,16 +61,37 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         DamagedCheckpointError: its content does not match its SHA-256.
     """
     try:
-        raw = path.read_bytes()
+        if path.exists() and not path.is_file():
+            raise UserError(f"checkpoint {path}: can not be read: not a file")
+        with path.open("rb") as stream:
+            _check_footer(stream, path)
+            return _load(stream, path)
     except OSError as error:
         raise UserError(f"checkpoint {path}: can not be read: {error.strerror}") from None
-    payload, footer = raw[:-_FOOTER], raw[-_FOOTER:]
+
+
+def _check_footer(stream: BinaryIO, path: Path) -> None:
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(max(0, size - _FOOTER))
+    footer = stream.read()
     if not footer.startswith(_MARK):
         raise DamagedCheckpointError(f"checkpoint {path}: cut short, or not written by losstune")
-    if footer != _MARK + hashlib.sha256(payload).hexdigest().encode():
+    stream.seek(0)
+    digest, left = hashlib.sha256(), size - _FOOTER
+    while left > 0 and (piece := stream.read(min(left, _PIECE))):
+        digest.update(piece)
+        left -= len(piece)
+    if footer != _MARK + digest.hexdigest().encode():
         raise DamagedCheckpointError(f"checkpoint {path}: damaged, its content does not match its SHA-256")
+
+
+def _load(stream: BinaryIO, path: Path) -> dict[str, Any]:
+    """The SHA-256 shows damage, not malice: whoever wrote the file may have meant it to take all memory."""
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(0)
     try:
-        content = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+        with memory_limit(_SLACK + 4 * size):
+            content = torch.load(stream, map_location="cpu", weights_only=True)
     except Exception as error:  # on bytes that are no checkpoint, torch.load raises whatever it stumbles over
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise DamagedCheckpointError(f"checkpoint {path}: can not be loaded: {reason}") from None

@@ -129,9 +129,10 @@ def _checked_targets(targets: Array, source: str) -> npt.NDArray[np.float32]:
         raise UserError(f"{source}: targets has shape {targets.shape}; expected (rows, dimensions)")
     if not np.issubdtype(targets.dtype, np.floating):
         raise UserError(f"{source}: targets has type {targets.dtype}; expected float")
-    result = np.ascontiguousarray(targets, dtype=np.float32)
-    _refuse_non_finite(result, "targets", source)
-    zero = np.flatnonzero(np.linalg.norm(result, axis=1) <= UNIT_EPS)
+    with np.errstate(over="ignore"):  # too large a number for float32 becomes infinity, and is refused as that
+        result = np.ascontiguousarray(targets, dtype=np.float32)
+        _refuse_non_finite(result, "targets", source)
+        zero = np.flatnonzero(np.linalg.norm(result, axis=1) <= UNIT_EPS)
     if len(zero):
         raise UserError(
             f"{source}: targets row {zero[0]} is all zeros, or nearly ({len(zero)} such rows); "
@@ -144,7 +145,8 @@ def _checked_inputs(inputs: Array, source: str) -> Array:
     if inputs.ndim < 2 or inputs.size == 0:
         raise UserError(f"{source}: inputs has shape {inputs.shape}; expected (rows, …) with at least 2 axes")
     if np.issubdtype(inputs.dtype, np.floating):
-        result = np.ascontiguousarray(inputs, dtype=np.float32)
+        with np.errstate(over="ignore"):
+            result = np.ascontiguousarray(inputs, dtype=np.float32)
         _refuse_non_finite(result, "inputs", source)
         return result
     if inputs.dtype == np.uint8 or inputs.dtype == np.bool_:
@@ -190,14 +192,14 @@ def _ids_by_content(targets: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
 def _checked_split(split: Array, ids: npt.NDArray[np.int64], source: str) -> npt.NDArray[np.int8]:
     if split.shape != ids.shape:
         raise UserError(f"{source}: split has shape {split.shape}; expected ({len(ids)},)")
-    names = split.astype(str)
+    names = _split_texts(split, source)
     result = np.full(len(ids), -1, dtype=np.int8)
     for index, name in enumerate(SPLIT_NAMES):
         result[names == name] = index
     unknown = np.flatnonzero(result < 0)
     if len(unknown):
         row = unknown[0]
-        raise UserError(f"{source}: split row {row} is {str(names[row])!r}; allowed: {', '.join(SPLIT_NAMES)}")
+        raise UserError(f"{source}: split row {row} is {str(names[row])[:40]!r}; allowed: {', '.join(SPLIT_NAMES)}")
     for test_ids, other in ((ids[result == 2], ids[result != 2]), (ids[result == 1], ids[result == 0])):
         if len(shared := np.intersect1d(test_ids, other)):
             rows = np.flatnonzero(ids == shared[0])
@@ -207,6 +209,17 @@ def _checked_split(split: Array, ids: npt.NDArray[np.int64], source: str) -> npt
                 f"{SPLIT_NAMES[result[pair[0]]]} and {SPLIT_NAMES[result[pair[1]]]}; a target belongs to one split"
             )
     return result
+
+
+def _split_texts(split: Array, source: str) -> Array:
+    match split.dtype.kind:
+        case "O":
+            return split  # as an array of text each would take the room of the longest
+        case "S":
+            return np.char.decode(split, "utf-8", "replace")  # type: ignore[arg-type]
+        case "U" | "i" | "u" | "b":
+            return split.astype(str)
+    raise UserError(f"{source}: split has type {split.dtype}; expected text: {', '.join(SPLIT_NAMES)}")
 
 
 def _digest(*arrays: Array | None) -> str:

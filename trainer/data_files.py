@@ -1,32 +1,69 @@
-"""Readers of data files. Each returns raw arrays by name; none runs code from the file."""
+"""Readers of data files. Each returns raw arrays by name; none runs code from the file.
+
+A file of a few hundred bytes can unpack to any size. So every reader first adds up what a file says it holds,
+refuses what does not fit, and then takes no more than it said.
+"""
 
 import zipfile
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from trainer.errors import UserError
+from trainer.memory import free_memory, memory_limit
 
 Array = npt.NDArray[np.generic]
+MAX_EXPANSION = 200
+"""Arrays may take this many times the bytes of their file; dense targets keep real data far below."""
+SMALL = 256 * 1024 * 1024
+"""Arrays up to this size are read however small their file is."""
 
 
 def read_npz(path: Path) -> dict[str, Array]:
     """Arrays of a ``.npz`` archive. Pickled arrays are refused; so are headers that lie about their size."""
+    with _readable(path), path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
+        members = archive.infolist()
+        for member in members:
+            _check_npy_header(archive, member, path)
+        _check_size(path, sum(member.file_size for member in members))
+        arrays: dict[str, Array] = {}
+        for member in members:
+            with archive.open(member) as content:
+                arrays[member.filename.removesuffix(".npy")] = np.lib.format.read_array(content, allow_pickle=False)
+        return arrays
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """A block that reads a file; on damaged bytes a library raises whatever it stumbles over."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            for member in archive.infolist():
-                _check_npy_header(archive, member, path)
-        with np.load(path, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, OSError, RuntimeError, MemoryError) as error:
-        raise UserError(f"{path}: not a readable .npz file: {error}") from None
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f"{path}: not a readable {path.suffix} file: {reason}") from None
+
+
+def _check_size(path: Path, claimed: int) -> None:
+    """Refuse arrays of ``claimed`` bytes that a file this small does not hold in earnest, or that memory does not."""
+    size = path.stat().st_size
+    if claimed > max(SMALL, MAX_EXPANSION * size):
+        raise UserError(
+            f"{path}: not a readable {path.suffix} file: its {size:,} bytes would unpack to {claimed:,}, more than "
+            f"{MAX_EXPANSION} times as many; if that is meant, save the arrays uncompressed, with numpy.savez"
+        )
+    if claimed > (free := free_memory()):
+        raise UserError(f"{path}: its arrays take {claimed:,} bytes of memory, and {free:,} are free")
 
 
 def _check_npy_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> None:
     name = member.filename.removesuffix(".npy")
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise UserError(f"{path}: array {name!r} is compressed in a way that NumPy does not write")
     with archive.open(member) as stream:
         version = np.lib.format.read_magic(stream)
         read_header = {
@@ -49,17 +86,15 @@ def _check_npy_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: P
 
 
 def read_safetensors(path: Path) -> dict[str, Array]:
-    """Arrays of a ``.safetensors`` file; bfloat16 comes as float32."""
-    from safetensors import SafetensorError
+    """Arrays of a ``.safetensors`` file; all floating types come as float32."""
     from safetensors.torch import load_file
 
-    try:
+    with _readable(path):
+        _check_size(path, path.stat().st_size)
         tensors = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: not a readable .safetensors file: {error}") from None
-    arrays: dict[str, Array] = {}
-    for name, tensor in tensors.items():
-        arrays[name] = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+        arrays: dict[str, Array] = {}
+        for name, tensor in tensors.items():
+            arrays[name] = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
     if "split" in arrays and np.issubdtype(arrays["split"].dtype, np.integer):
         arrays["split"] = _split_names(arrays["split"], path)
     return arrays
@@ -77,14 +112,22 @@ def _split_names(codes: Array, path: Path) -> Array:
 
 def read_parquet(path: Path) -> dict[str, Array]:
     """Columns of a ``.parquet`` file; ``inputs`` and ``targets`` hold one list of numbers per row."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
-        table = pq.read_table(path)
-        return {name: _column(table.column(name), name, path) for name in table.column_names}
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not a readable .parquet file: {str(error).splitlines()[0]}") from None
+    size = path.stat().st_size
+    limit = max(SMALL, MAX_EXPANSION * size)
+    with _readable(path), path.open("rb") as stream:
+        try:
+            # Nothing outside its pages says how much they hold: 893 bytes can be a gigabyte. No threads, because
+            # Arrow aborts the process where it can not start one.
+            with memory_limit(limit):
+                table = pq.ParquetFile(stream, pre_buffer=False).read(use_threads=False)
+                return {name: _column(table.column(name), name, path) for name in table.column_names}
+        except MemoryError:
+            raise UserError(
+                f"{path}: not a readable .parquet file: its {size:,} bytes take more than "
+                f"{min(limit, free_memory()):,} bytes of memory"
+            ) from None
 
 
 def _column(column: "pa.ChunkedArray", name: str, path: Path) -> Array:  # type: ignore[name-defined] # noqa: F821

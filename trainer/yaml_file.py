@@ -16,6 +16,7 @@ from trainer.errors import UserError
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 16
+MAX_NODES = 100_000
 
 _INT = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
@@ -91,6 +92,7 @@ def dump_yaml(data: dict[str, Any]) -> str:
 
 class _StrictLoader(yaml.SafeLoader):
     depth = 0
+    nodes = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         event = self.peek_event()
@@ -102,6 +104,9 @@ class _StrictLoader(yaml.SafeLoader):
             raise yaml.MarkedYAMLError(
                 problem=f"tags are not allowed, found {event.tag}", problem_mark=event.start_mark
             )
+        self.nodes += 1
+        if self.nodes > MAX_NODES:
+            raise yaml.MarkedYAMLError(problem=f"more than {MAX_NODES:,} values", problem_mark=event.start_mark)
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise yaml.MarkedYAMLError(problem=f"nested deeper than {MAX_DEPTH} levels", problem_mark=event.start_mark)

@@ -180,7 +180,7 @@ def check(
 def confirm(
     name: Name,
     top: Annotated[int, typer.Option(min=1, max=100, help="settings of each loss to train again")] = 3,
-    seeds: Annotated[int, typer.Option(min=1, max=1000, help="fresh seeds; claims need at least 10")] = 10,
+    seeds: Annotated[int, typer.Option(min=2, max=1000, help="fresh seeds; claims need at least 10")] = 10,
     concurrency: Annotated[int | None, typer.Option(min=1, help="runs at a time  [default: all slots]")] = None,
     cpus_per_trial: Annotated[int, typer.Option(min=1, help="cores, and threads, of a run")] = 1,
     gpus_per_trial: Annotated[float | None, typer.Option(min=0, help="share of a GPU, for example 0.25")] = None,

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ENVIRONMENT = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # undocumented: without it Ray listens on every interface
@@ -63,27 +64,49 @@ def ray_running(address: str | None, resources: Resources, data_bytes: int) -> I
     os.environ.update(ENVIRONMENT)
     import ray
 
-    threading.Thread(target=importlib.import_module, args=("ray.tune",), daemon=True).start()  # while Ray starts
+    importing = threading.Thread(target=importlib.import_module, args=("ray.tune",), daemon=True)  # while Ray starts
+    importing.start()
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     folder = Path(tempfile.mkdtemp(prefix="losstune-"))
     try:
         if address is None:
             wanted = (resources.concurrency or 1) * resources.cpus_per_trial
-            ray.init(
-                address="local",
-                num_cpus=max(usable_cores(), wanted),
-                include_dashboard=False,
-                object_store_memory=MIN_OBJECT_STORE + 2 * data_bytes,
-                log_to_driver=False,
-                logging_level=logging.CRITICAL,
-                _temp_dir=str(folder),
-            )
+            with _no_dashboard_process():
+                ray.init(
+                    address="local",
+                    num_cpus=max(usable_cores(), wanted),
+                    include_dashboard=False,
+                    object_store_memory=MIN_OBJECT_STORE + 2 * data_bytes,
+                    log_to_driver=False,
+                    logging_level=logging.CRITICAL,
+                    _temp_dir=str(folder),
+                )
         else:
             ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+        importing.join()  # two threads that import parts of ray.tune at once meet in its circular imports
         yield folder / "tune"
     finally:
         ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _no_dashboard_process() -> Iterator[None]:
+    """Ray started in this block has no process for its dashboard.
+
+    Even without a dashboard Ray starts one for usage statistics, and even with those off it asks the metadata
+    servers of three clouds where it runs. No setting of Ray 2.60 prevents it. Where a later Ray has no such
+    method, nothing changes.
+    """
+    from ray._private.node import Node
+
+    node: Any = Node
+    original = getattr(node, "start_api_server", None)
+    node.start_api_server = lambda self, **_: None
+    try:
+        yield
+    finally:
+        node.start_api_server = original
 
 
 def slots(resources: Resources) -> Slots:

@@ -60,7 +60,7 @@ def show_comparison(comparison: Comparison, console: Console) -> None:
     if comparison.guide:
         say(console, "\nThe guide's claims on this data:")
     for claim in comparison.guide:
-        say(console, f"• {guide_sentence(claim)}")
+        say(console, f"• {guide_sentence(claim, comparison.objective)}")
     if comparison.partings:
         count = len(comparison.partings)
         say(console, f"\nValidation loss and objective part ways in {count} run{'s' * (count > 1)}, the first of them:")
@@ -73,7 +73,7 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
         **comparison.model_dump(),
         "enough_seeds": comparison.enough_seeds,
         "answer": answer(comparison),
-        "guide_sentences": [guide_sentence(claim) for claim in comparison.guide],
+        "guide_sentences": [guide_sentence(claim, comparison.objective) for claim in comparison.guide],
     }
 
 

@@ -8,9 +8,9 @@ from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
-from trainer.geometry import geometry_flags
 
 from trainer.errors import UserError
+from trainer.geometry import geometry_flags
 from trainer.run_dir import HISTORY_FILE, read_history
 from tuning.confirmation import ConfirmRun, Plan, latest_finished, plans, runs_of
 from tuning.scoring import ArmResult, Results, Scores, load_results
@@ -33,7 +33,7 @@ METRICS = ("cosine_sim", "mrr", "recall_at_1", "recall_at_5", "recall_at_10", "m
 _STEPS = (0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005)
 _MOST_SEEDS = 200
 
-Verdict = Literal["first", "second", "undecided", "too few seeds"]
+Verdict = Literal["first", "undecided", "too few seeds"]
 GuideVerdict = Literal["held", "not held", "undecided", "too few seeds"]
 
 
@@ -74,7 +74,7 @@ class Row(_Frozen):
 
 
 class Pair(_Frozen):
-    """Two losses on one measure: ``difference`` is the first's score minus the second's.
+    """Two losses on one measure, the one with the higher mean first; ``difference`` is first minus second.
 
     Attributes:
         p_adjusted: Holm over all pairs and measures.
@@ -186,7 +186,7 @@ def build_comparison(study: Study, plan: Plan, results: Results, scores: Mapping
         over_ridge=difference(scores[picks[winner]][primary], scores[ridge.name][primary]) if ridge else None,
         pareto=pareto({loss: scores[arm] for loss, arm in picks.items()}, pairs, measures),
         guide=_guide_claims(plan, results, scores),
-        failed={loss: _failure(results, loss) for loss in plan.losses if loss not in picks},
+        failed={loss: _failure(results, loss) for loss in study.spec.spaces if loss not in picks},
         partings=[text for loss in picks for text in results.arm(picks[loss]).partings],
     )
 
@@ -221,7 +221,7 @@ def _pair(
     if seeds < MIN_SEEDS:
         verdict = "too few seeds"
     elif p_adjusted < ALPHA:
-        verdict = "first" if gap.value > 0 else "second"
+        verdict = "first"
     return Pair(
         first=a,
         second=b,
@@ -238,11 +238,7 @@ def _pair(
 def pareto(scores: Mapping[str, Scores], pairs: list[Pair], measures: tuple[str, str]) -> list[str]:
     """Losses that no other is known to dominate: as high on both measures, and shown to be better on one."""
     means = {loss: tuple(float(own[measure].mean()) for measure in measures) for loss, own in scores.items()}
-    beaten = {
-        (pair.second if pair.verdict == "first" else pair.first, pair.first if pair.verdict == "first" else pair.second)
-        for pair in pairs
-        if pair.verdict in ("first", "second")
-    }
+    beaten = {(pair.second, pair.first) for pair in pairs if pair.verdict == "first"}
     return [
         loss
         for loss, own in means.items()
@@ -335,6 +331,8 @@ def guide_verdict(gain: Interval, claimed: tuple[float, float], seeds: int) -> G
 
 def _failure(results: Results, loss_fn: str) -> str:
     ends = [end for arm in results.arms if arm.loss_fn == loss_fn and arm.role == "candidate" for end in arm.ends]
+    if not ends:
+        return "every trial of its search diverged or failed"
     bad = [end for end in ends if end not in ("epochs", "patience")]
     return f"{len(bad)} of {len(ends)} runs failed or diverged ({bad[0] if bad else 'no value'})"
 

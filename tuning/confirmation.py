@@ -158,19 +158,23 @@ def make_plan(study: Study, number: int, top: int, seeds: int, threads: int, *, 
     """The best ``top`` settings of each loss, and each loss's untuned start.
 
     Raises:
-        UserError: a loss has no finished trial with a value.
+        UserError: a loss has trials to come and no value yet, or no loss has a value.
     """
     arms: list[Arm] = []
     starts: dict[str, str] = {}
     for loss_fn, trials in study.trials().items():
         best = ranked(trials)[:top]
-        if not best:
+        if not best and (not trials or any(trial.ending is None for trial in trials)):
             raise UserError(f"study {study.spec.name!r}: {loss_fn} has no finished trial with a value to confirm yet")
+        if not best:  # every trial diverged or failed: the others can be compared without it
+            continue
         candidates = [_candidate(study, trial, threads) for trial in best]
         start = _start(study, loss_fn, candidates[0], threads)
         same = next((arm for arm in candidates if arm.settings == start.settings), None)
         starts[loss_fn] = (same or start).name
         arms += candidates if same else [*candidates, start]
+    if not arms:
+        raise UserError(f"study {study.spec.name!r}: no loss has a trial with a value to confirm")
     return Plan(
         number=number,
         created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),

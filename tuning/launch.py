@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from trainer.data import Pairs, load_pairs
 from trainer.errors import UserError
 from trainer.show import say
 from trainer.signals import StopRequest
+from tuning.audit import check_storage, check_trials
 from tuning.cluster import Resources
 from tuning.executor import Placement, Session, session
 from tuning.feasible import check_against_data, load_spaces
@@ -21,7 +23,7 @@ from tuning.progress import Progress
 from tuning.settings import StudySettings
 from tuning.space import SearchSpace, merged_settings
 from tuning.study import SPEC_FILE, Study, continued, create_study, open_study, study_folder
-from tuning.trials import LossTrials
+from tuning.trials import STORAGE_FAILURES, LossTrials, storage_reason
 from tuning.turns import Turns
 
 
@@ -62,13 +64,17 @@ def launch(request: LaunchRequest, console: Console) -> Outcome:
     if not exists:
         _check_new(spaces, request, pairs)
     with locked(request.root, request.name):
-        if exists:
-            study = continued(open_study(request.root, request.name), spaces, request.options, pairs.digest)
-            study.save()
-        else:
-            settings = merged_settings(spaces, request.options)
-            study = create_study(request.root, request.name, spaces, settings, pairs.source, pairs.digest)
-        return _run(study, pairs, request, console)
+        try:
+            if exists:
+                study = continued(open_study(request.root, request.name), spaces, request.options, pairs.digest)
+                study.save()
+            else:
+                settings = merged_settings(spaces, request.options)
+                study = create_study(request.root, request.name, spaces, settings, pairs.source, pairs.digest)
+            return _run(study, pairs, request, console)
+        except STORAGE_FAILURES as error:
+            folder = study_folder(request.root, request.name)
+            raise UserError(f"{folder}: can not be read or written: {storage_reason(error)}") from None
 
 
 def _check_new(spaces: list[SearchSpace], request: LaunchRequest, pairs: Pairs) -> None:
@@ -80,8 +86,10 @@ def _check_new(spaces: list[SearchSpace], request: LaunchRequest, pairs: Pairs) 
 
 def _run(study: Study, pairs: Pairs, request: LaunchRequest, console: Console) -> Outcome:
     spaces = study.spec.search_spaces()
+    check_storage(study)
     storage = study.storage()
     trials = {loss: LossTrials(storage, loss, space) for loss, space in spaces.items()}
+    check_trials(study, trials, spaces)
     if not _has_work(trials, study.spec.settings):
         say(console, f"Study {study.spec.name} has used its budget of {study.spec.settings.budget} for each loss")
         return Outcome(study, StopRequest(), tracked=True)
@@ -125,13 +133,14 @@ def _search(
             )
         finally:
             timed_out = time.monotonic() > deadline and not running.stop
-            for trial in searcher.unfinished():
-                own = trials[trial.loss_fn]
-                if timed_out:
-                    history = study.trials_folder / trial.name
-                    own.end(trial.number, ending_from_history(history, settings, "pruned", "time budget"))
-                else:
-                    own.pause(trial.number)
+            with suppress(*STORAGE_FAILURES):  # the next launch settles what can not be written now
+                for trial in searcher.unfinished():
+                    own = trials[trial.loss_fn]
+                    if timed_out:
+                        history = study.trials_folder / trial.name
+                        own.end(trial.number, ending_from_history(history, settings, "pruned", "time budget"))
+                    else:
+                        own.pause(trial.number)
     if searcher.storage_error:
         raise UserError(f"{searcher.storage_error}; the study waits, and the same command goes on once there is room")
 

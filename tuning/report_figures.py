@@ -63,7 +63,7 @@ def difference_figure(pairs: Sequence[Pair], styles: Mapping[str, Style]) -> Fig
 
 def _difference(pair: Pair, styles: Mapping[str, Style]) -> Row:
     gap, name = pair.difference, f"{escaped(pair.first)} − {escaped(pair.second)}"
-    better = {"first": pair.first, "second": pair.second}.get(pair.verdict)
+    better = pair.first if pair.verdict == "first" else None
     style = Style(styles[better].colour, "circle") if better else Style(MUTED, "circle-open")
     hover = f"{name}: {interval_text(gap, signed=True)}<br>p {pair.p_adjusted:.3g} after Holm"
     return Row(name, gap.value, gap.low, gap.high, f"{gap.value:+.3f}", hover, style)

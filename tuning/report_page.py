@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from plotly.offline import get_plotlyjs
 
 from trainer.checkpoint import write_whole
 from trainer.errors import UserError
+from trainer.loop import Record
 from trainer.run_dir import HISTORY_FILE, read_history
-from tuning.agreement import confirm_agreements, rung_verdict, search_agreements
+from tuning.agreement import Agreement, confirm_agreements, rung_verdict, search_agreements
 from tuning.compare_view import ordered_rows
 from tuning.comparison import Comparison, compare
 from tuning.confirmation import ConfirmRun, Plan, latest_finished, runs_of
@@ -44,7 +45,7 @@ from tuning.report_tables import (
 from tuning.reproduce import own_spaces, steps
 from tuning.sentences import LABELS, answer, guide_sentence, pair_sentence
 from tuning.study import Study
-from tuning.trials import TrialView, best_trial
+from tuning.trials import TrialView, best_trial, ranked
 
 SLICES = 3
 """Parameters of a loss whose values are shown trial by trial: those that decide most."""
@@ -84,44 +85,44 @@ def report_html(study: Study) -> str:
 
 @dataclass(frozen=True)
 class _Facts:
-    """All that a report is made from."""
+    """All that a report is made from.
+
+    Attributes:
+        trials: of each loss, the best loss first, by what is known.
+        chosen: the trial of each loss: its confirmed pick, or else the best of the search.
+        search, confirm: whether rungs agree with what comes later, in both kinds of run.
+    """
 
     study: Study
     trials: Mapping[str, list[TrialView]]
     plan: Plan | None
     comparison: Comparison | None
     styles: Mapping[str, Style]
-    chosen: dict[str, TrialView] = field(default_factory=dict)
-    """Each loss's trial: the confirmed pick, or else the best of the search."""
+    chosen: Mapping[str, TrialView]
+    search: list[Agreement]
+    confirm: list[Agreement]
 
     @classmethod
     def of(cls, study: Study) -> "_Facts":
-        trials = study.trials()
+        found = study.trials()
         plan = latest_finished(study)
         comparison = compare(study) if plan else None
-        names = {row.loss_fn: row.name for row in comparison.rows if row.role == "pick"} if comparison else {}
-        chosen = {}
-        for loss, own in trials.items():
-            best = best_trial(own) if comparison is None else next((t for t in own if t.name == names.get(loss)), None)
-            if best is not None:
-                chosen[loss] = best
-        return cls(study, trials, plan, comparison, loss_styles(trials), chosen)
-
-    @property
-    def losses(self) -> list[str]:
-        """The best first, by what is known; then those without a value."""
-        known = self.comparison
-        picks = [str(row.loss_fn) for row in ordered_rows(known) if row.role == "pick"] if known else []
-        searched = sorted(self.chosen, key=lambda loss: -self.chosen[loss].rank_value)
-        return list(dict.fromkeys([*picks, *searched, *self.trials]))
+        rungs = study.spec.settings.rungs
+        chosen = _picked(comparison, found) if comparison else _best(found)
+        return cls(
+            study=study,
+            trials={loss: found[loss] for loss in [*chosen, *(loss for loss in found if loss not in chosen)]},
+            plan=plan,
+            comparison=comparison,
+            styles=loss_styles(found),
+            chosen=chosen,
+            search=search_agreements(found, rungs),
+            confirm=confirm_agreements(runs_of(study, plan), rungs) if plan else [],
+        )
 
     @property
     def objective(self) -> str:
         return str(self.study.spec.settings.objective)
-
-    @property
-    def rungs(self) -> tuple[int, ...]:
-        return self.study.spec.settings.rungs
 
     def levels(self) -> dict[str, float]:
         """What chance and ridge regression reach on the objective, in validation."""
@@ -129,41 +130,63 @@ class _Facts:
         return {name: row.validation for name, row in rows.items() if row.validation is not None}
 
 
+def _picked(comparison: Comparison, trials: Mapping[str, list[TrialView]]) -> dict[str, TrialView]:
+    by_name = {trial.name: trial for own in trials.values() for trial in own}
+    return {str(row.loss_fn): by_name[row.name] for row in ordered_rows(comparison) if row.role == "pick"}
+
+
+def _best(trials: Mapping[str, list[TrialView]]) -> dict[str, TrialView]:
+    best = ranked(trial for own in trials.values() if (trial := best_trial(own)) is not None)
+    return {trial.loss_fn: trial for trial in best}
+
+
 def _text(facts: _Facts) -> dict[str, Any]:
     """Words, tables and commands."""
-    comparison, plan, study = facts.comparison, facts.plan, facts.study
-    agreements = _agreements(facts)
-    trials = {loss: facts.trials[loss] for loss in facts.losses}
-    chosen = {loss: facts.chosen[loss] for loss in facts.losses if loss in facts.chosen}
-    ends = {loss: fates(own) for loss, own in trials.items()}
-    said = answer(comparison) if comparison else []
-    minor = _minor_pairs(comparison) if comparison else set()
-    return {
-        "spec": study.spec,
+    study, spec = facts.study, facts.study.spec
+    ends = {loss: fates(own) for loss, own in facts.trials.items()}
+    rungs = spec.settings.rungs
+    return (_confirmed_text(facts.comparison) if facts.comparison else _unconfirmed_text(facts)) | {
+        "spec": spec,
         "root": study.root.absolute(),
         "styles": facts.styles,
-        "comparison": comparison,
-        "plan": plan,
-        "measures": [(measure, LABELS[measure]) for measure in comparison.measures] if comparison else [],
-        "losses": facts.losses,
-        "answer": [text for text in said if text not in minor],
-        "other_pairs": [text for text in said if text in minor],
-        "guide": [guide_sentence(claim) for claim in comparison.guide] if comparison else [],
-        "scores": scores_table(comparison) if comparison else search_table(trials, facts.objective),
-        "tuning": tuning_table(comparison) if comparison else None,
-        "geometry": geometry_table(comparison) if comparison else None,
-        "settings": settings_table(study, chosen, plan),
+        "losses": list(facts.trials),
+        "comparison": facts.comparison,
+        "plan": facts.plan,
+        "settings": settings_table(study, facts.chosen, facts.plan),
         "ends": ends,
         "ends_table": fates_table(ends),
         "looks": {name: fate_look(name, fate_names(ends)) for name in fate_names(ends)},
         "failures": list(failures(facts.trials)),
         "dropped": [str(drop) for drop in study.dropped()],
-        "rungs": facts.rungs,
-        "verdict": rung_verdict(facts.rungs[0], *agreements) if facts.rungs else "",
+        "verdict": rung_verdict(rungs[0], facts.search, facts.confirm) if rungs else "",
         "min_trials": MIN_TRIALS,
-        "steps": steps(study, plan),
+        "steps": steps(study, facts.plan),
         "own_spaces": own_spaces(study),
-        "levels": facts.levels(),
+    }
+
+
+def _confirmed_text(comparison: Comparison) -> dict[str, Any]:
+    said, minor = answer(comparison), _minor_pairs(comparison)
+    return {
+        "answer": [text for text in said if text not in minor],
+        "other_pairs": [text for text in said if text in minor],
+        "guide": [guide_sentence(claim, comparison.objective) for claim in comparison.guide],
+        "measures": [LABELS[measure] for measure in comparison.measures],
+        "scores": scores_table(comparison),
+        "tuning": tuning_table(comparison),
+        "geometry": geometry_table(comparison),
+    }
+
+
+def _unconfirmed_text(facts: _Facts) -> dict[str, Any]:
+    return {
+        "answer": [],
+        "other_pairs": [],
+        "guide": [],
+        "measures": [],
+        "scores": search_table(facts.trials, facts.objective),
+        "tuning": None,
+        "geometry": None,
     }
 
 
@@ -192,9 +215,8 @@ def _figures(facts: _Facts) -> dict[str, Figure]:
     learned = {loss: curve for loss, curve in learned.items() if curve.epochs}
     if learned:
         found["learning"] = learning_figure(learned, facts.levels(), facts.objective, styles)
-    search, confirm = _agreements(facts)
-    if search or confirm:
-        found["rungs"] = agreement_figure(search, confirm)
+    if facts.search or facts.confirm:
+        found["rungs"] = agreement_figure(facts.search, facts.confirm)
     return found | _parameter_figures(facts)
 
 
@@ -213,12 +235,7 @@ def _parameter_figures(facts: _Facts) -> dict[str, Figure]:
     return found
 
 
-def _agreements(facts: _Facts) -> tuple[Any, Any]:
-    runs = runs_of(facts.study, facts.plan) if facts.plan else []
-    return search_agreements(facts.trials, facts.rungs), confirm_agreements(runs, facts.rungs)
-
-
-def _histories(facts: _Facts, loss: str) -> list[Any]:
+def _histories(facts: _Facts, loss: str) -> list[list[Record]]:
     """A pick's runs in the confirmation; without one, its trial."""
     name = facts.chosen[loss].name
     if facts.plan is None:

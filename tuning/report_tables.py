@@ -11,6 +11,7 @@ from tuning.confirmation import Plan
 from tuning.insights import Fate, fate_order
 from tuning.progress import time_text
 from tuning.sentences import LABELS, interval_text
+from tuning.space import SearchSpace
 from tuning.study import Study
 from tuning.trials import TrialView, ranked
 
@@ -130,7 +131,7 @@ def settings_table(study: Study, chosen: Mapping[str, TrialView], plan: Plan | N
     return Table(["setting", *chosen], rows)
 
 
-def _searched(space: Any) -> list[str]:
+def _searched(space: SearchSpace) -> list[str]:
     return [*(parameter.name for parameter in space.parameters), *space.derived]
 
 

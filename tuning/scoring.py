@@ -118,7 +118,7 @@ def score_plan(study: Study, plan: Plan, pairs: Pairs, test_uses_before: int) ->
     """Pick on validation, score on test, and keep both.
 
     Raises:
-        UserError: every setting of every loss failed, or the test split has no rows.
+        UserError: every setting of every loss failed, or the test split has not two targets.
     """
     arms = {arm.name: _trained(study, plan, arm) for arm in plan.arms}
     picks = pick(plan, arms)
@@ -220,9 +220,12 @@ def _finished(run: ConfirmRun) -> RunResult:
 def _test_split(study: Study, plan: Plan, pairs: Pairs) -> SplitTensors:
     """The test rows, the same whatever the seed."""
     rows = split_rows(pairs, confirm_seeds(study.spec.settings, 0)[1]).test
-    if len(rows) == 0:
-        raise UserError(f"{pairs.source}: the test split has no rows to score")
-    return split_tensors(pairs, rows, torch.device("cpu"))
+    split = split_tensors(pairs, rows, torch.device("cpu"))
+    if len(split.gallery) < 2:
+        raise UserError(
+            f"{pairs.source}: the test split has {len(split.gallery)} distinct targets, at least 2 are needed"
+        )
+    return split
 
 
 def _score_run(run: ConfirmRun, pairs: Pairs, split: SplitTensors) -> _Scored:

@@ -1,6 +1,7 @@
 """Ray Searcher ↔ Optuna: proposes trials, level between losses, and tells the truth how they went."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,8 +14,9 @@ from tuning.progress import Progress, counted
 from tuning.proposals import derived_seed, propose
 from tuning.report import Report
 from tuning.settings import StudySettings
+from tuning.study import STORAGE_FILE
 from tuning.trainable import Task
-from tuning.trials import DIVERGED, Ending, LossTrials, TrialView, trial_name
+from tuning.trials import DIVERGED, STORAGE_FAILURES, Ending, LossTrials, TrialView, storage_reason, trial_name
 from tuning.turns import Turns
 
 
@@ -74,21 +76,23 @@ class StudySearcher(Searcher):
         """The next trial; None while all slots are busy; FINISHED when no loss may start another."""
         if len(self._running) >= self._concurrency or self.storage_error:
             return None
-        while (trial := self._next_trial()) is not None:
-            try:
-                settings = self._trials[trial.loss_fn].space.settings(trial.point)
-            except ValueError as error:
-                self._end(trial.loss_fn, trial.number, Ending("failed", f"derived: {error}", 0, None, 0))
-                continue
-            return {"task": self._start(trial_id, trial, settings)}
-        return str(Searcher.FINISHED)
+        with self._storing():
+            while (trial := self._next_trial()) is not None:
+                try:
+                    settings = self._trials[trial.loss_fn].space.settings(trial.point)
+                except ValueError as error:
+                    self._end(trial.loss_fn, trial.number, Ending("failed", f"derived: {error}", 0, None, 0))
+                    continue
+                return {"task": self._start(trial_id, trial, settings)}
+        return None if self.storage_error else str(Searcher.FINISHED)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """A trial goes on: a rung it passed is told."""
         report = Report.from_result(result)
         self._count(trial_id, report)
         if report.epoch in self._settings.rungs and report.epoch not in report.passed:
-            self._trials[report.loss_fn].report(report.number, report.epoch, report.best)
+            with self._storing():
+                self._trials[report.loss_fn].report(report.number, report.epoch, report.best)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """A trial ended: by itself, cut, or with its worker."""
@@ -106,7 +110,8 @@ class StudySearcher(Searcher):
                 ending = ending_from_history(self._trial_folder(running), self._settings, "failed", report.error)
         self._spend(running, ending.epochs)
         del self._running[trial_id]
-        self._end(running.loss_fn, running.number, ending)
+        with self._storing():
+            self._end(running.loss_fn, running.number, ending)
 
     def unfinished(self) -> list[TrialView]:
         """Trials that are running, or still wait to be continued."""
@@ -125,6 +130,14 @@ class StudySearcher(Searcher):
     def get_state(self) -> dict[str, Any]:
         """See :meth:`save`."""
         return {}
+
+    @contextmanager
+    def _storing(self) -> Iterator[None]:
+        """The truth can not be written: stop, with nothing lost. What is not told is told at the next launch."""
+        try:
+            yield
+        except STORAGE_FAILURES as error:
+            self.storage_error = f"{self._folder.parent / STORAGE_FILE}: can not be written: {storage_reason(error)}"
 
     def _next_trial(self) -> TrialView | None:
         """A trial that an earlier launch left, else a new one of the loss whose turn it is."""

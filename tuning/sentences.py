@@ -40,12 +40,11 @@ def pair_sentence(pair: Pair, comparison: Comparison) -> str:
     match pair.verdict:
         case "too few seeds":
             return f"{pair.first} − {pair.second} on {label}: {gap}, too few seeds for a claim."
-        case "first" | "second":
-            better, worse = (pair.first, pair.second) if pair.verdict == "first" else (pair.second, pair.first)
+        case "first":
             return (
-                f"{better} beats {worse} on {label} by {gap} over {comparison.seeds} seeds and "
+                f"{pair.first} beats {pair.second} on {label} by {gap} over {comparison.seeds} seeds and "
                 f"{comparison.targets} test targets (p {_p(pair.p_adjusted)} after Holm, "
-                f"P({better} > {worse}) {pair.difference.superiority:.2f})."
+                f"P({pair.first} > {pair.second}) {pair.difference.superiority:.2f})."
             )
         case "undecided":
             return (
@@ -55,14 +54,14 @@ def pair_sentence(pair: Pair, comparison: Comparison) -> str:
             )
 
 
-def guide_sentence(claim: GuideClaim) -> str:
-    """One of the guide's claims, measured."""
+def guide_sentence(claim: GuideClaim, objective: str) -> str:
+    """One of the guide's claims, measured; settings that were tuned were tuned for the objective."""
+    at = f"tuned for {objective}" if claim.at == "tuned" else "untuned"
     low, high = (round(100 * part) for part in claim.claimed)
     name = "cosine similarity" if claim.metric == "cosine_sim" else "retrieval accuracy (recall@1)"
     gain = f"{100 * claim.gain.value:+.1f} % [{100 * claim.gain.low:+.1f}, {100 * claim.gain.high:+.1f}]"
     return (
-        f"“{claim.better} gives {low}–{high} % more {name} than {claim.worse}”, {claim.at}: measured {gain}: "
-        f"{claim.verdict}."
+        f"“{claim.better} gives {low}–{high} % more {name} than {claim.worse}”, {at}: measured {gain}: {claim.verdict}."
     )
 
 
@@ -117,7 +116,7 @@ def _ordered(comparison: Comparison) -> list[Pair]:
     """What is known first; within that the objective first, the winner's pairs first."""
 
     def order(pair: Pair) -> tuple[bool, bool, bool]:
-        known = pair.verdict in ("first", "second")
+        known = pair.verdict == "first"
         return not known, pair.measure != comparison.measures[0], comparison.winner not in (pair.first, pair.second)
 
     return sorted(comparison.pairs, key=order)
@@ -127,9 +126,8 @@ def _disagreement(comparison: Comparison) -> list[str]:
     one, other = comparison.measures
     wins: dict[str, set[tuple[str, str]]] = {one: set(), other: set()}
     for pair in comparison.pairs:
-        if pair.verdict in ("first", "second"):
-            winner, loser = (pair.first, pair.second) if pair.verdict == "first" else (pair.second, pair.first)
-            wins[pair.measure].add((winner, loser))
+        if pair.verdict == "first":
+            wins[pair.measure].add((pair.first, pair.second))
     opposed = [(a, b) for a, b in sorted(wins[one]) if (b, a) in wins[other]]
     if not opposed:
         return []

@@ -48,7 +48,7 @@ CELLS = 2**16
 """Cells of resampled scores held at once, unless one resample has more: 512 KiB of float64, which stay in the cache."""
 
 TIE = 1 - 1e-9
-"""Discrete scores make t* equal to t but for rounding: such ties count against a claim."""
+"""Discrete scores make t* and t, or mean squares, equal but for rounding: such ties must not hang on it."""
 
 LEAST_ERROR = 0.25
 """Least SE of a resample, as a share of the sample's: a resample of few 0/1 scores may hold only zeros, and SE* = 0."""
@@ -235,8 +235,9 @@ class Studentised:
         far = np.abs(self.value)
         t = np.divide(far, self.error, out=np.where(far > 0, np.inf, 0.0), where=self.error > 0)
         exceeding = (self.resampled >= TIE * t[:, None]).sum(axis=1)
-        bootstrap: Array = (1 + exceeding) / (1 + self.resampled.shape[1])
-        return np.maximum(bootstrap, 2 * stdtr(self.degrees, -t))
+        student: Array = 2 * stdtr(self.degrees, -t)
+        larger: Array = np.maximum((1 + exceeding) / (1 + self.resampled.shape[1]), student)
+        return larger
 
 
 def studentise(d: Array, seed: int, resamples: int) -> Studentised:
@@ -253,19 +254,19 @@ def studentise(d: Array, seed: int, resamples: int) -> Studentised:
     value = d.mean(axis=(1, 2))
     centred = d - value[:, None, None]
     variance, degrees = _variance(*_mean_squares(centred), n_seeds, n_targets)
-    rng = np.random.default_rng(seed)
+    draws = np.random.default_rng(seed).spawn(2)  # one a factor, so that chunks change nothing
     rows = max(1, CELLS // (len(d) * n_targets))
-    parts = [_resample(centred, rng, min(rows, resamples - done)) for done in range(0, resamples, rows)]
+    parts = [_resample(centred, draws, min(rows, resamples - done)) for done in range(0, resamples, rows)]
     means, variances = (np.concatenate(part, axis=1) for part in zip(*parts, strict=True))
     errors = np.sqrt(np.maximum(variances, LEAST_ERROR**2 * variance[:, None]))
     t = np.divide(np.abs(means), errors, out=np.zeros_like(means), where=errors > 0)
     return Studentised(value, np.sqrt(variance), degrees, t)
 
 
-def _resample(d: Array, rng: np.random.Generator, rows: int) -> tuple[Array, Array]:
+def _resample(d: Array, draws: list[np.random.Generator], rows: int) -> tuple[Array, Array]:
     """Means and their SE², (K, rows), of so many crossed resamples of d (K, S, T), by counts and matrix products."""
     k, n_seeds, n_targets = d.shape
-    w, v = _counts(rng, rows, n_seeds), _counts(rng, rows, n_targets)
+    w, v = _counts(draws[0], rows, n_seeds), _counts(draws[1], rows, n_targets)
     by_target = d.transpose(2, 0, 1).reshape(n_targets, k * n_seeds)
     of_seeds = (v @ by_target).reshape(rows, k, n_seeds) / n_targets  # mean of each seed over the resampled targets
     of_targets = (w @ d.transpose(1, 0, 2).reshape(n_seeds, k * n_targets)).reshape(rows, k, n_targets) / n_seeds
@@ -303,7 +304,7 @@ def _per_degree(seeds: Array, targets: Array, total: Array, n_seeds: int, n_targ
 
 def _variance(a: Array, b: Array, e: Array, n_seeds: int, n_targets: int) -> tuple[Array, Array]:
     """SE² of the mean and its Satterthwaite degrees of freedom (Biometrics Bulletin 1946), from mean squares."""
-    with_a, with_b = a > e, b > e  # a component estimated at 0 drops out, and its mean square with it
+    with_a, with_b = TIE * a > e, TIE * b > e  # a component estimated at 0 drops out, and its mean square with it
     with_e = 1.0 - with_a - with_b
     square = with_a * a + with_b * b + with_e * e
     spread = with_a * a**2 / max(1, n_seeds - 1) + with_b * b**2 / max(1, n_targets - 1)

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import Study as OptunaStudy
 from optuna.study import StudyDirection, load_study
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from sqlalchemy.exc import SQLAlchemyError
 
 from tuning.space import Choices, Point, Range, SearchSpace
 
@@ -25,10 +27,18 @@ _STATES: dict[TrialState, State] = {
     TrialState.PRUNED: "pruned",
     TrialState.FAIL: "failed",
 }
+STORAGE_FAILURES = (OSError, StorageInternalError, SQLAlchemyError)
+"""What Optuna's storage raises when it can not be read or written: full, read-only, gone, damaged."""
+
 _END = "end"
 _DRAFTS = "drafts"
 _DROPPED = "dropped"
 DIVERGED = "diverged"
+
+
+def storage_reason(error: BaseException) -> str:
+    """What is wrong, in one line: the cause behind Optuna's wrapping, ``database or disk is full``."""
+    return str(error.__cause__ or error).splitlines()[0]
 
 
 @dataclass(frozen=True)

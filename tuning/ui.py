@@ -10,6 +10,13 @@ from trainer.signals import stop_on_signal
 from tuning.tracker_process import default_tracking_uri
 
 _LOOPBACK = "127.0.0.1"
+_OPENING = (
+    "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE",
+    "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS",
+    "MLFLOW_UVICORN_OPTS",
+    "MLFLOW_GUNICORN_OPTS",
+)
+"""Variables of MLflow's that would open the server to other sites or addresses; a stray one is not passed on."""
 
 
 def run_ui(root: Path, tracking_uri: str | None, port: int) -> int:
@@ -22,13 +29,12 @@ def run_ui(root: Path, tracking_uri: str | None, port: int) -> int:
         raise UserError(f"no mlflow.db in {root.absolute()}: launch a study first, or give --tracking-uri")
     uri = tracking_uri or default_tracking_uri(root)
     hosts = ",".join(f"{host}:{port}" for host in ("localhost", _LOOPBACK))
-    command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", uri, "--host", _LOOPBACK]
-    command += ["--port", str(port), "--workers", "1", "--allowed-hosts", hosts]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", _LOOPBACK, "--port", str(port)]
+    command += ["--workers", "1", "--allowed-hosts", hosts]
     command += ["--default-artifact-root", str(root.absolute() / "mlartifacts")]
     print(f"MLflow on http://{_LOOPBACK}:{port}  (Ctrl-C ends it)", flush=True)
-    environment = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
     with stop_on_signal() as stop:
-        process = subprocess.Popen(command, env=environment)
+        process = subprocess.Popen(command, env=_environment(uri))
         while process.poll() is None:
             try:
                 process.wait(0.5)
@@ -36,3 +42,15 @@ def run_ui(root: Path, tracking_uri: str | None, port: int) -> int:
                 if stop:
                     process.terminate()
     return stop.exit_code if stop else process.returncode
+
+
+def _environment(uri: str) -> dict[str, str]:
+    """The server's environment; the URI is in it, and not among its arguments, because ``ps`` shows those to all."""
+    kept = {name: value for name, value in os.environ.items() if name not in _OPENING}
+    return {
+        **kept,
+        "MLFLOW_BACKEND_STORE_URI": uri,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # eight processes for what a study never uses
+    }

@@ -100,7 +100,7 @@ def skewed_difference(score: Callable[[Array], Array], mean: float, seeds: float
         pytest.param(skewed(reciprocal, 4), id="reciprocal ranks, low"),
         pytest.param(skewed_difference(hit_at_5, 2.5, 0.3), id="differences of hits"),
         pytest.param(skewed_difference(reciprocal, 1.5, 0.3), id="differences of reciprocal ranks"),
-        pytest.param(skewed_difference(reciprocal, 4, 0.3), id="differences of low reciprocal ranks"),
+        pytest.param(skewed_difference(reciprocal, 3.5, 0.3), id="differences of low reciprocal ranks"),
     ],
 )
 def test_limits_cover_the_truth_in_93_to_97_percent_of_2000_studies(study: Study) -> None:
@@ -113,20 +113,14 @@ def test_limits_cover_the_truth_in_93_to_97_percent_of_2000_studies(study: Study
     assert 0.93 <= covered / STUDIES <= 0.97
 
 
-@pytest.mark.parametrize(
-    ("split", "arm", "target_and_arm"),
-    [pytest.param(0.2, 0.2, 0.5, id="usual"), pytest.param(0.3, 0.6, 0.3, id="seeds dominate")],
-)
-def test_four_equal_losses_in_two_measures_make_a_claim_in_at_most_6_percent(
-    split: float, arm: float, target_and_arm: float
-) -> None:
+def test_four_equal_losses_in_two_measures_make_a_claim_in_at_most_6_percent() -> None:
     rng = np.random.default_rng(2)
     draw = rng.standard_normal
     first, second = np.triu_indices(4, 1)
     claims = 0
     for seed in range(STUDIES):
-        latent = 1.5 + split * draw((SEEDS, 1)) + arm * draw((4, SEEDS, 1))
-        latent = latent + 2 * draw(60) + target_and_arm * draw((4, 1, 60)) + draw((4, SEEDS, 60))
+        latent = 1.5 + 0.2 * draw((SEEDS, 1)) + 2 * draw(60)  # splits and targets, the same for all arms
+        latent = latent + 0.4 * draw((4, SEEDS, 1)) + 0.5 * draw((4, 1, 60)) + draw((4, SEEDS, 60))
         scores = np.stack([reciprocal(latent), hit_at_5(latent)])  # (2, 4, SEEDS, 60)
         pairs = (scores[:, first] - scores[:, second]).reshape(12, SEEDS, 60)
         claims += min(holm(studentise(pairs, seed, RESAMPLES).p_values().tolist())) < 0.05
@@ -172,9 +166,8 @@ def test_resamples_are_those_of_a_plain_loop() -> None:
     rng = np.random.default_rng(5)
     scores = rng.random((2, 6, 9)) + rng.random((2, 6, 1))
     found = studentise(scores, 7, 40)
-    draws = np.random.default_rng(7)
-    of_seeds = draws.integers(6, size=(40, 6))
-    of_targets = draws.integers(9, size=(40, 9))
+    draws = np.random.default_rng(7).spawn(2)
+    of_seeds, of_targets = draws[0].integers(6, size=(40, 6)), draws[1].integers(9, size=(40, 9))
     for k in range(2):
         assert abs(found.value[k]) / found.error[k] == pytest.approx(plain_t(scores[k]))
         for resample in range(40):
@@ -320,7 +313,9 @@ def test_the_same_seed_gives_the_same_limits_and_chunks_only_bound_memory(monkey
     assert difference(a, b, seed=5) == first
     assert difference(a, b, seed=6) != first
     monkeypatch.setattr(statistics, "CELLS", 50 * 7)  # 572 chunks
-    assert difference(a, b, seed=5).p == pytest.approx(first.p, abs=0.03)
+    in_chunks = difference(a, b, seed=5)
+    assert (in_chunks.value, in_chunks.p) == (first.value, first.p)
+    assert (in_chunks.low, in_chunks.high) == pytest.approx((first.low, first.high))
 
 
 def test_many_pairs_at_once_are_each_as_alone() -> None:
