@@ -17,7 +17,12 @@ TARGETS = re.compile(r"^make (\S+)", re.M)
 SERVERS = re.compile(r"^losstune ui\b.*\n?", re.M)
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def _document(path: Path):
+    """Whole studies in the longer documents take minutes."""
+    return pytest.param(path, marks=[pytest.mark.slow] if path.name in ("confirming.md", "studies.md") else [])
+
+
+@pytest.mark.parametrize("document", [_document(path) for path in DOCUMENTS], ids=[path.name for path in DOCUMENTS])
 def test_commands_run_as_written(document: Path, tmp_path: Path) -> None:
     for kind, body in BLOCK.findall(document.read_text()):
         match kind:

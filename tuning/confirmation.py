@@ -252,7 +252,8 @@ def _test_uses(root: Path, data_digest: str) -> list[dict[str, Any]]:
 
 
 def _candidate(study: Study, trial: TrialView, threads: int) -> Arm:
-    settings = read_config(study.trials_folder / trial.name / CONFIG_FILE).settings
+    # Through the config, so that settings younger than the study stand at their defaults.
+    settings = TrainConfig.from_flat(read_config(study.trials_folder / trial.name / CONFIG_FILE).settings).flat()
     own = {name: value for name, value in settings.items() if name not in ("seed", "split_seed")} | {"threads": threads}
     return Arm(name=trial.name, loss_fn=trial.loss_fn, role="candidate", settings=own, search_value=trial.rank_value)
 
