@@ -182,6 +182,35 @@ def test_limits_and_p_read_the_resamples_where_they_are_wider_than_students() ->
     assert study.p_values()[0] == pytest.approx((1 + 69) / 100)
 
 
+def test_limits_and_p_are_students_where_those_are_wider() -> None:
+    study = statistics.Studentised(np.array([3.0]), np.ones(1), np.full(1, 9.0), np.ones((1, 999)))
+    assert study.half_widths()[0] == pytest.approx(stats.t.ppf(0.975, 9))
+    assert study.p_values()[0] == pytest.approx(2 * stats.t.sf(3, 9))
+
+
+@pytest.mark.parametrize(
+    ("d", "degrees"),
+    [
+        # A = 24 of 1 degree, B = 18 of 2 and E = 2 of 2: 40² / (24²/1 + 18²/2 + 2²/2).
+        ([[1, 2, 6], [3, 8, 10]], 1600 / 740),
+        ([[1, 2, 3], [1, 2, 3]], 2),  # targets alone
+        ([[1, 1, 1], [2, 2, 2], [3, 3, 3], [4, 4, 4]], 3),  # seeds alone
+        ([[1, -1, 0], [-1, 1, 0], [0, 0, 0]], 4),  # residual alone
+        ([[1, 2, 4, 9]], 3),  # one seed
+        ([[1], [2], [4], [5], [9]], 4),  # one target
+    ],
+)
+def test_degrees_of_freedom_are_those_of_the_mean_squares_in_use(d: list[list[int]], degrees: float) -> None:
+    assert studentise(np.array(d, dtype=float)[None], 0, 20).degrees[0] == pytest.approx(degrees)
+
+
+def test_rounding_does_not_choose_the_degrees_where_mean_squares_are_equal() -> None:
+    d = np.zeros((5, 8))
+    d[1, 0], d[4, 0] = -0.25, 0.25  # A equals E
+    scaled = np.linspace(0.01, 1, 100)[:, None, None] * d + 0.1
+    assert studentise(scaled, 0, 20).degrees == pytest.approx(studentise(d[None], 0, 20).degrees[0])
+
+
 def test_with_one_target_limits_are_students_or_somewhat_wider() -> None:
     scores = np.random.default_rng(6).standard_normal((40, 1)) + 1
     found = mean_interval(scores)
@@ -373,6 +402,8 @@ def test_seeds_needed_is_the_fewest() -> None:
     assert needed is not None
     assert needed > MIN_SEEDS
     assert detectable(parts, needed, 400) <= 0.06 < detectable(parts, needed - 1, 400)
+    assert seeds_needed(parts, 400, 0.06, at_most=needed) == needed
+    assert seeds_needed(parts, 400, 0.06, at_most=needed - 1) is None
 
 
 @pytest.mark.parametrize(
