@@ -129,7 +129,7 @@ def _checked_targets(targets: Array, source: str) -> npt.NDArray[np.float32]:
         raise UserError(f"{source}: targets has shape {targets.shape}; expected (rows, dimensions)")
     if not np.issubdtype(targets.dtype, np.floating):
         raise UserError(f"{source}: targets has type {targets.dtype}; expected float")
-    with np.errstate(over="ignore"):  # too large a number for float32 becomes infinity, and is refused as that
+    with np.errstate(over="ignore", invalid="ignore"):  # too large a number for float32 becomes infinity, and is refused as that
         result = np.ascontiguousarray(targets, dtype=np.float32)
         _refuse_non_finite(result, "targets", source)
         zero = np.flatnonzero(np.linalg.norm(result, axis=1) <= UNIT_EPS)
@@ -145,7 +145,7 @@ def _checked_inputs(inputs: Array, source: str) -> Array:
     if inputs.ndim < 2 or inputs.size == 0:
         raise UserError(f"{source}: inputs has shape {inputs.shape}; expected (rows, …) with at least 2 axes")
     if np.issubdtype(inputs.dtype, np.floating):
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             result = np.ascontiguousarray(inputs, dtype=np.float32)
         _refuse_non_finite(result, "inputs", source)
         return result

@@ -106,7 +106,7 @@ def launch(
         print(f"Stopped; the same command continues study {study}", file=sys.stderr)
         raise typer.Exit(outcome.stopped.exit_code)
     at = "" if storage == Path() else f" --storage {storage}"
-    print(f"Next: losstune export {study}{at} --output best.yaml    losstune ui{at}")
+    print(f"Next: losstune confirm {study}{at}    losstune ui{at}")
 
 
 @app.command(context_settings=_CONTEXT)

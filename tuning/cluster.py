@@ -79,7 +79,7 @@ def ray_running(address: str | None, resources: Resources, data_bytes: int) -> I
                     object_store_memory=MIN_OBJECT_STORE + 2 * data_bytes,
                     log_to_driver=False,
                     logging_level=logging.CRITICAL,
-                    _temp_dir=str(folder),
+                    _temp_dir=str(folder / "r"),  # Ray opens this one to all: the private one is around it
                 )
         else:
             ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)

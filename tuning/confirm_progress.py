@@ -131,8 +131,9 @@ class ConfirmProgress:
         self._line_at = time.monotonic()
         best = max(self._arms, key=lambda name: fmean(self._arms[name].values or [-math.inf]))
         seconds = time.monotonic() - self._began
+        highest = f"highest mean so far {best} {self._objective} {self._arms[best].mean}"
         say(
             self._console,
-            f"[{time_text(seconds)}] confirmation: {self._ended} of {self._total} runs, highest mean so far {best} "
-            f"{self._objective} {self._arms[best].mean}, {time_text(self._seconds_left())} left",
+            f"[{time_text(seconds)}] confirmation: {self._ended} of {self._total} runs, "
+            f"{highest if self._arms[best].values else 'no value yet'}, {time_text(self._seconds_left())} left",
         )

@@ -12,7 +12,8 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from scipy import stats
 
-from tuning import statistics
+from tuning import bootstrap
+from tuning.bootstrap import studentise
 from tuning.statistics import (
     MIN_SEEDS,
     Components,
@@ -22,7 +23,6 @@ from tuning.statistics import (
     mean_interval,
     relative_gain,
     seeds_needed,
-    studentise,
     variance_components,
 )
 
@@ -176,14 +176,14 @@ def test_resamples_are_those_of_a_plain_loop() -> None:
 
 
 def test_limits_and_p_read_the_resamples_where_they_are_wider_than_students() -> None:
-    study = statistics.Studentised(np.array([3.0]), np.ones(1), np.full(1, 1e6), np.arange(99.0)[None] / 10)
+    study = bootstrap.Studentised(np.array([3.0]), np.ones(1), np.full(1, 1e6), np.arange(99.0)[None] / 10)
     # 5 of 99 resamples at most may be as far for p < 0.05 to fail: 1 + 4 of 100 is 0.05, so the 4th largest counts.
     assert study.half_widths()[0] == pytest.approx(9.5)
     assert study.p_values()[0] == pytest.approx((1 + 69) / 100)
 
 
 def test_limits_and_p_are_students_where_those_are_wider() -> None:
-    study = statistics.Studentised(np.array([3.0]), np.ones(1), np.full(1, 9.0), np.ones((1, 999)))
+    study = bootstrap.Studentised(np.array([3.0]), np.ones(1), np.full(1, 9.0), np.ones((1, 999)))
     assert study.half_widths()[0] == pytest.approx(stats.t.ppf(0.975, 9))
     assert study.p_values()[0] == pytest.approx(2 * stats.t.sf(3, 9))
 
@@ -341,7 +341,7 @@ def test_the_same_seed_gives_the_same_limits_and_chunks_only_bound_memory(monkey
     first = difference(a, b, seed=5)
     assert difference(a, b, seed=5) == first
     assert difference(a, b, seed=6) != first
-    monkeypatch.setattr(statistics, "CELLS", 50 * 7)  # 572 chunks
+    monkeypatch.setattr(bootstrap, "CELLS", 50 * 7)  # 572 chunks
     in_chunks = difference(a, b, seed=5)
     assert (in_chunks.value, in_chunks.p) == (first.value, first.p)
     assert (in_chunks.low, in_chunks.high) == pytest.approx((first.low, first.high))
