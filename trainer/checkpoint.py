@@ -8,6 +8,7 @@ passes ``torch.load`` silently. No pickle is ever executed: ``weights_only``.
 import hashlib
 import io
 import os
+import pickle
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -92,6 +93,11 @@ def _load(stream: BinaryIO, path: Path) -> dict[str, Any]:
     try:
         with memory_limit(_SLACK + 4 * size):
             content = torch.load(stream, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise DamagedCheckpointError(
+            f"checkpoint {path}: can not be loaded: it holds more than tensors and plain values, or is no checkpoint; "
+            "pickled objects are never loaded"
+        ) from None
     except Exception as error:  # on bytes that are no checkpoint, torch.load raises whatever it stumbles over
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise DamagedCheckpointError(f"checkpoint {path}: can not be loaded: {reason}") from None

@@ -129,7 +129,9 @@ def _checked_targets(targets: Array, source: str) -> npt.NDArray[np.float32]:
         raise UserError(f"{source}: targets has shape {targets.shape}; expected (rows, dimensions)")
     if not np.issubdtype(targets.dtype, np.floating):
         raise UserError(f"{source}: targets has type {targets.dtype}; expected float")
-    with np.errstate(over="ignore", invalid="ignore"):  # too large a number for float32 becomes infinity, and is refused as that
+    with np.errstate(
+        over="ignore", invalid="ignore"
+    ):  # too large a number for float32 becomes infinity, and is refused as that
         result = np.ascontiguousarray(targets, dtype=np.float32)
         _refuse_non_finite(result, "targets", source)
         zero = np.flatnonzero(np.linalg.norm(result, axis=1) <= UNIT_EPS)
@@ -217,9 +219,17 @@ def _split_texts(split: Array, source: str) -> Array:
             return split  # as an array of text each would take the room of the longest
         case "S":
             return np.char.decode(split, "utf-8", "replace")  # type: ignore[arg-type]
-        case "U" | "i" | "u" | "b":
+        case "U" if split.dtype.itemsize == 0 or _codes(split).max() <= sys.maxunicode:
+            return split
+        case "i" | "u" | "b":
             return split.astype(str)
     raise UserError(f"{source}: split has type {split.dtype}; expected text: {', '.join(SPLIT_NAMES)}")
+
+
+def _codes(texts: Array) -> npt.NDArray[np.uint32]:
+    """The characters as numbers: a damaged file may hold some that no text has, and that NumPy fails to show."""
+    native = np.ascontiguousarray(texts, dtype=texts.dtype.newbyteorder("="))
+    return native.view(np.uint32)
 
 
 def _digest(*arrays: Array | None) -> str:
