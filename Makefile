@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: setup demo browser test test-slow lint benchmark clean
+.PHONY: setup demo programs test test-slow torture torture-selftest lint benchmark clean
 .DEFAULT_GOAL := setup
 
 setup: $(STAMP)
@@ -26,16 +26,28 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Tests open the report in a real browser, Debian's.
-browser:
-	@command -v chromium >/dev/null || { echo "Installing chromium for the tests ..."; \
-	  $(SUDO) apt-get update -qq && $(SUDO) apt-get install -y -qq --no-install-recommends chromium >/dev/null; }
+# Programs of Debian's that the tests use: a browser for the report, networks and system calls for reliability.
+programs:
+	@for program in chromium ip ss strace; do command -v $$program >/dev/null || missing=yes; done; \
+	if [ "$$missing" ]; then \
+	  echo "Installing programs for the tests ..."; \
+	  $(SUDO) apt-get update -qq && \
+	  $(SUDO) apt-get install -y -qq --no-install-recommends chromium iproute2 strace >/dev/null; \
+	fi
 
-test: lint browser
-	$(BIN)/python -m pytest -m 'not slow'
+test: lint programs
+	$(BIN)/python -m pytest -m 'not slow and not torture'
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow
+
+# Faults injected into whole studies, and a table of what was lost: at most 20 minutes.
+torture: setup programs
+	timeout --signal=INT 1200 $(BIN)/python -m pytest tests/reliability
+
+# Takes each protection away and shows that a test notices.
+torture-selftest: setup
+	$(BIN)/python tools/torture_selftest.py
 
 benchmark: setup
 	$(BIN)/python benchmarks/pipeline.py

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO
 import torch
 
 from trainer.errors import UserError
+from trainer.files import write_whole
 from trainer.memory import memory_limit
 
 _MARK = b"\nsha256:"
@@ -25,25 +26,6 @@ _SLACK = 512 * 1024 * 1024
 
 class DamagedCheckpointError(UserError):
     """A checkpoint that does not match its own SHA-256, or is none at all."""
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Replace a file atomically and durably: temporary file, fsync, rename, fsync of the folder."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.unlink(missing_ok=True)  # a left-over, or a link to somewhere else
-    try:
-        with temporary.open("xb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def save_checkpoint(path: Path, content: dict[str, Any]) -> None:

@@ -11,10 +11,10 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from trainer.checkpoint import write_whole
 from trainer.config import TrainConfig
 from trainer.data import Pairs, load_pairs
 from trainer.errors import UserError
+from trainer.files import write_whole
 from trainer.options import config_options, given
 from trainer.predict import predict_file, score_test
 from trainer.run_dir import BEST_FILE, HISTORY_FILE, LAST_FILE, ConfigFile, RunDirectory, read_config

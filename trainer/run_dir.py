@@ -4,16 +4,16 @@ import fcntl
 import json
 import math
 import os
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer.checkpoint import DamagedCheckpointError, load_checkpoint, save_checkpoint, write_whole
+from trainer.checkpoint import DamagedCheckpointError, load_checkpoint, save_checkpoint
 from trainer.config import TrainConfig, flatten
 from trainer.errors import UserError
+from trainer.files import append_durably, check_seal, keep_as, make_folder, sealed, with_crc, without_crc, write_whole
 from trainer.loop import Record, Trainer
 from trainer.yaml_file import dump_yaml, read_yaml
 
@@ -50,6 +50,16 @@ def read_config(path: Path) -> ConfigFile:
             raise UserError(f"{file.where(*name.split('.'))}: {name}: found a list; expected one value")
     TrainConfig.from_flat(settings, where=str(path))
     return ConfigFile(settings, source)
+
+
+def read_run_config(path: Path) -> ConfigFile:
+    """Read the ``config.yaml`` of a run, which nobody is to edit.
+
+    Raises:
+        UserError: it was damaged or edited.
+    """
+    check_seal(path)
+    return read_config(path)
 
 
 def config_yaml(config: TrainConfig, source: Mapping[str, Any] | None = None) -> str:
@@ -112,7 +122,7 @@ class RunDirectory:
         with self._writing():
             for name in (LAST_FILE, PREVIOUS_FILE, BEST_FILE, HISTORY_FILE):
                 (self.path / name).unlink(missing_ok=True)
-            write_whole(self.path / CONFIG_FILE, config_yaml(config).encode())
+            self._write_config(config)
         self._saved_best = 0
 
     def save(self, trainer: Trainer, records: Iterable[Record]) -> None:
@@ -125,10 +135,7 @@ class RunDirectory:
             self._save(trainer, records)
 
     def _save(self, trainer: Trainer, records: Iterable[Record]) -> None:
-        with (self.path / HISTORY_FILE).open("a") as stream:
-            stream.write("".join(map(history_line, records)))
-            stream.flush()
-            os.fsync(stream.fileno())
+        append_durably(self.path / HISTORY_FILE, "".join(map(history_line, records)).encode())
         about = describe_run(trainer)
         if trainer.best_epoch > self._saved_best:
             best = {"epoch": trainer.best_epoch, "value": trainer.best_value, "model": trainer.best_state}
@@ -138,6 +145,9 @@ class RunDirectory:
         save_checkpoint(self.path / LAST_FILE, about | {"state": trainer.state()})
         if trainer.end is not None:
             (self.path / PREVIOUS_FILE).unlink(missing_ok=True)
+
+    def _write_config(self, config: TrainConfig) -> None:
+        write_whole(self.path / CONFIG_FILE, sealed(config_yaml(config)).encode())
 
     def restore(self, trainer: Trainer) -> Restored:
         """Put the trainer into the newest state that is whole, with its history.
@@ -170,6 +180,7 @@ class RunDirectory:
     ) -> Restored:
         trainer.load_state(state)
         with self._writing():
+            self._write_config(trainer.config)
             write_whole(self.path / HISTORY_FILE, "".join(map(history_line, records)).encode())
         self._saved_best = trainer.best_epoch
         return Restored(records, damage)
@@ -187,7 +198,7 @@ class RunDirectory:
             StorageError: it can not be written, or belongs to a newer attempt.
         """
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            make_folder(self.path)
             with self._fenced():
                 yield
         except OSError as error:
@@ -210,15 +221,6 @@ class RunDirectory:
             os.close(descriptor)
 
 
-def keep_as(path: Path, other: Path) -> None:
-    """Let a file be known by another name too, in place of what had that name."""
-    if path.exists():
-        temporary = other.with_name(f".{other.name}.{os.getpid()}.tmp")
-        temporary.unlink(missing_ok=True)
-        os.link(path, temporary)
-        temporary.replace(other)
-
-
 def describe_run(trainer: Trainer) -> dict[str, Any]:
     """What a checkpoint says of its run beside weights: config, data, and the model's shapes."""
     data = trainer.data
@@ -238,8 +240,7 @@ def to_json(record: Mapping[str, float]) -> dict[str, float | str]:
 
 def history_line(record: Mapping[str, float]) -> str:
     """One epoch as a line of ``history.jsonl``; its last field is the CRC-32 of the JSON without it."""
-    body = json.dumps(to_json(record))
-    return f'{body[:-1]}, "crc": {zlib.crc32(body.encode())}}}\n'
+    return with_crc(json.dumps(to_json(record))) + "\n"
 
 
 def read_history(path: Path) -> list[Record]:
@@ -262,9 +263,9 @@ def read_whole_lines(path: Path) -> tuple[list[Record], list[str]]:
     for line in path.read_bytes().splitlines(keepends=True):
         if not line.endswith(b"\n"):
             break
-        body, _, crc = line.rpartition(b', "crc": ')
-        if crc != f"{zlib.crc32(body + b'}')}}}\n".encode():
+        body = without_crc(line[:-1])
+        if body is None:
             return records, [f"{path}:{len(records) + 1}: damaged, not as it was written: {line[:60]!r}"]
-        fields = json.loads(body + b"}")
+        fields = json.loads(body)
         records.append({name: value if name == "epoch" else float(value) for name, value in fields.items()})
     return records, []

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from trainer.checkpoint import load_checkpoint, write_whole
+from trainer.checkpoint import load_checkpoint
 from trainer.config import TrainConfig
 from trainer.data import Pairs
 from trainer.errors import UserError
 from trainer.loop import Record, Trainer, pick_device
 from trainer.resident import resident_data
-from trainer.run_dir import CONFIG_FILE, LAST_FILE, RunDirectory, config_yaml
+from trainer.run_dir import LAST_FILE, RunDirectory
 from trainer.show import EpochDisplay, say
 from trainer.signals import StopRequest, stop_on_signal
 
@@ -104,7 +104,6 @@ def _continue(folder: RunDirectory, trainer: Trainer, console: Console) -> list[
             f"(SHA-256 {trainer.data.digest[:12]}, checkpoint {digest[:12]})"
         )
     restored = folder.restore(trainer)
-    write_whole(folder.path / CONFIG_FILE, config_yaml(trainer.config).encode())
     for damage in restored.damage:
         say(console, damage)
     say(console, f"Resuming after epoch {trainer.epoch}")

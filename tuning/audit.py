@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import UserError
-from trainer.run_dir import CONFIG_FILE, HISTORY_FILE, read_config, read_history
+from trainer.run_dir import CONFIG_FILE, HISTORY_FILE, read_history, read_run_config
 from tuning.space import SearchSpace
 from tuning.study import STORAGE_FILE, Study
 from tuning.trials import TrialView
@@ -70,7 +70,7 @@ def _findings(folder: Path, trial: TrialView, space: SearchSpace, objective: str
         return
     try:
         records = read_history(folder / HISTORY_FILE)
-        settings = read_config(folder / CONFIG_FILE).settings
+        settings = read_run_config(folder / CONFIG_FILE).settings
     except UserError as error:
         yield str(error)
         return

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,7 +24,13 @@ _CONTEXT = {"token_normalize_func": lambda name: name.replace("_", "-")}
 
 Name = Annotated[str, typer.Argument(help="name of the study")]
 Storage = Annotated[Path, typer.Option(help="folder that holds studies/ and MLflow's files")]
-TrackingUri = Annotated[str | None, typer.Option(help="MLflow's store  [default: mlflow.db in --storage]")]
+TrackingUri = Annotated[
+    str | None,
+    typer.Option(envvar="LOSSTUNE_TRACKING_URI", help="MLflow's store  [default: mlflow.db in --storage]"),
+]
+AcceptChange = Annotated[
+    bool, typer.Option("--accept-change", help="go on with other versions of the libraries, and keep that on record")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for programs")]
 
 
@@ -68,6 +75,7 @@ def launch(
     cpus_per_trial: Annotated[int, typer.Option(min=1, help="cores, and threads, of a trial")] = 1,
     gpus_per_trial: Annotated[float | None, typer.Option(min=0, help="share of a GPU, for example 0.25")] = None,
     address: Annotated[str | None, typer.Option(help="a running Ray cluster to join")] = None,
+    accept_change: AcceptChange = False,
     tracking_uri: TrackingUri = None,
     storage: Storage = Path(),
 ) -> None:
@@ -76,7 +84,6 @@ def launch(
     from tuning.launch import LaunchRequest
     from tuning.launch import launch as run_launch
 
-    os.umask(0o077)
     options = {
         "epochs_per_loss": epochs_per_loss,
         "trials": trials,
@@ -100,6 +107,7 @@ def launch(
         time_budget=_seconds(time_budget) if time_budget else None,
         address=address,
         tracking_uri=tracking_uri,
+        accept_change=accept_change,
     )
     outcome = run_launch(request, Console())
     if outcome.stopped:
@@ -185,6 +193,7 @@ def confirm(
     cpus_per_trial: Annotated[int, typer.Option(min=1, help="cores, and threads, of a run")] = 1,
     gpus_per_trial: Annotated[float | None, typer.Option(min=0, help="share of a GPU, for example 0.25")] = None,
     address: Annotated[str | None, typer.Option(help="a running Ray cluster to join")] = None,
+    accept_change: AcceptChange = False,
     tracking_uri: TrackingUri = None,
     storage: Storage = Path(),
 ) -> None:
@@ -196,9 +205,8 @@ def confirm(
     from tuning.confirm import confirm as run_confirm
     from tuning.executor import Placement
 
-    os.umask(0o077)
     placement = Placement(Resources(concurrency, cpus_per_trial, gpus_per_trial), address, tracking_uri)
-    confirmed = run_confirm(ConfirmRequest(name, storage, top, seeds, placement), Console())
+    confirmed = run_confirm(ConfirmRequest(name, storage, top, seeds, placement, accept_change), Console())
     if confirmed.stopped:
         print(f"Stopped; the same command continues the confirmation of study {name}", file=sys.stderr)
         raise typer.Exit(confirmed.stopped.exit_code)
@@ -231,8 +239,8 @@ def report(
     """Write the whole answer as one HTML page; a confirmed study's goes to MLflow too."""
     from tuning.report_page import write_report
     from tuning.study import open_study
+    from tuning.sync import publish
     from tuning.tracker_process import default_tracking_uri
-    from tuning.tracking import publish
 
     study = open_study(storage, name)
     write_report(study, output)
@@ -268,8 +276,8 @@ def export(
 def sync(name: Name, storage: Storage = Path(), tracking_uri: TrackingUri = None) -> None:
     """Bring MLflow to exactly what the study's own files say."""
     from tuning.study import open_study
+    from tuning.sync import sync_study
     from tuning.tracker_process import default_tracking_uri
-    from tuning.tracking import sync_study
 
     sync_study(open_study(storage, name), tracking_uri or default_tracking_uri(storage))
     print(f"MLflow has all of study {name}")
@@ -295,12 +303,16 @@ def _seconds(text: str) -> float:
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one message and exit code 2."""
+    """Run the command line; a user's mistake is one message and exit code 2. What is written is the user's alone."""
+    os.umask(0o077)
+    signal.signal(signal.SIGTERM, lambda signum, _: sys.exit(128 + signum))
     try:
         app()
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

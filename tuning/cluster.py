@@ -1,5 +1,6 @@
 """Ray: started for one launch on loopback and stopped after it, or a cluster that is there already."""
 
+import fcntl
 import importlib
 import logging
 import os
@@ -7,7 +8,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,9 @@ ENVIRONMENT = {
 """What Ray and Tune are told before they are imported."""
 
 MIN_OBJECT_STORE = 256 * 1024 * 1024
+_PREFIX = "losstune-"
+_ALIVE = ".alive"
+"""A file in a launch's temporary folder that is locked for as long as the launch lives."""
 
 
 @dataclass(frozen=True)
@@ -67,26 +71,47 @@ def ray_running(address: str | None, resources: Resources, data_bytes: int) -> I
     importing = threading.Thread(target=importlib.import_module, args=("ray.tune",), daemon=True)  # while Ray starts
     importing.start()
     logging.getLogger("ray").setLevel(logging.CRITICAL)
-    folder = Path(tempfile.mkdtemp(prefix="losstune-"))
+    with _private_folder() as folder:
+        try:
+            _start(address, resources, data_bytes, folder)
+            importing.join()  # two threads that import parts of ray.tune at once meet in its circular imports
+            yield folder / "tune"
+        finally:
+            ray.shutdown()
+
+
+def _start(address: str | None, resources: Resources, data_bytes: int, folder: Path) -> None:
+    import ray
+
+    if address is not None:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+        return
+    wanted = (resources.concurrency or 1) * resources.cpus_per_trial
+    with _no_dashboard_process():
+        ray.init(
+            address="local",
+            num_cpus=max(usable_cores(), wanted),
+            include_dashboard=False,
+            object_store_memory=MIN_OBJECT_STORE + 2 * data_bytes,
+            log_to_driver=False,
+            logging_level=logging.CRITICAL,
+            _temp_dir=str(folder / "r"),  # Ray opens this one to all: the private one is around it
+        )
+
+
+@contextmanager
+def _private_folder() -> Iterator[Path]:
+    """A temporary folder for one launch, which clears away those of launches that were killed."""
+    for other in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError), (other / _ALIVE).open() as held:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(other, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     try:
-        if address is None:
-            wanted = (resources.concurrency or 1) * resources.cpus_per_trial
-            with _no_dashboard_process():
-                ray.init(
-                    address="local",
-                    num_cpus=max(usable_cores(), wanted),
-                    include_dashboard=False,
-                    object_store_memory=MIN_OBJECT_STORE + 2 * data_bytes,
-                    log_to_driver=False,
-                    logging_level=logging.CRITICAL,
-                    _temp_dir=str(folder / "r"),  # Ray opens this one to all: the private one is around it
-                )
-        else:
-            ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
-        importing.join()  # two threads that import parts of ray.tune at once meet in its circular imports
-        yield folder / "tune"
+        with (folder / _ALIVE).open("w") as alive:
+            fcntl.flock(alive, fcntl.LOCK_EX)
+            yield folder
     finally:
-        ray.shutdown()
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -24,6 +24,7 @@ from tuning.executor import Placement, Session, session
 from tuning.lock import locked
 from tuning.scoring import score_plan
 from tuning.study import Study, open_study
+from tuning.versions import check_versions
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class ConfirmRequest:
     top: int
     seeds: int
     placement: Placement
+    accept_change: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,14 +85,22 @@ def _plan(study: Study, request: ConfirmRequest, pairs: Pairs, console: Console)
         request.placement.resources.cpus_per_trial,
         split_given=pairs.split is not None,
     )
-    if known and known[-1].arms == fresh.arms and known[-1].seeds == request.seeds:
+    same = known and known[-1].arms == fresh.arms and known[-1].seeds == request.seeds
+    if same and is_finished(study, known[-1]):
+        return known[-1]
+    if known:  # its runs are used again
+        what = f"confirmation {known[-1].number} of study {request.name!r}"
+        change = check_versions(what, known[-1].versions, accepted=request.accept_change)
+        fresh = fresh.model_copy(update={"changes": [*known[-1].changes, *([change] if change else [])]})
+    if same and fresh.versions == known[-1].versions:
         return known[-1]
     if known and not saw_test_rows(study, known[-1]):
-        say(
-            console,
-            f"Confirmation {known[-1].number} (top {known[-1].top}, {known[-1].seeds} seeds) was not finished and saw "
-            "no test row; this one takes its place and keeps its runs",
-        )
+        if not same:
+            say(
+                console,
+                f"Confirmation {known[-1].number} (top {known[-1].top}, {known[-1].seeds} seeds) was not finished and "
+                "saw no test row; this one takes its place and keeps its runs",
+            )
         fresh = fresh.model_copy(update={"number": known[-1].number})
     save_plan(study, fresh)
     return fresh

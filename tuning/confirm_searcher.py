@@ -17,11 +17,14 @@ from tuning.trainable import Task
 class _Running:
     run: ConfirmRun
     started: float
+    alone: bool
     epoch: int = 0
 
 
 class ConfirmSearcher(Searcher):
     """Gives out the runs that are left, in their order; nothing is proposed and nothing is cut.
+
+    A run that found no room on a shared GPU comes again after all others, with nothing beside it.
 
     Attributes:
         storage_error: why runs could not be saved, empty while they can; none is given out any more.
@@ -33,6 +36,7 @@ class ConfirmSearcher(Searcher):
         self.storage_error = ""
         self._attempt = attempt
         self._left = list(runs)
+        self._to_run_alone: list[ConfirmRun] = []
         self._concurrency = concurrency
         self._progress = progress
         self._running: dict[str, _Running] = {}
@@ -40,12 +44,15 @@ class ConfirmSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """The next run; None while all slots are busy; FINISHED when none is left."""
-        if len(self._running) >= self._concurrency or self.storage_error:
+        busy = len(self._running) >= self._concurrency or any(running.alone for running in self._running.values())
+        alone = not self._left
+        if busy or self.storage_error or (alone and self._to_run_alone and self._running):
             return None
-        if not self._left:
+        waiting = self._left or self._to_run_alone
+        if not waiting:
             return str(Searcher.FINISHED)
-        run = self._left.pop(0)
-        self._running[trial_id] = _Running(run, time.time())
+        run = waiting.pop(0)
+        self._running[trial_id] = _Running(run, time.time(), alone)
         self._progress.started(run)
         self._given += 1
         task = Task(
@@ -72,6 +79,11 @@ class ConfirmSearcher(Searcher):
             return
         if report is not None and report.end == "storage":
             self.storage_error = report.error
+            return
+        if report is not None and report.end == "memory" and not self._running[trial_id].alone:
+            run = self._running.pop(trial_id).run
+            self._to_run_alone.append(run)
+            self._progress.notes((f"{run.name}: no room on its GPU; it goes on alone when the others have ended",))
             return
         if report is not None:
             self._count(trial_id, report.epoch)
@@ -102,7 +114,7 @@ class ConfirmSearcher(Searcher):
 def _result(running: _Running, report: Report | None) -> RunResult:
     """How a run ended, with the time that its epochs took; None: its worker died once too often."""
     records = read_history(running.run.folder / HISTORY_FILE)
-    failed = report is None or report.end in (None, "error")
+    failed = report is None or report.end in (None, "error", "memory")
     return RunResult(
         end="failed" if failed else report.end,  # type: ignore[union-attr]
         reason="its worker died" if report is None else report.error,

@@ -10,25 +10,24 @@ Runs belong to the study, not to one confirmation: a later one with more seeds t
 """
 
 import json
-import platform
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from trainer.checkpoint import write_whole
 from trainer.config import TrainConfig, describe
 from trainer.errors import UserError
-from trainer.run_dir import CONFIG_FILE, read_config
+from trainer.files import check_seal, make_folder, sealed, with_crc, without_crc, write_whole
+from trainer.run_dir import CONFIG_FILE, read_run_config
 from trainer.yaml_file import dump_yaml, read_yaml
 from tuning.proposals import derived_seed
 from tuning.settings import StudySettings
-from tuning.study import PACKAGES, Study
+from tuning.study import Study
 from tuning.trials import TrialView, ranked
+from tuning.versions import versions_now
 
 CONFIRM = "confirm"
 PLAN_FILE = "plan.yaml"
@@ -52,7 +51,7 @@ class Arm(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
+    name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
     loss_fn: str
     role: Role
     settings: dict[str, Any]
@@ -73,6 +72,8 @@ class Plan(BaseModel):
     starts: dict[str, str]
     """The arm that stands for each loss's untuned setting; a candidate where the search ended where it began."""
     versions: dict[str, str]
+    changes: list[dict[str, str]] = []
+    """What other versions it went on with."""
 
     def candidates(self, loss_fn: str) -> list[Arm]:
         """The settings of a loss that the pick is made from, best of the search first."""
@@ -128,15 +129,15 @@ class ConfirmRun:
         path = self.folder / RESULT_FILE
         if not path.exists():
             return None
-        try:
-            return RunResult.model_validate_json(path.read_bytes())
-        except ValidationError as error:
-            raise UserError(f"{path}: damaged ({describe(error)}); remove it, and confirm again") from None
+        content = without_crc(path.read_bytes())
+        if content is None:
+            raise UserError(f"{path}: damaged, its checksum does not match; remove it, and confirm again")
+        return RunResult.model_validate_json(content)
 
     def finish(self, result: RunResult) -> None:
         """Keep how it ended."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        write_whole(self.folder / RESULT_FILE, result.model_dump_json().encode())
+        make_folder(self.folder)
+        write_whole(self.folder / RESULT_FILE, with_crc(result.model_dump_json()).encode())
 
 
 def confirm_folder(study: Study) -> Path:
@@ -183,7 +184,7 @@ def make_plan(study: Study, number: int, top: int, seeds: int, threads: int, *, 
         split_given=split_given,
         arms=arms,
         starts=starts,
-        versions={"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
+        versions=versions_now(),
     )
 
 
@@ -197,6 +198,7 @@ def plans(study: Study) -> Iterator[Plan]:
     numbers = (int(path.parent.name) for path in confirm_folder(study).glob(f"[0-9]*/{PLAN_FILE}"))
     for number in sorted(numbers):
         path = plan_folder(study, number) / PLAN_FILE
+        check_seal(path)
         try:
             yield Plan.model_validate(read_yaml(path).data)
         except ValidationError as error:
@@ -206,8 +208,8 @@ def plans(study: Study) -> Iterator[Plan]:
 def save_plan(study: Study, plan: Plan) -> None:
     """Write a new plan."""
     folder = plan_folder(study, plan.number)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / PLAN_FILE, dump_yaml(plan.model_dump()).encode())
+    make_folder(folder)
+    write_whole(folder / PLAN_FILE, sealed(dump_yaml(plan.model_dump())).encode())
 
 
 def is_finished(study: Study, plan: Plan) -> bool:
@@ -230,8 +232,9 @@ def record_test_use(study: Study, plan: Plan) -> int:
     if mine in uses:
         return uses.index(mine)
     path = study.root.absolute() / TEST_USES_FILE
-    text = path.read_text() if path.exists() else ""
-    write_whole(path, (text + json.dumps({"data_digest": study.spec.data_digest, **mine}) + "\n").encode())
+    before = path.read_bytes() if path.exists() else b""
+    use = with_crc(json.dumps({"data_digest": study.spec.data_digest, **mine}))
+    write_whole(path, before + use.encode() + b"\n")
     return len(uses)
 
 
@@ -246,14 +249,18 @@ def _use(study: Study, plan: Plan) -> dict[str, Any]:
 
 def _test_uses(root: Path, data_digest: str) -> list[dict[str, Any]]:
     path = root.absolute() / TEST_USES_FILE
-    lines = path.read_text().splitlines() if path.exists() else []
-    uses: list[dict[str, Any]] = [json.loads(line) for line in lines]
+    uses: list[dict[str, Any]] = []
+    for number, line in enumerate(path.read_bytes().splitlines() if path.exists() else [], 1):
+        use = without_crc(line)
+        if use is None:
+            raise UserError(f"{path}:{number}: damaged, its checksum does not match; restore it from a backup")
+        uses.append(json.loads(use))
     return [{k: v for k, v in use.items() if k != "data_digest"} for use in uses if use["data_digest"] == data_digest]
 
 
 def _candidate(study: Study, trial: TrialView, threads: int) -> Arm:
     # Through the config, so that settings younger than the study stand at their defaults.
-    settings = TrainConfig.from_flat(read_config(study.trials_folder / trial.name / CONFIG_FILE).settings).flat()
+    settings = TrainConfig.from_flat(read_run_config(study.trials_folder / trial.name / CONFIG_FILE).settings).flat()
     own = {name: value for name, value in settings.items() if name not in ("seed", "split_seed")} | {"threads": threads}
     return Arm(name=trial.name, loss_fn=trial.loss_fn, role="candidate", settings=own, search_value=trial.rank_value)
 

@@ -91,7 +91,7 @@ def session(
                 finally:
                     tracker.ask_to_finish()
         finally:
-            running.tracked = tracker.finish(console)
+            running.tracked = tracker.finish(console, stopped=bool(stop))
 
 
 def _stopper(over: Callable[[], bool]) -> Any:

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trainer.checkpoint import write_whole
 from trainer.config import TrainConfig
 from trainer.errors import UserError
-from trainer.run_dir import CONFIG_FILE, config_yaml, read_config
+from trainer.files import write_whole
+from trainer.run_dir import CONFIG_FILE, config_yaml, read_run_config
 from tuning.confirmation import ConfirmRun, latest_finished
 from tuning.scoring import confirmed_run, load_results
 from tuning.study import Study
@@ -32,7 +32,7 @@ def best_of(study: Study, loss_fn: str | None) -> TrialView:
 
 def exported_yaml(study: Study, trial: TrialView) -> str:
     """The trial's whole config, and under ``source`` where it came from."""
-    config = TrainConfig.from_flat(read_config(study.trials_folder / trial.name / CONFIG_FILE).settings)
+    config = TrainConfig.from_flat(read_run_config(study.trials_folder / trial.name / CONFIG_FILE).settings)
     assert trial.ending is not None
     source: dict[str, Any] = {
         "study": study.spec.name,

@@ -40,6 +40,7 @@ class LaunchRequest:
     time_budget: float | None = None
     address: str | None = None
     tracking_uri: str | None = None
+    accept_change: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,13 @@ def launch(request: LaunchRequest, console: Console) -> Outcome:
     with locked(request.root, request.name):
         try:
             if exists:
-                study = continued(open_study(request.root, request.name), spaces, request.options, pairs.digest)
+                study = continued(
+                    open_study(request.root, request.name),
+                    spaces,
+                    request.options,
+                    pairs.digest,
+                    accept_change=request.accept_change,
+                )
                 study.save()
             else:
                 settings = merged_settings(spaces, request.options)

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from trainer.errors import UserError
+from trainer.files import make_folder
+from tuning.inside import check_inside
 from tuning.study import study_folder
 
 
@@ -21,8 +23,9 @@ def locked(root: Path, name: str) -> Iterator[None]:
         UserError: another process holds it (says which), or the folder can not be written.
     """
     folder = study_folder(root, name)
+    check_inside(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise UserError(f"{folder}: can not be written: {error.strerror}") from None

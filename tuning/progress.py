@@ -157,6 +157,13 @@ class Progress:
         if not self._console.is_terminal and time.monotonic() - self._line_at > LINE_EVERY_SECONDS:
             self._lines()
 
+    def waits(self, trial: TrialView, why: str) -> None:
+        """A trial that was running goes on later."""
+        states = self._losses[trial.loss_fn].states
+        states["running"] -= 1
+        states["paused"] += 1
+        say(self._console, f"{trial.name}: {why}")
+
     def ended(self, trial: TrialView, others: Iterable[TrialView]) -> None:
         """A trial ended; if it was the best and no longer counts, the best of all others is."""
         loss = self._losses[trial.loss_fn]

@@ -19,7 +19,7 @@ class Report:
         best, best_epoch: best objective so far and its epoch; −inf and 0 before any.
         end: why the trial has ended by itself, None while it could go on.
         error: the exception that ended it, in one line, with ``end`` = "error"; with "storage" it could not be
-            saved, and is to go on once it can.
+            saved, and is to go on once it can; with "memory" its GPU had no room for it.
         passed: rungs whose decision the truth knew before this attempt.
         seconds: time spent in the epochs since the last report.
         notes: what the user should know, as files found damaged.
@@ -30,7 +30,7 @@ class Report:
     epoch: int
     best: float
     best_epoch: int
-    end: End | Literal["error", "storage"] | None
+    end: End | Literal["error", "storage", "memory"] | None
     error: str
     passed: tuple[int, ...]
     seconds: float

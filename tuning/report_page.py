@@ -12,8 +12,8 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from plotly.offline import get_plotlyjs
 
-from trainer.checkpoint import write_whole
 from trainer.errors import UserError
+from trainer.files import write_whole
 from trainer.loop import Record
 from trainer.run_dir import HISTORY_FILE, read_history
 from tuning.agreement import Agreement, confirm_agreements, rung_verdict, search_agreements

@@ -4,7 +4,7 @@ import shlex
 from dataclasses import dataclass
 from typing import Any
 
-from trainer.run_dir import CONFIG_FILE, read_config
+from trainer.run_dir import CONFIG_FILE, read_run_config
 from tuning.confirmation import Plan
 from tuning.settings import StudySettings
 from tuning.space_file import load_space, shipped_names
@@ -80,5 +80,5 @@ def _space_names(study: Study) -> dict[str, str]:
 def _cpus(study: Study) -> tuple[str, ...]:
     """Threads are part of a setting: sums of floating-point numbers depend on them."""
     config = next(iter(sorted(study.trials_folder.glob(f"*/{CONFIG_FILE}"))), None)
-    threads = read_config(config).settings.get("threads") if config else None
+    threads = read_run_config(config).settings.get("threads") if config else None
     return ("--cpus-per-trial", str(threads)) if threads and threads != 1 else ()

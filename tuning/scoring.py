@@ -13,9 +13,9 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-from trainer.checkpoint import write_whole
 from trainer.data import Pairs
 from trainer.errors import UserError
+from trainer.files import with_crc, without_crc, write_whole
 from trainer.geometry import geometry, parting
 from trainer.metrics import row_scores
 from trainer.predict import load_model
@@ -181,14 +181,19 @@ def load_results(study: Study, plan: Plan) -> tuple[Results, dict[str, Scores]]:
     """
     folder = plan_folder(study, plan.number)
     try:
-        results = Results.model_validate_json((folder / RESULTS_FILE).read_bytes())
+        content = without_crc((folder / RESULTS_FILE).read_bytes())
+        if content is None:
+            raise ValueError(f"{RESULTS_FILE} is damaged, its checksum does not match")
+        results = Results.model_validate_json(content)
         scores: dict[str, Scores] = {}
         with np.load(folder / SCORES_FILE, allow_pickle=False) as file:
             for key in file.files:
                 arm, _, metric = key.rpartition(":")
                 scores.setdefault(arm, {})[metric] = file[key]
     except (OSError, ValueError) as error:
-        raise UserError(f"{folder}: can not be read ({str(error).splitlines()[0]}); confirm again") from None
+        raise UserError(
+            f"{folder}: can not be read ({str(error).splitlines()[0]}); remove {RESULTS_FILE} there, and confirm again"
+        ) from None
     return results, scores
 
 
@@ -282,4 +287,4 @@ def _save(study: Study, plan: Plan, results: Results, scores: Mapping[str, Score
     arrays = {f"{arm}:{metric}": values for arm, own in scores.items() for metric, values in own.items()}
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     write_whole(folder / SCORES_FILE, buffer.getvalue())
-    write_whole(folder / RESULTS_FILE, results.model_dump_json(indent=1).encode())
+    write_whole(folder / RESULTS_FILE, with_crc(results.model_dump_json()).encode())

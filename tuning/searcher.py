@@ -22,11 +22,12 @@ from tuning.turns import Turns
 
 @dataclass
 class _Running:
-    """A trial that Ray works on, and the epochs of it that are counted as spent."""
+    """A trial that Ray works on, the epochs of it that are counted as spent, and whether no other may run beside it."""
 
     loss_fn: str
     number: int
     epoch: int
+    alone: bool
 
 
 class StudySearcher(Searcher):
@@ -36,7 +37,8 @@ class StudySearcher(Searcher):
         storage_error: why trials could not be saved, empty while they can; nothing is proposed any more.
 
     The next trial goes to the loss whose turn it is. A trial that an earlier launch left unfinished comes before
-    any new one.
+    any new one. One that found no room on a shared GPU goes on from its checkpoint when all others have ended, with
+    nothing beside it; if there is no room then, it fails.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class StudySearcher(Searcher):
         self._attempt = attempt
         self.storage_error = ""
         self._running: dict[str, _Running] = {}
+        self._to_run_alone: list[TrialView] = []
         self._to_continue = [trial for loss in trials.values() for trial in loss.settle()]
         self._turns = Turns(trials, settings)
         for loss_fn, own in trials.items():
@@ -74,7 +77,7 @@ class StudySearcher(Searcher):
 
     def suggest(self, trial_id: str) -> Any:
         """The next trial; None while all slots are busy; FINISHED when no loss may start another."""
-        if len(self._running) >= self._concurrency or self.storage_error:
+        if len(self._running) >= self._concurrency or self.storage_error or self._runs_alone:
             return None
         with self._storing():
             while (trial := self._next_trial()) is not None:
@@ -84,7 +87,11 @@ class StudySearcher(Searcher):
                     self._end(trial.loss_fn, trial.number, Ending("failed", f"derived: {error}", 0, None, 0))
                     continue
                 return {"task": self._start(trial_id, trial, settings)}
-        return None if self.storage_error else str(Searcher.FINISHED)
+            if self._to_run_alone and not self._running:
+                trial = self._resumed(self._to_run_alone)
+                settings = self._trials[trial.loss_fn].space.settings(trial.point)
+                return {"task": self._start(trial_id, trial, settings, alone=True)}
+        return None if self.storage_error or self._to_run_alone else str(Searcher.FINISHED)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """A trial goes on: a rung it passed is told."""
@@ -101,13 +108,16 @@ class StudySearcher(Searcher):
         if report is not None and report.end == "storage":  # no fault of the trial's: it waits for the next launch
             self.storage_error = report.error
             return
+        if report is not None and report.end == "memory" and not running.alone:
+            self._wait_to_run_alone(trial_id)
+            return
         if report is None:
             ending = ending_from_history(self._trial_folder(running), self._settings, "failed", "its worker died")
         else:
             self._count(trial_id, report)
             ending = _ending(report)
-            if report.end == "error":
-                ending = ending_from_history(self._trial_folder(running), self._settings, "failed", report.error)
+            if report.end in ("error", "memory"):
+                ending = ending_from_history(self._trial_folder(running), self._settings, "failed", ending.reason)
         self._spend(running, ending.epochs)
         del self._running[trial_id]
         with self._storing():
@@ -116,7 +126,7 @@ class StudySearcher(Searcher):
     def unfinished(self) -> list[TrialView]:
         """Trials that are running, or still wait to be continued."""
         running = [self._trials[run.loss_fn][run.number] for run in self._running.values()]
-        return running + self._to_continue
+        return running + self._to_run_alone + self._to_continue
 
     def save(self, checkpoint_path: str) -> None:
         """Ray's copy of the search is not used; the truth is in the study."""
@@ -142,10 +152,7 @@ class StudySearcher(Searcher):
     def _next_trial(self) -> TrialView | None:
         """A trial that an earlier launch left, else a new one of the loss whose turn it is."""
         if self._to_continue:
-            trial = self._to_continue.pop(0)
-            self._trials[trial.loss_fn].resume(trial.number)
-            self._progress.started(trial, new=False)
-            return trial
+            return self._resumed(self._to_continue)
         while (loss_fn := self._turns.next_loss([run.loss_fn for run in self._running.values()])) is not None:
             own = self._trials[loss_fn]
             point = propose(own, self._settings.sampler, self._settings.seed)
@@ -156,8 +163,27 @@ class StudySearcher(Searcher):
             self._turns.exhaust(loss_fn)
         return None
 
-    def _start(self, trial_id: str, trial: TrialView, settings: dict[str, Any]) -> Task:
-        self._running[trial_id] = _Running(trial.loss_fn, trial.number, trial.epochs)
+    @property
+    def _runs_alone(self) -> bool:
+        return any(run.alone for run in self._running.values())
+
+    def _wait_to_run_alone(self, trial_id: str) -> None:
+        running = self._running.pop(trial_id)
+        trial = self._trials[running.loss_fn][running.number]
+        self._to_run_alone.append(trial)
+        self._progress.waits(trial, "no room on its GPU; it goes on alone when the others have ended")
+        with self._storing():
+            self._trials[running.loss_fn].pause(running.number)
+
+    def _resumed(self, waiting: list[TrialView]) -> TrialView:
+        """The first of the trials that wait to go on."""
+        trial = waiting.pop(0)
+        self._trials[trial.loss_fn].resume(trial.number)
+        self._progress.started(trial, new=False)
+        return trial
+
+    def _start(self, trial_id: str, trial: TrialView, settings: dict[str, Any], *, alone: bool = False) -> Task:
+        self._running[trial_id] = _Running(trial.loss_fn, trial.number, trial.epochs, alone)
         seed = derived_seed(self._settings.seed, trial.loss_fn, trial.number)
         return Task(
             loss_fn=trial.loss_fn,
@@ -202,6 +228,9 @@ def _ending(report: Report) -> Ending:
             )
         case "diverged":
             return Ending("pruned", DIVERGED, report.epoch, best, report.best_epoch)
+        case "memory":
+            reason = f"no room on its GPU, with nothing of this study beside it: {report.error}"
+            return Ending("failed", reason, report.epoch, best, report.best_epoch)
         case "error" | "storage":
             return Ending("failed", report.error, report.epoch, best, report.best_epoch)
         case None:

@@ -1,6 +1,5 @@
 """A study: its frozen spec, its folder, its Optuna storage, and the lock that keeps it to one launch."""
 
-import platform
 import re
 import shutil
 import sqlite3
@@ -9,7 +8,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +15,17 @@ import optuna
 from optuna.storages import BaseStorage
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from trainer.checkpoint import write_whole
 from trainer.config import describe
 from trainer.errors import UserError
+from trainer.files import check_seal, make_folder, sealed, write_whole
 from trainer.yaml_file import dump_yaml, parse_yaml, read_yaml
+from tuning.inside import check_inside
 from tuning.race import Dropped
 from tuning.settings import BUDGET_FIELDS, StudySettings
 from tuning.space import SearchSpace
 from tuning.space_file import read_space
 from tuning.trials import TrialView, read_dropped, read_trials
+from tuning.versions import check_versions, versions_now
 
 STUDIES = "studies"
 SPEC_FILE = "study.yaml"
@@ -33,7 +33,6 @@ STORAGE_FILE = "optuna.db"
 TRIALS = "trials"
 ATTEMPT_FILE = "attempt"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-PACKAGES = ("losstune", "torch", "ray", "optuna", "mlflow", "numpy")
 
 
 class StudySpec(BaseModel):
@@ -49,6 +48,8 @@ class StudySpec(BaseModel):
     spaces: dict[str, dict[str, Any]]
     versions: dict[str, str]
     git_commit: str | None
+    changes: list[dict[str, str]] = []
+    """What other versions it went on with, and when: ``{"at": …, "torch": "2.13.0 in the study, 2.14.0 now"}``."""
 
     def search_spaces(self) -> dict[str, SearchSpace]:
         """The frozen space of each loss, in the order of the first launch."""
@@ -105,7 +106,7 @@ class Study:
 
     def save(self) -> None:
         """Write the spec."""
-        write_whole(self.folder / SPEC_FILE, dump_yaml(self.spec.model_dump()).encode())
+        write_whole(self.folder / SPEC_FILE, sealed(dump_yaml(self.spec.model_dump())).encode())
 
 
 def study_folder(root: Path, name: str) -> Path:
@@ -129,13 +130,18 @@ def open_study(root: Path, name: str) -> Study:
         UserError: there is none of this name; says which there are.
     """
     path = study_folder(root, name) / SPEC_FILE
+    check_inside(path.parent)
     if not path.exists():
         names = ", ".join(list_studies(root)) or "none"
         raise UserError(f"no study {name!r} in {root.absolute() / STUDIES}; found: {names}")
+    check_seal(path)
     try:
-        return Study(root, StudySpec.model_validate(read_yaml(path).data))
+        spec = StudySpec.model_validate(read_yaml(path).data)
     except ValidationError as error:
         raise UserError(f"{path}: {describe(error)}") from None
+    if spec.name != name:
+        raise UserError(f"{path}: name: found {spec.name!r}; expected {name!r}, as its folder")
+    return Study(root, spec)
 
 
 def list_studies(root: Path) -> list[str]:
@@ -149,29 +155,37 @@ def create_study(
     """Write a new study's folder and spec."""
     spec = StudySpec(
         name=name,
-        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        created=_utc_now(),
         data_source=data_source,
         data_digest=data_digest,
         settings=settings,
         spaces={space.loss_fn: dict(space.source) for space in spaces},
-        versions={"python": platform.python_version()} | {package: version(package) for package in PACKAGES},
+        versions=versions_now(),
         git_commit=_git_commit(),
     )
     study = Study(root, spec)
-    study.trials_folder.mkdir(parents=True, exist_ok=True)
+    make_folder(study.trials_folder)
     study.save()
     return study
 
 
-def continued(study: Study, spaces: list[SearchSpace], options: Mapping[str, Any], data_digest: str) -> Study:
+def continued(
+    study: Study,
+    spaces: list[SearchSpace],
+    options: Mapping[str, Any],
+    data_digest: str,
+    *,
+    accept_change: bool = False,
+) -> Study:
     """The study as another launch continues it: the same but for a new budget.
 
     Args:
         spaces: as given again; empty takes the frozen ones.
         options: settings that stand on the command line.
+        accept_change: go on with other versions of the libraries, on record.
 
     Raises:
-        UserError: data, spaces or settings differ; lists the differences.
+        UserError: data, spaces, settings or, if not accepted, versions differ; lists the differences.
     """
     spec = study.spec
     differences = []
@@ -191,6 +205,10 @@ def continued(study: Study, spaces: list[SearchSpace], options: Mapping[str, Any
             f"study {spec.name!r} exists with other content; use another --study name, or undo the change:\n"
             + "\n".join(differences)
         )
+    change = check_versions(f"study {spec.name!r}", spec.versions, accepted=accept_change)
+    if change:
+        changes = [*spec.changes, {"at": _utc_now(), **change}]
+        spec = spec.model_copy(update={"versions": versions_now(), "changes": changes})
     budget = _new_budget(spec, spaces, options)
     try:
         settings = StudySettings.model_validate(frozen | budget)
@@ -236,6 +254,10 @@ def _differences(path: str, before: Any, now: Any) -> Iterator[str]:
 def delete_folder(root: Path, name: str) -> None:
     """Remove a study's folder with all its trials."""
     shutil.rmtree(study_folder(root, name))
+
+
+def _utc_now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def _git_commit() -> str | None:

@@ -1,5 +1,6 @@
 """The tracker as a process of its own: nothing of MLflow runs in the launch, slow or down as it may be."""
 
+import os
 import subprocess
 import sys
 import time
@@ -12,7 +13,11 @@ from tuning.picture import Activity
 from tuning.study import Study
 
 LOG_FILE = "tracker.log"
+TRACKING_URI = "LOSSTUNE_TRACKING_URI"
+"""Environment variable with MLflow's store: it may hold a password."""
 PATIENCE_SECONDS = 60.0
+STOPPED_SECONDS = 8.0
+"""How long a launch waits for MLflow at its end, and after a signal."""
 
 
 def default_tracking_uri(root: Path) -> str:
@@ -29,11 +34,12 @@ class TrackerProcess:
         uri = tracking_uri or default_tracking_uri(study.root)
         with (study.folder / LOG_FILE).open("w") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tuning.tracking", str(study.root), study.spec.name, uri, activity],
+                [sys.executable, "-m", "tuning.sync", str(study.root), study.spec.name, activity],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                env={**os.environ, TRACKING_URI: uri},  # its arguments are for all to see
             )
 
     def ask_to_finish(self) -> None:
@@ -41,12 +47,13 @@ class TrackerProcess:
         assert self._process.stdin is not None
         self._process.stdin.close()
 
-    def finish(self, console: Console) -> bool:
-        """Wait until it has; whether MLflow now has everything."""
+    def finish(self, console: Console, *, stopped: bool) -> bool:
+        """Wait until it has, not for long once a signal came; whether MLflow now has everything."""
+        patience = STOPPED_SECONDS if stopped else PATIENCE_SECONDS
         self.ask_to_finish()
         began = time.monotonic()
         told = False
-        while (code := self._process.poll()) is None and time.monotonic() - began < PATIENCE_SECONDS:
+        while (code := self._process.poll()) is None and time.monotonic() - began < patience:
             if not told and time.monotonic() - began > 2:
                 say(console, "Writing the last runs to MLflow …")
                 told = True

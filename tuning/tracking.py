@@ -6,11 +6,9 @@ steps and timestamps all come from the truth, so that doing it again changes not
 
 import hashlib
 import os
-import select
-import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -25,15 +23,15 @@ from mlflow import MlflowException
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
 
-from trainer.checkpoint import write_whole
+from trainer.errors import UserError
 from trainer.loop import Record
 from trainer.predict import load_model
-from trainer.run_dir import BEST_FILE, read_config, read_history
-from tuning.confirmation import ConfirmRun, is_finished, plans
-from tuning.lock import is_locked
-from tuning.picture import REPORT_FILE, STUDY_TAG, Activity, Point, RunPicture, study_picture
+from trainer.run_dir import BEST_FILE, read_history, read_run_config
+from tuning.confirmation import ConfirmRun
+from tuning.masking import masked
+from tuning.picture import STUDY_TAG, Activity, Point, RunPicture, study_picture
 from tuning.scoring import confirmed_run
-from tuning.study import Study, open_study
+from tuning.study import Study
 
 RUN_TAG = "losstune.run"
 CHAMPION = "champion"
@@ -42,7 +40,6 @@ EPOCHS_TAG = "losstune.epochs"
 PARENT_TAG = "mlflow.parentRunId"
 METRICS_PER_BATCH = 1000
 PARAMS_PER_BATCH = 100
-FOLLOW_SECONDS = 5.0
 
 
 @dataclass
@@ -66,12 +63,23 @@ class Tracker:
         self._local = tracking_uri.startswith("sqlite:")
         self._storage = study.storage()
         self._experiment = self._find_experiment()
-        self._logged = {run.data.tags[RUN_TAG]: _taken_in(run) for run in self._existing_runs()}
+        self._logged: dict[str, _Logged] = {}
+        for run in self._existing_runs():
+            if (key := run.data.tags.get(RUN_TAG)) is None:
+                continue  # a run of the user's own
+            if key in self._logged:  # made twice: the first answer never arrived
+                self._client.delete_run(run.info.run_id)
+            else:
+                self._logged[key] = _taken_in(run)
 
     def sync(self, activity: Activity | None) -> None:
         """Write what MLflow lacks; where nothing goes on, no run is left RUNNING, and the winner is registered."""
+        shown = set()
         for picture in study_picture(self._study, self._study.trials(self._storage), activity):
             self._sync_run(picture)
+            shown.add(picture.key)
+        for key in self._logged.keys() - shown:  # as of a storage that was put back to an earlier state
+            self._client.delete_run(self._logged.pop(key).run_id)
         if activity is None and (champion := confirmed_run(self._study, None)) is not None:
             self._register(champion)
 
@@ -104,7 +112,7 @@ class Tracker:
         if logged.content == content:
             return
         if not logged.params and picture.config is not None and picture.config.exists():
-            self._log_params(logged.run_id, read_config(picture.config).settings)
+            self._log_params(logged.run_id, read_run_config(picture.config).settings)
             logged.params = True
         if picture.history is not None:
             records = read_history(picture.history)
@@ -159,7 +167,9 @@ class Tracker:
     def _existing_runs(self) -> Iterator[Run]:
         token: str | None = None
         while True:
-            page = self._client.search_runs([self._experiment], max_results=1000, page_token=token)
+            page = self._client.search_runs(
+                [self._experiment], max_results=1000, page_token=token, order_by=["attributes.start_time ASC"]
+            )
             yield from page
             token = page.token
             if not token:
@@ -208,50 +218,29 @@ def _epoch_points(records: list[Record]) -> Iterator[Point]:
 
 def delete_experiment(name: str, tracking_uri: str) -> None:
     """Move a study's experiment to MLflow's trash, under a name that leaves its own free."""
-    client = MlflowClient(tracking_uri)
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        client.rename_experiment(found.experiment_id, f"{name} (deleted {time.strftime('%Y-%m-%d %H:%M:%S')})")
-        client.delete_experiment(found.experiment_id)
+    with reaching(tracking_uri):
+        client = MlflowClient(tracking_uri)
+        found = client.get_experiment_by_name(name)
+        if found is not None:
+            client.rename_experiment(found.experiment_id, f"{name} (deleted {time.strftime('%Y-%m-%d %H:%M:%S')})")
+            client.delete_experiment(found.experiment_id)
+
+
+@contextmanager
+def reaching(tracking_uri: str) -> Iterator[None]:
+    """What goes wrong with MLflow in this block is one message without a password.
+
+    Raises:
+        UserError: whatever a store or a server that is down raises.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise UserError(masked(f"MLflow's store {tracking_uri} can not be used: {reason}", tracking_uri)) from None
 
 
 def _millis(seconds: float | None) -> int:
     return int((seconds or 0) * 1000)
-
-
-def follow(study: Study, tracking_uri: str, activity: Activity) -> None:
-    """Sync until standard input ends, which it does when the launch has finished or died; then once more."""
-    os.nice(19)
-    tracker: Tracker | None = None
-    while not select.select([sys.stdin], [], [], FOLLOW_SECONDS)[0]:
-        try:
-            tracker = tracker or Tracker(study, tracking_uri)
-            tracker.sync(activity)
-        except Exception as error:  # a store that is down now may be up later; the last sync decides
-            print(f"{time.strftime('%H:%M:%S')} {type(error).__name__}: {error}", file=sys.stderr, flush=True)
-            tracker = None
-    (tracker or Tracker(study, tracking_uri)).sync(None)
-
-
-def sync_study(study: Study, tracking_uri: str) -> None:
-    """Bring MLflow to what the truth says now."""
-    activity: Activity | None = None
-    if is_locked(study.root, study.spec.name):
-        newest = next(reversed(list(plans(study))), None)
-        activity = "confirm" if newest is not None and not is_finished(study, newest) else "search"
-    Tracker(study, tracking_uri).sync(activity)
-
-
-def publish(study: Study, report: Path, tracking_uri: str) -> None:
-    """Keep a report with its study, and bring it to MLflow; where that can not be reached, say so and go on."""
-    write_whole(study.folder / REPORT_FILE, report.read_bytes())
-    try:
-        sync_study(study, tracking_uri)
-    except Exception as error:  # whatever a store or server that is down raises
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        print(f"MLflow lacks the report ({reason}): losstune sync {study.spec.name}", file=sys.stderr)
-
-
-if __name__ == "__main__":
-    root, name, uri, doing = sys.argv[1:]
-    follow(open_study(Path(root), name), uri, "confirm" if doing == "confirm" else "search")

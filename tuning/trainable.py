@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from ray import tune
 
 from trainer.checkpoint import DamagedCheckpointError
@@ -67,8 +68,13 @@ class TrialTrainable(tune.Trainable):
             return self._run.advance().to_result()
         except StorageError as error:
             return self._ended("storage", str(error)).to_result()
+        except torch.OutOfMemoryError as error:
+            return self._ended("memory", str(error).splitlines()[0]).to_result()
         except Exception as error:
             return self._failed(error).to_result()
+        finally:
+            if torch.cuda.is_initialized():
+                torch.cuda.empty_cache()  # what torch keeps for later is lost to the other trials on this GPU
 
     def _open_run(self) -> "_TrialRun":
         config = set_threads(TrainConfig.from_flat(self._task.settings))
@@ -85,7 +91,7 @@ class TrialTrainable(tune.Trainable):
         text = str(error).strip().splitlines()
         return self._ended("error", f"{type(error).__name__}: {text[0] if text else ''}")
 
-    def _ended(self, end: Literal["error", "storage"], reason: str) -> Report:
+    def _ended(self, end: Literal["error", "storage", "memory"], reason: str) -> Report:
         return Report(
             loss_fn=self._task.loss_fn,
             number=self._task.number,

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.trainer.samples import refusal
-from trainer.checkpoint import DamagedCheckpointError, load_checkpoint, save_checkpoint, write_whole
+from trainer.checkpoint import DamagedCheckpointError, load_checkpoint, save_checkpoint
+from trainer.files import write_whole
 
 CONTENT = {
     "weights": torch.arange(12.0).view(3, 4),

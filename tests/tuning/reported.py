@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from trainer.checkpoint import write_whole
 from trainer.config import TrainConfig
+from trainer.files import write_whole
 from trainer.run_dir import CONFIG_FILE, HISTORY_FILE, config_yaml, history_line
 from tuning.confirmation import (
     RESULTS_FILE,

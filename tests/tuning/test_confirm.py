@@ -111,7 +111,7 @@ class NoTracker:
     def ask_to_finish(self) -> None:
         pass
 
-    def finish(self, console: Console) -> bool:
+    def finish(self, console: Console, *, stopped: bool) -> bool:
         return True
 
 

@@ -13,6 +13,7 @@ import pytest
 from tests.trainer.samples import refusal
 from tests.tuning.samples import CONDITIONAL, facts, new_trials, settings_of, space_of, used_up
 from trainer.errors import UserError
+from trainer.files import sealed
 from trainer.yaml_file import read_yaml
 from tuning.lock import is_locked, locked
 from tuning.settings import StudySettings
@@ -143,7 +144,8 @@ def test_a_deleted_study_is_gone(tmp_path: Path) -> None:
 
 def test_a_spec_with_a_fault_names_the_file_and_the_key(tmp_path: Path) -> None:
     path = created(tmp_path).folder / "study.yaml"
-    path.write_text(path.read_text().replace("max_epochs: 27", "max_epochs: 0"))
+    text, _, _ = path.read_text().rpartition("# sha256")
+    path.write_text(sealed(text.replace("max_epochs: 27", "max_epochs: 0")))
     message = refusal(open_study, tmp_path, "first")
     assert message.startswith(f"{path}: settings.max_epochs: found 0; should be greater than or equal to 1")
 

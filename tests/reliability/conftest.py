@@ -1,0 +1,91 @@
+"""What the tests of reliability tell at the end: each fault, how often it was injected, what was lost."""
+
+from dataclasses import dataclass, field
+from statistics import median
+
+import pytest
+from rich.console import Console
+from rich.table import Table
+
+PROMISES = {
+    1: "kill -9 of the driver",
+    2: "worker or node killed",
+    3: "SIGINT, SIGTERM",
+    4: "storage full, read-only, gone",
+    5: "MLflow slow, failing, down",
+    6: "damaged files",
+    7: "launched twice",
+    8: "bad metrics and exceptions",
+    9: "changed under its feet",
+    10: "nothing exposed or phoned",
+    11: "hostile files",
+    12: "long life",
+}
+
+
+@dataclass
+class Tally:
+    """One fault over all tests that inject it."""
+
+    injected: int = 0
+    lost: int = 0
+    seconds: list[float] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+Tallies = dict[tuple[int, str], Tally]
+_TALLIES = pytest.StashKey[Tallies]()
+
+
+@dataclass(frozen=True)
+class Recorder:
+    """Keeps what a test injected; called after the test has looked at what was lost."""
+
+    tallies: Tallies
+
+    def __call__(
+        self,
+        promise: int,
+        fault: str,
+        *,
+        injected: int = 1,
+        lost: int = 0,
+        seconds: float | None = None,
+        note: str = "",
+    ) -> None:
+        """Count a fault.
+
+        Args:
+            promise: its number in docs/reliability.md.
+            fault: what was done, in a few words.
+            injected: how many times.
+            lost: trials, epochs or files that were lost or wrong; a test that finds any also fails.
+            seconds: from the fault to work going on.
+            note: a figure that belongs beside it.
+        """
+        tally = self.tallies.setdefault((promise, fault), Tally())
+        tally.injected += injected
+        tally.lost += lost
+        if seconds is not None:
+            tally.seconds.append(seconds)
+        if note:
+            tally.notes.append(note)
+
+
+@pytest.fixture(scope="session")
+def record(request: pytest.FixtureRequest) -> Recorder:
+    """See :class:`Recorder`."""
+    return Recorder(request.config.stash.setdefault(_TALLIES, {}))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the table."""
+    tallies = config.stash.get(_TALLIES, {})
+    if not tallies:
+        return
+    table = Table("promise", "fault", "injected", "lost", "seconds to recover", "", title="Faults injected")
+    for (promise, fault), tally in sorted(tallies.items()):
+        worst = f"{median(tally.seconds):.1f}, at most {max(tally.seconds):.1f}" if tally.seconds else ""
+        name = f"{promise} {PROMISES[promise]}"
+        table.add_row(name, fault, f"{tally.injected:,}", str(tally.lost), worst, "; ".join(dict.fromkeys(tally.notes)))
+    Console(width=140).print(table)
