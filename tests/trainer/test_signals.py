@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -19,16 +21,26 @@ def test_the_first_signal_only_asks_to_stop(signum: signal.Signals, code: int) -
         assert stop.exit_code == code
 
 
-def test_the_second_signal_stops_at_once() -> None:
-    former = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job starts with it ignored
+STUBBORN = """
+import os, signal, sys
+from trainer.signals import stop_on_signal
+
+with stop_on_signal():
     try:
-        with stop_on_signal() as stop:
-            os.kill(os.getpid(), signal.SIGINT)
-            assert stop
-            with pytest.raises(KeyboardInterrupt):
-                os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), int(sys.argv[1]))
+        print("asked", flush=True)
+        os.kill(os.getpid(), int(sys.argv[2]))
     finally:
-        signal.signal(signal.SIGINT, former)
+        print("tidied up")
+"""
+
+
+@pytest.mark.parametrize("first", [signum for signum, _ in SIGNALS])
+@pytest.mark.parametrize(("second", "code"), SIGNALS)
+def test_the_second_signal_ends_the_process_at_once(first: int, second: int, code: int) -> None:
+    arguments = [sys.executable, "-c", STUBBORN, str(int(first)), str(int(second))]
+    ended = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (code, "asked\n", "")
 
 
 @pytest.mark.parametrize("signum", [signum for signum, _ in SIGNALS])
