@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from trainer.config import TrainConfig
-from trainer.files import write_whole
+from trainer.files import sealed, with_crc, write_whole
 from trainer.run_dir import CONFIG_FILE, HISTORY_FILE, config_yaml, history_line
 from tuning.confirmation import (
     RESULTS_FILE,
@@ -97,7 +97,7 @@ def write_run(folder: Path, settings: dict[str, Any], values: list[float]) -> No
     """The config and the history of a run."""
     folder.mkdir(parents=True)
     config = TrainConfig.from_flat({**settings, "num_epochs": LAST, "objective": "val/mrr", "threads": 1})
-    (folder / CONFIG_FILE).write_text(config_yaml(config))
+    (folder / CONFIG_FILE).write_text(sealed(config_yaml(config)))
     records = ({"epoch": e, "seconds": 0.1, "val/mrr": value} for e, value in enumerate(values, start=1))
     (folder / HISTORY_FILE).write_text("".join(map(history_line, records)))
 
@@ -125,7 +125,7 @@ def confirmed(study: Study, top: int = 2, seeds: int = 10) -> Study:
     results, scores = found(plan)
     arrays = {f"{arm}:{metric}": values for arm, own in scores.items() for metric, values in own.items()}
     np.savez(plan_folder(study, 1) / SCORES_FILE, **arrays)  # type: ignore[arg-type]
-    write_whole(plan_folder(study, 1) / RESULTS_FILE, results.model_dump_json().encode())
+    write_whole(plan_folder(study, 1) / RESULTS_FILE, with_crc(results.model_dump_json()).encode())
     return study
 
 
