@@ -2,7 +2,6 @@
 
 import io
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +16,7 @@ from trainer.errors import UserError
 from trainer.files import write_whole
 from trainer.options import config_options, given
 from trainer.predict import predict_file, score_test
-from trainer.run_dir import BEST_FILE, HISTORY_FILE, LAST_FILE, ConfigFile, RunDirectory, read_config
+from trainer.run_dir import BEST_FILE, HISTORY_FILE, LAST_FILE, ConfigFile, RunDirectory, StorageError, read_config
 from trainer.show import say, scored_lines
 from trainer.train import Finished, resumed_config, train_run
 
@@ -90,21 +89,27 @@ def _resume(
     if folder.resolve() != state.parent.resolve():
         if RunDirectory(folder).holds_run and not overwrite:
             raise UserError(f"--output-dir {folder}: holds another run; --overwrite discards it")
-        _copy_run(state, folder)
+        _copy_run(state, chosen, RunDirectory(folder))
     elif state.name != LAST_FILE:
         raise UserError(f"--checkpoint {state}: not the folder's {LAST_FILE}; resume it into another --output-dir")
     return chosen, RunDirectory(folder)
 
 
-def _copy_run(state: Path, folder: Path) -> None:
+def _copy_run(state: Path, config: TrainConfig, folder: RunDirectory) -> None:
+    """The state comes last: where it is, all that it refers to is."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in (BEST_FILE, HISTORY_FILE):
-            if (state.parent / name).exists():
-                shutil.copy(state.parent / name, folder / name)
-        shutil.copy(state, folder / LAST_FILE)
+        folder.start(config)
+        for source, name in (
+            (state.parent / BEST_FILE, BEST_FILE),
+            (state.parent / HISTORY_FILE, HISTORY_FILE),
+            (state, LAST_FILE),
+        ):
+            if source.exists():
+                write_whole(folder.path / name, source.read_bytes())
+    except StorageError as error:
+        raise UserError(f"--output-dir {error}") from None
     except OSError as error:
-        raise UserError(f"--output-dir {folder}: can not be written: {error.strerror}") from None
+        raise UserError(f"--output-dir {folder.path}: can not be written: {error.strerror}") from None
 
 
 def _final_epochs(file: ConfigFile, typed: dict[str, Any], console: Console) -> dict[str, Any]:

@@ -83,7 +83,7 @@ class TrainConfig(_Frozen):
         fields = flat_fields(loss_class)
         for name in settings:
             if name != "loss_fn" and name not in fields:
-                raise UserError(f"{prefix}{unknown_name(name, loss_class)}")
+                raise UserError(f"{prefix}{unknown_name(str(name), loss_class)}")
         parts: dict[str, dict[str, Any]] = {"": {}, "loss": {}, "model": {}}
         for name, value in settings.items():
             if name != "loss_fn":

@@ -7,3 +7,8 @@ class UserError(Exception):
     The command line prints its message without a traceback and exits with code 2, so the message says
     what was found, where, and what is allowed.
     """
+
+
+def one_line(error: BaseException) -> str:
+    """What an error of a library's says, without line ends; its kind where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__

@@ -57,6 +57,13 @@ def make_folder(path: Path) -> None:
         _sync_folder(folder.parent)
 
 
+def move(path: Path, other: Path) -> None:
+    """Give a file or a folder another place on the same disk, so that a crash does not undo it."""
+    path.rename(other)
+    _sync_folder(other.parent)
+    _sync_folder(path.parent)
+
+
 def _sync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:

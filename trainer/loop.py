@@ -137,9 +137,8 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.loss.load_state_dict(state["loss"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.epoch = state["epoch"]
-        self.best_epoch = state["best_epoch"]
-        self.best_value = state["best_value"]
+        self.epoch, self.best_epoch = (_count(state[name]) for name in ("epoch", "best_epoch"))
+        self.best_value = float(state["best_value"])
         self.end = "diverged" if state["end"] == "diverged" else self._used_up()
 
     def run_batches(self, count: int) -> None:
@@ -201,7 +200,8 @@ class Trainer:
         if not all(map(math.isfinite, metrics.values())):
             self.end = "diverged"
             return
-        value = metrics.get(self.config.objective, float(self.epoch))  # nothing to validate on: the last is best
+        nothing = self.data.val is None  # to validate on: the last epoch is best
+        value = float(self.epoch) if nothing else metrics[self.config.objective]
         if value > self.best_value:
             self.best_epoch, self.best_value = self.epoch, value
             self.best_state = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
@@ -231,6 +231,12 @@ class Trainer:
         with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
             torch.manual_seed(int.from_bytes(key, "little") >> 1)
             yield
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int) or value < 0:
+        raise ValueError(f"found {value!r} where a number of epochs was expected")
+    return value
 
 
 class _Batch(NamedTuple):

@@ -12,7 +12,7 @@ from torch import Tensor
 from trainer.checkpoint import DamagedCheckpointError, load_checkpoint
 from trainer.config import TrainConfig
 from trainer.data import Pairs, load_inputs
-from trainer.errors import UserError
+from trainer.errors import UserError, one_line
 from trainer.geometry import geometry, geometry_flags
 from trainer.loop import embed, pick_device
 from trainer.metrics import NonFiniteError, embedding_metrics, refuse_non_finite
@@ -43,13 +43,14 @@ def load_model(path: Path) -> TrainedModel:
     """
     content = load_checkpoint(path)
     try:
-        config = TrainConfig.from_flat(content["config"])
+        config = TrainConfig.from_flat(content["config"], where=f"checkpoint {path}")
         weights: dict[str, Any] = content["model"] if "model" in content else content["state"]["model"]
         input_shape, input_dtype = tuple(content["input_shape"]), str(content["input_dtype"])
-        model = Encoder(config.model, input_shape, content["output_dim"])
-        model.load_state_dict(weights)
-    except (KeyError, TypeError, RuntimeError) as error:
-        raise DamagedCheckpointError(f"checkpoint {path}: not a model of a run: {error}") from None
+        with torch.device("meta"):  # no memory for weights before it is known that they are there
+            model = Encoder(config.model, input_shape, content["output_dim"])
+        model.load_state_dict(weights, assign=True)
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
+        raise DamagedCheckpointError(f"checkpoint {path}: not a model of a run: {one_line(error)}") from None
     device = pick_device("cpu" if config.device == "cpu" else "auto")  # trained on a GPU, a model serves anywhere
     return TrainedModel(model.to(device), config, input_shape, input_dtype)
 

@@ -1,6 +1,8 @@
 """One run on disk: ``config.yaml``, ``history.jsonl``, ``best.pt`` and ``last.pt`` in a folder."""
 
+import errno
 import fcntl
+import io
 import json
 import math
 import os
@@ -12,7 +14,7 @@ from typing import Any
 
 from trainer.checkpoint import DamagedCheckpointError, load_checkpoint, save_checkpoint
 from trainer.config import TrainConfig, flatten
-from trainer.errors import UserError
+from trainer.errors import UserError, one_line
 from trainer.files import append_durably, check_seal, keep_as, make_folder, sealed, with_crc, without_crc, write_whole
 from trainer.loop import Record, Trainer
 from trainer.yaml_file import dump_yaml, read_yaml
@@ -159,26 +161,31 @@ class RunDirectory:
         records, damage = read_whole_lines(self.path / HISTORY_FILE)
         for name in (LAST_FILE, PREVIOUS_FILE):
             path = self.path / name
+            if name == PREVIOUS_FILE and not path.exists():
+                continue
             try:
-                state = load_checkpoint(path)["state"] if path.exists() or name == LAST_FILE else None
-                if state is None:
-                    continue
-                self._check_best(state["best_epoch"])
+                epoch = self._load(trainer, path, records)
             except UserError as error:
                 damage.append(str(error))
-                continue
-            if [record["epoch"] for record in records[: state["epoch"]]] == list(range(1, state["epoch"] + 1)):
-                return self._go_on_from(trainer, state, records[: state["epoch"]], damage)
-            damage.append(
-                f"{self.path / HISTORY_FILE}: holds {len(records)} epochs, {name} {state['epoch']}; "
-                "the history is damaged"
-            )
+            except Exception as error:  # a state that is whole, and not of such a run: whatever loading stumbles over
+                damage.append(f"checkpoint {path}: not a state of this run: {one_line(error)}")
+            else:
+                return self._go_on(trainer, records[:epoch], damage)
         raise DamagedCheckpointError("\n".join(damage))
 
-    def _go_on_from(
-        self, trainer: Trainer, state: dict[str, Any], records: list[Record], damage: list[str]
-    ) -> Restored:
+    def _load(self, trainer: Trainer, path: Path, records: list[Record]) -> int:
+        """Put a state into the trainer; returns its epoch, which the history must reach."""
+        state = load_checkpoint(path)["state"]
+        self._check_best(state["best_epoch"])
+        epoch: int = state["epoch"]
+        if [record["epoch"] for record in records[:epoch]] != list(range(1, epoch + 1)):
+            raise UserError(
+                f"{self.path / HISTORY_FILE}: holds {len(records)} epochs, {path.name} {epoch}; the history is damaged"
+            )
         trainer.load_state(state)
+        return epoch
+
+    def _go_on(self, trainer: Trainer, records: list[Record], damage: list[str]) -> Restored:
         with self._writing():
             self._write_config(trainer.config)
             write_whole(self.path / HISTORY_FILE, "".join(map(history_line, records)).encode())
@@ -198,6 +205,8 @@ class RunDirectory:
             StorageError: it can not be written, or belongs to a newer attempt.
         """
         try:
+            if self._attempt is not None and not self.path.parent.exists():  # a study that is gone is not made again
+                raise FileNotFoundError(errno.ENOENT, f"{self.path.parent} is gone")
             make_folder(self.path)
             with self._fenced():
                 yield
@@ -212,13 +221,19 @@ class RunDirectory:
         descriptor = os.open(self.path / ATTEMPT_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            newest = int(os.pread(descriptor, 20, 0) or 0)
+            newest = newest_attempt(self.path)
             if newest > self._attempt:
                 raise StaleAttemptError(f"{self.path}: launch {newest} has taken it over from launch {self._attempt}")
             os.pwrite(descriptor, f"{self._attempt:020d}".encode(), 0)
             yield
         finally:
             os.close(descriptor)
+
+
+def newest_attempt(folder: Path) -> int:
+    """The highest attempt that has opened a run, 0 if none has; after a power cut its file may be empty, or zeros."""
+    found = (folder / ATTEMPT_FILE).read_bytes()[:20]
+    return int(found) if found.isdigit() else 0
 
 
 def describe_run(trainer: Trainer) -> dict[str, Any]:
@@ -260,7 +275,7 @@ def read_whole_lines(path: Path) -> tuple[list[Record], list[str]]:
     if not path.exists():
         return [], []
     records: list[Record] = []
-    for line in path.read_bytes().splitlines(keepends=True):
+    for line in io.BytesIO(path.read_bytes()):  # splitlines would take a damaged byte for the end of a line
         if not line.endswith(b"\n"):
             break
         body = without_crc(line[:-1])

@@ -47,7 +47,7 @@ def resumed_config(state: Path, options: dict[str, Any]) -> TrainConfig:
         UserError: ``options`` name another loss or other settings than the checkpoint's; says which.
     """
     content = load_checkpoint(state)
-    if "state" not in content or "config" not in content:
+    if "state" not in content or not isinstance(content.get("config"), dict):
         raise UserError(f"--checkpoint {state}: holds no training state to resume from; use {LAST_FILE} of the run")
     before = TrainConfig.from_flat(content["config"], where=str(state))
     saved = before.flat()  # a setting that is younger than the checkpoint stands at its default
@@ -97,7 +97,7 @@ def train_run(config: TrainConfig, pairs: Pairs, folder: RunDirectory, console: 
 
 
 def _continue(folder: RunDirectory, trainer: Trainer, console: Console) -> list[Record]:
-    digest = load_checkpoint(folder.path / LAST_FILE)["data_digest"]
+    digest = str(load_checkpoint(folder.path / LAST_FILE).get("data_digest"))
     if digest != trainer.data.digest:
         raise UserError(
             f"--resume: {trainer.data.source} is not the data of the checkpoint "

@@ -5,52 +5,69 @@ own check, so every ended trial's result, rungs and settings are compared with i
 """
 
 import math
+import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 from trainer.errors import UserError
-from trainer.run_dir import CONFIG_FILE, HISTORY_FILE, read_history, read_run_config
+from trainer.run_dir import CONFIG_FILE, HISTORY_FILE, read_history, read_run_config, read_whole_lines
 from tuning.space import SearchSpace
 from tuning.study import STORAGE_FILE, Study
-from tuning.trials import TrialView
+from tuning.trials import DIVERGED, STORAGE_FAILURES, LossTrials, TrialView, distributions, storage_reason
 
 SHOWN = 5
 """Findings that a refusal lists."""
+_ADVICE = "restore it from a backup, or start another study"
+_NO_DAMAGE = re.compile("disk|readonly|unable to open|locked")
+"""What SQLite says when the storage can not be used now, whole as it may be."""
 
 
-def check_storage(study: Study) -> None:
-    """Refuse a damaged Optuna storage.
+def open_trials(study: Study) -> dict[str, LossTrials]:
+    """The trials of every loss, once Optuna's storage and the trials' own files are found to agree.
 
     Raises:
-        UserError: SQLite finds it damaged.
+        UserError: one of them is damaged; says which, and what to do.
     """
     path = study.folder / STORAGE_FILE
+    spaces = study.spec.search_spaces()
+    try:
+        _check_storage(path)
+        storage = study.storage()
+        if unknown := {found.study_name for found in storage.get_all_studies()} - set(spaces):
+            raise UserError(f"{path}: damaged (it holds {', '.join(sorted(unknown))}); {_ADVICE}")
+        trials = {loss: LossTrials(storage, loss, space) for loss, space in spaces.items()}
+        _check_trials(study, trials)
+    except (UserError, OSError):
+        raise
+    except Exception as error:  # on bytes that are not as it wrote them, Optuna raises whatever it stumbles over
+        reason = storage_reason(error)
+        if isinstance(error, STORAGE_FAILURES) and _NO_DAMAGE.search(reason):
+            raise
+        raise UserError(f"{path}: damaged ({type(error).__name__}: {reason}); {_ADVICE}") from None
+    return trials
+
+
+def _check_storage(path: Path) -> None:
+    """Refuse what SQLite itself finds damaged."""
     if not path.exists():
         return
     try:
         with closing(sqlite3.connect(path)) as storage:
             found = storage.execute("PRAGMA integrity_check").fetchone()[0]
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        if _NO_DAMAGE.search(str(error)):
+            raise
         found = str(error)
     if found != "ok":
-        raise UserError(f"{path}: damaged ({found}); restore it from a backup, or start another study")
+        raise UserError(f"{path}: damaged ({found.splitlines()[-1]}); {_ADVICE}")
 
 
-def check_trials(study: Study, trials: Mapping[str, Iterable[TrialView]], spaces: Mapping[str, SearchSpace]) -> None:
-    """Refuse a study whose storage and trial files disagree.
-
-    Raises:
-        UserError: what differs, and what to do.
-    """
-    findings = [
-        text
-        for loss_fn, own in trials.items()
-        for trial in own
-        for text in _findings(study.trials_folder / trial.name, trial, spaces[loss_fn], study.spec.settings.objective)
-    ]
+def _check_trials(study: Study, trials: Mapping[str, LossTrials]) -> None:
+    """Refuse a study whose storage and trial files disagree."""
+    findings = [text for own in trials.values() for trial in own for text in _findings(study, trial, own.space)]
     if findings:
         more = f"\n… and {len(findings) - SHOWN} more" if len(findings) > SHOWN else ""
         raise UserError(
@@ -63,21 +80,67 @@ def check_trials(study: Study, trials: Mapping[str, Iterable[TrialView]], spaces
         )
 
 
-def _findings(folder: Path, trial: TrialView, space: SearchSpace, objective: str) -> Iterator[str]:
-    """What is wrong with one ended trial; a folder that is gone can not contradict."""
-    ending = trial.ending
-    if ending is None or ending.state == "failed" or not folder.exists():
+def _findings(study: Study, trial: TrialView, space: SearchSpace) -> Iterator[str]:
+    """What is wrong with one trial; a folder that is gone can not contradict."""
+    folder, settings = study.trials_folder / trial.name, study.spec.settings
+    yield from _inside_storage(trial, space, settings.rungs)
+    if trial.ending is None:
+        yield from _unfinished(folder, trial, space, settings.objective)
+        return
+    if trial.ending.state == "failed" or not folder.exists():
         return
     try:
         records = read_history(folder / HISTORY_FILE)
-        settings = read_run_config(folder / CONFIG_FILE).settings
+        yield from _config(folder / CONFIG_FILE, trial, space)
     except UserError as error:
         yield str(error)
         return
-    yield from _numbers(folder / HISTORY_FILE, trial, [record.get(objective, math.nan) for record in records])
+    yield from _numbers(folder / HISTORY_FILE, trial, [record.get(settings.objective, math.nan) for record in records])
+
+
+def _inside_storage(trial: TrialView, space: SearchSpace, rungs: tuple[int, ...]) -> Iterator[str]:
+    """What the storage says of a trial twice, in its end and where Optuna's samplers look."""
+    ending, name = trial.ending, f"{STORAGE_FILE}: {trial.name}"
+    known = distributions(space)
+    if missing := [p.name for p in space.parameters if p.active(trial.point) != (p.name in trial.point)]:
+        yield f"{name}: {', '.join(missing)} is missing, or too much"
+    for parameter, distribution in trial.distributions.items():
+        if distribution != known.get(parameter):
+            yield f"{name}: {parameter} is from {distribution}, in the study's space {known.get(parameter)}"
+    if ending is None:
+        return
+    if trial.state not in (ending.state, "running", "paused"):
+        yield f"{name} is {trial.state}, its end says {ending.state}"
+    if trial.state == "complete" and ending.best is not None and trial.value != ending.best:
+        yield f"{name} has the value {trial.value}, its end says {ending.best}"
+    if unknown := sorted(epoch for epoch in trial.rungs if epoch not in (*rungs, ending.epochs)):
+        yield f"{name} has values at epochs {unknown}, where no rung is"
+    last = trial.rungs.get(ending.epochs)
+    if last is not None and math.isnan(last) != (ending.reason == DIVERGED or ending.best is None):
+        yield f"{name} ended as {ending.reason!r}, with {last} at its last epoch"
+
+
+def _unfinished(folder: Path, trial: TrialView, space: SearchSpace, objective: str) -> Iterator[str]:
+    """What was told of a trial that is to go on, as far as its files reach: it may be trained again from before."""
+    if (folder / CONFIG_FILE).exists():
+        with suppress(UserError):  # it is written again
+            yield from _config(folder / CONFIG_FILE, trial, space)
+    records, _ = read_whole_lines(folder / HISTORY_FILE)
+    yield from _rungs(folder / HISTORY_FILE, trial, [record.get(objective, math.nan) for record in records])
+
+
+def _config(path: Path, trial: TrialView, space: SearchSpace) -> Iterator[str]:
+    settings = read_run_config(path).settings
     for name, value in _expected(space, trial).items():
         if settings.get(name) != value:
-            yield f"{folder / CONFIG_FILE}: {name} is {settings.get(name)}, in {STORAGE_FILE} {value}"
+            yield f"{path}: {name} is {settings.get(name)}, in {STORAGE_FILE} {value}"
+
+
+def _rungs(path: Path, trial: TrialView, values: list[float]) -> Iterator[str]:
+    for epoch, value in trial.rungs.items():
+        so_far = max((v for v in values[:epoch] if not math.isnan(v)), default=-math.inf)
+        if epoch <= len(values) and not math.isnan(value) and value != so_far:
+            yield f"{path}: best value up to epoch {epoch} is {so_far}, {STORAGE_FILE} says {value}"
 
 
 def _numbers(path: Path, trial: TrialView, values: list[float]) -> Iterator[str]:
@@ -86,13 +149,13 @@ def _numbers(path: Path, trial: TrialView, values: list[float]) -> Iterator[str]
     if len(values) != ending.epochs:
         yield f"{path}: holds {len(values)} epochs, {STORAGE_FILE} says {ending.epochs}"
         return
-    best = max((value for value in values if not math.isnan(value)), default=None)
+    judged = values[:-1] if ending.reason == DIVERGED else values  # the epoch in which it diverged does not count
+    best = max((value for value in judged if not math.isnan(value)), default=None)
     if best != ending.best:
         yield f"{path}: best value {best}, {STORAGE_FILE} says {ending.best}"
-    for epoch, value in trial.rungs.items():
-        so_far = max((v for v in values[:epoch] if not math.isnan(v)), default=-math.inf)
-        if not math.isnan(value) and value != so_far:
-            yield f"{path}: best value up to epoch {epoch} is {so_far}, {STORAGE_FILE} says {value}"
+    elif best is not None and values.index(best) + 1 != ending.best_epoch:
+        yield f"{path}: best value at epoch {values.index(best) + 1}, {STORAGE_FILE} says {ending.best_epoch}"
+    yield from _rungs(path, trial, values)
 
 
 def _expected(space: SearchSpace, trial: TrialView) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from trainer.errors import UserError
+from tuning.masking import masked
 
 app = typer.Typer(
     add_completion=False,
@@ -23,7 +24,17 @@ _FORWARD = {"ignore_unknown_options": True, "allow_extra_args": True, "help_opti
 _CONTEXT = {"token_normalize_func": lambda name: name.replace("_", "-")}
 
 Name = Annotated[str, typer.Argument(help="name of the study")]
-Storage = Annotated[Path, typer.Option(help="folder that holds studies/ and MLflow's files")]
+
+
+def _folder(given: str | Path) -> Path:
+    if "://" in str(given):
+        raise UserError(f"--storage: found {masked(str(given))}; expected a folder")
+    return Path(given)
+
+
+Storage = Annotated[
+    Path, typer.Option(parser=_folder, metavar="PATH", help="folder that holds studies/ and MLflow's files")
+]
 TrackingUri = Annotated[
     str | None,
     typer.Option(envvar="LOSSTUNE_TRACKING_URI", help="MLflow's store  [default: mlflow.db in --storage]"),
@@ -302,6 +313,11 @@ def _seconds(text: str) -> float:
     return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 
+def _printable(text: str) -> str:
+    """Names in a file may hold characters that steer a terminal."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
+
 def main() -> None:
     """Run the command line; a user's mistake is one message and exit code 2. What is written is the user's alone."""
     os.umask(0o077)
@@ -309,7 +325,7 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_printable(str(error))}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)

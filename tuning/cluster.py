@@ -5,8 +5,10 @@ import importlib
 import logging
 import os
 import shutil
+import signal
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -32,6 +34,8 @@ MIN_OBJECT_STORE = 256 * 1024 * 1024
 _PREFIX = "losstune-"
 _ALIVE = ".alive"
 """A file in a launch's temporary folder that is locked for as long as the launch lives."""
+HELPERS_SECONDS = 120
+"""After this long nothing is left of a Ray that was killed: two of its helpers try to report for a minute."""
 
 
 @dataclass(frozen=True)
@@ -84,10 +88,11 @@ def _start(address: str | None, resources: Resources, data_bytes: int, folder: P
     import ray
 
     if address is not None:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+        with _own_sigterm():
+            ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
         return
     wanted = (resources.concurrency or 1) * resources.cpus_per_trial
-    with _no_dashboard_process():
+    with _no_dashboard_process(), _own_sigterm():
         ray.init(
             address="local",
             num_cpus=max(usable_cores(), wanted),
@@ -103,9 +108,9 @@ def _start(address: str | None, resources: Resources, data_bytes: int, folder: P
 def _private_folder() -> Iterator[Path]:
     """A temporary folder for one launch, which clears away those of launches that were killed."""
     for other in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with suppress(OSError), (other / _ALIVE).open() as held:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(other, ignore_errors=True)
+        with suppress(OSError):
+            if _abandoned(other):
+                shutil.rmtree(other, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
     try:
         with (folder / _ALIVE).open("w") as alive:
@@ -113,6 +118,32 @@ def _private_folder() -> Iterator[Path]:
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _abandoned(folder: Path) -> bool:
+    """Whether no launch lives in a temporary folder: its lock is free, or a helper of a dead Ray made it again."""
+    alive = folder / _ALIVE
+    if not alive.exists():
+        return time.time() - folder.stat().st_mtime > HELPERS_SECONDS
+    with alive.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises where a launch holds it
+    return True
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Ray started in this block leaves SIGTERM to the launch; its own handlers would end the process on the spot."""
+    from ray._private import utils
+
+    module: Any = utils
+    original, former = module.set_sigterm_handler, signal.getsignal(signal.SIGTERM)
+    module.set_sigterm_handler = lambda handler: None
+    try:
+        yield
+    finally:
+        module.set_sigterm_handler = original
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, former)  # Ray's part in C++ has taken it too
 
 
 @contextmanager

@@ -7,8 +7,10 @@ from rich.console import Console
 
 from trainer.data import Pairs, load_pairs
 from trainer.errors import UserError
+from trainer.files import make_folder
 from trainer.show import say
 from trainer.signals import StopRequest
+from tuning.audit import open_trials
 from tuning.confirm_progress import ConfirmProgress
 from tuning.confirmation import (
     Plan,
@@ -63,6 +65,7 @@ def confirm(request: ConfirmRequest, console: Console) -> Confirmed:
             f"SHA-256 {study.spec.data_digest[:12]} in the study, {pairs.digest[:12]} now"
         )
     with locked(request.root, request.name):
+        open_trials(study)  # settings are chosen by these numbers
         plan = _plan(study, request, pairs, console)
         if is_finished(study, plan):
             say(console, f"Confirmation {plan.number} of study {request.name} has its {plan.seeds} seeds already")
@@ -117,6 +120,8 @@ def _train(study: Study, plan: Plan, running: Session, console: Console) -> None
         say(console, "The data brings its own split: seeds change weights and batches, not the validation rows")
     with ConfirmProgress(study.spec.name, settings.objective, settings.max_epochs, runs, console) as progress:
         searcher = ConfirmSearcher(left, running.slots.concurrency, progress, study.next_attempt())
+        for run in left:
+            make_folder(run.folder.parent)
         if left:
             running.run(searcher, None, over=lambda: bool(searcher.storage_error))
     if searcher.storage_error:

@@ -43,10 +43,12 @@ class ConfirmSearcher(Searcher):
         self._given = 0
 
     def suggest(self, trial_id: str) -> Any:
-        """The next run; None while all slots are busy; FINISHED when none is left."""
+        """The next run; None while there may be one later; FINISHED when all have ended: Tune asks no more then."""
+        if self.storage_error:
+            return str(Searcher.FINISHED)  # at None, with no run going on, Tune asks again for ten minutes
         busy = len(self._running) >= self._concurrency or any(running.alone for running in self._running.values())
         alone = not self._left
-        if busy or self.storage_error or (alone and self._to_run_alone and self._running):
+        if busy or (alone and self._running):
             return None
         waiting = self._left or self._to_run_alone
         if not waiting:

@@ -9,9 +9,12 @@
 Runs belong to the study, not to one confirmation: a later one with more seeds trains only what is missing.
 """
 
+import fcntl
 import json
+import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -227,15 +230,27 @@ def record_test_use(study: Study, plan: Plan) -> int:
 
     All studies under one root are counted together, by the data's content. Counting twice changes nothing.
     """
-    uses = _test_uses(study.root, study.spec.data_digest)
-    mine = _use(study, plan)
-    if mine in uses:
-        return uses.index(mine)
-    path = study.root.absolute() / TEST_USES_FILE
-    before = path.read_bytes() if path.exists() else b""
-    use = with_crc(json.dumps({"data_digest": study.spec.data_digest, **mine}))
-    write_whole(path, before + use.encode() + b"\n")
-    return len(uses)
+    with _alone(study.root):
+        uses = _test_uses(study.root, study.spec.data_digest)
+        mine = _use(study, plan)
+        if mine in uses:
+            return uses.index(mine)
+        path = study.root.absolute() / TEST_USES_FILE
+        before = path.read_bytes() if path.exists() else b""
+        use = with_crc(json.dumps({"data_digest": study.spec.data_digest, **mine}))
+        write_whole(path, before + use.encode() + b"\n")
+        return len(uses)
+
+
+@contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Confirmations of other studies wait: all under one root are counted in one file."""
+    descriptor = os.open(root, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def saw_test_rows(study: Study, plan: Plan) -> bool:

@@ -50,6 +50,8 @@ class Session:
 
     def run(self, searcher: "Searcher", scheduler: "TrialScheduler | None", over: Callable[[], bool]) -> None:
         """Train what the searcher proposes until it has no more, a signal comes, or ``over()``."""
+        if self.stop:  # a signal came while Ray started
+            return
         from ray import tune
 
         from tuning.trainable import TrialTrainable

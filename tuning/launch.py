@@ -14,7 +14,7 @@ from trainer.data import Pairs, load_pairs
 from trainer.errors import UserError
 from trainer.show import say
 from trainer.signals import StopRequest
-from tuning.audit import check_storage, check_trials
+from tuning.audit import open_trials
 from tuning.cluster import Resources
 from tuning.executor import Placement, Session, session
 from tuning.feasible import check_against_data, load_spaces
@@ -92,11 +92,7 @@ def _check_new(spaces: list[SearchSpace], request: LaunchRequest, pairs: Pairs) 
 
 
 def _run(study: Study, pairs: Pairs, request: LaunchRequest, console: Console) -> Outcome:
-    spaces = study.spec.search_spaces()
-    check_storage(study)
-    storage = study.storage()
-    trials = {loss: LossTrials(storage, loss, space) for loss, space in spaces.items()}
-    check_trials(study, trials, spaces)
+    trials = open_trials(study)
     if not _has_work(trials, study.spec.settings):
         say(console, f"Study {study.spec.name} has used its budget of {study.spec.settings.budget} for each loss")
         return Outcome(study, StopRequest(), tracked=True)

@@ -190,9 +190,11 @@ def load_results(study: Study, plan: Plan) -> tuple[Results, dict[str, Scores]]:
             for key in file.files:
                 arm, _, metric = key.rpartition(":")
                 scores.setdefault(arm, {})[metric] = file[key]
-    except (OSError, ValueError) as error:
+    except Exception as error:  # a damaged ZIP raises whatever the reader stumbles over
+        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(
-            f"{folder}: can not be read ({str(error).splitlines()[0]}); remove {RESULTS_FILE} there, and confirm again"
+            f"{folder}: {RESULTS_FILE} or {SCORES_FILE} can not be read ({reason}); "
+            f"remove {RESULTS_FILE} there, and confirm again"
         ) from None
     return results, scores
 

@@ -76,8 +76,10 @@ class StudySearcher(Searcher):
             progress.add_loss(loss_fn, counted(own))
 
     def suggest(self, trial_id: str) -> Any:
-        """The next trial; None while all slots are busy; FINISHED when no loss may start another."""
-        if len(self._running) >= self._concurrency or self.storage_error or self._runs_alone:
+        """The next trial; None while there may be one later; FINISHED when all have ended: Tune asks no more then."""
+        if self.storage_error:
+            return str(Searcher.FINISHED)  # at None, with no trial running, Tune asks again for ten minutes
+        if len(self._running) >= self._concurrency or self._runs_alone:
             return None
         with self._storing():
             while (trial := self._next_trial()) is not None:
@@ -91,7 +93,8 @@ class StudySearcher(Searcher):
                 trial = self._resumed(self._to_run_alone)
                 settings = self._trials[trial.loss_fn].space.settings(trial.point)
                 return {"task": self._start(trial_id, trial, settings, alone=True)}
-        return None if self.storage_error or self._to_run_alone else str(Searcher.FINISHED)
+        # One that runs may yet find no room, and then comes again.
+        return None if self._running and not self.storage_error else str(Searcher.FINISHED)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """A trial goes on: a rung it passed is told."""

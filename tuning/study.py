@@ -1,12 +1,13 @@
 """A study: its frozen spec, its folder, its Optuna storage, and the lock that keeps it to one launch."""
 
+import json
 import re
 import shutil
 import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,16 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from trainer.config import describe
 from trainer.errors import UserError
-from trainer.files import check_seal, make_folder, sealed, write_whole
+from trainer.files import check_seal, make_folder, move, sealed, with_crc, without_crc, write_whole
+from trainer.run_dir import ATTEMPT_FILE as RUN_ATTEMPT_FILE
+from trainer.run_dir import newest_attempt
 from trainer.yaml_file import dump_yaml, parse_yaml, read_yaml
 from tuning.inside import check_inside
 from tuning.race import Dropped
 from tuning.settings import BUDGET_FIELDS, StudySettings
 from tuning.space import SearchSpace
 from tuning.space_file import read_space
-from tuning.trials import TrialView, read_dropped, read_trials
+from tuning.trials import TrialView, read_dropped, read_trials, storage_reason
 from tuning.versions import check_versions, versions_now
 
 STUDIES = "studies"
@@ -84,24 +87,45 @@ class Study:
             # A commit takes a third of the time, and readers never hold up the launch. The mode stays in the file.
             with closing(sqlite3.connect(path)) as fresh:
                 fresh.execute("PRAGMA journal_mode=WAL")
-        return optuna.storages.get_storage(f"sqlite:///{path}")
+        with self.reading_storage():
+            return optuna.storages.get_storage(f"sqlite:///{path}")
 
     def trials(self, storage: BaseStorage | None = None) -> dict[str, list[TrialView]]:
         """All trials of each loss."""
         storage = storage or self.storage()
-        return {loss: read_trials(storage, loss) for loss in self.spec.spaces}
+        with self.reading_storage():
+            return {loss: read_trials(storage, loss) for loss in self.spec.spaces}
+
+    @contextmanager
+    def reading_storage(self) -> Iterator[None]:
+        """What goes wrong in this block is one message: on a damaged storage Optuna raises whatever it stumbles over.
+
+        Raises:
+            UserError: it can not be read.
+        """
+        try:
+            yield
+        except UserError:
+            raise
+        except Exception as error:
+            reason = f"can not be read: {storage_reason(error)}"
+            raise UserError(f"{self.folder / STORAGE_FILE}: {reason}; restore it from a backup") from None
 
     def next_attempt(self) -> int:
         """The number of this launch, higher than of any before; to be called by the holder of the lock."""
         path = self.folder / ATTEMPT_FILE
-        number = int(path.read_text()) + 1 if path.exists() else 1
-        write_whole(path, str(number).encode())
+        before = without_crc(path.read_bytes()) if path.exists() else None
+        launches = [json.loads(before)["attempt"]] if before else []  # damaged: the runs' own files say what was
+        launches += [newest_attempt(opened.parent) for opened in self.folder.rglob(RUN_ATTEMPT_FILE)]
+        number: int = 1 + max(launches, default=0)
+        write_whole(path, with_crc(json.dumps({"attempt": number})).encode())
         return number
 
     def dropped(self) -> list[Dropped]:
         """The losses that are out of the race, in the study's order."""
         storage = self.storage()
-        found = (read_dropped(storage, loss) for loss in self.spec.spaces)
+        with self.reading_storage():
+            found = [read_dropped(storage, loss) for loss in self.spec.spaces]
         return [Dropped.from_dict(drop) for drop in found if drop]
 
     def save(self) -> None:
@@ -141,6 +165,9 @@ def open_study(root: Path, name: str) -> Study:
         raise UserError(f"{path}: {describe(error)}") from None
     if spec.name != name:
         raise UserError(f"{path}: name: found {spec.name!r}; expected {name!r}, as its folder")
+    for loss, space in spec.spaces.items():
+        if space.get("loss_fn") != loss:
+            raise UserError(f"{path}: spaces → {loss}: loss_fn: found {space.get('loss_fn')!r}; expected {loss!r}")
     return Study(root, spec)
 
 
@@ -252,8 +279,12 @@ def _differences(path: str, before: Any, now: Any) -> Iterator[str]:
 
 
 def delete_folder(root: Path, name: str) -> None:
-    """Remove a study's folder with all its trials."""
-    shutil.rmtree(study_folder(root, name))
+    """Remove a study's folder with all its trials: cut short, no part is left for the next study of that name."""
+    folder = study_folder(root, name)
+    gone = folder.parent.with_name(f".deleted-{name}")
+    shutil.rmtree(gone, ignore_errors=True)  # what a deletion that was cut short has left
+    move(folder, gone)
+    shutil.rmtree(gone)
 
 
 def _utc_now() -> str:

@@ -16,7 +16,7 @@ LOG_FILE = "tracker.log"
 TRACKING_URI = "LOSSTUNE_TRACKING_URI"
 """Environment variable with MLflow's store: it may hold a password."""
 PATIENCE_SECONDS = 60.0
-STOPPED_SECONDS = 8.0
+STOPPED_SECONDS = 5.0
 """How long a launch waits for MLflow at its end, and after a signal."""
 
 

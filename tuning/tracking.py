@@ -38,6 +38,7 @@ CHAMPION = "champion"
 CONTENT_TAG = "losstune.content"
 EPOCHS_TAG = "losstune.epochs"
 PARENT_TAG = "mlflow.parentRunId"
+_SQLITE = "sqlite:///"
 METRICS_PER_BATCH = 1000
 PARAMS_PER_BATCH = 100
 
@@ -59,12 +60,16 @@ class Tracker:
         """Connect, and read which runs exist."""
         self._study = study
         self._uri = tracking_uri
+        self._local = tracking_uri.startswith(_SQLITE)
+        if self._local:
+            _create_store(Path(tracking_uri.removeprefix(_SQLITE)))
         self._client = MlflowClient(tracking_uri)
-        self._local = tracking_uri.startswith("sqlite:")
         self._storage = study.storage()
         self._experiment = self._find_experiment()
         self._logged: dict[str, _Logged] = {}
-        for run in self._existing_runs():
+        runs = list(self._existing_runs())
+        parents = {run.data.tags.get(PARENT_TAG) for run in runs}
+        for run in sorted(runs, key=lambda run: run.info.run_id not in parents):  # of two, the one that has children
             if (key := run.data.tags.get(RUN_TAG)) is None:
                 continue  # a run of the user's own
             if key in self._logged:  # made twice: the first answer never arrived
@@ -174,6 +179,16 @@ class Tracker:
             token = page.token
             if not token:
                 return
+
+
+def _create_store(path: Path) -> None:
+    """MLflow's database whole or not at all: it makes its tables in many steps, and does not open one cut short."""
+    if path.exists() or not path.parent.is_dir():
+        return
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    draft.unlink(missing_ok=True)
+    MlflowClient(f"{_SQLITE}{draft}").search_experiments(max_results=1)
+    draft.replace(path)
 
 
 def _log_model(checkpoint: Path, run_id: str, tracking_uri: str) -> str:

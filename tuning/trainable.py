@@ -2,6 +2,7 @@
 
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,9 @@ from tuning.report import Report
 
 STEP_SECONDS = 10.0
 """A step ends at a rung, or after about this long, so that progress shows and little is lost."""
+
+LONGEST_REASON = 1000
+"""Characters of an exception's text that are kept as a reason; the file ``error.txt`` has all."""
 
 
 @dataclass(frozen=True)
@@ -82,14 +86,14 @@ class TrialTrainable(tune.Trainable):
             self._data = {config.split_seed: resident_data(self._pairs, config, pick_device(config.device))}
         data = self._data[config.split_seed]
         check_rows(config, data)
-        return _TrialRun(self._task, Trainer(config, data))
+        return _TrialRun(self._task, lambda: Trainer(config, data))
 
     def _failed(self, error: Exception) -> Report:
         """The trial ends here; its siblings, and this actor, go on."""
         self._task.folder.mkdir(parents=True, exist_ok=True)
-        (self._task.folder / "error.txt").write_text(traceback.format_exc())
-        text = str(error).strip().splitlines()
-        return self._ended("error", f"{type(error).__name__}: {text[0] if text else ''}")
+        (self._task.folder / "error.txt").write_text(traceback.format_exc(), errors="backslashreplace")
+        text = str(error).encode(errors="backslashreplace").decode().strip().splitlines()
+        return self._ended("error", f"{type(error).__name__}: {text[0][:LONGEST_REASON] if text else ''}")
 
     def _ended(self, end: Literal["error", "storage", "memory"], reason: str) -> Report:
         return Report(
@@ -108,15 +112,16 @@ class TrialTrainable(tune.Trainable):
 class _TrialRun:
     """A trial in training: its trainer and its folder."""
 
-    def __init__(self, task: Task, trainer: Trainer) -> None:
+    def __init__(self, task: Task, new_trainer: Callable[[], Trainer]) -> None:
         self._task = task
-        self._trainer = trainer
+        self._trainer = new_trainer()
         self._folder = RunDirectory(task.folder, task.attempt)
         self._notes: tuple[str, ...] = ()
         if not self._restored():
-            self._folder.start(trainer.config)
-        known = max(task.passed, default=0)
-        self._untold = trainer.end is not None or (trainer.epoch in task.rungs and trainer.epoch > known)
+            self._trainer = new_trainer()  # a state that failed half-way has left its marks on the first
+            self._folder.start(self._trainer.config)
+        epoch, known = self._trainer.epoch, max(task.passed, default=0)
+        self._untold = self._trainer.end is not None or (epoch in task.rungs and epoch > known)
 
     def _restored(self) -> bool:
         """Go on from the newest whole state on disk, if there is one."""

@@ -6,7 +6,7 @@ proposal on SQLite costs twenty times one in memory.
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -62,7 +62,10 @@ class Ending:
 
 @dataclass(frozen=True)
 class TrialView:
-    """A trial as the truth knows it; ``started`` and ``finished`` in Unix seconds."""
+    """A trial as the truth knows it; ``started`` and ``finished`` in Unix seconds.
+
+    ``value`` and ``distributions`` are what Optuna's samplers see of it, beside its end and its point.
+    """
 
     loss_fn: str
     number: int
@@ -72,6 +75,8 @@ class TrialView:
     ending: Ending | None
     started: float
     finished: float | None
+    value: float | None = None
+    distributions: dict[str, BaseDistribution] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -281,4 +286,6 @@ def _view(loss_fn: str, trial: FrozenTrial) -> TrialView:
         ending=Ending(**ending) if ending else None,
         started=trial.datetime_start.timestamp() if trial.datetime_start else 0.0,
         finished=trial.datetime_complete.timestamp() if trial.datetime_complete else None,
+        value=trial.values[0] if trial.values else None,
+        distributions=dict(trial.distributions),
     )

@@ -1,71 +1,146 @@
 """kill -9 of a launch at random instants, and the same command again: as if nothing had happened."""
 
-import json
 import os
 import random
 import signal
 import subprocess
-import sys
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import optuna
 import pytest
 
-from trainer.run_dir import read_history
+from tests.reliability.conftest import Recorder
+from tests.reliability.studies import (
+    LONG,
+    SHORT,
+    STUDY,
+    TrialOnDisk,
+    check_ended,
+    check_histories,
+    leaderboard,
+    on_disk,
+    private_tmp,
+    run,
+    start,
+    told,
+    trained_twice,
+    tree,
+    undisturbed,
+    wait_until_gone,
+)
+from tuning.study import SPEC_FILE
 
-LOSSTUNE = [str(Path(sys.executable).with_name("losstune"))]
-STUDY = ["launch", "mse", "infonce", "--data", "digits", "--study", "killed", "--concurrency", "1"]
-BUDGET = ["--trials", "5", "--max-epochs", "9"]
-
-
-def losstune(root: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [*LOSSTUNE, *arguments, "--storage", str(root)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
-
-
-def leaderboard(root: Path) -> list[tuple[object, ...]]:
-    """Every trial as Optuna has it, but for the times."""
-    url = f"sqlite:///{root / 'studies' / 'killed' / 'optuna.db'}"
-    rows: list[tuple[object, ...]] = []
-    for loss in ("mse", "infonce"):
-        for trial in optuna.load_study(study_name=loss, storage=url).trials:
-            end = trial.user_attrs["end"]
-            rows.append((loss, trial.number, trial.params, trial.state.name, trial.intermediate_values, end))
-    return rows
-
-
-def finish(root: Path) -> None:
-    process = losstune(root, *STUDY, *BUDGET)
-    out, _ = process.communicate(timeout=300)
-    assert process.returncode == 0, out
+HELPERS_SECONDS = 75.0
+"""Ray's agents outlive a killed launch by 60 seconds, in which they may write into its temporary folder."""
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", [1])
-def test_kills_change_nothing(tmp_path: Path, seed: int) -> None:
-    finish(tmp_path / "calm")
-    rng = random.Random(seed)
-    root = tmp_path / "killed"
-    acknowledged: dict[tuple[object, object], tuple[object, ...]] = {}
-    for _ in range(3):
-        process = losstune(root, *STUDY, *BUDGET)
-        time.sleep(rng.uniform(4, 12))  # the instant of the kill is what is random here
-        os.kill(process.pid, signal.SIGKILL)
-        process.communicate()
-        if (root / "studies" / "killed" / "optuna.db").exists():
-            ended = json.loads(subprocess.check_output([*LOSSTUNE, "status", "killed", "--json", "--storage", root]))
-            for loss, told in ended["losses"].items():
-                for trial in told["trials"]:
-                    if trial["reason"] is not None:
-                        acknowledged[loss, trial["trial"]] = tuple(trial.items())
-    finish(root)
-    assert leaderboard(root) == leaderboard(tmp_path / "calm")
-    final = json.loads(subprocess.check_output([*LOSSTUNE, "status", "killed", "--json", "--storage", root]))
-    after = {(loss, t["trial"]): tuple(t.items()) for loss, told in final["losses"].items() for t in told["trials"]}
-    for key, trial in acknowledged.items():
-        assert str(after[key]) == str(trial)
-    for folder in (root / "studies" / "killed" / "trials").iterdir():
-        epochs = [record["epoch"] for record in read_history(folder / "history.jsonl")]
-        assert epochs == list(range(1, len(epochs) + 1))
+@dataclass
+class Killed:
+    """A study that is launched and killed, again and again, and what was known of it each time."""
+
+    root: Path
+    tmp: Path
+    kills: int = 0
+    again: int = 0
+    recovered: list[float] = field(default_factory=list)
+    told: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
+    disk: dict[str, TrialOnDisk] = field(default_factory=dict)
+    folders: dict[str, float] = field(default_factory=dict)
+
+    def launch_and_kill(self, command: list[str], after: float, *, look: bool = True) -> bool:
+        """Kill the launch itself so many seconds after its start; false if it had ended by then.
+
+        Without a look at what it leaves, the next launch begins while some of its processes still live.
+        """
+        began = time.time()
+        process = start(self.root, *command, TMPDIR=str(self.tmp))
+        try:
+            process.wait(after)
+        except subprocess.TimeoutExpired:
+            below = tree(process.pid)
+            os.kill(process.pid, signal.SIGKILL)
+            process.communicate()
+            self.kills += 1
+            if not look:
+                return True
+            wait_until_gone(below)
+            for folder in self.tmp.glob("losstune-*"):
+                self.folders.setdefault(folder.name, time.time())
+        self._look(began)
+        return process.returncode == -signal.SIGKILL
+
+    def finish(self, command: list[str]) -> None:
+        began = time.time()
+        run(self.root, *command, TMPDIR=str(self.tmp))
+        self._look(began)
+        self._check_cleared(began)
+
+    def _check_cleared(self, began: float) -> None:
+        """A launch clears the folders of those before it, once the last helper of a dying Ray writes no more."""
+        left = {folder.name for folder in self.tmp.glob("losstune-*")}
+        assert not [name for name, at in self.folders.items() if name in left and began - at > HELPERS_SECONDS]
+
+    def _look(self, began: float) -> None:
+        """Compare the study with what was known before this launch."""
+        if not (self.root / "studies" / "study" / SPEC_FILE).exists():
+            return  # killed before there was a study
+        now, said = on_disk(self.root, "study"), told(self.root, "study")
+        self.again += trained_twice(self.disk, now)
+        for key, trial in self.told.items():
+            assert said[key] == trial, "what was told has changed"
+            assert now[trial["trial"]] == self.disk[trial["trial"]], "an ended trial was trained again"
+        new = [t for trial in now.values() for t in trial.times if t > began]
+        if new and self.kills:
+            self.recovered.append(min(new) - began)
+        check_histories(self.root, "study")
+        self.told, self.disk = said, now
+
+    def record(self, record: Recorder, fault: str) -> None:
+        for number, seconds in enumerate(self.recovered):
+            note = f"{self.again} epochs after a checkpoint trained again" if number == 0 else ""
+            record(1, fault, injected=self.kills if number == 0 else 0, seconds=seconds, note=note)
+
+
+def test_three_kills_change_nothing(tmp_path: Path, record: Recorder) -> None:
+    """One while it starts, two while it trains, each followed at once by the next launch."""
+    with private_tmp() as tmp:
+        killed = Killed(tmp_path, tmp)
+        rng = random.Random(0)
+        for low, high in ((1.0, 4.0), (6.0, 7.0), (6.0, 7.0)):
+            killed.launch_and_kill(SHORT, rng.uniform(low, high), look=False)
+        before = told(tmp_path, "study")
+        killed.finish(SHORT)
+    assert before.items() <= told(tmp_path, "study").items()
+    check_ended(tmp_path, "study", 1, 27, 9)
+    assert leaderboard(tmp_path, "study") == leaderboard(undisturbed(*SHORT), "study")
+    killed.record(record, "launched again at once, three times")
+
+
+@pytest.mark.torture
+def test_fourteen_kills_change_nothing(tmp_path: Path, record: Recorder) -> None:
+    with private_tmp() as tmp:
+        killed = Killed(tmp_path, tmp)
+        rng = random.Random(1)
+        while killed.kills < 14 and killed.launch_and_kill(LONG, rng.uniform(3, 9)):
+            pass
+        killed.finish(LONG)
+    assert killed.kills == 14
+    check_ended(tmp_path, "study", 1, 150, 27)
+    assert leaderboard(tmp_path, "study") == leaderboard(undisturbed(*LONG), "study")
+    killed.record(record, "at a random instant, one slot")
+
+
+@pytest.mark.torture
+def test_six_kills_of_two_trials_at_a_time(tmp_path: Path, record: Recorder) -> None:
+    command = ["launch", *STUDY, "--concurrency", "2", "--epochs-per-loss", "120", "--max-epochs", "27"]
+    with private_tmp() as tmp:
+        killed = Killed(tmp_path, tmp)
+        rng = random.Random(2)
+        while killed.kills < 6 and killed.launch_and_kill(command, rng.uniform(4, 9)):
+            pass
+        killed.finish(command)
+    assert killed.kills == 6
+    check_ended(tmp_path, "study", 2, 120, 27)
+    killed.record(record, "at a random instant, two slots")

@@ -1,0 +1,162 @@
+"""Changed under a study's feet: data, spaces, settings and versions are refused with the difference, or on record."""
+
+import json
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from textwrap import dedent
+from typing import NoReturn
+
+import numpy as np
+import pytest
+import torch
+
+from tests.conftest import Command
+from tests.reliability.conftest import Recorder
+from tests.reliability.made import made
+from tests.trainer.samples import sample_arrays
+from tests.tuning.reported import SPACES
+from trainer.yaml_file import read_yaml
+from tuning.confirmation import make_plan, plan_folder, plans, save_plan
+from tuning.study import Study, open_study
+
+AGAIN = ("launch", "--study", "study", "--storage")
+CONFIRM = ("confirm", "study", "--top", "1", "--seeds", "2", "--storage")
+OLD = {"torch": "1.13.0", "optuna": "4.9.9"}
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    """On data in a file of the user's."""
+    np.savez(tmp_path / "pairs.npz", **sample_arrays())  # type: ignore[arg-type]
+    return made(tmp_path / "root", str(tmp_path / "pairs.npz"))
+
+
+def contents(study: Study) -> dict[str, tuple[bytes, int]]:
+    """Every file, with its time; not the lock, which says who held it last, nor the database, which tidies itself."""
+    return {
+        str(path.relative_to(study.root)): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in sorted(study.root.rglob("*"))
+        if path.is_file() and path.name != ".lock" and not path.name.startswith("optuna.db")
+    }
+
+
+def change_data(study: Study) -> list[object]:
+    """One number of one target, in place."""
+    path = Path(study.spec.data_source)
+    arrays = dict(np.load(path))
+    arrays["targets"][3, 1] += 1e-6
+    np.savez(path, **arrays)  # type: ignore[arg-type]
+    return []
+
+
+def give_spaces(study: Study, cosine: str, *more: str) -> list[object]:
+    texts = [SPACES["infonce"], cosine, *more]
+    paths = [study.root.parent / f"{number}.yaml" for number in range(len(texts))]
+    for path, text in zip(paths, texts, strict=True):
+        path.write_text(dedent(text))
+    return list(paths)
+
+
+CHANGES: dict[str, tuple[Callable[[Study], list[object]], str]] = {
+    "data": (change_data, "data: SHA-256 "),
+    "other data": (lambda study: ["--data", "digits"], "data: SHA-256 "),
+    "space": (
+        lambda study: give_spaces(study, SPACES["cosine"].replace("1.0e-1", "2.0e-1")),
+        "spaces.cosine.space.lr.high: 0.1 in the study, 0.2 now",
+    ),
+    "another loss": (
+        lambda study: give_spaces(study, SPACES["cosine"], "loss_fn: mse\nspace: {lr: {low: 1e-4, high: 1e-2}}\n"),
+        "spaces.mse: absent in the study, present now",
+    ),
+    "a loss less": (
+        lambda study: give_spaces(study, SPACES["cosine"])[:1],
+        "spaces.cosine: in the study, absent now",
+    ),
+    "seed": (lambda study: ["--seed", 7], "seed: 0 in the study, 7 now"),
+    "objective": (
+        lambda study: ["--objective", "val/cosine_sim"],
+        "objective: val/mrr in the study, val/cosine_sim now",
+    ),
+    "epochs": (lambda study: ["--max-epochs", 27], "max_epochs: 9 in the study, 27 now"),
+    "sampler": (lambda study: ["--sampler", "random"], "sampler: tpe in the study, random now"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_changed_is_refused_with_the_difference(
+    study: Study, losstune: Command, change: str, record: Recorder
+) -> None:
+    """--accept-change is for versions alone."""
+    apply, difference = CHANGES[change]
+    arguments, before = apply(study), contents(study)
+    for accept in ([], ["--accept-change"]):
+        refused = losstune(*AGAIN, study.root, *arguments, *accept)
+        assert refused.code == 2
+        assert refused.err.startswith("error: study 'study' exists with other content; use another --study name")
+        assert refused.err.splitlines()[1].startswith(difference)
+        assert contents(study) == before
+    record(9, "data, space, loss, settings", injected=2)
+
+
+def test_a_confirmation_on_other_data_is_refused(study: Study, losstune: Command, record: Recorder) -> None:
+    change_data(study)
+    before = contents(study)
+    refused = losstune(*CONFIRM, study.root)
+    assert refused.code == 2
+    assert "is not the data of study 'study': SHA-256 " in refused.err
+    assert contents(study) == before
+    record(9, "data, space, loss, settings")
+
+
+def test_other_versions_are_refused_until_they_are_accepted(study: Study, losstune: Command, record: Recorder) -> None:
+    Study(study.root, study.spec.model_copy(update={"versions": {**study.spec.versions, **OLD}})).save()
+    before = contents(study)
+    refused = losstune(*AGAIN, study.root)
+    assert refused.code == 2
+    assert f"torch: 1.13.0 in the study, {torch.__version__.partition('+')[0]}" in refused.err
+    assert "optuna: 4.9.9 in the study, " in refused.err
+    assert "--accept-change" in refused.err
+    assert contents(study) == before
+    accepted = losstune(*AGAIN, study.root, "--accept-change")
+    assert accepted.code == 0, accepted.err
+    spec = open_study(study.root, "study").spec
+    assert spec.versions == study.spec.versions
+    (change,) = spec.changes
+    assert change.keys() == {"at", "torch", "optuna"}
+    assert change["torch"].startswith("1.13.0 in the study, ")
+    assert read_yaml(study.folder / "study.yaml").data["changes"] == [change]
+    assert losstune(*AGAIN, study.root).code == 0
+    assert open_study(study.root, "study").spec.changes == [change]
+    record(9, "versions, a search")
+
+
+class ReachedTraining(Exception):  # noqa: N818
+    """A confirmation was about to train."""
+
+
+@contextmanager
+def no_session(*_: object) -> NoReturn:  # type: ignore[misc]
+    raise ReachedTraining
+
+
+def test_an_unfinished_confirmation_goes_on_with_other_versions_only_on_record(
+    study: Study, losstune: Command, monkeypatch: pytest.MonkeyPatch, record: Recorder
+) -> None:
+    plan = make_plan(study, 1, 1, 2, 1, split_given=False)
+    save_plan(study, plan.model_copy(update={"versions": {**plan.versions, **OLD}}))
+    before = contents(study)
+    monkeypatch.setattr("tuning.confirm.session", no_session)
+    refused = losstune(*CONFIRM, study.root)
+    assert refused.code == 2
+    assert refused.err.startswith("error: confirmation 1 of study 'study' began with other versions; ")
+    assert "torch: 1.13.0 in the study, " in refused.err
+    assert contents(study) == before
+    with pytest.raises(ReachedTraining):
+        losstune(*CONFIRM, study.root, "--accept-change")
+    (kept,) = plans(study)
+    assert kept.number == 1
+    assert kept.versions == plan.versions
+    assert [change.keys() for change in kept.changes] == [{"torch", "optuna"}]
+    assert json.dumps(kept.changes[0]) in json.dumps(read_yaml(plan_folder(study, 1) / "plan.yaml").data)
+    record(9, "versions, a confirmation")

@@ -1,0 +1,154 @@
+"""SIGINT and SIGTERM at any instant: a quick end with all said, nothing lost, and the same command goes on."""
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.reliability.conftest import Recorder
+from tests.reliability.studies import (
+    SHORT,
+    alive,
+    check_ended,
+    check_histories,
+    epochs_on_disk,
+    leaderboard,
+    optuna_trials,
+    private_tmp,
+    run,
+    run_statuses,
+    spawn,
+    start,
+    told,
+    tree,
+    undisturbed,
+    wait_for,
+    wait_until_gone,
+)
+from trainer.checkpoint import load_checkpoint
+from trainer.run_dir import read_history
+
+END_SECONDS = 10.0
+"""A first signal ends a launch within this time, a second one within the next."""
+SECOND_SECONDS = 2.0
+
+CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
+
+
+@pytest.fixture
+def tmp() -> Iterator[str]:
+    with private_tmp() as folder:
+        yield str(folder)
+
+
+def train_on(process: subprocess.Popen[str], root: Path) -> list[psutil.Process]:
+    """Wait until it has trained something new; returns all its processes."""
+    before = epochs_on_disk(root, "study")
+    wait_for(lambda: epochs_on_disk(root, "study") > before or process.poll() is not None, 60, "it trains")
+    assert process.poll() is None, process.communicate()[0]
+    return tree(process.pid)
+
+
+def ends(process: subprocess.Popen[str], signum: signal.Signals, within: float) -> float:
+    """It ends in time, with the code of the signal, and says what to do in place of a traceback; returns how long."""
+    began = time.monotonic()
+    out, _ = process.communicate(timeout=within)
+    assert "Traceback" not in out, out
+    # Python that has not come to the first line of ours dies of the signal itself, which a shell calls the same code.
+    assert process.returncode in (CODES[signum], -signum), out
+    return time.monotonic() - began
+
+
+@pytest.mark.torture
+def test_a_study_goes_on_after_every_kind_of_signal(tmp_path: Path, tmp: str, record: Recorder) -> None:
+    cases = [(signal.SIGINT, False), (signal.SIGTERM, False), (signal.SIGINT, True)]
+    for signum, group in cases:
+        process = start(tmp_path, *SHORT, TMPDIR=tmp)
+        below = train_on(process, tmp_path)
+        (os.killpg if group else os.kill)(process.pid, signum)
+        took = ends(process, signum, END_SECONDS)
+        assert not alive(below)
+        assert not list(Path(tmp).iterdir())
+        states = {t.state.name for trials in optuna_trials(tmp_path, "study").values() for t in trials}
+        assert "RUNNING" not in states
+        assert set(run_statuses(tmp_path).values()) <= {"FINISHED", "KILLED"}
+        record(3, f"{signum.name} to {'all in the terminal' if group else 'the launch'}", seconds=took)
+    check_second_signal(tmp_path, tmp, record)
+    run(tmp_path, *SHORT, TMPDIR=tmp)
+    check_ended(tmp_path, "study", 1, 27, 9)
+    assert leaderboard(tmp_path, "study") == leaderboard(undisturbed(*SHORT), "study")
+
+
+def check_second_signal(root: Path, tmp: str, record: Recorder) -> None:
+    """It ends at once: nothing that was told is lost, and nothing of it stays at work."""
+    process = start(root, *SHORT, TMPDIR=tmp)
+    below = train_on(process, root)
+    known = told(root, "study")
+    process.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.3)
+    process.send_signal(signal.SIGINT)
+    took = ends(process, signal.SIGINT, SECOND_SECONDS)
+    wait_until_gone(below)
+    assert known.items() <= told(root, "study").items()
+    check_histories(root, "study")
+    record(3, "a second SIGINT", seconds=took)
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_signals_while_it_starts(tmp_path: Path, tmp: str, record: Recorder, signum: signal.Signals) -> None:
+    for after in (0.2, 0.5, 2, 4):
+        process = start(tmp_path, *SHORT, TMPDIR=tmp)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(after)
+        below = tree(process.pid)
+        process.send_signal(signum)
+        took = ends(process, signum, END_SECONDS)
+        wait_until_gone(below)
+        record(3, f"{signum.name} while it starts", seconds=took)
+
+
+@pytest.mark.torture
+def test_a_confirmation_stops_and_goes_on(tmp_path: Path, tmp: str, record: Recorder) -> None:
+    shutil.copytree(undisturbed(*SHORT) / "studies", tmp_path / "studies")
+    command = ["confirm", "study", "--top", "1", "--seeds", "2", "--concurrency", "1"]
+    process = start(tmp_path, *command, TMPDIR=tmp)
+    wait_for(lambda: len(confirm_histories(tmp_path)) > 1 or process.poll() is not None, 60, "a second run trains")
+    below = tree(process.pid)
+    process.send_signal(signal.SIGTERM)
+    took = ends(process, signal.SIGTERM, END_SECONDS)
+    assert not alive(below)
+    assert set(run_statuses(tmp_path).values()) <= {"FINISHED", "KILLED"}
+    kept = {path: [r["time"] for r in read_history(path)] for path in confirm_histories(tmp_path)}
+    run(tmp_path, *command, TMPDIR=tmp)
+    for path, times in kept.items():
+        assert [record["time"] for record in read_history(path)][: len(times)] == times
+    assert (tmp_path / "test_uses.jsonl").read_text().count("\n") == 1
+    record(3, "SIGTERM during confirm", seconds=took)
+
+
+def confirm_histories(root: Path) -> list[Path]:
+    study = root / "studies" / "study"
+    return [path for path in study.rglob("history.jsonl") if (study / "trials") not in path.parents]
+
+
+@pytest.mark.parametrize("signum", list(CODES))
+def test_two_signals_end_a_training_with_its_run_whole(tmp_path: Path, signum: signal.Signals) -> None:
+    folder = tmp_path / "run"
+    options = ["--data", "digits", "--loss_fn", "mse", "--num_epochs", "100000", "--output_dir", str(folder)]
+    process = spawn("train", *options)
+    wait_for(lambda: (folder / "last.pt").exists() or process.poll() is not None, 60, "a first state")
+    process.send_signal(signum)
+    process.send_signal(signum)
+    ends(process, signum, SECOND_SECONDS)
+    epoch = load_checkpoint(folder / "last.pt")["state"]["epoch"]
+    epochs = [record["epoch"] for record in read_history(folder / "history.jsonl")]
+    assert epochs == list(range(1, len(epochs) + 1))
+    assert len(epochs) >= epoch >= 1
