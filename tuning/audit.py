@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.errors import UserError
+from trainer.files import check_seal
 from trainer.run_dir import CONFIG_FILE, HISTORY_FILE, read_history, read_run_config, read_whole_lines
 from tuning.space import SearchSpace
 from tuning.study import STORAGE_FILE, Study
@@ -130,10 +131,15 @@ def _unfinished(folder: Path, trial: TrialView, space: SearchSpace, objective: s
 
 
 def _config(path: Path, trial: TrialView, space: SearchSpace) -> Iterator[str]:
+    if trial.is_whole:
+        check_seal(path)
+        return
     settings = read_run_config(path).settings
-    for name, value in _expected(space, trial).items():
-        if settings.get(name) != value:
-            yield f"{path}: {name} is {settings.get(name)}, in {STORAGE_FILE} {value}"
+    differences = [(name, value) for name, value in _expected(space, trial).items() if settings.get(name) != value]
+    for name, value in differences:
+        yield f"{path}: {name} is {settings.get(name)}, in {STORAGE_FILE} {value}"
+    if not differences:
+        yield f"{STORAGE_FILE}: {trial.name}: its parameters do not match their checksum"
 
 
 def _rungs(path: Path, trial: TrialView, values: list[float]) -> Iterator[str]:

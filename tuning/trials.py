@@ -4,8 +4,9 @@ Every change is written to the study's storage and to a copy in memory; samplers
 proposal on SQLite costs twenty times one in memory.
 """
 
+import hashlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -31,6 +32,7 @@ STORAGE_FAILURES = (OSError, StorageInternalError, SQLAlchemyError)
 """What Optuna's storage raises when it can not be read or written: full, read-only, gone, damaged."""
 
 _END = "end"
+DIGEST = "point_digest"
 _DRAFTS = "drafts"
 _DROPPED = "dropped"
 DIVERGED = "diverged"
@@ -64,7 +66,8 @@ class Ending:
 class TrialView:
     """A trial as the truth knows it; ``started`` and ``finished`` in Unix seconds.
 
-    ``value`` and ``distributions`` are what Optuna's samplers see of it, beside its end and its point.
+    ``value`` and ``distributions`` are what Optuna's samplers see of it, beside its end and its point; ``digest``
+    is the checksum of its parameters as they were proposed.
     """
 
     loss_fn: str
@@ -77,6 +80,12 @@ class TrialView:
     finished: float | None
     value: float | None = None
     distributions: dict[str, BaseDistribution] = field(default_factory=dict)
+    digest: str = ""
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether its parameters are those that were proposed."""
+        return self.digest == point_digest(self.point, self.distributions)
 
     @property
     def name(self) -> str:
@@ -101,6 +110,14 @@ class TrialView:
 def trial_name(loss_fn: str, number: int) -> str:
     """``infonce-0007``."""
     return f"{loss_fn}-{number:04d}"
+
+
+def point_digest(point: Point, used: Mapping[str, BaseDistribution]) -> str:
+    """What the storage keeps beside a trial's parameters, to notice when one of them changes."""
+    stored = [(name, used[name].to_internal_repr(value)) for name, value in sorted(point.items())]
+    return hashlib.blake2b(
+        repr([(name, float(number)) for name, number in stored]).encode(), digest_size=16
+    ).hexdigest()
 
 
 class LossTrials:
@@ -134,11 +151,12 @@ class LossTrials:
 
     def add(self, point: Point, seed: int) -> int:
         """Record a proposal as running; returns its number."""
+        used = {name: d for name, d in distributions(self.space).items() if name in point}
         trial = create_trial(
             state=TrialState.RUNNING,
             params=point,
-            distributions={name: d for name, d in distributions(self.space).items() if name in point},
-            user_attrs={"seed": seed},
+            distributions=used,
+            user_attrs={"seed": seed, DIGEST: point_digest(point, used)},
         )
         trial_id = self._storage.create_new_trial(self._required_id, template_trial=trial)
         self._ids.append((trial_id, self._memory.create_new_trial(self._memory_id, template_trial=trial)))
@@ -288,4 +306,5 @@ def _view(loss_fn: str, trial: FrozenTrial) -> TrialView:
         finished=trial.datetime_complete.timestamp() if trial.datetime_complete else None,
         value=trial.values[0] if trial.values else None,
         distributions=dict(trial.distributions),
+        digest=trial.user_attrs.get(DIGEST, ""),
     )

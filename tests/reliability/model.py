@@ -54,8 +54,9 @@ class Model:
 
     def begin(self) -> None:
         """A launch starts from what is known for good."""
-        self.running: dict[Name, int] = {}
-        self.spent = {loss: sum(t.epochs for n, t in self.trials.items() if n[0] == loss) for loss in self.losses}
+        self.running: list[Name] = []
+        self.reached = {name: trial.epochs for name, trial in self.trials.items()}
+        self.spent = {loss: sum(self.reached[name] for name in self._of(loss)) for loss in self.losses}
         self.left = [n for loss in self.losses for n in self._of(loss) if self.trials[n].end is None]
         self.no_room: list[Name] = []
         self.alone: Name | None = None
@@ -93,7 +94,8 @@ class Model:
             self.alone = name
         else:
             self.trials[name] = Trial(point)
-        self.running[name] = self.trials[name].epochs
+            self.reached[name] = 0
+        self.running.append(name)
 
     def goes_on(self, name: Name, epoch: int, best: float) -> bool:
         """Of n values at a rung the best ⌊n/η⌋ go on, and at least one; of equal ones the earlier trial."""
@@ -105,8 +107,8 @@ class Model:
 
     def trained(self, name: Name, epoch: int) -> None:
         """A trial is known to have come this far."""
-        new = max(0, epoch - self.running[name])
-        self.running[name] += new
+        new = max(0, epoch - self.reached[name])
+        self.reached[name] += new
         self.spent[name[0]] += new
 
     def told(self, name: Name, epoch: int, best: float) -> None:
@@ -150,7 +152,7 @@ class Model:
         return spent < self.budget and started < self.points.get(loss, 1_000_000)
 
     def _leaves(self, name: Name) -> None:
-        del self.running[name]
+        self.running.remove(name)
         self.alone = None
 
     def _keep_at_later_rungs(self, name: Name, end: End) -> None:

@@ -89,7 +89,7 @@ class Tune:
         while True:
             while not finished:
                 asked += 1
-                answer = self._searcher.suggest(f"id{asked}")
+                answer: Any = self._searcher.suggest(f"id{asked}")
                 finished = answer == Searcher.FINISHED
                 if not isinstance(answer, dict):
                     break

@@ -1,0 +1,158 @@
+"""A study that is launched again and again, and one of thousands of trials."""
+
+import itertools
+import shutil
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from optuna.storages import InMemoryStorage
+from optuna.trial import TrialState, create_trial
+
+from tests.reliability.conftest import Recorder
+from tests.reliability.made import timed
+from tests.reliability.studies import private_tmp, run, start, wait_for
+from tests.tuning.reported import write_run
+from tests.tuning.samples import settings_of
+from trainer.data import load_pairs
+from trainer.run_dir import HISTORY_FILE, read_history
+from trainer.yaml_file import parse_yaml
+from tuning.proposals import propose
+from tuning.settings import SamplerName
+from tuning.space import Point, SearchSpace
+from tuning.space_file import load_space, read_space
+from tuning.study import Study, create_study
+from tuning.trials import DIGEST, Ending, LossTrials, distributions, point_digest
+
+TRIALS = 2000
+EPOCHS = 27
+PROPOSAL_SECONDS = 0.25
+TRAINS_WITHIN = 20.0
+
+
+def own_processes() -> set[int]:
+    return {process.pid for process in psutil.process_iter() if "losstune" in " ".join(_command(process))}
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+@pytest.mark.torture
+def test_twenty_launches_leave_nothing_behind(tmp_path: Path, record: Recorder) -> None:
+    before, shared = own_processes(), set(Path("/dev/shm").iterdir())
+    with private_tmp() as tmp:
+        for trials in range(1, 21):
+            budget = ["--trials", str(trials), "--max-epochs", "3", "--concurrency", "1"]
+            run(tmp_path, "launch", "mse", "--study", "long", *budget, TMPDIR=str(tmp))
+            assert list(tmp.iterdir()) == []
+    assert own_processes() - before == set()
+    assert set(Path("/dev/shm").iterdir()) - shared == set()
+    study = tmp_path / "studies" / "long"
+    assert sorted(path.name for path in (study / "trials").iterdir()) == [f"mse-{n:04d}" for n in range(20)]
+    left = {path.name for path in study.iterdir()}
+    assert left <= {".lock", "attempt", "optuna.db", "study.yaml", "tracker.log", "trials"}
+    record(12, "launched again", injected=20)
+
+
+GRID = """
+loss_fn: infonce
+space:
+  temperature: {low: 0.01, high: 0.5, step: 0.001}
+  batch_size: {choices: [16, 32, 64, 128]}
+  symmetric: {choices: [false, true]}
+"""
+
+
+def points_of(space: SearchSpace) -> Iterator[Point]:
+    """Distinct points: those of a grid in order, else drawn at random."""
+    if space.size is not None:
+        yield from itertools.islice(space.points(), TRIALS)
+        return
+    drawn = LossTrials(InMemoryStorage(), space.loss_fn, space)
+    for seed in range(TRIALS):
+        point = propose(drawn, "random", seed)
+        assert point is not None
+        drawn.add(point, seed)
+        yield point
+
+
+def many_trials(root: Path, space: SearchSpace, sampler: SamplerName) -> Study:
+    """A study of 2,000 ended trials, with their files, as if each had been cut at its first rung."""
+    budget = {"sampler": sampler, "max_epochs": EPOCHS, "trials": TRIALS + 1}
+    study = create_study(root, "many", [space], settings_of(**budget), "digits", load_pairs("digits").digest)
+    storage = study.storage()
+    LossTrials(storage, space.loss_fn, space)
+    study_id = storage.get_study_id_from_name(space.loss_fn)
+    known = distributions(space)
+    for number, point in enumerate(points_of(space)):
+        value = 0.01 + number * 0.377 % 0.3
+        ending = Ending("pruned", "cut at rung 3", 3, value, 3)
+        used = {name: known[name] for name in point}
+        attributes = {"seed": number, "end": vars(ending), DIGEST: point_digest(point, used)}
+        template = create_trial(
+            state=TrialState.PRUNED,
+            params=point,
+            distributions=used,
+            intermediate_values={3: value},
+            user_attrs=attributes,
+        )
+        storage.create_new_trial(study_id, template_trial=template)
+        folder = study.trials_folder / f"{space.loss_fn}-{number:04d}"
+        write_run(folder, space.settings(point), [0.0, value / 2, value])
+        (folder / HISTORY_FILE).write_text("".join(timed(folder / HISTORY_FILE)))
+    return study
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return many_trials(tmp_path_factory.mktemp("searched"), load_space("infonce"), "tpe")
+
+
+@pytest.fixture(scope="module")
+def gridded(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return many_trials(tmp_path_factory.mktemp("gridded"), read_space(parse_yaml(GRID, "grid.yaml")), "grid")
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("sampler", ["tpe", "random", "grid"])
+def test_two_thousand_trials(
+    searched: Study, gridded: Study, tmp_path: Path, record: Recorder, sampler: SamplerName
+) -> None:
+    copied = gridded if sampler == "grid" else searched
+    shutil.copytree(copied.folder, tmp_path / "studies" / "many")
+    settings = copied.spec.settings.model_copy(update={"sampler": sampler})
+    study = Study(tmp_path, copied.spec.model_copy(update={"settings": settings}))
+    study.save()
+    note = proposals(study, sampler)
+    with private_tmp() as tmp:
+        began = time.monotonic()
+        process = start(tmp_path, "launch", "--study", "many", "--concurrency", "1", TMPDIR=str(tmp))
+        history = study.trials_folder / f"infonce-{TRIALS:04d}" / HISTORY_FILE
+        wait_for(lambda: read_history(history) or process.poll() is not None, 60, "a new trial trains")
+        took = time.monotonic() - began
+        process.terminate()
+        out, _ = process.communicate(timeout=100)
+    assert process.returncode in (0, 143), out
+    assert read_history(history), out
+    assert took <= TRAINS_WITHIN
+    record(12, f"{TRIALS:,} trials in a study, {sampler}", seconds=took, note=note)
+
+
+def proposals(study: Study, sampler: SamplerName) -> str:
+    """Ten proposals, each as quick as promised."""
+    space = study.spec.search_spaces()["infonce"]
+    trials = LossTrials(study.storage(), "infonce", space)
+    seconds = []
+    for seed in range(10):
+        began = time.perf_counter()
+        assert propose(trials, sampler, seed) is not None
+        seconds.append(time.perf_counter() - began)
+    assert max(seconds) <= PROPOSAL_SECONDS, seconds
+    return f"a proposal in {statistics.median(seconds):.3f} s, at most {max(seconds):.3f}"
