@@ -45,12 +45,14 @@ class Expression:
         """Evaluate with numbers for all names.
 
         Raises:
-            ValueError: division by zero, or a parameter that is no number.
+            ValueError: division by zero, too large a number, or a parameter that is no number.
         """
         try:
             return _value(self.tree, parameters)
         except ZeroDivisionError:
             raise ValueError("division by zero") from None
+        except OverflowError:
+            raise ValueError("too large a number") from None
 
 
 def _check(node: ast.expr, names: set[str]) -> None:

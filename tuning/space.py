@@ -1,7 +1,7 @@
 """YAML → a typed search space for one loss. No optimisation library is known here."""
 
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -41,10 +41,12 @@ class Range:
         return abs(steps - round(steps)) < 1e-8
 
     @property
-    def values(self) -> tuple[float, ...] | None:
+    def values(self) -> Sequence[float] | None:
         """All values in order, None where they are a continuum."""
         if self.step is None and not self.integer:
             return (self.low,) if self.low == self.high else None
+        if self.step is None and self.high - self.low >= MAX_GRID:
+            return range(int(self.low), int(self.high) + 1)  # a tuple of them might fill the memory
         low, high, step = (Decimal(str(number)) for number in (self.low, self.high, self.step or 1))
         kind = int if self.integer else float
         return tuple(kind(low + index * step) for index in range(int((high - low) // step) + 1))

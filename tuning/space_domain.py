@@ -6,6 +6,7 @@ from typing import Any
 from tuning.space import MAX_GRID, Choices, Domain, Range
 from tuning.space_checks import SettingChecks
 
+MAX_INT = 2**53
 RANGE_KEYS = ("low", "high", "log", "step", "int")
 
 
@@ -74,5 +75,7 @@ def _check_range(name: str, domain: Range, checks: SettingChecks) -> None:
         checks.fail(f"found {domain.step}; gives more than {MAX_GRID:,} values", "space", name, "step")
     if domain.integer and any(not float(x).is_integer() for x in (domain.low, domain.high, domain.step or 1)):
         checks.fail("low, high and step of an int range are whole numbers", "space", name)
+    if domain.integer and max(abs(domain.low), abs(domain.high)) > MAX_INT:
+        checks.fail(f"an int range lies within ±{MAX_INT:,}, where samplers count exactly", "space", name)
     if not domain.integer and checks.takes_integers(name):
         checks.fail("takes whole numbers: add int: true, or list choices", "space", name)

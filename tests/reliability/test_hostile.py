@@ -206,6 +206,7 @@ print(json.dumps(results))
 """
 
 
+@pytest.mark.torture
 def test_a_bomb_is_refused_in_little_memory_and_time(tmp_path: Path) -> None:
     bombs = make_bombs(tmp_path)
     done = subprocess.run(
