@@ -63,7 +63,7 @@ class Tracker:
         self._local = tracking_uri.startswith(_SQLITE)
         if self._local:
             _create_store(Path(tracking_uri.removeprefix(_SQLITE)))
-        self._client = MlflowClient(tracking_uri)
+        self._client = _client(tracking_uri)
         self._storage = study.storage()
         self._experiment = self._find_experiment()
         self._logged: dict[str, _Logged] = {}
@@ -181,13 +181,18 @@ class Tracker:
                 return
 
 
+def _client(tracking_uri: str) -> MlflowClient:
+    """One store for runs and models: unless told, MLflow takes the registry from ``MLFLOW_REGISTRY_URI``."""
+    return MlflowClient(tracking_uri, registry_uri=tracking_uri)
+
+
 def _create_store(path: Path) -> None:
     """MLflow's database whole or not at all: it makes its tables in many steps, and does not open one cut short."""
     if path.exists() or not path.parent.is_dir():
         return
     draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     draft.unlink(missing_ok=True)
-    MlflowClient(f"{_SQLITE}{draft}").search_experiments(max_results=1)
+    _client(f"{_SQLITE}{draft}").search_experiments(max_results=1)
     draft.replace(path)
 
 
@@ -200,6 +205,7 @@ def _log_model(checkpoint: Path, run_id: str, tracking_uri: str) -> str:
     trained = load_model(checkpoint)
     example = np.zeros((2, *trained.input_shape), dtype=trained.input_dtype)
     mlflow.set_tracking_uri(tracking_uri)
+    mlflow.set_registry_uri(tracking_uri)
     with mlflow.start_run(run_id=run_id):
         logged = mlflow.pytorch.log_model(
             trained.model.cpu().eval(),
@@ -234,7 +240,7 @@ def _epoch_points(records: list[Record]) -> Iterator[Point]:
 def delete_experiment(name: str, tracking_uri: str) -> None:
     """Move a study's experiment to MLflow's trash, under a name that leaves its own free."""
     with reaching(tracking_uri):
-        client = MlflowClient(tracking_uri)
+        client = _client(tracking_uri)
         found = client.get_experiment_by_name(name)
         if found is not None:
             client.rename_experiment(found.experiment_id, f"{name} (deleted {time.strftime('%Y-%m-%d %H:%M:%S')})")

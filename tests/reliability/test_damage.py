@@ -313,19 +313,22 @@ def test_a_damaged_file_of_a_run_changes_no_number(
 
 @pytest.fixture(scope="module")
 def interrupted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study whose launch was killed while its second trial of a loss trained."""
-    root = tmp_path_factory.mktemp("interrupted")
-    launched = start(root, *SHORT)
-    trials = root / "studies/study/trials"
-    wait_for(lambda: any(trials.glob("*-0001/last.pt")), 60, "a second trial has begun")
-    os.kill(launched.pid, signal.SIGKILL)
-    launched.communicate()
-    return root
+    """A study whose launch was killed while the first trial of its second loss trained, after a rung."""
+    for _ in range(8):
+        root = tmp_path_factory.mktemp("interrupted")
+        launched = start(root, *SHORT)
+        trials = root / "studies/study/trials"
+        wait_for(lambda trials=trials: len(list(trials.glob("*-0000/last.pt"))) == 2, 60, "both losses have begun")
+        os.kill(launched.pid, signal.SIGKILL)
+        launched.communicate()
+        if len(unfinished(root)) == 1:
+            return root
+    raise AssertionError("no kill came while a trial was unfinished")
 
 
 def unfinished(root: Path) -> list[Path]:
     folders = (root / "studies/study/trials").iterdir()
-    ended = {(row[0], row[1]) for row in leaderboard(root, "study") if row[3] not in ("RUNNING", "WAITING")}
+    ended = {(row[0], row[1]) for row in leaderboard(root, "study") if row[3] not in ("RUNNING", "WAITING") or row[5]}
     return [f for f in folders if (f.name[:-5], int(f.name[-4:])) not in ended and (f / "last.pt").exists()]
 
 
@@ -335,8 +338,8 @@ def test_a_study_whose_unfinished_trial_is_damaged_ends_as_if_undisturbed(
     interrupted: Path, tmp_path: Path, names: list[str], record: Recorder
 ) -> None:
     root = tmp_path / "root"
-    shutil.copytree(interrupted, root)
-    (folder,) = unfinished(root) or [max((root / "studies/study/trials").iterdir(), key=lambda f: f.stat().st_mtime)]
+    shutil.copytree(interrupted / "studies", root / "studies")  # beside it the tracker may still write
+    (folder,) = unfinished(root)
     rng = random.Random(str(names))
     for name in names:
         path = root / "studies/study/attempt" if name == "attempt" else folder / name
@@ -354,12 +357,12 @@ def test_a_study_that_is_damaged_is_refused_in_one_message(
     interrupted: Path, tmp_path: Path, name: str, record: Recorder
 ) -> None:
     root = tmp_path / "root"
-    shutil.copytree(interrupted, root)
+    shutil.copytree(interrupted / "studies", root / "studies")  # beside it the tracker may still write
     path = root / "studies/study" / name
     with closing(sqlite3.connect(root / "studies/study/optuna.db")) as storage:
         storage.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    content = path.read_bytes()
-    path.write_bytes(content[:200] + bytes(40) + content[240:])
+    content, at = path.read_bytes(), 10 if name == "optuna.db" else 200  # a database has room where nothing stands
+    path.write_bytes(content[:at] + bytes(40) + content[at + 40 :])
     launched: subprocess.Popen[str] = start(root, *SHORT)
     out, _ = launched.communicate(timeout=60)
     assert launched.returncode == 2, out

@@ -17,18 +17,19 @@ import psutil
 import pytest
 
 from tests.conftest import Command
+from tests.reliability.conftest import Recorder
 from tests.reliability.network import ADDRESS, GATEWAY, Network, network
-
-pytestmark = pytest.mark.torture
 
 LOSSTUNE = str(Path(sys.executable).with_name("losstune"))
 LOOPBACK = ("127.0.0.1:", "[::1]:", "[::ffff:127.0.0.1]:")
 PORT = 5123
+CLUSTER_PORT = 6379
 SECRET = "s3cr3t-word"
 STRAY = {
     "RAY_ADDRESS": f"{GATEWAY}:6379",
     "MLFLOW_TRACKING_URI": f"http://{GATEWAY}:5000",
     "MLFLOW_REGISTRY_URI": f"http://{GATEWAY}:5000",
+    "MLFLOW_REGISTRY_STORE_URI": f"http://{GATEWAY}:5000",
     "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE": "true",
     "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS": "*",
     "MLFLOW_HOST": "0.0.0.0",
@@ -49,6 +50,7 @@ class Watched:
     code: int
     printed: str
     root: Path
+    heard: list[str] = field(default_factory=list)
     ports: set[str] = field(default_factory=set)
     ray_folders: dict[str, int] = field(default_factory=dict)
     commands: set[str] = field(default_factory=set)
@@ -56,7 +58,8 @@ class Watched:
 
 def start(net: Network, root: Path, *arguments: str, **more: str) -> subprocess.Popen[str]:
     """``losstune`` in the network, in an environment without CI, pytest or anything else but ``more``."""
-    environment = {"PATH": "/usr/bin:/bin", "HOME": str(root / "home"), "TMPDIR": str(root), **more}
+    sources = {name: value for name, value in os.environ.items() if name == "PYTHONPATH"}
+    environment = {"PATH": "/usr/bin:/bin", "HOME": str(root / "home"), "TMPDIR": str(root), **sources, **more}
     return subprocess.Popen(
         [*net.enter, LOSSTUNE, *arguments, "--storage", str(root)],
         stdout=subprocess.PIPE,
@@ -70,6 +73,7 @@ def start(net: Network, root: Path, *arguments: str, **more: str) -> subprocess.
 def watch(net: Network, root: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> Watched:
     """Run a command to its end; look every fifth of a second at ports, folders and command lines."""
     seen = Watched(0, "", root)
+    net.heard()
     process = start(net, root, *arguments, **(environment or {}))
     while process.poll() is None:
         seen.ports |= net.listening()
@@ -78,7 +82,7 @@ def watch(net: Network, root: Path, *arguments: str, environment: Mapping[str, s
             seen.commands.add(" ".join(other.info["cmdline"] or ()))
         time.sleep(0.2)
     assert process.stdout is not None
-    seen.code, seen.printed = process.returncode, process.stdout.read()
+    seen.code, seen.printed, seen.heard = process.returncode, process.stdout.read(), net.heard()
     return seen
 
 
@@ -93,7 +97,6 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def launched(net: Network, folder: Path) -> Watched:
-    net.heard()
     study = ("--study", "one", "--trials", "2", "--max-epochs", "3", "--concurrency", "1")
     return watch(net, folder, "launch", "mse", *study, environment=STRAY)
 
@@ -108,15 +111,22 @@ def test_the_ears_are_open(net: Network) -> None:
     assert GATEWAY in net.heard()
 
 
-def test_a_launch_opens_ports_on_loopback_only(launched: Watched) -> None:
+def exposed(seen: Watched) -> list[str]:
+    """Ports that can be reached from elsewhere."""
+    return [port for port in seen.ports if not port.startswith(LOOPBACK)]
+
+
+def test_a_launch_opens_ports_on_loopback_only(launched: Watched, record: Recorder) -> None:
     assert launched.code == 0, launched.printed
     assert len(launched.ports) > 5  # Ray was there
-    assert [port for port in launched.ports if not port.startswith(LOOPBACK)] == []
+    assert exposed(launched) == []
+    record(10, "a launch's ports looked at", injected=len(launched.ports))
 
 
-def test_a_launch_sends_nothing_out_and_follows_no_stray_address(net: Network, launched: Watched) -> None:
+def test_a_launch_sends_nothing_out_and_follows_no_stray_address(launched: Watched, record: Recorder) -> None:
     assert launched.code == 0, launched.printed
-    assert net.heard() == []
+    assert launched.heard == []
+    record(10, "stray addresses in the environment", injected=len(STRAY))
 
 
 def open_to_others(root: Path) -> list[str]:
@@ -124,15 +134,24 @@ def open_to_others(root: Path) -> list[str]:
     return [str(path) for path in root.rglob("*") if not path.is_symlink() and path.stat().st_mode & 0o077]
 
 
-def test_what_a_launch_writes_is_private(launched: Watched) -> None:
+def test_what_a_launch_writes_is_private(launched: Watched, record: Recorder) -> None:
     root = launched.root
     assert {path.name for path in root.iterdir()} >= {"studies", "mlflow.db", "mlartifacts"}
     assert [path for path in open_to_others(root) if path != str(root / "home")] == []
+    record(10, "files' modes looked at", injected=len(list(root.rglob("*"))))
 
 
 def test_rays_folder_is_private_and_gone_afterwards(launched: Watched) -> None:
     assert set(launched.ray_folders.values()) == {0o700}
     assert list(launched.root.glob("losstune-*")) == []
+
+
+@pytest.fixture
+def open_umask() -> Iterator[None]:
+    """What most users have: all may read."""
+    former = os.umask(0o022)
+    yield
+    os.umask(former)
 
 
 COMMANDS = [
@@ -144,9 +163,8 @@ COMMANDS = [
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command[0])
 def test_every_command_writes_private_files(
-    launched: Watched, losstune: Command, tmp_path: Path, command: list[str]
+    launched: Watched, losstune: Command, open_umask: None, command: list[str]
 ) -> None:
-    os.umask(0o022)
     Path("out").mkdir()
     place = {"train": [], "export": ["--storage", launched.root]}
     sync = ["--storage", launched.root, "--tracking-uri", f"sqlite:///{Path('out/m.db').absolute()}"]
@@ -158,6 +176,7 @@ def test_every_command_writes_private_files(
 
 @pytest.fixture(scope="module")
 def ui(net: Network, launched: Watched) -> Iterator[subprocess.Popen[str]]:
+    net.heard()
     process = start(net, launched.root, "ui", "--port", str(PORT), **STRAY)
     until = time.monotonic() + 60
     while process.poll() is None and f"127.0.0.1:{PORT}" not in net.listening() and time.monotonic() < until:
@@ -180,8 +199,9 @@ def status_of(net: Network, host: str, method: str = "GET", path: str = "experim
 
 
 @pytest.mark.parametrize("host", [f"127.0.0.1:{PORT}", f"localhost:{PORT}"])
-def test_the_ui_serves_its_own_names(net: Network, ui: subprocess.Popen[str], host: str) -> None:
-    assert status_of(net, host) == 200
+@pytest.mark.parametrize("path", ["experiments/search?max_results=3", "registered-models/search?max_results=3"])
+def test_the_ui_serves_its_own_names(net: Network, ui: subprocess.Popen[str], host: str, path: str) -> None:
+    assert status_of(net, host, path=path) == 200
 
 
 FOREIGN = [
@@ -199,8 +219,9 @@ FOREIGN = [
 
 
 @pytest.mark.parametrize("host", FOREIGN)
-def test_the_ui_refuses_foreign_names(net: Network, ui: subprocess.Popen[str], host: str) -> None:
+def test_the_ui_refuses_foreign_names(net: Network, ui: subprocess.Popen[str], host: str, record: Recorder) -> None:
     assert status_of(net, host) == 403
+    record(10, "the UI asked by a foreign name")
 
 
 def test_the_ui_takes_no_changes_from_other_sites(net: Network, ui: subprocess.Popen[str]) -> None:
@@ -226,7 +247,8 @@ ADDRESSES = [
 
 
 class TestPasswords:
-    def test_a_launch_shows_its_password_to_nobody(self, net: Network, launched: Watched) -> None:
+    @pytest.mark.torture
+    def test_a_launch_shows_its_password_to_nobody(self, net: Network, launched: Watched, record: Recorder) -> None:
         environment = {"LOSSTUNE_TRACKING_URI": f"http://me:{SECRET}@127.0.0.1:1"}
         study = ("--study", "two", "--trials", "1", "--max-epochs", "3", "--concurrency", "1")
         seen = watch(net, launched.root, "launch", "mse", *study, environment=environment)
@@ -239,12 +261,13 @@ class TestPasswords:
         assert SECRET not in seen.printed
         assert any("tuning.sync" in command for command in seen.commands)
         assert [command for command in seen.commands if SECRET in command] == []
+        record(11, "a password in an address, a whole launch")
 
     @pytest.mark.parametrize(
         ("command", "address"), [("delete", ADDRESSES[0]), *(("sync", address) for address in ADDRESSES)]
     )
     def test_an_error_names_the_store_without_its_password(
-        self, launched: Watched, losstune: Command, command: str, address: str
+        self, launched: Watched, losstune: Command, record: Recorder, command: str, address: str
     ) -> None:
         yes = ["--yes"] if command == "delete" else []
         ended = losstune(command, "one", "--storage", launched.root, "--tracking-uri", address, *yes)
@@ -253,6 +276,7 @@ class TestPasswords:
         assert "***" in ended.err
         assert SECRET not in ended.out + ended.err
         assert (launched.root / "studies/one/study.yaml").exists()
+        record(11, "a password in an address that fails")
 
     def test_an_address_is_no_storage_folder(self, losstune: Command) -> None:
         ended = losstune("launch", "mse", "--study", "s", "--storage", f"postgresql://me:{SECRET}@host/db")
@@ -280,8 +304,9 @@ class TestPasswords:
         assert SECRET not in " ".join(given[0])  # type: ignore[arg-type]
 
 
-def test_a_whole_study_from_launch_to_report_sends_nothing_out(net: Network, folder: Path) -> None:
-    net.heard()
+@pytest.mark.torture
+def test_a_whole_study_from_launch_to_report_sends_nothing_out(net: Network, folder: Path, record: Recorder) -> None:
+    """With the address of a Ray cluster on this very machine in the environment, which must not be joined."""
     study = ("--trials", "3", "--max-epochs", "3")
     lines = [
         ["launch", "mse", "infonce", "--study", "whole", *study],
@@ -291,8 +316,15 @@ def test_a_whole_study_from_launch_to_report_sends_nothing_out(net: Network, fol
         ["sync", "whole"],
         ["delete", "whole", "--yes"],
     ]
-    for line in lines:
-        seen = watch(net, folder, *line, environment=STRAY)
-        assert seen.code == 0, seen.printed
-        assert [port for port in seen.ports if not port.startswith((*LOOPBACK, f"{ADDRESS}:0"))] == []
-        assert net.heard() == [], line
+    with net.socket() as cluster:
+        cluster.bind(("127.0.0.1", CLUSTER_PORT))
+        cluster.listen()
+        cluster.setblocking(False)
+        for line in lines:
+            seen = watch(net, folder, *line, environment={**STRAY, "RAY_ADDRESS": f"127.0.0.1:{CLUSTER_PORT}"})
+            assert seen.code == 0, seen.printed
+            assert exposed(seen) == [], line
+            assert seen.heard == [], line
+            with pytest.raises(BlockingIOError):
+                cluster.accept()
+            record(10, "a whole study watched, command by command")

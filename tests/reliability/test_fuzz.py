@@ -13,18 +13,22 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from optuna.storages import InMemoryStorage
 
 from tests.conftest import Command
 from tests.reliability.conftest import Recorder
-from tests.reliability.damage import Change, changes
+from tests.reliability.damage import changes
 from trainer.data_files import MAX_EXPANSION, READERS, SMALL
 from trainer.errors import UserError
 from trainer.memory import memory_limit
 from trainer.run_dir import history_line, read_whole_lines
 from trainer.yaml_file import dump_yaml, parse_yaml
+from tuning.check import typical_point
 from tuning.expression import Expression
+from tuning.proposals import propose
+from tuning.settings import SamplerName
 from tuning.space_file import check_grid, load_space, shipped_names
-from tuning.trials import distributions
+from tuning.trials import LossTrials
 
 GIB = 2**30
 SECONDS = 10.0
@@ -92,9 +96,13 @@ _keys |= st.sampled_from(["step", "when", "model", "model.depth", "clip_norm", "
 _trees: st.SearchStrategy[Any] = st.recursive(
     _scalars, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_keys, inner, max_size=4), max_leaves=12
 )
-_ranges = st.fixed_dictionaries(
-    {"low": _numbers | _floats, "high": _numbers | _floats},
-    optional={"int": st.booleans(), "log": st.booleans(), "step": _numbers | _floats},
+_ends = st.sampled_from([1, 2, 3, 16, 100, 10**6, 10**12, 2**53, 2**53 + 1, 2**63, 10**39, 0.1, 1e-320, 1e308])
+_optional = {"log": st.booleans(), "step": st.sampled_from([1, 2, 0.1]) | _numbers | _floats}
+_ranges = st.builds(
+    lambda ends, more, whole: {"low": min(ends), "high": max(ends), "int": whole, **more},
+    st.tuples(_ends, _ends) | st.tuples(_numbers | _floats, _numbers | _floats),
+    st.sampled_from([{}, {}, {"log": True}]) | st.fixed_dictionaries({}, optional=_optional),
+    st.booleans(),
 )
 
 
@@ -120,26 +128,59 @@ def put(tree: Any, path: tuple[Any, ...], value: Any) -> Any:
 def changed_spaces(draw: st.DrawFn) -> str:
     """A shipped space with one to three of its values replaced, and a searched setting of any range."""
     tree = draw(st.sampled_from(SHIPPED))
-    for _ in range(draw(st.integers(1, 3))):
+    name = draw(st.sampled_from(["patience", "warmup_epochs", "clip_norm", "model.hidden_dim"]))
+    if draw(st.booleans()):
+        without_start = {key: value for key, value in tree.items() if key != "start"}
+        tree = {**without_start, "space": {**tree["space"], name: draw(_ranges | _scalars | _trees)}}
+    for _ in range(draw(st.integers(0, 2))):
         tree = put(tree, draw(st.sampled_from(list(places(tree)) or [()])), draw(_ranges | _trees))
-    if isinstance(tree, dict) and isinstance(tree.get("space"), dict) and draw(st.booleans()):
-        name = draw(st.sampled_from(["patience", "warmup_epochs", "clip_norm"]))
-        tree = {**tree, "space": {**tree["space"], name: draw(_ranges)}}
     return dump_yaml(tree)
 
 
 _yaml_like = st.text(alphabet="abls_fnocite: -[]{}\n,\"'#&*!|>%@`?~.0159eE+\t\ufeff\u2028é", max_size=200)
 _flipped = st.builds(lambda tree, change: change(dump_yaml(tree).encode()), st.sampled_from(SHIPPED), changes())
-SPACES = st.one_of(changed_spaces(), _trees.map(lambda tree: dump_yaml({"loss_fn": "mse", "space": tree})), _yaml_like)
-SPACES = SPACES.map(lambda text: text.encode(errors="replace")) | _flipped | st.binary(max_size=100)
+_noise = _trees.map(lambda tree: dump_yaml({"loss_fn": "mse", "space": tree})) | _yaml_like
+_noise_bytes = _noise.map(lambda text: text.encode(errors="replace")) | _flipped | st.binary(max_size=100)
+_whole = st.sampled_from([0, 1, 2, 100, 10**6, 10**12, 2**53, 2**53 + 1, 2**63, 10**30, 10**39])
+_real = st.sampled_from([0, 1e-320, 1e-9, 0.1, 1, 3, 1e6, 1e308])
+_products = st.builds(
+    lambda count, end: "*".join(["patience"] * count) + end,
+    st.sampled_from([1, 2, 21]),
+    st.sampled_from(["", "/2", "/1e300"]),
+)
+
+
+def range_of(ends: tuple[float, float], log: bool, more: dict[str, Any]) -> dict[str, Any]:
+    return {"low": min(ends), "high": max(ends), "log": log, **more}
+
+
+_small_spaces = st.builds(
+    lambda patience, more, derived: {"loss_fn": "mse", "space": {"patience": patience, **more}, "derived": derived},
+    st.builds(range_of, st.tuples(_whole, _whole), st.booleans(), st.just({"int": True})),
+    st.dictionaries(
+        st.sampled_from(["clip_norm", "weight_decay", "lr"]),
+        st.builds(range_of, st.tuples(_real, _real), st.booleans(), st.just({})),
+        max_size=1,
+    ),
+    st.just({}) | st.dictionaries(st.sampled_from(["clip_norm", "lr", "model.depth"]), _products, max_size=1),
+)
+"""Whole numbers as large as they come, and what is computed from them; most of these are valid."""
+_KINDS = (changed_spaces(), changed_spaces(), _small_spaces.map(dump_yaml), _small_spaces.map(dump_yaml))
+SPACES = st.integers(0, 4).flatmap(lambda n: _KINDS[n].map(str.encode) if n < 4 else _noise_bytes)
+
+
+SAMPLERS: tuple[SamplerName, ...] = ("tpe", "random")
 
 
 def read_any_space(path: Path, content: bytes) -> None:
+    """A space that is taken can be proposed from."""
     path.write_bytes(content)
     try:
         with bounded():
             space = load_space(str(path))
-            distributions(space)
+            typical_point(space)
+            for sampler in SAMPLERS:
+                propose(LossTrials(InMemoryStorage(), space.loss_fn, space), sampler, 0)
             check_grid(space)
     except UserError as error:
         assert str(path) in str(error)  # noqa: PT017 - some are valid
@@ -373,13 +414,14 @@ LAST = {
     **dict.fromkeys(("status", "list", "delete", "confirm", "compare", "report", "export", "sync"), ()),
 }
 """What ends each command line, so that none starts to train, or serves, or finds a study."""
-_options = st.sampled_from(
-    """--data --study --loss-fn --lr --batch_size --num-epochs --seed --temperature --model.depth --depth --dropout
-    --hidden_dim --patience --clip-norm --config --output_dir --output --checkpoint --resume --test --overwrite --json
-    --trials --max-epochs --epochs-per-loss --grace-epochs --reduction-factor --sampler --objective --race --time-budget
-    --concurrency --cpus-per-trial --gpus-per-trial --address --accept-change --tracking-uri --top --seeds --yes --port
-    --no-center --center --schedule --help --nothing --NO-SUCH -x - -- --= ---""".split()
-)
+OPTIONS = """
+--data --study --loss-fn --lr --batch_size --num-epochs --seed --temperature --model.depth --depth --dropout
+--hidden_dim --patience --clip-norm --config --output_dir --output --checkpoint --resume --test --overwrite
+--json --trials --max-epochs --epochs-per-loss --grace-epochs --reduction-factor --sampler --objective --race
+--time-budget --concurrency --cpus-per-trial --gpus-per-trial --address --accept-change --tracking-uri --top
+--seeds --yes --port --no-center --center --schedule --help --nothing --NO-SUCH -x - -- --= ---
+"""
+_options = st.sampled_from(OPTIONS.split())
 _values = st.sampled_from(
     [
         "",
@@ -397,8 +439,6 @@ _values = st.sampled_from(
         "cosine",
         "30m",
         "-1h",
-    ]
-    + [
         "../../x",
         "/dev/null",
         "/",
@@ -422,7 +462,7 @@ _words_of_a_line = st.one_of(
 @st.composite
 def command_lines(draw: st.DrawFn) -> list[str]:
     command = draw(st.sampled_from(sorted(LAST)))
-    line = []
+    line: list[str] = []
     for word in draw(st.lists(_words_of_a_line, max_size=6)):
         line.extend([word] if isinstance(word, str) else word)
     if command in ("train", "predict", "launch", "check", "ui") and "--" in line:
@@ -432,14 +472,14 @@ def command_lines(draw: st.DrawFn) -> list[str]:
 
 
 def ends_well(losstune: Command, line: list[str]) -> None:
-    """Exit code 0 or 2; and 2 with one message, or typer's usage."""
+    """Exit code 0 or 2; and 2 with one message, or what typer says of usage."""
     ended = losstune(*line)
     assert "Traceback" not in ended.err + ended.out
     if ended.code == 0:
         assert "--help" in line or line[0] == "list", line
         return
     assert ended.code == 2, ended
-    assert ended.err.startswith(("error: ", "Usage: ", "\n Usage: ", " Usage: ")), ended.err[:200]
+    assert ended.err.startswith(("error: ", "Usage: ", "╭─ Error ─")), ended.err[:200]
     assert not list(Path().glob("*")), "something was written"
 
 
