@@ -24,8 +24,10 @@ from tests.tuning.samples import diverged, used_up
 from trainer.config import TrainConfig
 from trainer.data import Pairs, load_pairs, make_pairs
 from trainer.errors import UserError
+from trainer.files import append_durably
+from trainer.loop import Record
 from trainer.predict import load_model, predict_file
-from trainer.run_dir import RunDirectory, read_config, read_history
+from trainer.run_dir import HISTORY_FILE, RunDirectory, history_line, read_config, read_history
 from trainer.splits import split_rows
 from trainer.train import train_run
 from tuning.baselines import Baseline
@@ -478,7 +480,12 @@ def searched(root: Path, **losses: tuple[float, Ending]) -> Study:
         trials = LossTrials(storage, space.loss_fn, space)
         trials.end(trials.add({"lr": lr}, seed=0), ending)
         flat = {**space.settings({"lr": lr}), **managed_settings(study, 1), "seed": 0}
-        RunDirectory(study.trials_folder / trials[0].name, 1).start(TrainConfig.from_flat(flat))
+        folder = study.trials_folder / trials[0].name
+        RunDirectory(folder, 1).start(TrainConfig.from_flat(flat))
+        for epoch in range(1, ending.epochs + 1):
+            value = (ending.best or 0.0) * epoch / ending.epochs
+            record: Record = {"epoch": epoch, settings.objective: value, "seconds": 0.1}
+            append_durably(folder / HISTORY_FILE, history_line(record).encode())
     return study
 
 

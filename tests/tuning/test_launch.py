@@ -195,16 +195,21 @@ def test_a_diverging_trial_is_pruned_told_nan_and_ranked_last(ray_address: str, 
 
 
 def test_an_exception_fails_its_trial_alone(ray_address: str, tmp_path: Path) -> None:
-    """A word stands where the second trial keeps the number of its launch."""
-    request = request_for(tmp_path, ray_address, "cosine", max_epochs=3, trials=1)
-    study = launch(request, QUIET).study
-    folder = study.trials_folder / "cosine-0001"
-    folder.mkdir()
-    (folder / ".attempt").write_bytes(b"nothing")
-    launch(request_for(tmp_path, ray_address, trials=3), QUIET)
-    states = [(trial.state.name, trial.user_attrs["end"]["reason"]) for trial in optuna_trials(study)["cosine"]]
-    assert [state for state, _ in states] == ["COMPLETE", "FAIL", "COMPLETE"]
-    assert states[1][1].startswith("ValueError: ")
+    """Between the extremes, at which a space is checked, its derived learning rate is 0."""
+    space = write_space(
+        tmp_path / "weights.yaml",
+        "cosine_mse",
+        space={"cosine_weight": {"low": 0.5, "high": 1.5, "step": 0.5}},
+        derived={"lr": "(cosine_weight - 1) * (cosine_weight - 1) / 100"},
+        study={"sampler": "grid", "max_epochs": 3, "grace_epochs": 3, "trials": 3},
+    )
+    study = launch(request_for(tmp_path, ray_address, space), QUIET).study
+    ends = {
+        trial.params["cosine_weight"]: (trial.state.name, trial.user_attrs["end"]["reason"])
+        for trial in optuna_trials(study)["cosine_mse"]
+    }
+    assert {weight: state for weight, (state, _) in ends.items()} == {0.5: "COMPLETE", 1.0: "FAIL", 1.5: "COMPLETE"}
+    assert "lr" in ends[1.0][1]
 
 
 def test_a_damaged_checkpoint_is_said_and_its_trial_trained_again(ray_address: str, tmp_path: Path) -> None:
