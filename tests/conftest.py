@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 torch.set_num_threads(1)  # the tensors are small, and a second thread waits for whatever else the machine runs
 
 settings.register_profile("losstune", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.register_profile("unshrunk", deadline=None, phases=[Phase.explicit, Phase.generate])
 settings.load_profile("losstune")
 
 

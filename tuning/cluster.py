@@ -111,10 +111,12 @@ def _private_folder() -> Iterator[Path]:
         with suppress(OSError):
             if _abandoned(other):
                 shutil.rmtree(other, ignore_errors=True)
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    hidden = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}"))
+    folder = hidden.with_name(hidden.name.removeprefix("."))
     try:
-        with (folder / _ALIVE).open("w") as alive:
+        with (hidden / _ALIVE).open("w") as alive:
             fcntl.flock(alive, fcntl.LOCK_EX)
+            hidden.rename(folder)  # locked before another launch can see it
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)

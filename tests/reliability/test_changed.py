@@ -20,6 +20,8 @@ from trainer.yaml_file import read_yaml
 from tuning.confirmation import make_plan, plan_folder, plans, save_plan
 from tuning.study import Study, open_study
 
+pytestmark = pytest.mark.torture
+
 AGAIN = ("launch", "--study", "study", "--storage")
 CONFIRM = ("confirm", "study", "--top", "1", "--seeds", "2", "--storage")
 OLD = {"torch": "1.13.0", "optuna": "4.9.9"}

@@ -20,6 +20,8 @@ from tests.conftest import Command
 from tests.reliability.conftest import Recorder
 from tests.reliability.network import ADDRESS, GATEWAY, Network, network
 
+pytestmark = pytest.mark.torture
+
 LOSSTUNE = str(Path(sys.executable).with_name("losstune"))
 LOOPBACK = ("127.0.0.1:", "[::1]:", "[::ffff:127.0.0.1]:")
 PORT = 5123
@@ -247,7 +249,6 @@ ADDRESSES = [
 
 
 class TestPasswords:
-    @pytest.mark.torture
     def test_a_launch_shows_its_password_to_nobody(self, net: Network, launched: Watched, record: Recorder) -> None:
         environment = {"LOSSTUNE_TRACKING_URI": f"http://me:{SECRET}@127.0.0.1:1"}
         study = ("--study", "two", "--trials", "1", "--max-epochs", "3", "--concurrency", "1")
@@ -304,7 +305,6 @@ class TestPasswords:
         assert SECRET not in " ".join(given[0])  # type: ignore[arg-type]
 
 
-@pytest.mark.torture
 def test_a_whole_study_from_launch_to_report_sends_nothing_out(net: Network, folder: Path, record: Recorder) -> None:
     """With the address of a Ray cluster on this very machine in the environment, which must not be joined."""
     study = ("--trials", "3", "--max-epochs", "3")

@@ -16,6 +16,8 @@ from tests.reliability.conftest import Recorder
 from tests.reliability.studies import SHORT, alive, start, tree, wait_for, wait_until_gone
 from tuning.lock import is_locked, locked
 
+pytestmark = pytest.mark.torture
+
 COMMANDS = [SHORT, ["confirm", "study", "--top", "1", "--seeds", "2"], ["delete", "study", "--yes"]]
 
 
@@ -80,7 +82,6 @@ def test_a_second_command_changes_nothing_and_a_dead_launch_holds_nothing(
     record(7, "lock of a killed launch taken over", seconds=seconds)
 
 
-@pytest.mark.torture
 def test_two_launches_at_the_same_instant(tmp_path: Path, record: Recorder) -> None:
     """One of them gets the study, whole; the other is told so."""
     both = [start(tmp_path, *SHORT) for _ in range(2)]

@@ -14,7 +14,7 @@ from optuna.trial import TrialState, create_trial
 
 from tests.reliability.conftest import Recorder
 from tests.reliability.made import timed
-from tests.reliability.studies import private_tmp, run, start, wait_for
+from tests.reliability.studies import private_tmp, start, wait_for
 from tests.tuning.reported import write_run
 from tests.tuning.samples import settings_of
 from trainer.data import load_pairs
@@ -46,18 +46,23 @@ def _command(process: psutil.Process) -> list[str]:
 
 @pytest.mark.torture
 def test_twenty_launches_leave_nothing_behind(tmp_path: Path, record: Recorder) -> None:
+    """Ten in a row of one study, beside ten of another; each trains one trial more."""
     before, shared = own_processes(), set(Path("/dev/shm").iterdir())
+    roots = [tmp_path / "one", tmp_path / "other"]
     with private_tmp() as tmp:
-        for trials in range(1, 21):
+        for trials in range(1, 11):
             budget = ["--trials", str(trials), "--max-epochs", "3", "--concurrency", "1"]
-            run(tmp_path, "launch", "mse", "--study", "long", *budget, TMPDIR=str(tmp))
+            command = ["launch", "mse", "--study", "long", *budget]
+            for process in [start(root, *command, TMPDIR=str(tmp)) for root in roots]:
+                out, _ = process.communicate(timeout=120)
+                assert process.returncode == 0, out
             assert list(tmp.iterdir()) == []
     assert own_processes() - before == set()
     assert set(Path("/dev/shm").iterdir()) - shared == set()
-    study = tmp_path / "studies" / "long"
-    assert sorted(path.name for path in (study / "trials").iterdir()) == [f"mse-{n:04d}" for n in range(20)]
-    left = {path.name for path in study.iterdir()}
-    assert left <= {".lock", "attempt", "optuna.db", "study.yaml", "tracker.log", "trials"}
+    for study in (root / "studies" / "long" for root in roots):
+        assert sorted(path.name for path in (study / "trials").iterdir()) == [f"mse-{n:04d}" for n in range(10)]
+        left = {path.name for path in study.iterdir()}
+        assert left <= {".lock", "attempt", "optuna.db", "study.yaml", "tracker.log", "trials"}
     record(12, "launched again", injected=20)
 
 
