@@ -43,7 +43,7 @@ test-slow: setup
 
 # Faults injected into whole studies, and a table of what was lost: at most 20 minutes.
 torture: setup programs
-	timeout --signal=INT 1200 $(BIN)/python -m pytest -m torture --durations=40
+	timeout --signal=INT 1200 $(BIN)/python tools/torture.py
 
 # Takes each protection away and shows that a test notices.
 torture-selftest: setup

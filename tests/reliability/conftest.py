@@ -1,6 +1,9 @@
 """What the tests of reliability tell at the end: each fault, how often it was injected, what was lost."""
 
-from dataclasses import dataclass, field
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from statistics import median
 
 import pytest
@@ -34,6 +37,8 @@ class Tally:
 
 
 Tallies = dict[tuple[int, str], Tally]
+TALLIES = "LOSSTUNE_TALLIES"
+"""Environment variable with a folder in which processes that run a part of the tests each leave what they counted."""
 _TALLIES = pytest.StashKey[Tallies]()
 
 
@@ -78,9 +83,26 @@ def record(request: pytest.FixtureRequest) -> Recorder:
     return Recorder(request.config.stash.setdefault(_TALLIES, {}))
 
 
+def all_parts(own: Tallies, folder: Path) -> Tallies:
+    """What this process counted, left for others, and what the others have left."""
+    rows = [[*key, asdict(tally)] for key, tally in own.items()]
+    (folder / f"{os.getpid()}.json").write_text(json.dumps(rows))
+    found: Tallies = {}
+    for part in sorted(folder.iterdir()):
+        for promise, fault, counted in json.loads(part.read_text()):
+            tally = found.setdefault((promise, fault), Tally())
+            tally.injected += counted["injected"]
+            tally.lost += counted["lost"]
+            tally.seconds += counted["seconds"]
+            tally.notes += counted["notes"]
+    return found
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Print the table."""
     tallies = config.stash.get(_TALLIES, {})
+    if folder := os.environ.get(TALLIES):
+        tallies = all_parts(tallies, Path(folder))
     if not tallies:
         return
     table = Table("promise", "fault", "injected", "lost", "seconds to recover", "", title="Faults injected")

@@ -127,7 +127,7 @@ def test_eleven_kills_change_nothing(tmp_path: Path, record: Recorder) -> None:
             pass
         killed.finish(LONG)
     assert killed.kills == 11
-    check_ended(tmp_path, "study", 1, 150, 27)
+    check_ended(tmp_path, "study", 1, 120, 27)
     assert leaderboard(tmp_path, "study") == leaderboard(undisturbed(*LONG), "study")
     killed.record(record, "at a random instant, one slot")
 
