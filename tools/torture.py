@@ -26,25 +26,29 @@ def files(part: Sequence[str]) -> list[Path]:
     return [TESTS / f"test_{name}.py" for name in part]
 
 
-def start(chosen: list[Path], tallies: str, output: int | None = None) -> subprocess.Popen[bytes]:
-    """Tests in a process of their own, which leaves what it counted in a folder."""
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--durations=20", *map(str, chosen)]
-    environment = {**os.environ, "LOSSTUNE_TALLIES": tallies}
+def start(chosen: Sequence[Path], output: int | None = None, **environment: str) -> subprocess.Popen[bytes]:
+    """Tests in a process of their own."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--durations=10", *map(str, chosen)]
     return subprocess.Popen(
-        [*command, "-m", "torture"], env=environment, cwd=TESTS.parents[1], stdout=output, stderr=output
+        [*command, "-m", "torture"],
+        env={**os.environ, **environment},
+        cwd=TESTS.parents[1],
+        stdout=output,
+        stderr=output,
     )
 
 
 def main() -> int:
     """Run the parts; the last one prints the table of all."""
-    others = sorted(set(TESTS.glob("test_*.py")) - set(files(BESIDE[0] + BESIDE[1])))
+    first, second = map(files, BESIDE)
+    others = sorted(set(TESTS.glob("test_*.py")) - {*first, *second})
     with tempfile.TemporaryDirectory(prefix="torture-") as tallies, tempfile.TemporaryFile() as later:
-        both = [start(files(BESIDE[0]), tallies), start(files(BESIDE[1]), tallies, later.fileno())]
+        leave = {"LOSSTUNE_LEAVE_TALLIES": tallies}
+        both = [start(first, **leave), start(second, later.fileno(), **leave)]
         codes = [process.wait() for process in both]
         later.seek(0)
-        sys.stdout.write(later.read().decode())
-        sys.stdout.flush()
-        codes.append(start(others, tallies).wait())
+        print(later.read().decode(), flush=True)
+        codes.append(start(others, LOSSTUNE_TAKE_TALLIES=tallies).wait())
     return max(codes)
 
 

@@ -37,8 +37,9 @@ class Tally:
 
 
 Tallies = dict[tuple[int, str], Tally]
-TALLIES = "LOSSTUNE_TALLIES"
-"""Environment variable with a folder in which processes that run a part of the tests each leave what they counted."""
+LEAVE, TAKE = "LOSSTUNE_LEAVE_TALLIES", "LOSSTUNE_TAKE_TALLIES"
+"""Environment variables with a folder: where a process that runs a part of the tests leaves what it counted in place
+of a table, and where the last one finds it."""
 _TALLIES = pytest.StashKey[Tallies]()
 
 
@@ -83,26 +84,31 @@ def record(request: pytest.FixtureRequest) -> Recorder:
     return Recorder(request.config.stash.setdefault(_TALLIES, {}))
 
 
-def all_parts(own: Tallies, folder: Path) -> Tallies:
-    """What this process counted, left for others, and what the others have left."""
-    rows = [[*key, asdict(tally)] for key, tally in own.items()]
+def leave(tallies: Tallies, folder: Path) -> None:
+    """Write what this process counted."""
+    rows = [[*key, asdict(tally)] for key, tally in tallies.items()]
     (folder / f"{os.getpid()}.json").write_text(json.dumps(rows))
-    found: Tallies = {}
+
+
+def take(tallies: Tallies, folder: Path) -> None:
+    """Add what other processes have left."""
     for part in sorted(folder.iterdir()):
         for promise, fault, counted in json.loads(part.read_text()):
-            tally = found.setdefault((promise, fault), Tally())
+            tally = tallies.setdefault((promise, fault), Tally())
             tally.injected += counted["injected"]
             tally.lost += counted["lost"]
             tally.seconds += counted["seconds"]
             tally.notes += counted["notes"]
-    return found
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Print the table."""
-    tallies = config.stash.get(_TALLIES, {})
-    if folder := os.environ.get(TALLIES):
-        tallies = all_parts(tallies, Path(folder))
+    tallies: Tallies = config.stash.get(_TALLIES, {})
+    if folder := os.environ.get(LEAVE):
+        leave(tallies, Path(folder))
+        return
+    if folder := os.environ.get(TAKE):
+        take(tallies, Path(folder))
     if not tallies:
         return
     table = Table("promise", "fault", "injected", "lost", "seconds to recover", "", title="Faults injected")
