@@ -34,7 +34,7 @@ class LossProgress:
 
     def count(self, trial: TrialView) -> None:
         """Take in a trial that the truth knows."""
-        self.states[trial.state] += 1
+        self.states[trial.shown_state] += 1
         self.epochs += trial.epochs
         self.consider(trial, trial.rank_value)
 

@@ -53,7 +53,7 @@ def _trial_json(trial: TrialView) -> dict[str, Any]:
     ending = trial.ending
     return {
         "trial": trial.name,
-        "state": trial.state,
+        "state": trial.shown_state,
         "reason": ending.reason if ending else None,
         "epochs": trial.epochs,
         "value": ending.best if ending else None,

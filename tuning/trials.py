@@ -88,6 +88,11 @@ class TrialView:
         return self.digest == point_digest(self.point, self.distributions)
 
     @property
+    def shown_state(self) -> State:
+        """Its end's where it has one: a crash between the two leaves the state for the next launch to complete."""
+        return self.ending.state if self.ending else self.state
+
+    @property
     def name(self) -> str:
         """``infonce-0007``, also the name of its folder and of its run in MLflow."""
         return trial_name(self.loss_fn, self.number)

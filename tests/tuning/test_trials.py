@@ -213,6 +213,7 @@ def test_an_end_that_was_cut_short_is_completed(
     with pytest.raises(PowerCutError):
         trials.end(0, ending)
     assert stored(tmp_path, "infonce")[0].state == TrialState.RUNNING
+    assert reopened(tmp_path)[0].shown_state == ending.state
     assert reopened(tmp_path).settle() == []
     (expected,), (found,) = stored(whole, "infonce"), stored(tmp_path, "infonce")
     assert (found.state, found.value) == (expected.state, expected.value)
