@@ -15,7 +15,7 @@ from tuning.study import Study
 LOG_FILE = "tracker.log"
 TRACKING_URI = "LOSSTUNE_TRACKING_URI"
 """Environment variable with MLflow's store: it may hold a password."""
-PATIENCE_SECONDS = 60.0
+PATIENCE_SECONDS = 30.0
 STOPPED_SECONDS = 5.0
 """How long a launch waits for MLflow at its end, and after a signal."""
 

@@ -144,7 +144,7 @@ class Launched:
 
     def end(self) -> tuple[str, float]:
         """What it printed, and how long it waited for MLflow; the study itself is as if nothing had been."""
-        out, _ = self.process.communicate(timeout=PATIENCE_SECONDS + 30)
+        out, _ = self.process.communicate(timeout=PATIENCE_SECONDS + 60)
         assert self.process.returncode == 0, out
         assert "Traceback" not in out
         assert leaderboard(self.root, "study") == leaderboard(undisturbed(*SHORT), "study")
