@@ -156,7 +156,7 @@ def test_a_disk_that_fills_up_again_and_again(record: Recorder) -> None:
 @on_its_own_disk
 def test_a_disk_that_turns_read_only(tmp_path: Path, record: Recorder) -> None:
     with disk_in_a_file() as (disk, image):
-        elsewhere = {"LOSSTUNE_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}  # or it waits for MLflow for a minute
+        elsewhere = {"LOSSTUNE_TRACKING_URI": f"sqlite:///{tmp_path}/mlflow.db"}  # or it waits for MLflow at its end
         launched = in_progress(disk, **elsewhere)
         fail(disk)
         assert re.search("Read-only file system|readonly|disk I/O error", error := one_error(launched)), error
