@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from trainer.data_files import READERS
 from trainer.errors import UserError
+from trainer.references import is_reference, resolve
 from trainer.units import UNIT_EPS
 
 SPLIT_NAMES = ("train", "val", "test")
@@ -65,9 +66,8 @@ def _load_arrays(source: str) -> tuple[Mapping[str, Array], str]:
         if not path.is_file():
             raise UserError(f"--data {source}: no such file")
         return reader(path), str(path.resolve())
-    module_name, _, function_name = source.partition(":")
-    if all(part.isidentifier() for part in (*module_name.split("."), function_name)):
-        return _from_function(module_name, function_name), source
+    if is_reference(source):
+        return _from_function(source), source
     raise UserError(
         f"--data {source!r}: expected digits, a file ending in {', '.join(READERS)}, or package.module:function"
     )
@@ -105,16 +105,11 @@ def _digits() -> dict[str, Array]:
     return {"inputs": images[:, :, :4].reshape(-1, 32), "targets": images[:, :, 4:].reshape(-1, 32)}
 
 
-def _from_function(module_name: str, function_name: str) -> dict[str, Array]:
-    source = f"{module_name}:{function_name}"
-    if "" not in sys.path:
-        sys.path.insert(0, "")
-    try:
-        function = getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError) as error:
-        raise UserError(f"--data {source}: {error}") from None
+def _from_function(source: str) -> dict[str, Array]:
+    function = resolve(source, "--data")
     if not callable(function):
-        raise UserError(f"--data {source}: {function_name} is {type(function).__name__}, not a function")
+        name = source.partition(":")[2]
+        raise UserError(f"--data {source}: {name} is {type(function).__name__}, not a function")
     found = function()
     if not isinstance(found, Mapping):
         raise UserError(f"--data {source}: expected a dict of arrays, got {type(found).__name__}")
