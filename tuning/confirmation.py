@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from trainer.config import TrainConfig, describe
 from trainer.errors import UserError
 from trainer.files import check_seal, make_folder, sealed, with_crc, without_crc, write_whole
-from trainer.run_dir import CONFIG_FILE, read_run_config
+from trainer.run_dir import CONFIG_FILE, HISTORY_FILE, read_run_config, read_whole_lines
 from trainer.yaml_file import dump_yaml, read_yaml
 from tuning.proposals import derived_seed
 from tuning.settings import StudySettings
@@ -81,6 +82,11 @@ class Plan(BaseModel):
     def candidates(self, loss_fn: str) -> list[Arm]:
         """The settings of a loss that the pick is made from, best of the search first."""
         return [arm for arm in self.arms if arm.loss_fn == loss_fn and arm.role == "candidate"]
+
+    @property
+    def created_at(self) -> float:
+        """When it was made, in Unix seconds."""
+        return datetime.fromisoformat(self.created).timestamp()
 
     @property
     def losses(self) -> list[str]:
@@ -141,6 +147,14 @@ class ConfirmRun:
         """Keep how it ended."""
         make_folder(self.folder)
         write_whole(self.folder / RESULT_FILE, with_crc(result.model_dump_json()).encode())
+
+
+def began(run: ConfirmRun, result: RunResult | None) -> float | None:
+    """When a run's first epoch began, in Unix seconds; None where it has not trained one yet."""
+    if result is not None:
+        return result.started
+    records, _ = read_whole_lines(run.folder / HISTORY_FILE)
+    return records[0]["time"] - records[0]["seconds"] if records else None
 
 
 def confirm_folder(study: Study) -> Path:
