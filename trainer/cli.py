@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,13 +15,11 @@ from trainer.config import TrainConfig
 from trainer.data import Pairs, load_pairs
 from trainer.errors import UserError
 from trainer.files import write_whole
-from trainer.options import config_options, given
+from trainer.options import config_options, given, named_factory
 from trainer.predict import predict_file, score_test
 from trainer.run_dir import BEST_FILE, HISTORY_FILE, LAST_FILE, ConfigFile, RunDirectory, StorageError, read_config
 from trainer.show import say, scored_lines
 from trainer.train import Finished, resumed_config, train_run
-
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 def dashes(name: str) -> str:
@@ -28,11 +27,6 @@ def dashes(name: str) -> str:
     return name.replace("_", "-")
 
 
-CONTEXT = {"token_normalize_func": dashes}
-
-
-@app.command(context_settings=CONTEXT)
-@config_options
 def train(
     config: Annotated[Path | None, typer.Option(help="YAML of settings; options override it")] = None,
     output_dir: Annotated[Path | None, typer.Option(help="folder of the run  [default: a new one under runs/]")] = None,
@@ -61,7 +55,6 @@ def train(
     _finish(finished, folder, pairs, console, test=test, as_json=as_json)
 
 
-@app.command(context_settings=CONTEXT)
 def predict(
     checkpoint: Annotated[Path, typer.Option(help="best.pt or last.pt of a run")],
     data: Annotated[str, typer.Option(help="as for train; only its inputs are used")],
@@ -76,6 +69,15 @@ def predict(
     except OSError as error:
         raise UserError(f"--output {output}: can not be written: {error.strerror}") from None
     print(f"Wrote {output}: {predictions.shape[0]} rows of {predictions.shape[1]} dimensions, float32")
+
+
+def app_for(arguments: Sequence[str]) -> typer.Typer:
+    """The two commands; ``train`` has the options of the model that the arguments name."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    command = app.command(context_settings={"token_normalize_func": dashes})
+    command(config_options(train, named_factory(arguments)))
+    command(predict)
+    return app
 
 
 def _resume(

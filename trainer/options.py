@@ -1,51 +1,106 @@
 """Command-line options made from the training config: one option per setting, no second list of defaults."""
 
+import functools
 import inspect
 import types
 import typing
-from collections.abc import Callable
-from typing import Annotated, Any, Literal, TypeVar
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from itertools import zip_longest
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import typer
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
-from trainer.config import FlatField, flat_fields
+from trainer.config import FactoryConfig, FlatField, flat_fields, flatten
+from trainer.errors import UserError
+from trainer.factory import FACTORY, Factory, load_factory
 from trainer.losses import loss_config_class, loss_names
+from trainer.yaml_file import parse_yaml, read_yaml
 
-Command = TypeVar("Command", bound=Callable[..., Any])
 
+def config_options(command: Callable[..., None], factory: Factory | None = None) -> Callable[..., None]:
+    """A command that takes ``**settings``, with an option for every setting of every loss, and of one model.
 
-def config_options(command: Command) -> Command:
-    """Decorator: add an option for every setting of every loss to a command that takes ``**settings``.
-
-    The command receives only the settings that were given, by flat name with ``.`` written ``__``;
+    The command receives only the settings that were given, by flat name with the first ``.`` written ``__``;
     :func:`given` turns them back.
+
+    Args:
+        factory: of a model of the user's own; None is the built-in encoder.
     """
     signature = inspect.signature(command)
     own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
-    added = [_loss_option(), *(_option(name, field) for name, field in _all_fields().items())]
+    added = [_loss_option(), _factory_option()]
+    for name, field in _all_fields(factory).items():
+        added.append(_own_option(name, field.info) if factory and field.group == "model" else _option(name, field))
     parameters = [*own, *added]
-    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": None}
-    return command
+
+    @functools.wraps(command)
+    def with_options(**options: Any) -> None:
+        command(**options)
+
+    with_options.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    with_options.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": None}
+    return with_options
 
 
 def given(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings that stood on the command line, by flat name."""
-    return {name.replace("__", "."): value for name, value in settings.items() if value is not None}
+    return {name.replace("__", ".", 1): value for name, value in settings.items() if value is not None}
 
 
-def _all_fields() -> dict[str, FlatField]:
+def named_factory(arguments: Sequence[str]) -> Factory | None:
+    """The model that a command line names, with ``--model.factory`` or in the file of ``--config``.
+
+    Raises:
+        UserError: it names something that is no factory.
+    """
+    if (reference := _value_of(f"--{FACTORY}", arguments)) is not None:
+        return load_factory(reference)
+    if (file := _value_of("--config", arguments)) is not None:
+        with suppress(UserError):  # the command will say what is wrong with the file, and where
+            settings = flatten(read_yaml(Path(file)).data)
+            return load_factory(settings[FACTORY]) if FACTORY in settings else None
+    return None
+
+
+def _value_of(option: str, arguments: Sequence[str]) -> str | None:
+    """What follows an option, or its ``=``; the last one counts."""
+    found = None
+    for word, following in zip_longest(arguments, arguments[1:]):
+        name, equals, value = word.partition("=")
+        if name == option:
+            found = value if equals else following
+    return found
+
+
+def _all_fields(factory: Factory | None) -> dict[str, FlatField]:
     merged: dict[str, FlatField] = {}
     for name in loss_names():
-        merged = flat_fields(loss_config_class(name)) | merged
-    return merged
+        merged = flat_fields(loss_config_class(name), factory) | merged
+    return {name: field for name, field in merged.items() if name != FACTORY}
 
 
 def _loss_option() -> inspect.Parameter:
     text = f"the loss: {', '.join(loss_names())}"
     return _parameter("loss_fn", str, ["--loss-fn"], f"{text}  [default: cosine]", "Training")
+
+
+def _factory_option() -> inspect.Parameter:
+    text = f"{FactoryConfig.model_fields['factory'].description}  [default: the built-in encoder]"
+    return _parameter(_identifier(FACTORY), str, [f"--{FACTORY}"], text, "Model")
+
+
+def _own_option(name: str, info: FieldInfo) -> inspect.Parameter:
+    """An option of the user's factory; what is not annotated as one plain type is read as in a YAML file."""
+    names = [f"--{name.replace('_', '-')}"]
+    if info.annotation is bool:
+        names = [f"{names[0]}/--no-{name.replace('_', '-')}"]
+    plain = next((kind for kind in _PLAIN if kind is info.annotation), None)
+    parser = None if plain else lambda text: parse_yaml(f"{name}: {text}", f"--{name}").data[name]
+    return _parameter(_identifier(name), plain or str, names, _help(info), "Model", parser)
 
 
 def _option(name: str, field: FlatField) -> inspect.Parameter:
@@ -57,11 +112,17 @@ def _option(name: str, field: FlatField) -> inspect.Parameter:
     if kind is bool:
         names = [f"{option}/--no-{option.removeprefix('--')}" for option in names]
     panel = {"": "Training", "loss": "Loss", "model": "Encoder"}[field.group]
-    return _parameter(name.replace(".", "__"), kind, names, _help(field.info), panel)
+    return _parameter(_identifier(name), kind, names, _help(field.info), panel)
 
 
-def _parameter(name: str, kind: type, names: list[str], text: str, panel: str) -> inspect.Parameter:
-    option = typer.Option(*names, help=text, rich_help_panel=panel, show_default=False)
+def _identifier(name: str) -> str:
+    return name.replace(".", "__")
+
+
+def _parameter(
+    name: str, kind: type, names: list[str], text: str, panel: str, parser: Callable[[str], Any] | None = None
+) -> inspect.Parameter:
+    option = typer.Option(*names, help=text, rich_help_panel=panel, show_default=False, parser=parser)
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
     )
@@ -90,4 +151,5 @@ def _help(info: FieldInfo) -> str:
     return "  ".join([info.description or "", *notes])
 
 
+_PLAIN: tuple[type, ...] = (bool, int, float, str)
 _LIMITS = ((Ge, "ge", ">="), (Gt, "gt", ">"), (Le, "le", "<="), (Lt, "lt", "<"))
