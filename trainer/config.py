@@ -207,9 +207,8 @@ def unknown_name(
 ) -> str:
     """Message for a name that no setting has, with the loss it belongs to or the nearest names not ``hidden``."""
     if factory and name.startswith("model."):
-        return (
-            f"{name} is not an option of {factory.reference}{_hint(name, [f'model.{own}' for own in factory.options])}"
-        )
+        hint = _hint(name.removeprefix("model."), list(factory.options), "model.")
+        return f"{name} is not an option of {factory.reference}{hint}"
     owners = [other for other in loss_names() if name in loss_config_class(other).model_fields]
     if owners:
         return f"{name} belongs to {', '.join(owners)}, not to {loss_class.name}"
@@ -218,9 +217,11 @@ def unknown_name(
     return f"{name} is not a setting{_hint(name, allowed)}"
 
 
-def _hint(name: str, allowed: list[str]) -> str:
-    near = difflib.get_close_matches(name, allowed, n=3, cutoff=0.5)
-    return f"; did you mean {' or '.join(near)}?" if near else f"; allowed: {', '.join(allowed) or 'none'}"
+def _hint(name: str, allowed: list[str], prefix: str = "") -> str:
+    near = [f"{prefix}{other}" for other in difflib.get_close_matches(name, allowed, n=3, cutoff=0.5)]
+    if near:
+        return f"; did you mean {' or '.join(near)}?"
+    return f"; allowed: {', '.join(f'{prefix}{other}' for other in allowed) or 'none'}"
 
 
 def check_batch_rule(batch_size: float, loss_class: type[LossConfig], prefix: str = "") -> None:

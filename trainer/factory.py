@@ -122,6 +122,8 @@ def _checked(name: str, info: FieldInfo, value: object) -> Scalar:
         checked: Scalar = adapter_of(info).validate_python(value)
     except ValidationError as error:
         raise UserError(f"{name}: found {shown(value)}; {rule_of(error)}") from None
+    except TypeError as error:  # limits that do not go with the type, as a length with a number
+        raise UserError(f"{name}: found {shown(value)}: {one_line(error)}") from None
     return checked
 
 

@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from trainer.data import Pairs, make_pairs
 
 HERE = "tests.trainer.own_models"
+SCALE = 1.0
+"""Of the frozen weights of :func:`features`."""
 
 
 class Conv(nn.Module):
@@ -43,11 +45,11 @@ def bag(*, input_shape: tuple[int, ...], output_dim: int, words: int, dim: int =
     return nn.Sequential(nn.EmbeddingBag(words, dim), nn.Dropout(dropout), nn.Linear(dim, output_dim))
 
 
-def features(*, input_shape: tuple[int, ...], output_dim: int, width: int = 64, scale: float = 1.0) -> nn.Module:
+def features(*, input_shape: tuple[int, ...], output_dim: int, width: int = 64) -> nn.Module:
     """Random features that are frozen, and a linear head: vectors (B, n)."""
     frozen = nn.Linear(input_shape[0], width).requires_grad_(False)
     with torch.no_grad():
-        frozen.weight.mul_(scale)
+        frozen.weight.mul_(SCALE)
     return nn.Sequential(frozen, nn.GELU(), nn.BatchNorm1d(width), nn.Linear(width, output_dim))
 
 
