@@ -15,7 +15,7 @@ from trainer.config import TrainConfig
 from trainer.data import Pairs, load_pairs
 from trainer.errors import UserError
 from trainer.files import write_whole
-from trainer.options import config_options, given, option_value
+from trainer.options import config_options, given, named_factory, named_loss
 from trainer.predict import predict_file, score_test
 from trainer.run_dir import BEST_FILE, HISTORY_FILE, LAST_FILE, ConfigFile, RunDirectory, StorageError, read_config
 from trainer.show import say, scored_lines
@@ -31,20 +31,16 @@ CONTEXT = {"token_normalize_func": dashes}
 
 
 def app_for(arguments: Sequence[str]) -> typer.Typer:
-    """The commands ``train`` and ``predict``, with the options of the loss that these arguments name.
+    """The commands ``train`` and ``predict``, with the options of the loss and the model that these arguments name.
 
     Raises:
-        UserError: it can not be imported, or ``--config`` can not be read.
+        UserError: one of them can not be imported, or ``--config`` can not be read.
     """
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command(context_settings=CONTEXT)(config_options(train, _asked_loss(arguments)))
+    asked = config_options(train, named_loss(arguments), named_factory(arguments))
+    app.command(context_settings=CONTEXT)(asked)
     app.command(context_settings=CONTEXT)(predict)
     return app
-
-
-def _asked_loss(arguments: Sequence[str]) -> str | None:
-    loss, config = (option_value(arguments, option) for option in ("--loss-fn", "--config"))
-    return loss or (read_config(Path(config)).settings.get("loss_fn") if config else None)
 
 
 def train(

@@ -7,16 +7,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainer.checkpoint import DamagedCheckpointError, load_checkpoint
-from trainer.config import TrainConfig
+from trainer.config import FactoryConfig, ModelConfig, TrainConfig
 from trainer.data import Pairs, load_inputs
 from trainer.errors import UserError, one_line
+from trainer.frozen import check_frozen, frozen_digest, load_trained_state
 from trainer.geometry import geometry, geometry_flags
-from trainer.loop import embed, pick_device
+from trainer.loop import embed, pick_device, seeded
 from trainer.metrics import NonFiniteError, embedding_metrics, refuse_non_finite
-from trainer.model import Encoder
+from trainer.model import build_model
 from trainer.resident import mean_target, split_tensors
 from trainer.splits import split_rows
 
@@ -25,30 +26,39 @@ from trainer.splits import split_rows
 class TrainedModel:
     """A model with the config it was trained by; it takes inputs of ``input_shape`` and NumPy type ``input_dtype``."""
 
-    model: Encoder
+    model: nn.Module
     config: TrainConfig
     input_shape: tuple[int, ...]
     input_dtype: str
 
     def predict(self, inputs: Tensor) -> Tensor:
         """Embeddings (N, d) float32 of inputs (N, …), in order, on the model's device."""
-        return embed(self.model, inputs, self.config.precision)
+        return embed(self.model, inputs, self.config)
 
 
 def load_model(path: Path) -> TrainedModel:
     """The model of a ``best.pt`` or ``last.pt``.
 
     Raises:
-        UserError: the file can not be read, is damaged, or is no checkpoint of a run.
+        UserError: the file can not be read, is damaged, or is no checkpoint of a run; the user's factory can not be
+            called any more, or gives other frozen weights.
     """
     content = load_checkpoint(path)
     try:
         config = TrainConfig.from_flat(content["config"], where=f"checkpoint {path}")
         weights: dict[str, Any] = content["model"] if "model" in content else content["state"]["model"]
-        input_shape, input_dtype = tuple(content["input_shape"]), str(content["input_dtype"])
-        with torch.device("meta"):  # no memory for weights before it is known that they are there
-            model = Encoder(config.model, input_shape, content["output_dim"])
-        model.load_state_dict(weights, assign=True)
+        input_shape, input_dtype = tuple(map(int, content["input_shape"])), str(content["input_dtype"])
+        output_dim = int(content["output_dim"])
+        match config.model:
+            case ModelConfig() as encoder:
+                with torch.device("meta"):  # no memory for weights before it is known that they are there
+                    model = build_model(encoder, input_shape, output_dim)
+                model.load_state_dict(weights, assign=True)
+            case FactoryConfig():
+                with seeded(config.seed, 0, torch.device("cpu")):  # what is frozen may have been drawn
+                    model = build_model(config.model, input_shape, output_dim)
+                check_frozen(frozen_digest(model), config.model, content, path)
+                load_trained_state(model, weights)
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
         raise DamagedCheckpointError(f"checkpoint {path}: not a model of a run: {one_line(error)}") from None
     device = pick_device("cpu" if config.device == "cpu" else "auto")  # trained on a GPU, a model serves anywhere
@@ -59,7 +69,8 @@ def predict_file(checkpoint: Path, source: str) -> npt.NDArray[np.float32]:
     """Embeddings (N, d) of all inputs of ``source``, one row per input row, in order.
 
     Raises:
-        UserError: the inputs have another shape than the model was trained on, or predictions are not finite.
+        UserError: the inputs have another shape than the model was trained on, or, for a user's own model, another
+            type; or predictions are not finite.
     """
     trained = load_model(checkpoint)
     inputs = load_inputs(source)
@@ -67,6 +78,8 @@ def predict_file(checkpoint: Path, source: str) -> npt.NDArray[np.float32]:
         raise UserError(
             f"--data {source}: one input has shape {inputs.shape[1:]}; the model takes {trained.input_shape}"
         )
+    if isinstance(trained.config.model, FactoryConfig) and inputs.dtype != trained.input_dtype:
+        raise UserError(f"--data {source}: inputs are {inputs.dtype}; the model was trained on {trained.input_dtype}")
     device = next(trained.model.parameters()).device
     predictions = trained.predict(torch.from_numpy(inputs).to(device)).cpu()
     try:

@@ -16,6 +16,7 @@ from trainer.metrics import Objective
 COMMON: dict[str, SearchStrategy[Any]] = {
     "data": st.text(max_size=20),
     "batch_size": st.integers(16, 1_048_576),
+    "accumulate": st.integers(1, 1_048_576),
     "num_epochs": st.integers(1, 1_000_000),
     "lr": st.floats(0, 100, exclude_min=True),
     "weight_decay": st.floats(0, 100),
@@ -27,6 +28,7 @@ COMMON: dict[str, SearchStrategy[Any]] = {
     "patience": st.none() | st.integers(1, 10**9),
     "fit": st.sampled_from(["train", "train+val"]),
     "center": st.booleans(),
+    "eval_batch": st.integers(1, 1_048_576),
     "precision": st.sampled_from(["auto", "float32", "bfloat16"]),
     "device": st.sampled_from(["auto", "cpu", "cuda"]),
     "threads": st.none() | st.integers(1, 1024),
@@ -142,7 +144,7 @@ UNKNOWN = [
         {"temperatur": 0.1, "loss_fn": "infonce"},
         "temperatur is not a setting; did you mean temperature or learn_temperature?",
     ),
-    ({"batch": 16}, "batch is not a setting; did you mean batch_size?"),
+    ({"batchsize": 16}, "batchsize is not a setting; did you mean batch_size?"),
     ({"hidden_dim": 8}, "hidden_dim is not a setting; did you mean model.hidden_dim?"),
     ({"temperature": 0.1}, "temperature belongs to full_softmax, infonce, infonce_cosine, not to cosine"),
     ({"loss_fn": "infonce", "cosine_weight": 0.1}, "cosine_weight belongs to cosine_mse, not to infonce"),
@@ -195,7 +197,7 @@ class TestRefusals:
 
     def test_a_name_like_no_other_is_refused_with_all_that_are_allowed(self) -> None:
         message = refusal(TrainConfig.from_flat, {"zzz": 1})
-        assert message.startswith("zzz is not a setting; allowed: data, batch_size, num_epochs, lr, ")
+        assert message.startswith("zzz is not a setting; allowed: data, batch_size, accumulate, num_epochs, lr, ")
 
     @pytest.mark.parametrize(("name", "value", "finding"), REFUSED)
     def test_a_value_outside_type_or_limits_is_refused_by_name(self, name: str, value: object, finding: str) -> None:

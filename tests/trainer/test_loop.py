@@ -1,5 +1,6 @@
 """The training loop: what one epoch does, why a run ends, and that it continues to the same bits."""
 
+import copy
 import math
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -556,3 +557,73 @@ def test_infonce_beats_cosine_in_retrieval_on_digits() -> None:
         train_to_end(trainer)
         found[loss_fn] = trainer.best_value
     assert found["infonce"] > 1.2 * found["cosine"]
+
+
+class TestAccumulation:
+    def gradients(self, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> list[Tensor]:
+        """All gradients at each step of an epoch in which the weights stay what they are, in one row."""
+        trainer = sample_trainer(sample_config(**settings))
+        taken: list[Tensor] = []
+
+        def take(_: float) -> None:
+            taken.append(torch.cat([p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None]))
+
+        monkeypatch.setattr(trainer.optimizer, "step", take)
+        trainer.run_epoch()
+        return taken
+
+    @pytest.mark.parametrize("loss_fn", ["mse", "cosine", "cosine_mse"])
+    def test_batches_together_have_the_gradient_of_one_large_batch(
+        self, loss_fn: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rows = len(sample_trainer(sample_config()).data.train)
+        assert (rows % 32, rows % 8) == (29, 5)  # the last group is short, and so is its last batch
+        several = self.gradients(monkeypatch, loss_fn=loss_fn, batch_size=8, accumulate=4)
+        one = self.gradients(monkeypatch, loss_fn=loss_fn, batch_size=32)
+        assert len(several) == len(one) == 4
+        for found, expected in zip(several, one, strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)
+
+    def test_training_goes_as_with_the_large_batch(self) -> None:
+        several = train_to_end(sample_trainer(sample_config("mse", batch_size=8, accumulate=4)))
+        one = train_to_end(sample_trainer(sample_config("mse", batch_size=32)))
+        for found, expected in zip(several, one, strict=True):
+            assert found["val/loss"] == pytest.approx(expected["val/loss"], rel=1e-4)
+            assert found["train/loss"] == pytest.approx(expected["train/loss"], rel=1e-4)
+
+    def test_a_group_longer_than_the_epoch_is_one_step(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert len(self.gradients(monkeypatch, batch_size=8, accumulate=1000)) == 1
+
+    def test_the_learning_rate_of_a_step_is_that_of_its_last_batch(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        rows = len(sample_trainer(sample_config()).data.train)
+        batches = math.ceil(rows / 16)
+        trainer = sample_trainer(sample_config("mse", batch_size=16, accumulate=3, warmup_epochs=2, lr=1.0))
+        rates = step_rates(trainer, monkeypatch)
+        trainer.run_epoch()
+        ends = [min(done, batches) / batches for done in range(3, batches + 3, 3)]
+        assert rates == pytest.approx([end / 2 for end in ends])
+
+    def test_an_in_batch_loss_sees_one_batch_at_a_time(self) -> None:
+        trainer = sample_trainer(sample_config("infonce", batch_size=16, accumulate=2))
+        sizes = batch_sizes(trainer, training=True)
+        trainer.run_epoch()
+        assert set(sizes) == {16}
+
+    def test_it_continues_to_the_same_bits(self) -> None:
+        config = sample_config("cosine", batch_size=8, accumulate=3)
+        trainer, again = sample_trainer(config), sample_trainer(config)
+        trainer.run_epoch()
+        again.load_state(copy.deepcopy(trainer.state()))
+        assert timeless([again.run_epoch()]) == timeless([trainer.run_epoch()])
+
+
+@pytest.mark.parametrize("eval_batch", [1, 7, 79, 4096])
+def test_outside_training_so_many_rows_pass_at_once(eval_batch: int) -> None:
+    trainer = sample_trainer(sample_config(eval_batch=eval_batch))
+    sizes: list[int] = []
+    trainer.model.register_forward_hook(lambda _, arguments, __: sizes.append(len(arguments[0])))
+    inputs = trainer.data.train.inputs
+    found = trainer.predict(inputs)
+    whole = len(inputs)
+    assert sizes == [min(eval_batch, whole - start) for start in range(0, whole, eval_batch)]
+    torch.testing.assert_close(found, sample_trainer(sample_config()).predict(inputs))
