@@ -1,7 +1,6 @@
 """The training loop: one epoch, one evaluation, state in and out."""
 
 import hashlib
-import itertools
 import math
 import time
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from trainer.columns import Column, rows_at_once
 from trainer.config import Device, Precision, TrainConfig
 from trainer.errors import UserError
 from trainer.losses import LossOutput, centered
@@ -50,11 +50,12 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
 
 
 @torch.no_grad()
-def embed(model: nn.Module, inputs: Tensor, precision: Precision) -> Tensor:
-    """Embeddings (N, d) float32 of inputs (N, …), in order, on the inputs' device."""
+def embed_pieces(model: nn.Module, inputs: Column, precision: Precision, device: torch.device) -> Iterator[Tensor]:
+    """Embeddings (n, d) float32 on the device of inputs (N, …), in order, some thousand rows at a time."""
     model.eval()
-    with autocast(precision, inputs.device):
-        return torch.cat([model(rows).float() for rows in inputs.split(EVAL_ROWS)])
+    for rows in inputs.split(EVAL_ROWS):
+        with autocast(precision, device):
+            yield model(rows.to(device)).float()
 
 
 class Trainer:
@@ -76,14 +77,14 @@ class Trainer:
         self.best_value = -math.inf
         self.best_state: dict[str, Tensor] = {}
         self.end: End | None = None
-        self.center = data.train.mean_target() if config.center else None
+        self.center = data.train.mean_target if config.center else None
         with self._seeded(0):
             model = Encoder(config.model, tuple(data.train.inputs.shape[1:]), data.train.targets.shape[1])
-            model.fit_inputs(data.train.inputs.cpu())
+            model.fit_inputs(data.train.moments)
             if self.center is not None:
                 model.fit_targets(self.center)
             self.model = model.to(self.device)
-            self.loss = config.loss.build(centered(data.train.targets, self.center)).to(self.device)
+            self.loss = config.loss.build(centered(data.train.gallery, self.center)).to(self.device)
         parameters = (*self.model.parameters(), *self.loss.parameters())
         self.optimizer = ClippedAdamW(parameters, config.weight_decay, config.clip_norm)
         self._lr = config.lr
@@ -116,9 +117,9 @@ class Trainer:
         result = embedding_metrics(predictions, split.targets, split.gallery, split.positive, self.center)
         return self._evaluate_loss(predictions, split) | result
 
-    def predict(self, inputs: Tensor) -> Tensor:
+    def predict(self, inputs: Column) -> Tensor:
         """Embeddings (N, d) float32 of inputs (N, …), in order."""
-        return embed(self.model, inputs, self.config.precision)
+        return torch.cat(list(embed_pieces(self.model, inputs, self.config.precision, self.device)))
 
     def state(self) -> dict[str, Any]:
         """All that the next epoch depends on; tensors are references, to be saved before training goes on."""
@@ -144,8 +145,8 @@ class Trainer:
     def run_batches(self, count: int) -> None:
         """Train on the first batches only, to see how long one takes."""
         self.model.train()
-        order = torch.arange(len(self.data.train), device=self.device)
-        for batch in itertools.islice(self._batches(order), count):
+        rows = min(len(self.data.train), count * self.config.batch_size)
+        for batch in self._batches(torch.arange(rows, device=self.device)):
             self._step(batch)
 
     def _train(self) -> dict[str, float]:
@@ -166,7 +167,7 @@ class Trainer:
         """Rows in the given order, gathered by some thousands at a time and cut into batches."""
         size = self.config.batch_size
         split = self.data.train
-        for rows in order.split(size * max(1, EVAL_ROWS // size)):
+        for rows in order.split(size * max(1, rows_at_once(split.inputs) // size)):
             columns = (x.index_select(0, rows).split(size) for x in (split.inputs, split.targets, split.ids))
             yield from map(_Batch._make, zip(*columns, strict=True))
 
