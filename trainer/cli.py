@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,13 +13,11 @@ from trainer.config import TrainConfig
 from trainer.data import Pairs, load_pairs
 from trainer.errors import UserError
 from trainer.files import write_whole
-from trainer.options import config_options, given
+from trainer.options import config_options, given, option_value
 from trainer.predict import predict_file, score_test
 from trainer.run_dir import BEST_FILE, HISTORY_FILE, LAST_FILE, ConfigFile, RunDirectory, StorageError, read_config
 from trainer.show import say, scored_lines
 from trainer.train import Finished, resumed_config, train_run
-
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 def dashes(name: str) -> str:
@@ -29,8 +28,23 @@ def dashes(name: str) -> str:
 CONTEXT = {"token_normalize_func": dashes}
 
 
-@app.command(context_settings=CONTEXT)
-@config_options
+def app_for(arguments: Sequence[str]) -> typer.Typer:
+    """The commands ``train`` and ``predict``, with the options of the loss that these arguments name.
+
+    Raises:
+        UserError: it can not be imported, or ``--config`` can not be read.
+    """
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command(context_settings=CONTEXT)(config_options(train, _asked_loss(arguments)))
+    app.command(context_settings=CONTEXT)(predict)
+    return app
+
+
+def _asked_loss(arguments: Sequence[str]) -> str | None:
+    loss, config = (option_value(arguments, option) for option in ("--loss-fn", "--config"))
+    return loss or (read_config(Path(config)).settings.get("loss_fn") if config else None)
+
+
 def train(
     config: Annotated[Path | None, typer.Option(help="YAML of settings; options override it")] = None,
     output_dir: Annotated[Path | None, typer.Option(help="folder of the run  [default: a new one under runs/]")] = None,
@@ -59,7 +73,6 @@ def train(
     _finish(finished, folder, pairs, console, test=test, as_json=as_json)
 
 
-@app.command(context_settings=CONTEXT)
 def predict(
     checkpoint: Annotated[Path, typer.Option(help="best.pt or last.pt of a run")],
     data: Annotated[str, typer.Option(help="as for train; only its inputs are used")],

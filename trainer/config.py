@@ -8,13 +8,15 @@ line, YAML files, search spaces and tracking. Inside, it is typed: the loss's ow
 import difflib
 import math
 from collections.abc import Container, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
 from pydantic.fields import FieldInfo
 
 from trainer.errors import UserError
-from trainer.losses import CosineConfig, LossConfig, loss_config_class, loss_names
+from trainer.losses import LossConfig, loss_config_class, loss_names, loss_reference
+from trainer.losses.cosine import CosineConfig
 from trainer.metrics import Objective
 
 Schedule = Literal["constant", "cosine"]
@@ -105,7 +107,7 @@ class TrainConfig(_Frozen):
 
     def flat(self) -> dict[str, Any]:
         """All settings under flat names, ``loss_fn`` first; :meth:`from_flat` reads it back equal."""
-        result: dict[str, Any] = {"loss_fn": self.loss.name}
+        result: dict[str, Any] = {"loss_fn": loss_reference(type(self.loss))}
         for name, field in flat_fields(type(self.loss)).items():
             owner: BaseModel = {"": self, "loss": self.loss, "model": self.model}[field.group]
             result[name] = owner.model_dump()[field.field]
@@ -128,11 +130,15 @@ class FlatField(BaseModel):
 
 
 def flat_fields(loss_class: type[LossConfig]) -> dict[str, FlatField]:
-    """Every setting of a config with this loss, by flat name (``loss_fn`` itself aside)."""
+    """Every setting of a config with this loss, by flat name (``loss_fn`` itself aside).
+
+    Raises:
+        UserError: the loss has a parameter with the name of a training setting.
+    """
     result = {name: FlatField(group="loss", field=name, info=info) for name, info in loss_class.model_fields.items()}
     for name, info in TrainConfig.model_fields.items():
         if name in result:
-            raise ValueError(f"loss {loss_class.name!r}: its parameter {name!r} is a training setting already")
+            raise UserError(f"loss {loss_class.name}: its parameter {name!r} is a training setting already")
         if name not in ("loss", "model"):
             result[name] = FlatField(group="", field=name, info=info)
     for name, info in ModelConfig.model_fields.items():
@@ -164,13 +170,19 @@ def _flatten(nested: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]
 
 def unknown_name(name: str, loss_class: type[LossConfig], hidden: Container[str] = ()) -> str:
     """Message for a name that no setting has, with the loss it belongs to or the nearest names not ``hidden``."""
-    owners = [other for other in loss_names() if name in loss_config_class(other).model_fields]
-    if owners:
+    if owners := list(_owners(name)):
         return f"{name} belongs to {', '.join(owners)}, not to {loss_class.name}"
     allowed = [field for field in flat_fields(loss_class) if field not in hidden]
     near = difflib.get_close_matches(name, allowed, n=3, cutoff=0.5)
     hint = f"; did you mean {' or '.join(near)}?" if near else f"; allowed: {', '.join(allowed)}"
     return f"{name} is not a setting{hint}"
+
+
+def _owners(parameter: str) -> Iterator[str]:
+    for loss in loss_names():
+        with suppress(UserError):  # one that can not be imported is no reason to refuse another
+            if parameter in loss_config_class(loss).model_fields:
+                yield loss
 
 
 def check_batch_rule(batch_size: float, loss_class: type[LossConfig], prefix: str = "") -> None:

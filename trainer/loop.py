@@ -17,7 +17,8 @@ from trainer.losses import LossOutput, centered
 from trainer.metrics import NonFiniteError, cosine_similarity, embedding_metrics
 from trainer.model import Encoder
 from trainer.optimizer import ClippedAdamW
-from trainer.resident import ResidentData, SplitTensors
+from trainer.parts import checked_output
+from trainer.resident import CenteredTargets, ResidentData, SplitTensors
 
 End = Literal["epochs", "patience", "diverged"]
 """Why a run ended: its epochs are used, no new best for ``patience`` epochs, or a number was not finite."""
@@ -84,7 +85,7 @@ class Trainer:
             if self.center is not None:
                 model.fit_targets(self.center)
             self.model = model.to(self.device)
-            self.loss = config.loss.build(centered(data.train.gallery, self.center)).to(self.device)
+            self.loss = config.loss.build(CenteredTargets(data.train, self.center)).to(self.device)
         parameters = (*self.model.parameters(), *self.loss.parameters())
         self.optimizer = ClippedAdamW(parameters, config.weight_decay, config.clip_norm)
         self._lr = config.lr
@@ -182,8 +183,8 @@ class Trainer:
         return output, predictions.detach()
 
     def _loss_of(self, predictions: Tensor, targets: Tensor, ids: Tensor) -> LossOutput:
-        output: LossOutput = self.loss(centered(predictions, self.center), centered(targets, self.center), ids)
-        return output
+        output = self.loss(centered(predictions, self.center), centered(targets, self.center), ids)
+        return checked_output(output, self.config.loss.name)
 
     def _evaluate_loss(self, predictions: Tensor, split: SplitTensors) -> dict[str, float]:
         self.loss.eval()

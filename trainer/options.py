@@ -3,7 +3,9 @@
 import inspect
 import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import wraps
 from typing import Annotated, Any, Literal, TypeVar
 
 import typer
@@ -11,24 +13,51 @@ from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
 from trainer.config import FlatField, flat_fields
+from trainer.errors import UserError
 from trainer.losses import loss_config_class, loss_names
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def config_options(command: Command) -> Command:
-    """Decorator: add an option for every setting of every loss to a command that takes ``**settings``.
+def config_options(command: Command, loss: str | None = None) -> Command:
+    """The command with an option for every setting of every loss, where it takes ``**settings``.
 
-    The command receives only the settings that were given, by flat name with ``.`` written ``__``;
-    :func:`given` turns them back.
+    It receives only the settings that were given, by flat name with ``.`` written ``__``; :func:`given` turns them
+    back.
+
+    Args:
+        loss: the loss that is asked for, which nobody needs to have registered; where losses share an option, its help
+            and type are this one's.
+
+    Raises:
+        UserError: that loss can not be imported.
     """
     signature = inspect.signature(command)
     own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
-    added = [_loss_option(), *(_option(name, field) for name, field in _all_fields().items())]
+    added = [_loss_option(), *(_option(name, field) for name, field in _all_fields(loss).items())]
     parameters = [*own, *added]
-    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    command.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": None}
-    return command
+
+    @wraps(command)
+    def with_options(**settings: Any) -> Any:
+        return command(**settings)
+
+    with_options.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    with_options.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": None}
+    return with_options  # type: ignore[return-value]
+
+
+def option_value(arguments: Sequence[str], option: str) -> str | None:
+    """What an option is given on a command line that is not parsed yet: which options there are may depend on it.
+
+    Args:
+        option: as it is written with dashes, ``--loss-fn``; ``--loss_fn`` and ``--loss-fn=…`` are found too.
+    """
+    found = None
+    for argument, following in zip(arguments, [*arguments[1:], None], strict=True):
+        name, equals, value = argument.partition("=")
+        if name.replace("_", "-") == option:
+            found = value if equals else following
+    return found
 
 
 def given(settings: dict[str, Any]) -> dict[str, Any]:
@@ -36,15 +65,16 @@ def given(settings: dict[str, Any]) -> dict[str, Any]:
     return {name.replace("__", "."): value for name, value in settings.items() if value is not None}
 
 
-def _all_fields() -> dict[str, FlatField]:
-    merged: dict[str, FlatField] = {}
+def _all_fields(asked: str | None) -> dict[str, FlatField]:
+    merged = flat_fields(loss_config_class(asked)) if asked else {}
     for name in loss_names():
-        merged = flat_fields(loss_config_class(name)) | merged
+        with suppress(UserError):  # one that can not be imported harms only those who ask for it
+            merged = flat_fields(loss_config_class(name)) | merged
     return merged
 
 
 def _loss_option() -> inspect.Parameter:
-    text = f"the loss: {', '.join(loss_names())}"
+    text = f"the loss: {', '.join(loss_names())}, or package.module:ConfigClass"
     return _parameter("loss_fn", str, ["--loss-fn"], f"{text}  [default: cosine]", "Training")
 
 

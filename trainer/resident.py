@@ -11,6 +11,7 @@ from trainer.columns import Column, Moments, column, mean_of, moments_of
 from trainer.config import TrainConfig
 from trainer.data import Pairs
 from trainer.errors import UserError
+from trainer.losses import Gallery, centered
 from trainer.splits import Rows, split_rows
 
 
@@ -111,6 +112,18 @@ def split_tensors(pairs: Pairs, rows: Rows, device: torch.device) -> SplitTensor
         gallery=targets[torch.from_numpy(first).to(device)],
         positive=torch.from_numpy(positive.reshape(-1)).to(device),
     )
+
+
+@dataclass(frozen=True)
+class CenteredTargets:
+    """The training split's targets as a loss sees them: about ``center`` (d,), if there is one."""
+
+    split: TrainSplit
+    center: Tensor | None
+
+    def gallery(self) -> Gallery:
+        """Each distinct target once, by rising id."""
+        return Gallery(centered(self.split.gallery, self.center), self.split.ids.unique())
 
 
 def check_rows(config: TrainConfig, data: ResidentData) -> None:

@@ -58,9 +58,10 @@ def predict(context: typer.Context) -> None:
 
 
 def _trainer(context: typer.Context) -> None:
-    from trainer.cli import app as trainer_app
+    from trainer.cli import app_for
 
-    trainer_app([str(context.info_name), *context.args], prog_name="losstune")
+    arguments = [str(context.info_name), *context.args]
+    app_for(arguments)(arguments, prog_name="losstune")
 
 
 @app.command(context_settings=_CONTEXT)

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from trainer.config import TrainConfig, describe
 from trainer.errors import UserError
-from trainer.losses import LossConfig, loss_config_class
+from trainer.losses import LossConfig, loss_reference
 from tuning.expression import Expression
 from tuning.settings import BUDGET_FIELDS, StudySettings
 
@@ -107,7 +107,7 @@ class SearchSpace:
 
     Attributes:
         file: where it was read, for messages.
-        loss_fn: the loss.
+        loss_class: config class of the loss.
         parameters: in the order of the file; a condition names only earlier ones.
         start: complete points to try first, in order.
         derived: settings computed from parameters and fixed values.
@@ -117,7 +117,7 @@ class SearchSpace:
     """
 
     file: str
-    loss_fn: str
+    loss_class: type[LossConfig]
     parameters: tuple[Parameter, ...]
     start: tuple[Point, ...]
     derived: Mapping[str, Expression]
@@ -126,9 +126,14 @@ class SearchSpace:
     source: Mapping[str, Any]
 
     @property
-    def loss_class(self) -> type[LossConfig]:
-        """Config class of the loss."""
-        return loss_config_class(self.loss_fn)
+    def loss_fn(self) -> str:
+        """The loss by its short name, as in folders, tables and metrics."""
+        return self.loss_class.name
+
+    @property
+    def reference(self) -> str:
+        """The loss as training settings have it: its name where that is registered, else ``package.module:Class``."""
+        return loss_reference(self.loss_class)
 
     def settings(self, point: Mapping[str, Any]) -> dict[str, Any]:
         """Flat training settings of a point: loss, fixed, chosen and derived values.
@@ -138,7 +143,7 @@ class SearchSpace:
         """
         known = {**self.fixed, **point}
         computed = {name: _integral(expression.value(known)) for name, expression in self.derived.items()}
-        return {"loss_fn": self.loss_fn, **known, **computed}
+        return {"loss_fn": self.reference, **known, **computed}
 
     def train_config(self, point: Mapping[str, Any], **managed: Any) -> TrainConfig:
         """The training config of a point, with the settings that a study manages.

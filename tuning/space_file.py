@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from trainer.config import TrainConfig, flatten
 from trainer.errors import UserError
-from trainer.losses import loss_config_class
+from trainer.losses import loss_config_class, loss_reference
 from trainer.yaml_file import YamlFile, parse_yaml, read_yaml
 from tuning.expression import Expression
 from tuning.settings import StudySettings
@@ -79,13 +79,13 @@ class _SpaceReader:
         derived = self._derived(parameters, fixed)
         space = SearchSpace(
             file=self.file.name,
-            loss_fn=self.loss.name,
+            loss_class=self.loss,
             parameters=parameters,
             start=(),
             derived=derived,
             fixed=fixed,
             study=self._study(),
-            source=self.data,
+            source={**self.data, "loss_fn": loss_reference(self.loss)},
         )
         self._check_corners(space)
         start = self._start(space)
@@ -182,7 +182,7 @@ class _SpaceReader:
                 self._fail(f"{name} is not searched; searched: {', '.join(domains)}", "start", index, name)
             if value not in domains[name]:
                 self._fail(f"{name}: {value!r} is outside {domains[name]}", "start", index, name)
-        default = TrainConfig.from_flat({"loss_fn": self.loss.name}).flat()
+        default = TrainConfig.from_flat({"loss_fn": space.reference}).flat()
         point: Point = {}
         for parameter in space.parameters:
             if not parameter.active(point):
