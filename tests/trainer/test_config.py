@@ -144,7 +144,7 @@ UNKNOWN = [
         {"temperatur": 0.1, "loss_fn": "infonce"},
         "temperatur is not a setting; did you mean temperature or learn_temperature?",
     ),
-    ({"batchsize": 16}, "batchsize is not a setting; did you mean batch_size?"),
+    ({"batchsize": 16}, "batchsize is not a setting; did you mean batch_size or eval_batch?"),
     ({"hidden_dim": 8}, "hidden_dim is not a setting; did you mean model.hidden_dim?"),
     ({"temperature": 0.1}, "temperature belongs to full_softmax, infonce, infonce_cosine, not to cosine"),
     ({"loss_fn": "infonce", "cosine_weight": 0.1}, "cosine_weight belongs to cosine_mse, not to infonce"),
