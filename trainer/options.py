@@ -6,6 +6,7 @@ import typing
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import wraps
+from itertools import zip_longest
 from typing import Annotated, Any, Literal, TypeVar
 
 import typer
@@ -53,7 +54,7 @@ def option_value(arguments: Sequence[str], option: str) -> str | None:
         option: as it is written with dashes, ``--loss-fn``; ``--loss_fn`` and ``--loss-fn=…`` are found too.
     """
     found = None
-    for argument, following in zip(arguments, [*arguments[1:], None], strict=True):
+    for argument, following in zip_longest(arguments, arguments[1:]):
         name, equals, value = argument.partition("=")
         if name.replace("_", "-") == option:
             found = value if equals else following
