@@ -115,7 +115,7 @@ space: {gamma: {low: 0.5, high: 5.0}, lr: {low: 1.0e-3, high: 1.0e-2, log: true}
 """
 BY_PATH = """
 loss_fn: own_whole.steep:TiltedConfig
-space: {gamma: {choices: [1.0, 3.0]}}
+space: {gamma: {choices: [1.0, 2.0, 3.0]}}
 """
 
 
