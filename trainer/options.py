@@ -6,6 +6,7 @@ import typing
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import wraps
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -85,7 +86,7 @@ def _named(arguments: Sequence[str], setting: str) -> str | None:
 def _value_of(option: str, arguments: Sequence[str]) -> str | None:
     """What follows an option, with dashes or underscores, or its ``=``; the last one counts."""
     found = None
-    for argument, following in zip(arguments, [*arguments[1:], None], strict=True):
+    for argument, following in zip_longest(arguments, arguments[1:]):
         name, equals, value = argument.partition("=")
         if name.replace("_", "-") == option.replace("_", "-"):
             found = value if equals else following

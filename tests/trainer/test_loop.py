@@ -24,6 +24,7 @@ from trainer.loop import Trainer, pick_device
 from trainer.losses import LossConfig, LossModule, LossOutput, TrainTargets
 from trainer.losses.mse import MseLoss
 from trainer.metrics import embedding_metrics
+from trainer.resident import CenteredTargets
 from trainer.splits import split_rows
 
 STILL = {"lr": 1e-30, "weight_decay": 0.0}
@@ -135,6 +136,10 @@ class TestOneEpoch:
             ("cosine", []),
             ("cosine_mse", ["weighted_cosine", "weighted_mse"]),
             ("infonce", ["infonce_acc"]),
+            ("siglip", ["scale", "bias"]),
+            ("full_softmax", ["gallery_acc"]),
+            ("infonce_cosine", ["infonce_acc", "infonce", "weighted_cosine"]),
+            ("huber", []),
         ],
     )
     def test_records_the_losss_own_parts_beside_what_every_loss_has(self, loss_fn: str, own: list[str]) -> None:
@@ -534,6 +539,73 @@ class TestALossWithParameters:
     def test_an_option_of_theirs_is_a_setting_like_any_other(self) -> None:
         assert sample_config(LEARNED, start=1.5).flat()["start"] == 1.5
         assert refusal(sample_config, LEARNED, start="x") == "start: found 'x'; should be a valid number"
+
+
+class ChattyConfig(LossConfig):
+    """Returns what its setting says."""
+
+    name: ClassVar[str] = "chatty"
+    mode: str = "ok"
+
+    def build(self, train: TrainTargets) -> LossModule:
+        return ChattyLoss(self.mode)
+
+
+class ChattyLoss(LossModule):
+    def __init__(self, mode: str) -> None:
+        super().__init__()
+        self.mode = mode
+
+    def forward(self, predictions: Tensor, targets: Tensor, ids: Tensor) -> Any:
+        errors = (predictions - targets).square().mean(dim=1)
+        loss = errors.mean()
+        match self.mode:
+            case "tensor":
+                return loss
+            case "rows":
+                return LossOutput(errors, {})
+            case "number":
+                return LossOutput(loss, {"worst": errors.max().item()})  # type: ignore[dict-item]
+            case name:
+                return LossOutput(loss, {name: errors.max()})
+
+
+class TestWhatALossReturns:
+    CHATTY = f"{__name__}:ChattyConfig"
+
+    @pytest.mark.parametrize(
+        ("mode", "message"),
+        [
+            ("tensor", "its module returned Tensor; expected LossOutput(loss, parts)"),
+            ("rows", "loss: found a tensor of shape (16,); expected a tensor that holds one number, shape ()"),
+            ("number", "worst: found "),
+            *(
+                (name, f"its part {name!r} has the name of a metric; give it another")
+                for name in ("loss", "cosine_sim", "mse", "mrr", "recall_at_5", "median_rank", "hubness")
+            ),
+        ],
+    )
+    def test_what_can_not_be_recorded_is_refused_at_its_first_use(self, mode: str, message: str) -> None:
+        trainer = sample_trainer(sample_config(self.CHATTY, mode=mode))
+        assert refusal(trainer.run_epoch).startswith(f"loss chatty: {message}")
+
+    def test_parts_with_a_gradient_are_recorded_without_it(self) -> None:
+        trainer = sample_trainer(sample_config(self.CHATTY, mode="worst"))
+        assert trainer.run_epoch()["val/worst"] > 0
+
+    @pytest.mark.parametrize("center", [False, True])
+    def test_the_gallery_that_it_is_built_from_is_the_training_splits(self, center: bool) -> None:
+        arrays = sample_arrays(rows=60)
+        ids = np.random.default_rng(0).permutation(20)[np.arange(60) % 20] * 7
+        arrays["targets"] = arrays["targets"][np.unique(ids, return_inverse=True)[1]]
+        trainer = sample_trainer(sample_config(center=center), make_pairs({**arrays, "ids": ids}, "shared"))
+        train = trainer.data.train
+        gallery = CenteredTargets(train, trainer.center).gallery()
+        assert gallery.ids.tolist() == sorted(set(train.ids.tolist()))
+        by_id = dict(zip(train.ids.tolist(), train.targets, strict=True))
+        expected = torch.stack([by_id[identity] for identity in gallery.ids.tolist()])
+        mean = train.targets.mean(dim=0) if center else torch.zeros(5)
+        torch.testing.assert_close(gallery.targets, expected - mean)
 
 
 class TestDevice:
