@@ -51,11 +51,11 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
 
 
 @torch.no_grad()
-def embed_pieces(model: nn.Module, inputs: Column, precision: Precision, device: torch.device) -> Iterator[Tensor]:
+def embed_pieces(model: nn.Module, inputs: Column, config: TrainConfig, device: torch.device) -> Iterator[Tensor]:
     """Embeddings (n, d) float32 on the device of inputs (N, …), in order, some thousand rows at a time."""
     model.eval()
     for rows in inputs.split(EVAL_ROWS):
-        with autocast(precision, device):
+        with autocast(config.precision, device):
             yield model(rows.to(device)).float()
 
 
@@ -120,7 +120,7 @@ class Trainer:
 
     def predict(self, inputs: Column) -> Tensor:
         """Embeddings (N, d) float32 of inputs (N, …), in order."""
-        return torch.cat(list(embed_pieces(self.model, inputs, self.config.precision, self.device)))
+        return torch.cat(list(embed_pieces(self.model, inputs, self.config, self.device)))
 
     def state(self) -> dict[str, Any]:
         """All that the next epoch depends on; tensors are references, to be saved before training goes on."""

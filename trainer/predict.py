@@ -45,7 +45,7 @@ class TrainedModel:
 
     def predict_pieces(self, inputs: Column) -> Iterator[Tensor]:
         """As :meth:`predict`, some thousand rows at a time."""
-        return embed_pieces(self.model, inputs, self.config.precision, self.device)
+        return embed_pieces(self.model, inputs, self.config, self.device)
 
 
 def load_model(path: Path) -> TrainedModel:
