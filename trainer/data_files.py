@@ -147,7 +147,7 @@ def read_folder(path: Path) -> dict[str, Array | MappedArray]:
         found = NpyFile.found(file, f"{path}: array {file.stem!r}")
         mapped = MappedArray(found, found.header.dtype)
         if file.stem in ("ids", "split"):
-            _check_size(file, found.nbytes)
+            _check_size(file, found.header.nbytes)
             arrays[file.stem] = _split_names(mapped.whole(), path) if file.stem == "split" else mapped.whole()
         else:
             _check_room(file, found.header)

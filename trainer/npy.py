@@ -5,6 +5,7 @@ import mmap
 import platform
 from dataclasses import dataclass
 from functools import cached_property
+from math import prod
 from pathlib import Path
 from typing import IO, Any
 
@@ -35,6 +36,11 @@ class NpyHeader:
     offset: int
     by_columns: bool
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the numbers."""
+        return self.dtype.itemsize * prod(self.shape)
+
 
 def read_npy_header(stream: IO[bytes], size: int, where: str) -> NpyHeader:
     """The header of a ``.npy`` file of ``size`` bytes, read from its start.
@@ -56,13 +62,11 @@ def read_npy_header(stream: IO[bytes], size: int, where: str) -> NpyHeader:
     shape, by_columns, dtype = read_header(stream)
     if dtype.hasobject:
         raise UserError(f"{where} holds Python objects (a pickle); only plain numbers are read")
-    claimed = dtype.itemsize
-    for length in shape:
-        claimed *= length
-    offset = stream.tell()
-    if claimed + offset != size:
-        raise UserError(f"{where} claims {claimed:,} bytes in its header, but the file holds {size - offset:,}")
-    return NpyHeader(shape, dtype, offset, by_columns)
+    header = NpyHeader(shape, dtype, stream.tell(), by_columns)
+    if header.nbytes + header.offset != size:
+        held = size - header.offset
+        raise UserError(f"{where} claims {header.nbytes:,} bytes in its header, but the file holds {held:,}")
+    return header
 
 
 def write_npy_header(stream: IO[bytes], shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
@@ -106,11 +110,6 @@ class NpyFile:
             raise
         except Exception as error:  # on damaged bytes NumPy raises whatever it stumbles over
             raise UserError(f"{path}: not a readable .npy file: {one_line(error)}") from None
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of its numbers."""
-        return self.path.stat().st_size - self.header.offset
 
     def opened(self) -> mmap.mmap:
         """The whole file mapped, read-only.
@@ -160,7 +159,7 @@ class MappedArray:
 
     @property
     def size(self) -> int:
-        return int(np.prod(self.shape, dtype=object))
+        return prod(self.shape)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -193,7 +192,7 @@ class MappedArray:
 
     @cached_property
     def _fits_memory(self) -> bool:
-        return self.file.nbytes < free_memory()
+        return self.file.header.nbytes < free_memory()
 
     def _advise(self, rows: RowIndex) -> None:
         """Where the file can not stay in memory, reading around a lone row costs many times the row."""

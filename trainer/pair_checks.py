@@ -119,8 +119,7 @@ class _BadRows:
 
 
 def _finite(rows: Array) -> Array:
-    finite: Array = np.isfinite(rows.reshape(len(rows), -1)).all(axis=1)
-    return finite
+    return np.asarray(np.isfinite(rows.reshape(len(rows), -1)).all(axis=1))
 
 
 def _ids_by_content(targets: Array) -> npt.NDArray[np.int64]:
