@@ -91,9 +91,9 @@ def launch(
     storage: Storage = Path(),
 ) -> None:
     """Start a study over one or more losses, or continue it."""
-    from tuning.cluster import Resources
     from tuning.launch import LaunchRequest
     from tuning.launch import launch as run_launch
+    from tuning.placement import Resources
 
     options = {
         "epochs_per_loss": epochs_per_loss,
@@ -209,12 +209,12 @@ def confirm(
     storage: Storage = Path(),
 ) -> None:
     """Train each loss's best settings again with fresh seeds, and score the picks on the test split once."""
-    from tuning.cluster import Resources
     from tuning.compare_view import show_comparison
     from tuning.comparison import compare as compared
     from tuning.confirm import ConfirmRequest
     from tuning.confirm import confirm as run_confirm
     from tuning.executor import Placement
+    from tuning.placement import Resources
 
     placement = Placement(Resources(concurrency, cpus_per_trial, gpus_per_trial), address, tracking_uri)
     confirmed = run_confirm(ConfirmRequest(name, storage, top, seeds, placement, accept_change), Console())
