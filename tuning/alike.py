@@ -43,10 +43,11 @@ class Needs:
 
 @dataclass(frozen=True)
 class Expected:
-    """What a study needs, and how the driver has it."""
+    """What a study needs, how the driver has it, and the key under which a worker tells that its node is otherwise."""
 
     needs: Needs
     here: Found
+    key: str
 
 
 def needs_of(spaces: Iterable[SearchSpace], pairs: Pairs, token: Path | None) -> Needs:

@@ -13,6 +13,7 @@ from trainer.errors import UserError
 from trainer.signals import StopRequest, stop_on_signal
 from tuning.alike import needs_of
 from tuning.cluster import ray_running
+from tuning.gpu_share import probed_share
 from tuning.nodes import Nodes, token_in
 from tuning.picture import Activity
 from tuning.placement import Resources, Slots, default_share, machines_now, slots
@@ -38,7 +39,7 @@ class Session:
     """Ray and the tracker for the time of one launch.
 
     Attributes:
-        pairs: the data, shared with all workers.
+        data: Ray's reference to the pairs: one copy on each node, that all workers there read.
         slots: how tasks are placed.
         folder: a private one, for what Tune writes.
         nodes: those of a cluster that was joined; None where Ray is our own.
@@ -46,8 +47,8 @@ class Session:
         tracked: whether MLflow has everything; known after the session.
     """
 
-    pairs: Pairs
     stop: StopRequest
+    data: Any = None
     slots: Slots = field(init=False)
     folder: Path = field(init=False)
     nodes: Nodes | None = None
@@ -67,7 +68,7 @@ class Session:
 
         expected = self.nodes.expected if self.nodes else None
         tune.run(
-            tune.with_parameters(TrialTrainable, pairs=self.pairs, expected=expected),
+            tune.with_parameters(TrialTrainable, pairs=self.data, expected=expected),
             name="study",
             search_alg=searcher,
             scheduler=scheduler,
@@ -93,19 +94,21 @@ def session(
     study: Study, pairs: Pairs, placement: Placement, activity: Activity, console: Console
 ) -> Iterator[Session]:
     """Start tracker and Ray, and stop both: Ray first, while the tracker writes what is left."""
+    import ray
+
     wish = placement.resources
     cores = (wish.concurrency or 1) * wish.cpus_per_trial
     with stop_on_signal() as stop:
-        running = Session(pairs, stop)
+        running = Session(stop)
         tracker = TrackerProcess(study, placement.tracking_uri, activity)
         try:
             data_bytes = pairs.inputs.nbytes + pairs.targets.nbytes
             with (
                 ray_running(placement.address, cores, data_bytes) as folder,
-                _nodes(study, running, placement.address, console) as nodes,
+                _nodes(study, pairs, placement.address, stop, console) as nodes,
             ):
-                running.folder, running.nodes = folder, nodes
-                running.slots = _slots(wish, nodes if not stop else None)
+                running.folder, running.nodes, running.data = folder, nodes, ray.put(pairs)
+                running.slots = _slots(study, running, wish, console)
                 try:
                     yield running
                 finally:
@@ -115,21 +118,33 @@ def session(
 
 
 @contextmanager
-def _nodes(study: Study, running: Session, address: str | None, console: Console) -> Iterator[Nodes | None]:
+def _nodes(
+    study: Study, pairs: Pairs, address: str | None, stop: StopRequest, console: Console
+) -> Iterator[Nodes | None]:
     """The nodes of a cluster that was joined, all asked; None where Ray is our own."""
     if address is None:
         yield None
         return
     with token_in(study.folder) as token:
-        nodes = Nodes(needs_of(study.spec.search_spaces().values(), running.pairs, token))
-        nodes.check(console, lambda: bool(running.stop))
+        nodes = Nodes(needs_of(study.spec.search_spaces().values(), pairs, token))
+        nodes.check(console, lambda: bool(stop))
         yield nodes
 
 
-def _slots(wish: Resources, nodes: Nodes | None) -> Slots:
+def _slots(study: Study, running: Session, wish: Resources, console: Console) -> Slots:
+    """Where trials run, once it is known which share of a GPU each has."""
+    nodes = running.nodes if not running.stop else None  # after a signal, perhaps not all have answered
     machines = nodes.machines if nodes else machines_now
-    share = default_share(machines()) if wish.gpus_per_trial is None else wish.gpus_per_trial
-    return slots(wish, share, machines, grows=nodes is not None)
+    match wish.gpus_per_trial:
+        case None:
+            share = default_share(machines())
+        case "auto":
+            share = probed_share(
+                study, running.data, wish.cpus_per_trial, machines(), console, lambda: bool(running.stop)
+            )
+        case given:
+            share = given
+    return slots(wish, share, machines, grows=running.nodes is not None)
 
 
 def _stopper(over: Callable[[], bool]) -> Any:

@@ -65,10 +65,10 @@ def _check_answers(address: str, found: str) -> None:
 
 
 def _ask(found: str, answered: threading.Event) -> None:
-    from ray._raylet import GcsClient
+    from ray import _raylet
 
     try:
-        GcsClient(address=found)
+        _raylet.GcsClient(address=found)  # type: ignore[attr-defined]  # from Ray's part in C++
     except Exception:
         return
     answered.set()

@@ -23,16 +23,21 @@ ANSWER_SECONDS = 60.0
 QUIET_SECONDS = 2.0
 """A check that takes longer says so."""
 POLL_SECONDS = 2.0
-_TOKEN = ".launched-"
+_TOKEN, _KEY = ".launched-", "losstune-refused-"
 
 
 def wait_if_unlike(expected: Expected) -> None:
-    """On a worker: nothing is trained on a node that lacks something; the driver finds that too, and ends the study.
+    """On a worker: nothing is trained on a node that lacks something; the driver is told, and ends the study.
 
     Raises:
         RuntimeError: the driver did not.
     """
     if lines := differences(expected.here, found_here(expected.needs)):
+        import ray
+        from ray.experimental.internal_kv import _internal_kv_put
+
+        node = Machine(ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address(), 0, 0)
+        _internal_kv_put(expected.key, "\n".join(f"{node}: {line}" for line in lines))
         time.sleep(ANSWER_SECONDS)
         raise RuntimeError("; ".join(lines))
 
@@ -55,7 +60,7 @@ class Nodes:
 
     def __init__(self, needs: Needs) -> None:
         """Nobody is asked yet."""
-        self.expected = Expected(needs, found_here(needs))
+        self.expected = Expected(needs, found_here(needs), key=f"{_KEY}{uuid4().hex}")
         self._asked: dict[str, Any] = {}
         self._good: set[str] = set()
         self._refusal = ""
@@ -98,8 +103,18 @@ class Nodes:
             return
         self._alive, self._polled = machines_now(), time.monotonic()
         self._ask([m for m in self._alive if m.cpus and m.node not in self._good and m.node not in self._asked])
-        if lines := self._hear([m for m in self._alive if m.node in self._asked], 0.0):
-            self._refusal = f"a node came that can not serve this study; {advice(lines)}:\n" + "\n".join(lines)
+        lines = self._hear([m for m in self._alive if m.node in self._asked], 0.0) or self._told()
+        if lines:
+            self._refusal = f"a node can not serve this study; {advice(lines)}:\n" + "\n".join(lines)
+
+    def _told(self) -> list[str]:
+        """What a worker says of its node: it may have started before the node was asked, or after it has changed."""
+        from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get
+
+        text = _internal_kv_get(self.expected.key)
+        if text:
+            _internal_kv_del(self.expected.key)
+        return text.decode().splitlines() if text else []
 
     def _ask(self, machines: Sequence[Machine]) -> None:
         import ray
