@@ -110,7 +110,7 @@ def probe(largest: Sequence[Settings], typical: Settings, pairs: Pairs, most: in
     """
     if not torch.cuda.is_available():
         raise UserError("--gpus-per-trial auto: torch sees no GPU here; install torch for CUDA, or give a number")
-    with _shared(pairs) as file:
+    with shared(pairs) as file:
         peak = memory(largest, file)
         total = torch.cuda.mem_get_info()[1]
         limit = min(most, fitting(peak, total))
@@ -142,7 +142,7 @@ def speeds(typical: Settings, file: Path, limit: int, seconds: float = TRAIN_SEC
 
 
 @contextmanager
-def _shared(pairs: Pairs) -> Iterator[Path]:
+def shared(pairs: Pairs) -> Iterator[Path]:
     """The data in a file that each process reads."""
     with tempfile.TemporaryDirectory(prefix="losstune-probe-") as folder:
         file = Path(folder) / "pairs"
