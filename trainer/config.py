@@ -148,16 +148,24 @@ class FlatField(BaseModel):
     info: FieldInfo
 
 
+COMMAND_NAMES = (
+    *("loss_fn", "source", "config", "output_dir", "resume"),
+    *("checkpoint", "test", "overwrite", "json", "help"),
+)
+"""Names that a config file, and the command line of a training, use for something else than a setting."""
+
+
 def flat_fields(loss_class: type[LossConfig], factory: Factory | None = None) -> dict[str, FlatField]:
     """Every setting of a config with this loss and model, by flat name (``loss_fn`` itself aside).
 
     Raises:
-        UserError: the loss has a parameter with the name of a training setting.
+        UserError: a parameter of the loss has the name of a training setting, or of another option.
     """
     result = {name: FlatField(group="loss", field=name, info=info) for name, info in loss_class.model_fields.items()}
-    for name, info in TrainConfig.model_fields.items():
+    for name in (*TrainConfig.model_fields, *ModelConfig.model_fields, *COMMAND_NAMES):
         if name in result:
             raise UserError(f"loss {loss_class.name}: its parameter {name!r} is a training setting already")
+    for name, info in TrainConfig.model_fields.items():
         if name not in ("loss", "model"):
             result[name] = FlatField(group="", field=name, info=info)
     own = {"factory": FactoryConfig.model_fields["factory"], **factory.options} if factory else ModelConfig.model_fields

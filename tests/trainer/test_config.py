@@ -1,15 +1,18 @@
 """The config: defaults, recommended starts, limits, strict types, and its flat form."""
 
+import inspect
 import math
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
+from pydantic import create_model
 
 from tests.trainer.samples import ALLOWED_LOSSES, refusal
-from trainer.config import ModelConfig, Schedule, TrainConfig, flat_fields, flatten
+from trainer.cli import train
+from trainer.config import COMMAND_NAMES, ModelConfig, Schedule, TrainConfig, flat_fields, flatten
 from trainer.losses import LossConfig, loss_config_class, loss_names
 from trainer.metrics import Objective
 
@@ -52,6 +55,12 @@ OWN: dict[str, dict[str, SearchStrategy[Any]]] = {
     "infonce_cosine": {**TEMPERATURE, "symmetric": st.booleans(), "similarity_weight": st.floats(0, 100)},
     "huber": {"delta": st.floats(1e-4, 1e4)},
 }
+
+
+class Greedy(LossConfig):
+    """A base for losses with a parameter that is one too many."""
+
+    name: ClassVar[str] = "greedy"
 
 
 @st.composite
@@ -107,12 +116,15 @@ class TestFlat:
             "model.residual": True,
         }
 
-    def test_a_loss_may_not_reuse_the_name_of_a_training_setting(self) -> None:
-        class Greedy(LossConfig):
-            name = "greedy"
-            lr: float = 1.0
+    @pytest.mark.parametrize("taken", ["lr", "loss", "model", "depth", "loss_fn", "source", "test", "resume"])
+    def test_a_loss_may_not_reuse_the_name_of_a_training_setting(self, taken: str) -> None:
+        greedy = create_model("Greedy", __base__=Greedy, **{taken: (float, 1.0)})  # type: ignore[call-overload]
+        message = f"loss greedy: its parameter {taken!r} is a training setting already"
+        assert refusal(flat_fields, greedy) == message
 
-        assert refusal(flat_fields, Greedy) == "loss greedy: its parameter 'lr' is a training setting already"
+    def test_every_option_of_a_training_beside_its_settings_is_kept_free(self) -> None:
+        own = [name for name, p in inspect.signature(train).parameters.items() if p.kind is not p.VAR_KEYWORD]
+        assert {name.removeprefix("as_") for name in own} < set(COMMAND_NAMES)
 
     @pytest.mark.parametrize(("settings", "horizon"), [({}, 300), ({"num_epochs": 7, "schedule_epochs": 9}, 9)])
     def test_the_schedule_ends_with_the_run_unless_told(self, settings: dict[str, Any], horizon: int) -> None:
