@@ -98,7 +98,7 @@ def _own_option(name: str, info: FieldInfo) -> inspect.Parameter:
     names = [f"--{name.replace('_', '-')}"]
     if info.annotation is bool:
         names = [f"{names[0]}/--no-{name.replace('_', '-')}"]
-    plain = next((kind for kind in _PLAIN if kind is info.annotation), None)
+    plain = next(filter(lambda kind: kind is info.annotation, _PLAIN), None)
     parser = None if plain else lambda text: parse_yaml(f"{name}: {text}", f"--{name}").data[name]
     return _parameter(_identifier(name), plain or str, names, _help(info), "Model", parser)
 

@@ -1,5 +1,6 @@
 """Models as a user writes them, and data for them."""
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
 import numpy as np
@@ -27,7 +28,7 @@ class Conv(nn.Module):
     ) -> None:
         super().__init__()
         channels = [input_shape[0], *[width] * depth]
-        self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in zip(channels, channels[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(channels))
         self.pool = nn.AdaptiveMaxPool2d(2) if pool == "max" else nn.AdaptiveAvgPool2d(2)
         self.head = nn.Linear(4 * width, output_dim)
 
