@@ -1,9 +1,8 @@
 """Spaces and studies of a model of the user's own: its options are searched like any other setting."""
 
-from collections.abc import Iterator
+import sys
 from pathlib import Path
 
-import mlflow
 import numpy as np
 import pytest
 import torch
@@ -15,7 +14,6 @@ from tests.trainer.own_models import HERE, image_pairs, token_pairs
 from tests.trainer.samples import refusal
 from tests.tuning.conftest import request_for
 from tests.tuning.samples import settings_of, space_of
-from trainer.checkpoint import load_checkpoint
 from trainer.config import FactoryConfig
 from trainer.data import Pairs
 from trainer.loop import Trainer
@@ -23,12 +21,19 @@ from trainer.predict import load_model
 from trainer.resident import resident_data, split_tensors
 from trainer.run_dir import read_config
 from trainer.splits import split_rows
+from trainer.yaml_file import dump_yaml
 from tuning.baselines import baseline_scores
 from tuning.check import check_spaces
+from tuning.cluster import Resources
+from tuning.confirm import ConfirmRequest, confirm
+from tuning.executor import Placement
 from tuning.feasible import check_against_data
 from tuning.launch import launch
-from tuning.space import Range, SearchSpace
+from tuning.scoring import load_results
+from tuning.space import Range
+from tuning.study import Study
 
+QUIET = Console(quiet=True)
 CONV = f"""
     loss_fn: mse
     fixed: {{model: {{factory: "{HERE}:Conv", pool: max}}}}
@@ -72,7 +77,7 @@ class TestSpaces:
 
     def test_reads_back_from_its_own_source(self) -> None:
         space = space_of(CONV)
-        assert SearchSpace(**{**vars(space), "source": dict(space.source)}) == space
+        assert space_of(dump_yaml(dict(space.source))) == space
 
     @pytest.mark.parametrize(
         ("old", "new", "message"),
@@ -177,42 +182,59 @@ class TestBaselines:
 
 MODULE = """
 from typing import Annotated
+
+import numpy as np
+import torch
 from pydantic import Field
 from torch import nn
 
-def tokens(*, input_shape, output_dim, depth: Annotated[int, Field(ge=1, le=3)] = 1, width: int = 8):
-    layers = [nn.EmbeddingBag(50, width)]
+
+def tokens(*, input_shape, output_dim, words: int, depth: Annotated[int, Field(ge=1, le=3)] = 1, width: int = 8):
+    layers = [nn.EmbeddingBag(words, width)]
     for _ in range(depth - 1):
         layers += [nn.Linear(width, width), nn.GELU()]
     return nn.Sequential(*layers, nn.Linear(width, output_dim))
 
+
+class Branching(nn.Module):
+    def __init__(self, input_shape, output_dim, words: int, depth: int = 1):
+        super().__init__()
+        self.layers = tokens(input_shape=input_shape, output_dim=output_dim, words=words, depth=depth)
+
+    def forward(self, ids):
+        return self.layers(ids) if ids.sum() > 0 else self.layers(ids + 1)
+
+
 def data():
-    from tests.trainer.own_models import token_pairs
-    pairs = token_pairs()
-    return {"inputs": pairs.inputs, "targets": pairs.targets}
+    rng = np.random.default_rng(0)
+    ids = rng.integers(0, 50, size=(200, 7))
+    return {"inputs": ids, "targets": rng.normal(size=(50, 5))[ids].mean(axis=1)}
 """
 SPACE = """
-    loss_fn: cosine
-    fixed: {model: {factory: "own_of_a_study:tokens"}, batch_size: 16, accumulate: 2, eval_batch: 32}
-    space: {model.depth: {low: 1, high: 3, int: true}, lr: {low: 1.0e-3, high: 1.0e-1, log: true}}
-    start: [{model.depth: 2}]
+loss_fn: cosine
+fixed: {model: {factory: "own_of_a_study:FACTORY"}, accumulate: 2, eval_batch: 32}
+space:
+  model.words: {choices: [50, 60]}
+  model.depth: {low: 1, high: 3, int: true}
+  lr: {low: 1.0e-3, high: 1.0e-1, log: true}
+start: [{model.words: 50, model.depth: 2}]
 """
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A working directory with the user's module and space."""
-    monkeypatch.chdir(tmp_path)
+def study_of(folder: Path, address: str, factory: str, monkeypatch: pytest.MonkeyPatch) -> Study:
+    """A small study from a working directory that holds the user's module and space, and nothing else."""
+    monkeypatch.chdir(folder)
+    monkeypatch.delitem(sys.modules, "own_of_a_study", raising=False)
     Path("own_of_a_study.py").write_text(MODULE)
-    Path("space.yaml").write_text(SPACE)
-    return tmp_path
+    Path("space.yaml").write_text(SPACE.replace("FACTORY", factory))
+    budget = {"max_epochs": 3, "grace_epochs": 1, "trials": 4}
+    return launch(request_for(folder, address, "space.yaml", data="own_of_a_study:data", **budget), QUIET).study
 
 
-def test_a_study_searches_the_options_of_a_users_model(folder: Path, ray_address: str) -> None:
-    request = request_for(
-        folder, ray_address, "space.yaml", data="own_of_a_study:data", max_epochs=3, grace_epochs=1, trials=4
-    )
-    study = launch(request, Console(quiet=True)).study
+def test_a_study_searches_the_options_of_a_users_model(
+    tmp_path: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = study_of(tmp_path, ray_address, "tokens", monkeypatch)
     trials = study.trials()["cosine"]
     assert {trial.state for trial in trials} <= {"COMPLETE", "PRUNED"}, [trial.ending for trial in trials]
     assert trials[0].point["model.depth"] == 2
@@ -221,3 +243,31 @@ def test_a_study_searches_the_options_of_a_users_model(folder: Path, ray_address
         assert len(trained.model) == 2 * trial.point["model.depth"]
         settings = read_config(study.trials_folder / trial.name / "config.yaml").settings
         assert (settings["model.depth"], settings["model.width"]) == (trial.point["model.depth"], 8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("factory", ["tokens", "Branching"])
+def test_it_is_confirmed_exported_and_registered(
+    factory: str, tmp_path: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch, losstune: Command
+) -> None:
+    """What torch can not export, as a branch on the inputs, is registered as its checkpoint."""
+    study = study_of(tmp_path, ray_address, factory, monkeypatch)
+    confirmed = confirm(ConfirmRequest("study", tmp_path, 1, 2, Placement(Resources(2, 1, 0.0), ray_address)), QUIET)
+    assert confirmed.tracked
+    results, _ = load_results(study, confirmed.plan)
+    start = next(arm for arm in confirmed.plan.arms if arm.role == "start")
+    assert {n: v for n, v in start.settings.items() if n.startswith("model.") and n != "model.words"} == {
+        "model.factory": f"own_of_a_study:{factory}",
+        "model.depth": 1,
+    } | ({"model.width": 8} if factory == "tokens" else {})
+    untrained = results.arm("untrained")
+    assert untrained.note.startswith(f"own_of_a_study:{factory} before any training")
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}", registry_uri=f"sqlite:///{tmp_path / 'mlflow.db'}")
+    source = client.get_model_version_by_alias("study", "champion").source
+    assert source.endswith("/best.pt") == (factory == "Branching")
+    assert losstune("export", "study", "--storage", tmp_path, "--output", tmp_path / "best.yaml").code == 0
+    monkeypatch.chdir(tmp_path)
+    done = losstune("train", "--config", "best.yaml", "--output_dir", "final", "--fit", "train+val", "--model.width", 8)
+    assert done.code == (0 if factory == "tokens" else 2)
+    report = losstune("report", "study", "--output", "report.html")
+    assert report.code == 0
