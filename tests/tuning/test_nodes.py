@@ -4,21 +4,27 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import ray
+from ray import tune
+from ray._private.internal_api import node_stats
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
 from tests.tuning.conftest import request_for
 from tests.tuning.samples import stored
+from trainer.data import Pairs
 from trainer.errors import UserError
 from tuning.alike import Needs
 from tuning.cluster import ENVIRONMENT, ray_running
 from tuning.join import join
 from tuning.launch import launch
-from tuning.nodes import Nodes, token_in
+from tuning.nodes import Nodes, token_in, wait_if_unlike
 from tuning.placement import machines_now
 
 QUIET = Console(quiet=True)
@@ -83,6 +89,20 @@ def test_a_folder_that_a_node_does_not_see_is_said(ray_address: str, tmp_path: P
     first, second = str(refused.value).splitlines()
     assert first == "the cluster can not serve this study; give --storage s3://… or a folder that every node mounts:"
     assert second.endswith(f": folder {tmp_path}: not seen there, seen here")
+
+
+def test_a_worker_on_a_node_that_differs_trains_nothing_and_tells(ray_address: str) -> None:
+    with ray_running(ray_address, 1, data_bytes=0):
+        nodes = Nodes(Needs())
+        nodes.check(QUIET, lambda: False)
+        there = nodes.expected.here["torch"]
+        expected = replace(nodes.expected, here={**nodes.expected.here, "torch": "1.0.0"})
+        worker = ray.remote(num_cpus=1)(wait_if_unlike).remote(expected)
+        while not nodes.refusal():
+            assert ray.wait([worker], timeout=0) == ([], [worker])
+        ray.cancel(worker, force=True)
+    assert nodes.refusal().splitlines()[0].startswith("a node can not serve this study; install the same environment")
+    assert nodes.refusal().endswith(f": torch: {there} there, 1.0.0 here")
 
 
 def test_a_token_of_a_launch_that_was_killed_is_cleared_away(tmp_path: Path) -> None:
@@ -155,3 +175,36 @@ def test_a_node_that_comes_is_counted_once_it_has_answered(tmp_path: Path) -> No
             assert len(nodes.machines()) == 2
         assert nodes.refusal().splitlines()[1].endswith("torch: 1.0.0 there, " + nodes.expected.here["torch"] + " here")
         assert coming.node_id[:8] in nodes.refusal()
+
+
+class Reader(tune.Trainable):
+    """A worker that tells whether its data is a copy."""
+
+    def setup(self, config: dict[str, Any], pairs: Pairs | None = None) -> None:
+        assert pairs is not None
+        self._pairs = pairs
+
+    def step(self) -> dict[str, Any]:
+        return {"own": self._pairs.inputs.flags.owndata or self._pairs.inputs.flags.writeable}
+
+
+@pytest.mark.slow
+def test_data_is_sent_once_to_each_node_and_read_in_place() -> None:
+    """Two workers on each of three nodes: each store holds the data once, and no worker has a copy."""
+    inputs = np.random.default_rng(0).standard_normal((60_000, 64), dtype=np.float32)
+    pairs = Pairs("made", inputs, inputs[:, :8], np.arange(len(inputs)), None, "")
+    with cluster(cpus=2) as ray_cluster:
+        for _ in range(2):
+            ray_cluster.add_node(num_cpus=2, **SMALL)
+        with ray_running(ray_cluster.address, 1, data_bytes=0):
+            data = ray.put(pairs)
+            reader = ray.remote(num_cpus=1)(tune.with_parameters(Reader, pairs=data))
+            nodes = [machine.node for machine in machines_now()]
+            pinned = [NodeAffinitySchedulingStrategy(node, soft=False) for node in nodes for _ in range(2)]
+            readers = [reader.options(scheduling_strategy=there).remote(config={}) for there in pinned]
+            assert not any(result["own"] for result in ray.get([each.train.remote() for each in readers]))
+            where = ray.experimental.get_object_locations([data])[data]
+            assert sorted(where["node_ids"]) == sorted(nodes)
+            for node in ray.nodes():
+                stats = node_stats(node["NodeManagerAddress"], node["NodeManagerPort"], False)
+                assert inputs.nbytes < stats.store_stats.object_store_bytes_used < 1.9 * inputs.nbytes
