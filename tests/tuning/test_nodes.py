@@ -16,6 +16,7 @@ from ray._private.internal_api import node_stats
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from rich.console import Console
 
+from tests.reliability.studies import STUDY, check_ended, optuna_trials, raylet, start, training, wait_for
 from tests.tuning.conftest import request_for
 from tests.tuning.samples import stored
 from trainer.data import Pairs
@@ -208,3 +209,21 @@ def test_data_is_sent_once_to_each_node_and_read_in_place() -> None:
             for node in ray.nodes():
                 stats = node_stats(node["NodeManagerAddress"], node["NodeManagerPort"], False)
                 assert inputs.nbytes < stats.store_stats.object_store_bytes_used < 1.9 * inputs.nbytes
+
+
+@pytest.mark.slow
+def test_a_study_uses_a_node_that_comes_and_goes_on_when_it_is_gone(tmp_path: Path) -> None:
+    """Without ``--concurrency`` trials are as many as the cluster has room for."""
+    with cluster(cpus=1) as ray_cluster:
+        staying = raylet(ray_cluster.head_node)
+        budget = ["--max-epochs", "27", "--epochs-per-loss", "270"]
+        process = start(tmp_path, "launch", *STUDY, "--address", ray_cluster.address, *budget)
+        wait_for(lambda: training(staying), 120, "the first node trains")
+        coming = ray_cluster.add_node(num_cpus=1, **SMALL)
+        wait_for(lambda: training(staying) and training(raylet(coming)), 120, "both nodes train")
+        ray_cluster.remove_node(coming, allow_graceful=False)
+        out, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, out
+    check_ended(tmp_path, "study", 2, 270, 27)
+    states = {trial.state.name for trials in optuna_trials(tmp_path, "study").values() for trial in trials}
+    assert states <= {"COMPLETE", "PRUNED"}
