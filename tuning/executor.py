@@ -94,8 +94,6 @@ def session(
     study: Study, pairs: Pairs, placement: Placement, activity: Activity, console: Console
 ) -> Iterator[Session]:
     """Start tracker and Ray, and stop both: Ray first, while the tracker writes what is left."""
-    import ray
-
     wish = placement.resources
     cores = (wish.concurrency or 1) * wish.cpus_per_trial
     with stop_on_signal() as stop:
@@ -106,6 +104,8 @@ def session(
                 ray_running(placement.address, cores, pairs.bytes_in_memory) as folder,
                 _nodes(study, pairs, placement.address, stop, console) as nodes,
             ):
+                import ray  # not before it was told what it reads at its import
+
                 running.folder, running.nodes, running.data = folder, nodes, ray.put(pairs)
                 running.slots = _slots(study, running, wish, console)
                 try:

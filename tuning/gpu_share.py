@@ -103,13 +103,9 @@ def _result(task: Any, machine: Machine) -> Probed:
 
     try:
         probed: Probed = ray.get(task)
-    except UserError as error:
-        raise UserError(f"{machine}: {_said(error)}") from None
     except ray.exceptions.RayError as error:
-        raise UserError(f"{machine}: --gpus-per-trial auto: the probe failed: {_said(error)}; give a number") from None
+        if isinstance(error, ray.exceptions.RayTaskError) and isinstance(error.cause, UserError):
+            raise UserError(f"{machine}: {error.cause}") from None
+        last = str(error).strip().splitlines()[-1]
+        raise UserError(f"{machine}: --gpus-per-trial auto: the probe failed: {last}; give a number") from None
     return probed
-
-
-def _said(error: Exception) -> str:
-    """The last line of an error that came through Ray, without its kind."""
-    return str(error).strip().splitlines()[-1].removeprefix(f"{UserError.__module__}.{UserError.__name__}: ")
