@@ -14,7 +14,9 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from tests.integration import servers
+from tests.integration.drivers import Team
 from tests.integration.nodes import complete
+from tests.integration.relay import Relay
 from tests.integration.servers import Postgres
 from tuning.cluster import ENVIRONMENT
 
@@ -36,9 +38,17 @@ def postgres_uri(postgres_server: Postgres) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def s3_endpoint() -> Iterator[str]:
+def s3_relay() -> Iterator[Relay]:
+    """What stands before the S3 store of all tests, and can make it go away for all."""
+    with servers.s3_store() as port:
+        yield Relay(port)
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint(s3_relay: Relay) -> Iterator[str]:
     """Address of an S3 store; it and its keys stand in the environment of all that is started later."""
-    with servers.s3_store() as endpoint, pytest.MonkeyPatch.context() as patch:
+    endpoint = f"http://{servers.HOST}:{s3_relay.port}"
+    with pytest.MonkeyPatch.context() as patch:
         for name, value in {**servers.AWS, "AWS_ENDPOINT_URL_S3": endpoint}.items():
             patch.setenv(name, value)
         yield endpoint
@@ -92,6 +102,12 @@ def three_nodes(_cluster: Any) -> Any:
     """A ``ray.cluster_utils.Cluster`` of three nodes with one core each, in which nodes may be killed."""
     complete(_cluster)
     return _cluster
+
+
+@pytest.fixture
+def team(three_nodes: Any, bucket_uri: str, postgres_uri: str, mlflow_server_uri: str) -> Team:
+    """All of it together: a cluster, a bucket, a database and MLflow's server."""
+    return Team(three_nodes.address, f"{bucket_uri}/losstune", postgres_uri, mlflow_server_uri)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

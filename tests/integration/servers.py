@@ -35,7 +35,7 @@ def server(
     stop: signal.Signals = signal.SIGTERM,
     user: str | None = None,
     environment: dict[str, str] | None = None,
-) -> Iterator[None]:
+) -> Iterator[subprocess.Popen[bytes]]:
     """A program for the time of the block, from when it answers. It dies with this process, however that ends.
 
     Args:
@@ -61,8 +61,8 @@ def server(
         return answers()
 
     try:
-        wait_for(up, STARTS_WITHIN, f"{command[0]} answers; it said:\n{log.read_text()}")
-        yield
+        wait_for(up, STARTS_WITHIN, f"{command[0]} answers")
+        yield process
     finally:
         process.send_signal(stop)
         try:
@@ -87,6 +87,7 @@ class Postgres:
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
         self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
         self._user = "postgres" if os.geteuid() == 0 else None
         self._programs = max(
             Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), default=None
@@ -123,8 +124,15 @@ class Postgres:
         }
         command = [str(self._programs / "postgres"), "-D", str(self._folder / "data")]
         command += [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-        with server(command, self._answers, self._folder / "log", stop=signal.SIGINT, user=self._user):
+        with server(command, self._answers, self._folder / "log", stop=signal.SIGINT, user=self._user) as process:
+            self._process = process
             yield
+
+    def stop(self) -> None:
+        """Stop it before its block ends."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait(20)
 
     def uri(self, database: str) -> str:
         """Address of a database, with name and password."""
@@ -144,18 +152,27 @@ class Postgres:
 @contextmanager
 def postgres() -> Iterator[Postgres]:
     """A new PostgreSQL, running."""
-    with _private_folder() as folder:
+    with private_folder() as folder:
         own = Postgres(folder)
         with own.running():
             yield own
 
 
 @contextmanager
-def s3_store() -> Iterator[str]:
-    """An empty S3 store in memory, moto's; yields its address."""
+def s3_store() -> Iterator[int]:
+    """An empty S3 store in memory, moto's; yields its port."""
     port = free_port()
     command = [str(BIN / "moto_server"), "--host", HOST, "--port", str(port)]
-    with _private_folder() as folder, server(command, lambda: _accepts(port), folder / "log"):
+    with private_folder() as folder, server(command, lambda: _accepts(port), folder / "log"):
+        yield port
+
+
+@contextmanager
+def optuna_dashboard(storage: str) -> Iterator[str]:
+    """Optuna's dashboard on a storage, by its address as SQLAlchemy wants it; yields the dashboard's address."""
+    port = free_port()
+    command = [str(BIN / "optuna-dashboard"), storage, "--host", HOST, "--port", str(port)]
+    with private_folder() as folder, server(command, lambda: _accepts(port), folder / "log"):
         yield f"http://{HOST}:{port}"
 
 
@@ -177,7 +194,7 @@ def mlflow_server(backend: str, artifacts: str) -> Iterator[str]:
             return True
         return False
 
-    with _private_folder() as folder, server(command, answers, folder / "log", environment=environment):
+    with private_folder() as folder, server(command, answers, folder / "log", environment=environment):
         yield f"http://{HOST}:{port}"
 
 
@@ -187,7 +204,7 @@ def with_driver(uri: str) -> str:
 
 
 @contextmanager
-def _private_folder() -> Iterator[Path]:
+def private_folder() -> Iterator[Path]:
     """A folder with a path that is short enough for sockets."""
     with tempfile.TemporaryDirectory(prefix="lts", dir="/tmp", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
