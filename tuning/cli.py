@@ -6,7 +6,7 @@ import re
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -34,6 +34,28 @@ def _folder(given: str | Path) -> Path:
 
 Storage = Annotated[
     Path, typer.Option(parser=_folder, metavar="PATH", help="folder that holds studies/ and MLflow's files")
+]
+
+
+def _share(given: str | float) -> float | Literal["auto"]:
+    if given == "auto":
+        return "auto"
+    try:
+        share = float(given)
+    except ValueError:
+        share = -1.0
+    if 0 <= share <= 1 or (share > 1 and share.is_integer()):
+        return share
+    raise UserError(f"--gpus-per-trial: found {given}; expected a share from 0 to 1, a whole number of GPUs, or auto")
+
+
+GpusPerTrial = Annotated[
+    Any,
+    typer.Option(
+        parser=_share,
+        metavar="SHARE|auto",
+        help="share of a GPU, for example 0.25; auto: by a short probe",
+    ),
 ]
 TrackingUri = Annotated[
     str | None,
@@ -84,16 +106,16 @@ def launch(
     time_budget: Annotated[str | None, typer.Option(help="stop after this long: 90s, 30m, 2h")] = None,
     concurrency: Annotated[int | None, typer.Option(min=1, help="trials at a time  [default: all slots]")] = None,
     cpus_per_trial: Annotated[int, typer.Option(min=1, help="cores, and threads, of a trial")] = 1,
-    gpus_per_trial: Annotated[float | None, typer.Option(min=0, help="share of a GPU, for example 0.25")] = None,
+    gpus_per_trial: GpusPerTrial = None,
     address: Annotated[str | None, typer.Option(help="a running Ray cluster to join")] = None,
     accept_change: AcceptChange = False,
     tracking_uri: TrackingUri = None,
     storage: Storage = Path(),
 ) -> None:
     """Start a study over one or more losses, or continue it."""
-    from tuning.cluster import Resources
     from tuning.launch import LaunchRequest
     from tuning.launch import launch as run_launch
+    from tuning.placement import Resources
 
     options = {
         "epochs_per_loss": epochs_per_loss,
@@ -202,19 +224,19 @@ def confirm(
     seeds: Annotated[int, typer.Option(min=2, max=1000, help="fresh seeds; claims need at least 10")] = 10,
     concurrency: Annotated[int | None, typer.Option(min=1, help="runs at a time  [default: all slots]")] = None,
     cpus_per_trial: Annotated[int, typer.Option(min=1, help="cores, and threads, of a run")] = 1,
-    gpus_per_trial: Annotated[float | None, typer.Option(min=0, help="share of a GPU, for example 0.25")] = None,
+    gpus_per_trial: GpusPerTrial = None,
     address: Annotated[str | None, typer.Option(help="a running Ray cluster to join")] = None,
     accept_change: AcceptChange = False,
     tracking_uri: TrackingUri = None,
     storage: Storage = Path(),
 ) -> None:
     """Train each loss's best settings again with fresh seeds, and score the picks on the test split once."""
-    from tuning.cluster import Resources
     from tuning.compare_view import show_comparison
     from tuning.comparison import compare as compared
     from tuning.confirm import ConfirmRequest
     from tuning.confirm import confirm as run_confirm
     from tuning.executor import Placement
+    from tuning.placement import Resources
 
     placement = Placement(Resources(concurrency, cpus_per_trial, gpus_per_trial), address, tracking_uri)
     confirmed = run_confirm(ConfirmRequest(name, storage, top, seeds, placement, accept_change), Console())

@@ -1,6 +1,7 @@
 """Hands the runs of a confirmation to Ray Tune, and keeps how each one ended."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,8 +31,10 @@ class ConfirmSearcher(Searcher):
         storage_error: why runs could not be saved, empty while they can; none is given out any more.
     """
 
-    def __init__(self, runs: list[ConfirmRun], concurrency: int, progress: ConfirmProgress, attempt: int) -> None:
-        """Take the runs that have no result yet, for the launch of this number."""
+    def __init__(
+        self, runs: list[ConfirmRun], concurrency: Callable[[], int], progress: ConfirmProgress, attempt: int
+    ) -> None:
+        """Take the runs that have no result yet, for the launch of this number, so many at a time."""
         super().__init__()
         self.storage_error = ""
         self._attempt = attempt
@@ -46,7 +49,7 @@ class ConfirmSearcher(Searcher):
         """The next run; None while there may be one later; FINISHED when all have ended: Tune asks no more then."""
         if self.storage_error:
             return str(Searcher.FINISHED)  # at None, with no run going on, Tune asks again for ten minutes
-        busy = len(self._running) >= self._concurrency or any(running.alone for running in self._running.values())
+        busy = len(self._running) >= self._concurrency() or any(running.alone for running in self._running.values())
         alone = not self._left
         if busy or (alone and self._running):
             return None

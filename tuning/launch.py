@@ -15,10 +15,10 @@ from trainer.errors import UserError
 from trainer.show import say
 from trainer.signals import StopRequest
 from tuning.audit import open_trials
-from tuning.cluster import Resources
 from tuning.executor import Placement, Session, session
 from tuning.feasible import check_against_data, load_spaces
 from tuning.lock import locked
+from tuning.placement import Resources
 from tuning.progress import Progress
 from tuning.settings import StudySettings
 from tuning.space import SearchSpace, merged_settings

@@ -1,6 +1,6 @@
 """Ray Searcher ↔ Optuna: proposes trials, level between losses, and tells the truth how they went."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +47,7 @@ class StudySearcher(Searcher):
         settings: StudySettings,
         managed: Mapping[str, Any],
         folder: Path,
-        concurrency: int,
+        concurrency: Callable[[], int],
         progress: Progress,
         attempt: int,
     ) -> None:
@@ -56,7 +56,7 @@ class StudySearcher(Searcher):
         Args:
             managed: training settings that the study sets for every trial.
             folder: where the trials' folders are.
-            concurrency: trials at a time.
+            concurrency: trials at a time, as many as there is room for now.
             attempt: number of this launch.
         """
         super().__init__()
@@ -79,7 +79,7 @@ class StudySearcher(Searcher):
         """The next trial; None while there may be one later; FINISHED when all have ended: Tune asks no more then."""
         if self.storage_error:
             return str(Searcher.FINISHED)  # at None, with no trial running, Tune asks again for ten minutes
-        if len(self._running) >= self._concurrency or self._runs_alone:
+        if len(self._running) >= self._concurrency() or self._runs_alone:
             return None
         with self._storing():
             while (trial := self._next_trial()) is not None:

@@ -1,5 +1,6 @@
 """Ray Trainable ↔ Trainer: one actor trains one trial after another, each to its next rung and back."""
 
+import os
 import time
 import traceback
 from collections.abc import Callable
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import ray
 import torch
 from ray import tune
 
@@ -17,6 +19,8 @@ from trainer.loop import Record, Trainer, pick_device
 from trainer.resident import ResidentData, check_rows, resident_data
 from trainer.run_dir import RunDirectory, StorageError
 from trainer.train import set_threads
+from tuning.alike import Expected
+from tuning.nodes import wait_if_unlike
 from tuning.report import Report
 
 STEP_SECONDS = 10.0
@@ -51,9 +55,17 @@ class Task:
 class TrialTrainable(tune.Trainable):
     """Trains the trials it is handed. Whether a trial is new or continued, its folder tells."""
 
-    def setup(self, config: dict[str, Any], pairs: Pairs | None = None) -> None:
-        """Take the data, once for the life of the actor, and the first trial."""
+    def setup(self, config: dict[str, Any], pairs: Pairs | None = None, expected: Expected | None = None) -> None:
+        """Take the data, once for the life of the actor, and the first trial.
+
+        Args:
+            expected: what a node of a cluster must have; None on a machine of our own.
+        """
         assert pairs is not None
+        if expected is not None:
+            wait_if_unlike(expected)
+        if not ray.get_gpu_ids():  # Ray leaves a worker without a share all GPUs of its machine
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
         self._pairs = pairs
         self._data: dict[int, ResidentData] = {}
         self.reset_config(config)

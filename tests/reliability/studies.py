@@ -135,6 +135,11 @@ def training(pid: int) -> list[psutil.Process]:
     return [process for process in tree(pid) if _title(process) == "ray::_Inner.train"]
 
 
+def raylet(node: Any) -> int:
+    """The process that the workers of a node of ``ray.cluster_utils.Cluster`` are below."""
+    return int(node.all_processes["raylet"][0].process.pid)
+
+
 def still_at_work(processes: list[psutil.Process]) -> list[psutil.Process]:
     """Those that are alive, but for Ray's helpers that have nothing to do any more and end by themselves.
 

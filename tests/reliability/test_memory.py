@@ -132,7 +132,7 @@ def search(study: Study, slots: int) -> tuple[Tune, LossTrials]:
     own = LossTrials(study.storage(), "cosine", space)
     progress = Progress("study", settings, Console(file=io.StringIO()))
     managed = {**SMALL, "num_epochs": EPOCHS, "schedule_epochs": EPOCHS}
-    searcher = StudySearcher({"cosine": own}, settings, managed, study.trials_folder, slots, progress, 1)
+    searcher = StudySearcher({"cosine": own}, settings, managed, study.trials_folder, lambda: slots, progress, 1)
     return Tune(searcher, AshaScheduler({"cosine": Rungs((), 2)})), own
 
 
@@ -225,7 +225,7 @@ def confirmation(study: Study, slots: int) -> tuple[Tune, list[ConfirmRun]]:
     left = [run for run in runs if run.result() is None]
     make_folder(runs[0].folder.parent)
     progress = ConfirmProgress("study", "val/mrr", EPOCHS, runs, Console(file=io.StringIO()))
-    return Tune(ConfirmSearcher(left, slots, progress, 1)), runs
+    return Tune(ConfirmSearcher(left, lambda: slots, progress, 1)), runs
 
 
 @pytest.mark.parametrize("which", [0, 2], ids=["the first", "the last"])

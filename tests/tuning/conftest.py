@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tuning.cluster import ENVIRONMENT, Resources
+from tuning.cluster import ENVIRONMENT
 from tuning.launch import LaunchRequest
+from tuning.placement import Resources
 
 
 @pytest.fixture(scope="session")

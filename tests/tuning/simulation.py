@@ -99,7 +99,7 @@ class Launch:
         self.scheduler = AshaScheduler(rungs)
         managed = {"num_epochs": settings.max_epochs, "schedule_epochs": settings.max_epochs, "threads": 1}
         progress = Progress("study", settings, Console(file=io.StringIO()))
-        self.searcher = StudySearcher(self.trials, settings, managed, folder, concurrency, progress, attempt=1)
+        self.searcher = StudySearcher(self.trials, settings, managed, folder, lambda: concurrency, progress, attempt=1)
         self.workers: dict[str, Worker] = {}
         self.tasks: list[Task] = []
         self._fate = fate

@@ -31,7 +31,6 @@ from trainer.run_dir import HISTORY_FILE, RunDirectory, history_line, read_confi
 from trainer.splits import split_rows
 from trainer.train import train_run
 from tuning.baselines import Baseline
-from tuning.cluster import Resources
 from tuning.comparison import compare
 from tuning.confirm import Confirmed, ConfirmRequest, confirm
 from tuning.confirm_progress import ConfirmProgress
@@ -41,6 +40,7 @@ from tuning.export import export
 from tuning.feasible import load_spaces
 from tuning.launch import launch, managed_settings
 from tuning.picture import Activity
+from tuning.placement import Resources
 from tuning.scoring import Results, load_results
 from tuning.space import merged_settings
 from tuning.study import Study, create_study, open_study

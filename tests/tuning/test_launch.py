@@ -3,8 +3,10 @@
 import hashlib
 import io
 import math
+import os
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -20,11 +22,13 @@ from trainer.errors import UserError
 from trainer.run_dir import RunDirectory, read_config, read_history
 from trainer.splits import split_rows
 from trainer.train import train_run
-from tuning.cluster import Resources, ray_running, slots
+from tuning.cluster import ray_running
 from tuning.export import export
 from tuning.launch import Outcome, launch
+from tuning.placement import Resources, machines_now, slots
 from tuning.space_file import shipped_names
 from tuning.study import Study, open_study
+from tuning.trainable import Task, TrialTrainable
 
 QUIET = Console(quiet=True)
 Trials = dict[str, list[optuna.trial.FrozenTrial]]
@@ -275,29 +279,38 @@ def test_every_shipped_space_trains(spaces: tuple[str, ...], ray_address: str, t
     assert ends == ["used its epochs"] * len(spaces)
 
 
-def test_shares_of_two_gpus_are_spread_over_both(ray_address: str) -> None:
+class Seeing(TrialTrainable):
+    """A worker that tells which GPUs it sees."""
+
+    def step(self) -> dict[str, Any]:
+        return {"seen": os.environ["CUDA_VISIBLE_DEVICES"]}
+
+
+@pytest.mark.parametrize(
+    ("share", "seen"), [(0.25, {"0": 2, "1": 2}), (0.0, {"": 4})], ids=["shares of two GPUs", "no share"]
+)
+def test_trials_spread_over_all_gpus_and_see_only_their_own(
+    share: float, seen: dict[str, int], ray_address: str
+) -> None:
     """Placed as Tune places trials: a group of resources each."""
-    wish = Resources(concurrency=4, cpus_per_trial=1, gpus_per_trial=0.25)
-    with ray_running(ray_address, wish, data_bytes=0):
+    wish = Resources(concurrency=4, cpus_per_trial=1, gpus_per_trial=share)
+    task = {"task": Task("mse", 0, {}, Path(), (), (), attempt=1)}
+    with ray_running(ray_address, 4, data_bytes=0):
         import ray
+        from ray import tune
         from ray.util.placement_group import placement_group, remove_placement_group
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-        place = slots(wish)
-
-        @ray.remote(num_cpus=0.5, num_gpus=place.gpus)
-        class Trial:
-            def gpu(self) -> list[int]:
-                return [int(number) for number in ray.get_gpu_ids()]
-
-        groups = [placement_group([{"CPU": 0.5, "GPU": place.gpus}]) for _ in range(4)]
+        gpus = slots(wish, share, machines_now, grows=True).gpus
+        worker = ray.remote(num_cpus=0.5, num_gpus=gpus)(tune.with_parameters(Seeing, pairs=load_pairs("digits")))
+        groups = [placement_group([{"CPU": 0.5, **({"GPU": gpus} if gpus else {})}]) for _ in range(4)]
         ray.get([group.ready() for group in groups])
         strategies = [PlacementGroupSchedulingStrategy(placement_group=group) for group in groups]
-        trials = [Trial.options(scheduling_strategy=strategy).remote() for strategy in strategies]
-        found = Counter(gpu for (gpu,) in ray.get([trial.gpu.remote() for trial in trials]))
+        trials = [worker.options(scheduling_strategy=strategy).remote(config=task) for strategy in strategies]
+        found = Counter(result["seen"] for result in ray.get([trial.train.remote() for trial in trials]))
         for group in groups:
             remove_placement_group(group)
-    assert found == {0: 2, 1: 2}
+    assert found == seen
 
 
 def test_a_study_runs_on_shares_of_gpus(ray_address: str, tmp_path: Path) -> None:
