@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tuning.cluster import ENVIRONMENT, Resources
+from tuning.home import Home
 from tuning.launch import LaunchRequest
 
 
@@ -32,7 +33,7 @@ def request_for(root: Path, address: str | None, *spaces: str, **changes: object
     defaults = {"name": "study", "data": "digits"}
     return LaunchRequest(
         spaces=list(spaces),
-        root=root,
+        home=Home(root),
         resources=resources,
         address=address,
         options=changes,
