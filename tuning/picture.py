@@ -12,6 +12,7 @@ from typing import Literal
 
 from trainer.run_dir import BEST_FILE, CONFIG_FILE, HISTORY_FILE
 from tuning.confirmation import (
+    RESULTS_FILE,
     ConfirmRun,
     Plan,
     RunResult,
@@ -120,6 +121,8 @@ def _trial_run(study: Study, trial: TrialView, *, is_best: bool, live: bool) -> 
     if ending is not None and ending.best is not None:
         points = (Point("best", ending.best, ending.best_epoch, trial.finished or 0.0),)
     files = (folder / BEST_FILE, folder / CONFIG_FILE) if is_best else ()
+    if is_best:
+        study.files.keep(folder / BEST_FILE)
     return RunPicture(
         key=trial.name,
         parent=trial.loss_fn,
@@ -159,7 +162,7 @@ def _confirmation(study: Study, known: list[Plan], *, live: bool) -> Iterator[Ru
         if (started := began(run, ended.get(name))) is not None:
             yield _confirm_run(run, started, ended.get(name), scores.get(run.arm.name, {}), live=live)
     if results is not None and done is not None:
-        finished = plan_folder(study, done.number).stat().st_mtime
+        finished = (plan_folder(study, done.number) / RESULTS_FILE).stat().st_mtime
         for arm in results.arms:
             if arm.role == "baseline":
                 points = _seed_points(scores[arm.name], finished)
