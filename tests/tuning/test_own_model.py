@@ -237,7 +237,7 @@ def test_a_study_searches_the_options_of_a_users_model(
 ) -> None:
     study = study_of(tmp_path, ray_address, "tokens", monkeypatch)
     trials = study.trials()["cosine"]
-    assert {trial.state for trial in trials} <= {"COMPLETE", "PRUNED"}, [trial.ending for trial in trials]
+    assert {trial.state for trial in trials} <= {"complete", "pruned"}, [trial.ending for trial in trials]
     assert trials[0].point["model.depth"] == 2
     for trial in trials:
         trained = load_model(study.trials_folder / trial.name / "best.pt")
