@@ -75,6 +75,9 @@ class TestSpaces:
             "model.dropout": 0.0,
         }
 
+    def test_what_has_no_default_may_be_used_by_nothing_else(self) -> None:
+        assert space_of(BAG.replace("derived: {model.dim: model.words // 10}", "")).required == {"model.words"}
+
     def test_reads_back_from_its_own_source(self) -> None:
         space = space_of(CONV)
         assert space_of(dump_yaml(dict(space.source))) == space
@@ -236,7 +239,7 @@ def test_a_study_searches_the_options_of_a_users_model(
 ) -> None:
     study = study_of(tmp_path, ray_address, "tokens", monkeypatch)
     trials = study.trials()["cosine"]
-    assert {trial.state for trial in trials} <= {"COMPLETE", "PRUNED"}, [trial.ending for trial in trials]
+    assert {trial.state for trial in trials} <= {"complete", "pruned"}, [trial.ending for trial in trials]
     assert trials[0].point["model.depth"] == 2
     for trial in trials:
         trained = load_model(study.trials_folder / trial.name / "best.pt")
