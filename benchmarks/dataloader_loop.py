@@ -15,10 +15,11 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from trainer.config import ModelConfig
 from trainer.data import load_pairs
-from trainer.losses import InfoNceConfig, LossModule
+from trainer.losses import LossModule
+from trainer.losses.infonce import InfoNceConfig
 from trainer.metrics import cosine_similarity, embedding_metrics
 from trainer.model import Encoder
-from trainer.resident import SplitTensors, split_tensors
+from trainer.resident import CenteredTargets, SplitTensors, split_tensors
 from trainer.splits import split_rows
 
 CLIP_NORM = 1.0
@@ -45,7 +46,7 @@ def training_epochs(settings: Mapping[str, Any], train: SplitTensors, val: Split
     architecture = {name: settings[name] for name in ("hidden_dim", "depth", "dropout")}
     model = Encoder(ModelConfig(**architecture), tuple(train.inputs.shape[1:]), train.targets.shape[1])
     model.fit_inputs(train.inputs)
-    loss_fn = InfoNceConfig(temperature=settings["temperature"]).build(train.targets)
+    loss_fn = InfoNceConfig(temperature=settings["temperature"]).build(CenteredTargets(train, None))
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings["lr"], weight_decay=WEIGHT_DECAY)
     train_set = TensorDataset(train.inputs, train.targets, train.ids)
     val_set = TensorDataset(val.inputs, val.targets, val.ids)

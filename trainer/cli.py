@@ -14,8 +14,9 @@ from rich.console import Console
 from trainer.config import TrainConfig
 from trainer.data import Pairs, load_pairs
 from trainer.errors import UserError
+from trainer.factory import FACTORY, Factory, load_factory
 from trainer.files import write_whole
-from trainer.options import config_options, given, named_factory
+from trainer.options import config_options, given, option_value
 from trainer.predict import predict_file, score_test
 from trainer.run_dir import BEST_FILE, HISTORY_FILE, LAST_FILE, ConfigFile, RunDirectory, StorageError, read_config
 from trainer.show import say, scored_lines
@@ -25,6 +26,34 @@ from trainer.train import Finished, resumed_config, train_run
 def dashes(name: str) -> str:
     """Every option works ``--with-dashes`` and ``--with_underscores``."""
     return name.replace("_", "-")
+
+
+CONTEXT = {"token_normalize_func": dashes}
+
+
+def app_for(arguments: Sequence[str]) -> typer.Typer:
+    """The commands ``train`` and ``predict``, with the options of the loss and the model that these arguments name.
+
+    Raises:
+        UserError: one can not be imported, or ``--config`` can not be read.
+    """
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    asked = config_options(train, _asked("--loss-fn", arguments), _asked_model(arguments))
+    app.command(context_settings=CONTEXT)(asked)
+    app.command(context_settings=CONTEXT)(predict)
+    return app
+
+
+def _asked_model(arguments: Sequence[str]) -> Factory | None:
+    reference = _asked(f"--{FACTORY}", arguments)
+    return None if reference is None else load_factory(reference)
+
+
+def _asked(option: str, arguments: Sequence[str]) -> str | None:
+    """What a command line says of a setting, or else its ``--config``."""
+    given_value, config = (option_value(arguments, name) for name in (option, "--config"))
+    name = option.removeprefix("--").replace("-", "_")
+    return given_value or (read_config(Path(config)).settings.get(name) if config else None)
 
 
 def train(
@@ -69,15 +98,6 @@ def predict(
     except OSError as error:
         raise UserError(f"--output {output}: can not be written: {error.strerror}") from None
     print(f"Wrote {output}: {predictions.shape[0]} rows of {predictions.shape[1]} dimensions, float32")
-
-
-def app_for(arguments: Sequence[str]) -> typer.Typer:
-    """The two commands; ``train`` has the options of the model that the arguments name."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    command = app.command(context_settings={"token_normalize_func": dashes})
-    command(config_options(train, named_factory(arguments)))
-    command(predict)
-    return app
 
 
 def _resume(

@@ -8,6 +8,7 @@ encoder's place, and its options are the settings under ``model.``.
 
 import difflib
 from collections.abc import Container, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
@@ -15,7 +16,8 @@ from pydantic.fields import FieldInfo
 
 from trainer.errors import UserError, shown
 from trainer.factory import FACTORY, Factory, Scalar, load_factory
-from trainer.losses import CosineConfig, LossConfig, loss_config_class, loss_names
+from trainer.losses import LossConfig, loss_config_class, loss_names, loss_reference
+from trainer.losses.cosine import CosineConfig
 from trainer.metrics import Objective
 
 Schedule = Literal["constant", "cosine"]
@@ -119,7 +121,7 @@ class TrainConfig(_Frozen):
 
     def flat(self) -> dict[str, Any]:
         """All settings under flat names, ``loss_fn`` first; :meth:`from_flat` reads it back equal."""
-        result: dict[str, Any] = {"loss_fn": self.loss.name}
+        result: dict[str, Any] = {"loss_fn": loss_reference(type(self.loss))}
         result |= self.loss.model_dump() | self.model_dump(exclude={"loss", "model"})
         match self.model:
             case ModelConfig() as encoder:
@@ -144,12 +146,24 @@ class FlatField(BaseModel):
     info: FieldInfo
 
 
+COMMAND_NAMES = (
+    *("loss_fn", "source", "config", "output_dir", "resume"),
+    *("checkpoint", "test", "overwrite", "json", "help"),
+)
+"""Names that a config file, and the command line of a training, use for something else than a setting."""
+
+
 def flat_fields(loss_class: type[LossConfig], factory: Factory | None = None) -> dict[str, FlatField]:
-    """Every setting of a config with this loss and model, by flat name (``loss_fn`` itself aside)."""
+    """Every setting of a config with this loss and model, by flat name (``loss_fn`` itself aside).
+
+    Raises:
+        UserError: a parameter of the loss has the name of a training setting, or of another option.
+    """
     result = {name: FlatField(group="loss", field=name, info=info) for name, info in loss_class.model_fields.items()}
-    for name, info in TrainConfig.model_fields.items():
+    for name in (*TrainConfig.model_fields, *ModelConfig.model_fields, *COMMAND_NAMES):
         if name in result:
-            raise ValueError(f"loss {loss_class.name!r}: its parameter {name!r} is a training setting already")
+            raise UserError(f"loss {loss_class.name}: its parameter {name!r} is a training setting already")
+    for name, info in TrainConfig.model_fields.items():
         if name not in ("loss", "model"):
             result[name] = FlatField(group="", field=name, info=info)
     own = {"factory": FactoryConfig.model_fields["factory"], **factory.options} if factory else ModelConfig.model_fields
@@ -209,8 +223,7 @@ def unknown_name(
     if factory and name.startswith("model."):
         hint = _hint(name.removeprefix("model."), list(factory.options), "model.")
         return f"{name} is not an option of {factory.reference}{hint}"
-    owners = [other for other in loss_names() if name in loss_config_class(other).model_fields]
-    if owners:
+    if owners := list(_owners(name)):
         return f"{name} belongs to {', '.join(owners)}, not to {loss_class.name}"
     settings = dict.fromkeys([*flat_fields(loss_class, factory), FACTORY])
     allowed = [setting for setting in settings if setting not in hidden]
@@ -222,6 +235,13 @@ def _hint(name: str, allowed: list[str], prefix: str = "") -> str:
     if near:
         return f"; did you mean {' or '.join(near)}?"
     return f"; allowed: {', '.join(f'{prefix}{other}' for other in allowed) or 'none'}"
+
+
+def _owners(parameter: str) -> Iterator[str]:
+    for loss in loss_names():
+        with suppress(UserError):  # one that can not be imported is no reason to refuse another
+            if parameter in loss_config_class(loss).model_fields:
+                yield loss
 
 
 def check_batch_rule(batch_size: float, loss_class: type[LossConfig], prefix: str = "") -> None:

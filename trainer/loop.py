@@ -18,7 +18,8 @@ from trainer.losses import LossOutput, centered
 from trainer.metrics import NonFiniteError, cosine_similarity, embedding_metrics
 from trainer.model import Encoder, build_model, check_output
 from trainer.optimizer import ClippedAdamW
-from trainer.resident import ResidentData, SplitTensors
+from trainer.parts import checked_output
+from trainer.resident import CenteredTargets, ResidentData, SplitTensors
 
 End = Literal["epochs", "patience", "diverged"]
 """Why a run ended: its epochs are used, no new best for ``patience`` epochs, or a number was not finite."""
@@ -90,7 +91,7 @@ class Trainer:
         self.center = data.train.mean_target() if config.center else None
         with seeded(config.seed, 0, self.device):
             self.model = self._new_model()
-            self.loss = config.loss.build(centered(data.train.targets, self.center)).to(self.device)
+            self.loss = config.loss.build(CenteredTargets(data.train, self.center)).to(self.device)
         parameters = (*self.model.parameters(), *self.loss.parameters())
         self.optimizer = ClippedAdamW(parameters, config.weight_decay, config.clip_norm)
         self._lr = config.lr
@@ -216,8 +217,8 @@ class Trainer:
         return output, predictions.detach()
 
     def _loss_of(self, predictions: Tensor, targets: Tensor, ids: Tensor) -> LossOutput:
-        output: LossOutput = self.loss(centered(predictions, self.center), centered(targets, self.center), ids)
-        return output
+        output = self.loss(centered(predictions, self.center), centered(targets, self.center), ids)
+        return checked_output(output, self.config.loss.name)
 
     def _evaluate_loss(self, predictions: Tensor, split: SplitTensors) -> dict[str, float]:
         self.loss.eval()

@@ -1,49 +1,69 @@
 """Command-line options made from the training config: one option per setting, no second list of defaults."""
 
-import functools
 import inspect
 import types
 import typing
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import wraps
 from itertools import zip_longest
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
-from trainer.config import FactoryConfig, FlatField, flat_fields, flatten
+from trainer.config import FactoryConfig, FlatField, flat_fields
 from trainer.errors import UserError
-from trainer.factory import FACTORY, Factory, load_factory
+from trainer.factory import FACTORY, Factory
 from trainer.losses import loss_config_class, loss_names
-from trainer.yaml_file import parse_yaml, read_yaml
+from trainer.yaml_file import parse_yaml
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def config_options(command: Callable[..., None], factory: Factory | None = None) -> Callable[..., None]:
-    """A command that takes ``**settings``, with an option for every setting of every loss, and of one model.
+def config_options(command: Command, loss: str | None = None, factory: Factory | None = None) -> Command:
+    """The command with an option for every setting of every loss and of one model, where it takes ``**settings``.
 
-    The command receives only the settings that were given, by flat name with the first ``.`` written ``__``;
-    :func:`given` turns them back.
+    It receives only the settings that were given, by flat name with the first ``.`` written ``__``; :func:`given`
+    turns them back.
 
     Args:
+        loss: the loss that is asked for, which nobody needs to have registered; where losses share an option, its help
+            and type are this one's.
         factory: of a model of the user's own; None is the built-in encoder.
+
+    Raises:
+        UserError: that loss can not be imported.
     """
     signature = inspect.signature(command)
     own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
     added = [_loss_option(), _factory_option()]
-    for name, field in _all_fields(factory).items():
+    for name, field in _all_fields(loss, factory).items():
         added.append(_own_option(name, field.info) if factory and field.group == "model" else _option(name, field))
     parameters = [*own, *added]
 
-    @functools.wraps(command)
-    def with_options(**options: Any) -> None:
-        command(**options)
+    @wraps(command)
+    def with_options(**settings: Any) -> Any:
+        return command(**settings)
 
     with_options.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     with_options.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": None}
-    return with_options
+    return with_options  # type: ignore[return-value]
+
+
+def option_value(arguments: Sequence[str], option: str) -> str | None:
+    """What an option is given on a command line that is not parsed yet: which options there are may depend on it.
+
+    Args:
+        option: as it is written with dashes, ``--loss-fn``; ``--loss_fn`` and ``--loss-fn=…`` are found too.
+    """
+    found = None
+    for argument, following in zip_longest(arguments, arguments[1:]):
+        name, equals, value = argument.partition("=")
+        if name.replace("_", "-") == option:
+            found = value if equals else following
+    return found
 
 
 def given(settings: dict[str, Any]) -> dict[str, Any]:
@@ -51,40 +71,16 @@ def given(settings: dict[str, Any]) -> dict[str, Any]:
     return {name.replace("__", ".", 1): value for name, value in settings.items() if value is not None}
 
 
-def named_factory(arguments: Sequence[str]) -> Factory | None:
-    """The model that a command line names, with ``--model.factory`` or in the file of ``--config``.
-
-    Raises:
-        UserError: it names something that is no factory.
-    """
-    if (reference := _value_of(f"--{FACTORY}", arguments)) is not None:
-        return load_factory(reference)
-    if (file := _value_of("--config", arguments)) is not None:
-        with suppress(UserError):  # the command will say what is wrong with the file, and where
-            settings = flatten(read_yaml(Path(file)).data)
-            return load_factory(settings[FACTORY]) if FACTORY in settings else None
-    return None
-
-
-def _value_of(option: str, arguments: Sequence[str]) -> str | None:
-    """What follows an option, or its ``=``; the last one counts."""
-    found = None
-    for word, following in zip_longest(arguments, arguments[1:]):
-        name, equals, value = word.partition("=")
-        if name == option:
-            found = value if equals else following
-    return found
-
-
-def _all_fields(factory: Factory | None) -> dict[str, FlatField]:
-    merged: dict[str, FlatField] = {}
+def _all_fields(asked: str | None, factory: Factory | None) -> dict[str, FlatField]:
+    merged = flat_fields(loss_config_class(asked), factory) if asked else {}
     for name in loss_names():
-        merged = flat_fields(loss_config_class(name), factory) | merged
+        with suppress(UserError):  # one that can not be imported harms only those who ask for it
+            merged = flat_fields(loss_config_class(name), factory) | merged
     return {name: field for name, field in merged.items() if name != FACTORY}
 
 
 def _loss_option() -> inspect.Parameter:
-    text = f"the loss: {', '.join(loss_names())}"
+    text = f"the loss: {', '.join(loss_names())}, or package.module:ConfigClass"
     return _parameter("loss_fn", str, ["--loss-fn"], f"{text}  [default: cosine]", "Training")
 
 

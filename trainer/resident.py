@@ -9,6 +9,7 @@ from torch import Tensor
 from trainer.config import TrainConfig
 from trainer.data import Pairs
 from trainer.errors import UserError
+from trainer.losses import Gallery, centered
 from trainer.splits import Rows, split_rows
 
 
@@ -76,6 +77,18 @@ def split_tensors(pairs: Pairs, rows: Rows, device: torch.device) -> SplitTensor
 def mean_target(targets: Tensor) -> Tensor:
     """Mean of targets (N, d) over rows, (d,) float32, summed in float64."""
     return targets.mean(dim=0, dtype=torch.float64).float()
+
+
+@dataclass(frozen=True)
+class CenteredTargets:
+    """The training split's targets as a loss sees them: about ``center`` (d,), if there is one."""
+
+    split: SplitTensors
+    center: Tensor | None
+
+    def gallery(self) -> Gallery:
+        """Each distinct target once, by rising id."""
+        return Gallery(centered(self.split.gallery, self.center), self.split.ids.unique())
 
 
 def check_rows(config: TrainConfig, data: ResidentData) -> None:

@@ -60,7 +60,8 @@ def predict(context: typer.Context) -> None:
 def _trainer(context: typer.Context) -> None:
     from trainer.cli import app_for
 
-    app_for(context.args)([str(context.info_name), *context.args], prog_name="losstune")
+    arguments = [str(context.info_name), *context.args]
+    app_for(arguments)(arguments, prog_name="losstune")
 
 
 @app.command(context_settings=_CONTEXT)

@@ -1,5 +1,7 @@
 """Whether spaces, settings and data go together, before anything is started."""
 
+from typing import get_args
+
 import numpy as np
 import torch
 
@@ -8,9 +10,13 @@ from trainer.data import Pairs
 from trainer.errors import UserError
 from trainer.model import build_model, check_output
 from trainer.resident import check_split_sizes
+from tuning.baselines import Baseline
 from tuning.settings import StudySettings
 from tuning.space import SearchSpace, typical_point
 from tuning.space_file import check_grid, load_space
+
+OTHER_NAMES = ("confirm", *get_args(Baseline))
+"""What stands beside losses in tables and in MLflow: no loss can be named so."""
 
 
 def load_spaces(names: list[str]) -> list[SearchSpace]:
@@ -20,6 +26,9 @@ def load_spaces(names: list[str]) -> list[SearchSpace]:
         UserError: one is not valid, or two are for the same loss.
     """
     spaces = [load_space(name) for name in names]
+    for space in spaces:
+        if space.loss_fn in OTHER_NAMES:
+            raise UserError(f"{space.file}: loss_fn: no loss of a study can be named any of {', '.join(OTHER_NAMES)}")
     _refuse_twins(spaces)
     return spaces
 
@@ -34,10 +43,10 @@ def check_against_data(spaces: list[SearchSpace], settings: StudySettings, pairs
         if settings.sampler == "grid":
             check_grid(space)
         batch = next((p.domain for p in space.parameters if p.name == "batch_size"), None)
-        fixed = space.fixed.get("batch_size", TrainConfig.from_flat({"loss_fn": space.loss_fn}).batch_size)
+        fixed = space.fixed.get("batch_size", TrainConfig.from_flat({"loss_fn": space.reference}).batch_size)
         largest = max(batch.extremes) if batch else fixed  # type: ignore[type-var]
         config = TrainConfig.from_flat(
-            {"loss_fn": space.loss_fn, "batch_size": largest, "split_seed": settings.seed, "data": pairs.source}
+            {"loss_fn": space.reference, "batch_size": largest, "split_seed": settings.seed, "data": pairs.source}
         )
         try:
             check_split_sizes(config, pairs)

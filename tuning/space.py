@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from trainer.config import TrainConfig, describe, required_settings
 from trainer.errors import UserError
 from trainer.factory import FACTORY, Factory, load_factory
-from trainer.losses import LossConfig, loss_config_class
+from trainer.losses import LossConfig, loss_reference
 from tuning.expression import Expression
 from tuning.settings import BUDGET_FIELDS, StudySettings
 
@@ -108,7 +108,7 @@ class SearchSpace:
 
     Attributes:
         file: where it was read, for messages.
-        loss_fn: the loss.
+        loss_class: config class of the loss.
         parameters: in the order of the file; a condition names only earlier ones.
         start: complete points to try first, in order.
         derived: settings computed from parameters and fixed values.
@@ -118,7 +118,7 @@ class SearchSpace:
     """
 
     file: str
-    loss_fn: str
+    loss_class: type[LossConfig]
     parameters: tuple[Parameter, ...]
     start: tuple[Point, ...]
     derived: Mapping[str, Expression]
@@ -127,9 +127,14 @@ class SearchSpace:
     source: Mapping[str, Any]
 
     @property
-    def loss_class(self) -> type[LossConfig]:
-        """Config class of the loss."""
-        return loss_config_class(self.loss_fn)
+    def loss_fn(self) -> str:
+        """The loss by its short name, as in folders, tables and metrics."""
+        return self.loss_class.name
+
+    @property
+    def reference(self) -> str:
+        """The loss as training settings have it: its name where that is registered, else ``package.module:Class``."""
+        return loss_reference(self.loss_class)
 
     @property
     def factory(self) -> Factory | None:
@@ -149,7 +154,7 @@ class SearchSpace:
         """
         known = {**self.fixed, **point}
         computed = {name: _integral(expression.value(known)) for name, expression in self.derived.items()}
-        return {"loss_fn": self.loss_fn, **known, **computed}
+        return {"loss_fn": self.reference, **known, **computed}
 
     def train_config(self, point: Mapping[str, Any], **managed: Any) -> TrainConfig:
         """The training config of a point, with the settings that a study manages.

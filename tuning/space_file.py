@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from trainer.config import flatten
 from trainer.errors import UserError
 from trainer.factory import FACTORY, Factory, adapter_of, load_factory, rule_of
-from trainer.losses import loss_config_class
+from trainer.losses import loss_config_class, loss_reference
 from trainer.yaml_file import YamlFile, parse_yaml, read_yaml
 from tuning.expression import Expression
 from tuning.settings import StudySettings
@@ -80,13 +80,13 @@ class _SpaceReader:
         derived = self._derived(parameters, fixed)
         space = SearchSpace(
             file=self.file.name,
-            loss_fn=self.loss.name,
+            loss_class=self.loss,
             parameters=parameters,
             start=(),
             derived=derived,
             fixed=fixed,
             study=self._study(),
-            source=self.data,
+            source={**self.data, "loss_fn": loss_reference(self.loss)},
         )
         self._check_corners(space)
         start = self._start(space)

@@ -255,7 +255,8 @@ def test_a_run_copied_to_go_on_elsewhere(tmp_path: Path, record: Recorder, copie
 
 
 def cli(*words: object) -> None:
-    app_for([])([str(word) for word in words], standalone_mode=False)
+    arguments = [str(word) for word in words]
+    app_for(arguments)(arguments, standalone_mode=False)
 
 
 # A study

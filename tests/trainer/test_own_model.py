@@ -307,7 +307,6 @@ class TestCommandLine:
             ),
             ("--model.factory=users_model:other", "model.factory users_model:other: module 'users_model' has no "),
             ("--config own.yaml", "own.yaml: model.depth: found 'x'; should be a valid integer"),
-            ("--config own.yaml --model.factory nothing:f", "model.factory nothing:f: No module named 'nothing'"),
         ],
     )
     def test_a_mistake_is_one_message(self, train: Line, line: str, message: str) -> None:
