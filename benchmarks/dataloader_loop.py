@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from trainer.columns import moments_of
 from trainer.config import ModelConfig
 from trainer.data import load_pairs
 from trainer.losses import LossModule
@@ -45,7 +46,7 @@ def training_epochs(settings: Mapping[str, Any], train: SplitTensors, val: Split
     """
     architecture = {name: settings[name] for name in ("hidden_dim", "depth", "dropout")}
     model = Encoder(ModelConfig(**architecture), tuple(train.inputs.shape[1:]), train.targets.shape[1])
-    model.fit_inputs(train.inputs)
+    model.fit_inputs(moments_of(train.inputs))
     loss_fn = InfoNceConfig(temperature=settings["temperature"]).build(CenteredTargets(train, None))
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings["lr"], weight_decay=WEIGHT_DECAY)
     train_set = TensorDataset(train.inputs, train.targets, train.ids)

@@ -1,13 +1,11 @@
 """``losstune train`` and ``losstune predict``."""
 
-import io
 import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 from rich.console import Console
 
@@ -90,14 +88,11 @@ def predict(
     output: Annotated[Path, typer.Option(help="the .npy file to write: one row per input row, in order")],
 ) -> None:
     """Embed inputs with a trained model."""
-    predictions = predict_file(checkpoint, data)
-    content = io.BytesIO()
-    np.save(content, predictions)
     try:
-        write_whole(output, content.getvalue())
+        rows, dims = predict_file(checkpoint, data, output)
     except OSError as error:
         raise UserError(f"--output {output}: can not be written: {error.strerror}") from None
-    print(f"Wrote {output}: {predictions.shape[0]} rows of {predictions.shape[1]} dimensions, float32")
+    print(f"Wrote {output}: {rows} rows of {dims} dimensions, float32")
 
 
 def _resume(

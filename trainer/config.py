@@ -51,7 +51,9 @@ class FactoryConfig(_Frozen):
 class TrainConfig(_Frozen):
     """Everything that decides how a model is trained. Build it with :meth:`from_flat`."""
 
-    data: str = Field("digits", description="digits, a .npz/.safetensors/.parquet file, or package.module:function")
+    data: str = Field(
+        "digits", description="digits, a .npz/.safetensors/.parquet file, a folder of .npy, or package.module:function"
+    )
     loss: SerializeAsAny[LossConfig] = Field(default_factory=CosineConfig)
     model: ModelConfig | FactoryConfig = Field(default_factory=ModelConfig)
     batch_size: int = Field(ge=1, le=1_048_576, description="rows per step; default: the loss's recommended start")

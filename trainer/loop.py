@@ -11,6 +11,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from trainer.columns import Column, rows_at_once
 from trainer.config import Device, FactoryConfig, Precision, TrainConfig
 from trainer.errors import UserError
 from trainer.frozen import frozen_digest, load_trained_state, trained_state
@@ -52,11 +53,12 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
 
 
 @torch.no_grad()
-def embed(model: nn.Module, inputs: Tensor, config: TrainConfig) -> Tensor:
-    """Embeddings (N, d) float32 of inputs (N, …), in order, on the inputs' device."""
+def embed_pieces(model: nn.Module, inputs: Column, config: TrainConfig, device: torch.device) -> Iterator[Tensor]:
+    """Embeddings (n, d) float32 on the device of inputs (N, …), in order, ``eval_batch`` rows at a time."""
     model.eval()
-    with autocast(config.precision, inputs.device):
-        return torch.cat([model(rows).float() for rows in inputs.split(config.eval_batch)])
+    for rows in inputs.split(config.eval_batch):
+        with autocast(config.precision, device):
+            yield model(rows.to(device)).float()
 
 
 @contextmanager
@@ -88,7 +90,7 @@ class Trainer:
         self.best_value = -math.inf
         self.best_state: dict[str, Tensor] = {}
         self.end: End | None = None
-        self.center = data.train.mean_target() if config.center else None
+        self.center = data.train.mean_target if config.center else None
         with seeded(config.seed, 0, self.device):
             self.model = self._new_model()
             self.loss = config.loss.build(CenteredTargets(data.train, self.center)).to(self.device)
@@ -102,13 +104,14 @@ class Trainer:
         model = build_model(config, tuple(train.inputs.shape[1:]), output_dim)
         self.frozen = frozen_digest(model)
         if isinstance(model, Encoder):
-            model.fit_inputs(train.inputs.cpu())
+            model.fit_inputs(train.moments)
             if self.center is not None:
                 model.fit_targets(self.center)
         model = model.to(self.device)
         if isinstance(config, FactoryConfig):
+            first = torch.arange(min(2, len(train)), device=self.device)
             with autocast(self.config.precision, self.device):
-                check_output(model, config, train.inputs[:2], output_dim)
+                check_output(model, config, train.inputs.index_select(0, first), output_dim)
         return model
 
     def run_epoch(self) -> Record:
@@ -139,9 +142,9 @@ class Trainer:
         result = embedding_metrics(predictions, split.targets, split.gallery, split.positive, self.center)
         return self._evaluate_loss(predictions, split) | result
 
-    def predict(self, inputs: Tensor) -> Tensor:
+    def predict(self, inputs: Column) -> Tensor:
         """Embeddings (N, d) float32 of inputs (N, …), in order."""
-        return embed(self.model, inputs, self.config)
+        return torch.cat(list(embed_pieces(self.model, inputs, self.config, self.device)))
 
     def state(self) -> dict[str, Any]:
         """All that the next epoch depends on; tensors are references, to be saved before training goes on."""
@@ -167,8 +170,9 @@ class Trainer:
     def run_batches(self, count: int) -> None:
         """Train on the first batches only, to see how long one takes."""
         self.model.train()
-        order = torch.arange(len(self.data.train), device=self.device)
-        for group in _grouped(itertools.islice(self._batches(order), count), self.config.accumulate):
+        rows = min(len(self.data.train), count * self.config.batch_size)
+        order = torch.arange(rows, device=self.device)
+        for group in _grouped(self._batches(order), self.config.accumulate):
             self._step(group)
 
     def _train(self) -> dict[str, float]:
@@ -192,7 +196,7 @@ class Trainer:
         """Rows in the given order, gathered by some thousands at a time and cut into batches."""
         size = self.config.batch_size
         split = self.data.train
-        for rows in order.split(size * max(1, EVAL_ROWS // size)):
+        for rows in order.split(size * max(1, rows_at_once(split.inputs) // size)):
             columns = (x.index_select(0, rows).split(size) for x in (split.inputs, split.targets, split.ids))
             yield from map(_Batch._make, zip(*columns, strict=True))
 

@@ -6,6 +6,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
+from trainer.columns import Moments
 from trainer.config import FactoryConfig, ModelConfig
 from trainer.errors import UserError, one_line
 from trainer.factory import FACTORY, load_factory
@@ -97,13 +98,11 @@ class Encoder(nn.Module):
         self.layers = nn.ModuleList(_hidden_layer(before, after, config) for before, after in pairwise(widths))
         self.head = nn.Linear(widths[-1], output_dim)
 
-    def fit_inputs(self, inputs: Tensor) -> None:
-        """Set shift and scale from training inputs (N, …); a constant feature is only shifted."""
+    def fit_inputs(self, moments: Moments) -> None:
+        """Set shift and scale from the training inputs' moments; a constant feature is only shifted."""
         if self.standardize:
-            flat = inputs.flatten(1).double()
-            deviation, mean = torch.std_mean(flat, dim=0, correction=0)
-            self.input_mean.copy_(mean)
-            self.input_scale.copy_(torch.where(deviation > 1e-8, 1 / deviation, 1.0))
+            self.input_mean.copy_(moments.mean)
+            self.input_scale.copy_(moments.scale)
 
     @torch.no_grad()
     def fit_targets(self, mean: Tensor) -> None:

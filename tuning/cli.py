@@ -70,7 +70,7 @@ def launch(
         list[str] | None, typer.Argument(help="search spaces: shipped names or paths, one a loss")
     ] = None,
     study: Annotated[str, typer.Option(help="name of the study; an existing one is continued")] = "",
-    data: Annotated[str | None, typer.Option(help="digits, a file, or package.module:function")] = None,
+    data: Annotated[str | None, typer.Option(help="digits, a file, a folder, or package.module:function")] = None,
     epochs_per_loss: Annotated[int | None, typer.Option(help="epochs that each loss may spend")] = None,
     trials: Annotated[int | None, typer.Option(help="trials of each loss, instead of epochs")] = None,
     max_epochs: Annotated[int | None, typer.Option(help="epochs of a trial that is never cut")] = None,
@@ -177,7 +177,7 @@ def delete(
 @app.command(context_settings=_CONTEXT)
 def check(
     spaces: Annotated[list[str], typer.Argument(help="search spaces: shipped names or paths, one a loss")],
-    data: Annotated[str, typer.Option(help="digits, a file, or package.module:function")] = "digits",
+    data: Annotated[str, typer.Option(help="digits, a file, a folder, or package.module:function")] = "digits",
     epochs_per_loss: Annotated[int | None, typer.Option(help="epochs that each loss may spend")] = None,
     trials: Annotated[int | None, typer.Option(help="trials of each loss, instead of epochs")] = None,
     max_epochs: Annotated[int | None, typer.Option(help="epochs of a trial that is never cut")] = None,

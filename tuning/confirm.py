@@ -125,7 +125,7 @@ def _train(study: Study, plan: Plan, running: Session, console: Console) -> None
         if left:
             running.run(searcher, None, over=lambda: bool(searcher.storage_error))
     if searcher.storage_error:
-        raise UserError(f"{searcher.storage_error}; the same command goes on once there is room")
+        raise UserError(f"{searcher.storage_error}; the same command goes on once that is mended")
 
 
 def _score(study: Study, plan: Plan, pairs: Pairs, console: Console) -> None:

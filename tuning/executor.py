@@ -85,8 +85,7 @@ def session(
         running = Session(pairs, stop)
         tracker = TrackerProcess(study, placement.tracking_uri, activity)
         try:
-            data_bytes = pairs.inputs.nbytes + pairs.targets.nbytes
-            with ray_running(placement.address, placement.resources, data_bytes) as folder:
+            with ray_running(placement.address, placement.resources, pairs.bytes_in_memory) as folder:
                 running.folder, running.slots = folder, slots(placement.resources)
                 try:
                     yield running

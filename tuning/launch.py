@@ -145,7 +145,7 @@ def _search(
                     else:
                         own.pause(trial.number)
     if searcher.storage_error:
-        raise UserError(f"{searcher.storage_error}; the study waits, and the same command goes on once there is room")
+        raise UserError(f"{searcher.storage_error}; the study waits, and the same command goes on once that is mended")
 
 
 def managed_settings(study: Study, threads: int) -> dict[str, Any]:

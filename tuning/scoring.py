@@ -13,6 +13,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from trainer.columns import column, mean_of
 from trainer.data import Pairs
 from trainer.errors import UserError
 from trainer.factory import FACTORY
@@ -20,7 +21,7 @@ from trainer.files import with_crc, without_crc, write_whole
 from trainer.geometry import geometry, parting
 from trainer.metrics import row_scores
 from trainer.predict import load_model
-from trainer.resident import SplitTensors, mean_target, split_tensors
+from trainer.resident import SplitTensors, split_tensors
 from trainer.run_dir import BEST_FILE, HISTORY_FILE, read_history
 from trainer.splits import split_rows
 from tuning.baselines import baseline_scores
@@ -238,12 +239,11 @@ def _test_split(study: Study, plan: Plan, pairs: Pairs) -> SplitTensors:
 
 def _score_run(run: ConfirmRun, pairs: Pairs, split: SplitTensors) -> _Scored:
     trained = load_model(run.folder / BEST_FILE)
-    device = next(trained.model.parameters()).device
-    predictions = trained.predict(split.inputs.to(device)).cpu()
+    predictions = trained.predict(split.inputs).cpu()
     center = None
     if trained.config.center:
         train = split_rows(pairs, trained.config.split_seed).train
-        center = mean_target(torch.from_numpy(pairs.targets[train]))
+        center = mean_of(column(pairs.targets, train, torch.device("cpu"))).float()
     test = row_scores(predictions, split.targets, split.gallery, split.positive, center)
     return _Scored(test, geometry(predictions, split.targets, split.gallery, center))
 

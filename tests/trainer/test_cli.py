@@ -277,7 +277,8 @@ REFUSED = {
     "missing data": ("--data missing.npz", "--data missing.npz: no such file"),
     "no data": (
         "--data nonsense",
-        "--data 'nonsense': expected digits, a file ending in .npz, .safetensors, .parquet, or package.module:function",
+        "--data 'nonsense': expected digits, a file ending in .npz, .safetensors, .parquet, a folder of .npy files, "
+        "or package.module:function",
     ),
     "missing config": ("--config missing.yaml", "missing.yaml: can not be read: No such file or directory"),
     "folder below a file": ("--output_dir pairs.npz/run", "pairs.npz/run: can not be written: Not a directory"),

@@ -219,7 +219,8 @@ class TestFunctions:
 
 @pytest.mark.parametrize("source", ["digit", "pairs.csv", "", ":load", ".pairs:load", "pairs:", "a b:load"])
 def test_what_is_neither_name_nor_file_nor_function_is_refused(source: str) -> None:
-    allowed = "expected digits, a file ending in .npz, .safetensors, .parquet, or package.module:function"
+    files = "a file ending in .npz, .safetensors, .parquet, a folder of .npy files"
+    allowed = f"expected digits, {files}, or package.module:function"
     assert refusal(load_pairs, source) == f"--data {source!r}: {allowed}"
 
 

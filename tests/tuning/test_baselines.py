@@ -61,26 +61,30 @@ class TestRidge:
         arrays["inputs"][:, 1] = 3  # a constant feature
         queries = sample_arrays(25, width, seed=1)["inputs"]
         ridge = Ridge(torch.from_numpy(arrays["inputs"]), torch.from_numpy(arrays["targets"]))
-        found = ridge.predict(ridge.project(torch.from_numpy(queries)), alpha)
+        found = ridge.predict(torch.from_numpy(queries), alpha)
         np.testing.assert_allclose(found, self.by_sklearn(arrays, queries, alpha), rtol=1e-6, atol=1e-6)
 
     def test_takes_inputs_of_any_shape_and_integers(self) -> None:
         images = np.random.default_rng(0).integers(0, 255, (60, 4, 3), dtype=np.uint8)
         arrays = {"inputs": images.reshape(60, 12), "targets": sample_arrays(60)["targets"]}
         ridge = Ridge(torch.from_numpy(images), torch.from_numpy(arrays["targets"]))
-        found = ridge.predict(ridge.project(torch.from_numpy(images)), 2.0)
+        found = ridge.predict(torch.from_numpy(images), 2.0)
         np.testing.assert_allclose(found, self.by_sklearn(arrays, arrays["inputs"], 2.0), rtol=1e-6, atol=1e-6)
 
     @pytest.mark.parametrize(("rows", "width"), [(120, 6), (30, 50)], ids=["primal", "dual"])
-    def test_decomposes_the_smaller_of_rows_and_width(self, rows: int, width: int) -> None:
+    def test_decomposes_the_smaller_of_rows_and_width(
+        self, rows: int, width: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        decompose, sizes = torch.linalg.eigh, []
+        monkeypatch.setattr(torch.linalg, "eigh", lambda matrix: sizes.append(matrix.shape) or decompose(matrix))
         arrays = sample_arrays(rows, width)
-        ridge = Ridge(torch.from_numpy(arrays["inputs"]), torch.from_numpy(arrays["targets"]))
-        assert ridge.project(torch.from_numpy(arrays["inputs"])).shape == (rows, min(rows, width))
+        Ridge(torch.from_numpy(arrays["inputs"]), torch.from_numpy(arrays["targets"]))
+        assert sizes == [(min(rows, width),) * 2]
 
     def test_an_endless_penalty_leaves_the_mean(self) -> None:
         arrays = sample_arrays()
         ridge = Ridge(torch.from_numpy(arrays["inputs"]), torch.from_numpy(arrays["targets"]))
-        found = ridge.predict(ridge.project(torch.from_numpy(arrays["inputs"])), 1e15)
+        found = ridge.predict(torch.from_numpy(arrays["inputs"]), 1e15)
         np.testing.assert_allclose(found, np.broadcast_to(arrays["targets"].mean(0), found.shape), atol=1e-5)
 
 
@@ -94,7 +98,7 @@ class TestRidgeBaselines:
         ridge = Ridge(train.inputs, train.targets)
 
         def metrics(split: SplitTensors, alpha: float) -> dict[str, float]:
-            predictions = ridge.predict(ridge.project(split.inputs), alpha)
+            predictions = ridge.predict(split.inputs, alpha)
             return embedding_metrics(predictions, split.targets, split.gallery, split.positive, center)
 
         grid = [share * len(train) for share in RIDGE_GRID]
