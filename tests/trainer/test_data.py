@@ -1,5 +1,6 @@
 """Pairs: where they come from, what they look like, and what is refused with which words."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from tests.trainer.samples import Arrays, refusal, sample_arrays
+from trainer import pair_checks
 from trainer.data import load_inputs, load_pairs, make_pairs
 
 
@@ -98,6 +100,19 @@ class TestArrays:
         arrays[name] = arrays[name].copy()
         arrays[name][0] = {"ids": 77, "split": "test"}.get(name, 0.5)
         assert make_pairs(arrays, "x").digest != before
+
+    def test_digest_is_the_sha_256_of_all_that_pairs_hold(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(pair_checks, "PIECE_BYTES", 20)
+        pairs = make_pairs(changed(ids=np.arange(6), split=np.array(["train", "val"] * 3)), "x")
+        expected = hashlib.sha256()
+        for array, kind in (
+            (pairs.inputs, "float32(6, 3)"),
+            (pairs.targets, "float32(6, 2)"),
+            (pairs.ids, "int64(6,)"),
+        ):
+            expected.update(kind.encode() + array.tobytes())
+        expected.update(b"int8(6,)" + bytes([0, 1] * 3))
+        assert pairs.digest == expected.hexdigest()
 
     def test_digest_does_not_change_with_the_source(self) -> None:
         assert make_pairs(changed(), "a").digest == make_pairs(changed(), "b").digest

@@ -57,7 +57,11 @@ class TestRidge:
 
     @pytest.mark.parametrize(("rows", "width"), [(120, 6), (30, 50), (40, 40)], ids=["primal", "dual", "square"])
     @pytest.mark.parametrize("alpha", [1e-3, 1.0, 300.0])
-    def test_predicts_what_scikit_learn_does(self, rows: int, width: int, alpha: float) -> None:
+    @pytest.mark.parametrize("at_once", [7, 4096])
+    def test_predicts_what_scikit_learn_does(
+        self, rows: int, width: int, alpha: float, at_once: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(columns, "ROWS_AT_ONCE", at_once)
         arrays = sample_arrays(rows, width)
         arrays["inputs"] = (arrays["inputs"] * np.arange(1, width + 1) - 7).astype(np.float32)
         arrays["inputs"][:, 1] = 3  # a constant feature
