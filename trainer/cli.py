@@ -12,6 +12,7 @@ from rich.console import Console
 from trainer.config import TrainConfig
 from trainer.data import Pairs, load_pairs
 from trainer.errors import UserError
+from trainer.factory import FACTORY, Factory, load_factory
 from trainer.files import write_whole
 from trainer.options import config_options, given, option_value
 from trainer.predict import predict_file, score_test
@@ -29,20 +30,28 @@ CONTEXT = {"token_normalize_func": dashes}
 
 
 def app_for(arguments: Sequence[str]) -> typer.Typer:
-    """The commands ``train`` and ``predict``, with the options of the loss that these arguments name.
+    """The commands ``train`` and ``predict``, with the options of the loss and the model that these arguments name.
 
     Raises:
-        UserError: it can not be imported, or ``--config`` can not be read.
+        UserError: one can not be imported, or ``--config`` can not be read.
     """
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command(context_settings=CONTEXT)(config_options(train, _asked_loss(arguments)))
+    asked = config_options(train, _asked("--loss-fn", arguments), _asked_model(arguments))
+    app.command(context_settings=CONTEXT)(asked)
     app.command(context_settings=CONTEXT)(predict)
     return app
 
 
-def _asked_loss(arguments: Sequence[str]) -> str | None:
-    loss, config = (option_value(arguments, option) for option in ("--loss-fn", "--config"))
-    return loss or (read_config(Path(config)).settings.get("loss_fn") if config else None)
+def _asked_model(arguments: Sequence[str]) -> Factory | None:
+    reference = _asked(f"--{FACTORY}", arguments)
+    return None if reference is None else load_factory(reference)
+
+
+def _asked(option: str, arguments: Sequence[str]) -> str | None:
+    """What a command line says of a setting, or else its ``--config``."""
+    given_value, config = (option_value(arguments, name) for name in (option, "--config"))
+    name = option.removeprefix("--").replace("-", "_")
+    return given_value or (read_config(Path(config)).settings.get(name) if config else None)
 
 
 def train(

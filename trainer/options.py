@@ -6,35 +6,41 @@ import typing
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import wraps
+from itertools import zip_longest
 from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
-from trainer.config import FlatField, flat_fields
+from trainer.config import FactoryConfig, FlatField, flat_fields
 from trainer.errors import UserError
+from trainer.factory import FACTORY, Factory
 from trainer.losses import loss_config_class, loss_names
+from trainer.yaml_file import parse_yaml
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def config_options(command: Command, loss: str | None = None) -> Command:
-    """The command with an option for every setting of every loss, where it takes ``**settings``.
+def config_options(command: Command, loss: str | None = None, factory: Factory | None = None) -> Command:
+    """The command with an option for every setting of every loss and of one model, where it takes ``**settings``.
 
-    It receives only the settings that were given, by flat name with ``.`` written ``__``; :func:`given` turns them
-    back.
+    It receives only the settings that were given, by flat name with the first ``.`` written ``__``; :func:`given`
+    turns them back.
 
     Args:
         loss: the loss that is asked for, which nobody needs to have registered; where losses share an option, its help
             and type are this one's.
+        factory: of a model of the user's own; None is the built-in encoder.
 
     Raises:
         UserError: that loss can not be imported.
     """
     signature = inspect.signature(command)
     own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
-    added = [_loss_option(), *(_option(name, field) for name, field in _all_fields(loss).items())]
+    added = [_loss_option(), _factory_option()]
+    for name, field in _all_fields(loss, factory).items():
+        added.append(_own_option(name, field.info) if factory and field.group == "model" else _option(name, field))
     parameters = [*own, *added]
 
     @wraps(command)
@@ -53,7 +59,7 @@ def option_value(arguments: Sequence[str], option: str) -> str | None:
         option: as it is written with dashes, ``--loss-fn``; ``--loss_fn`` and ``--loss-fn=…`` are found too.
     """
     found = None
-    for argument, following in zip(arguments, [*arguments[1:], None], strict=True):
+    for argument, following in zip_longest(arguments, arguments[1:]):
         name, equals, value = argument.partition("=")
         if name.replace("_", "-") == option:
             found = value if equals else following
@@ -62,20 +68,35 @@ def option_value(arguments: Sequence[str], option: str) -> str | None:
 
 def given(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings that stood on the command line, by flat name."""
-    return {name.replace("__", "."): value for name, value in settings.items() if value is not None}
+    return {name.replace("__", ".", 1): value for name, value in settings.items() if value is not None}
 
 
-def _all_fields(asked: str | None) -> dict[str, FlatField]:
-    merged = flat_fields(loss_config_class(asked)) if asked else {}
+def _all_fields(asked: str | None, factory: Factory | None) -> dict[str, FlatField]:
+    merged = flat_fields(loss_config_class(asked), factory) if asked else {}
     for name in loss_names():
         with suppress(UserError):  # one that can not be imported harms only those who ask for it
-            merged = flat_fields(loss_config_class(name)) | merged
-    return merged
+            merged = flat_fields(loss_config_class(name), factory) | merged
+    return {name: field for name, field in merged.items() if name != FACTORY}
 
 
 def _loss_option() -> inspect.Parameter:
     text = f"the loss: {', '.join(loss_names())}, or package.module:ConfigClass"
     return _parameter("loss_fn", str, ["--loss-fn"], f"{text}  [default: cosine]", "Training")
+
+
+def _factory_option() -> inspect.Parameter:
+    text = f"{FactoryConfig.model_fields['factory'].description}  [default: the built-in encoder]"
+    return _parameter(_identifier(FACTORY), str, [f"--{FACTORY}"], text, "Model")
+
+
+def _own_option(name: str, info: FieldInfo) -> inspect.Parameter:
+    """An option of the user's factory; what is not annotated as one plain type is read as in a YAML file."""
+    names = [f"--{name.replace('_', '-')}"]
+    if info.annotation is bool:
+        names = [f"{names[0]}/--no-{name.replace('_', '-')}"]
+    plain = next(filter(lambda kind: kind is info.annotation, _PLAIN), None)
+    parser = None if plain else lambda text: parse_yaml(f"{name}: {text}", f"--{name}").data[name]
+    return _parameter(_identifier(name), plain or str, names, _help(info), "Model", parser)
 
 
 def _option(name: str, field: FlatField) -> inspect.Parameter:
@@ -87,11 +108,17 @@ def _option(name: str, field: FlatField) -> inspect.Parameter:
     if kind is bool:
         names = [f"{option}/--no-{option.removeprefix('--')}" for option in names]
     panel = {"": "Training", "loss": "Loss", "model": "Encoder"}[field.group]
-    return _parameter(name.replace(".", "__"), kind, names, _help(field.info), panel)
+    return _parameter(_identifier(name), kind, names, _help(field.info), panel)
 
 
-def _parameter(name: str, kind: type, names: list[str], text: str, panel: str) -> inspect.Parameter:
-    option = typer.Option(*names, help=text, rich_help_panel=panel, show_default=False)
+def _identifier(name: str) -> str:
+    return name.replace(".", "__")
+
+
+def _parameter(
+    name: str, kind: type, names: list[str], text: str, panel: str, parser: Callable[[str], Any] | None = None
+) -> inspect.Parameter:
+    option = typer.Option(*names, help=text, rich_help_panel=panel, show_default=False, parser=parser)
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, option]
     )
@@ -120,4 +147,5 @@ def _help(info: FieldInfo) -> str:
     return "  ".join([info.description or "", *notes])
 
 
+_PLAIN: tuple[type, ...] = (bool, int, float, str)
 _LIMITS = ((Ge, "ge", ">="), (Gt, "gt", ">"), (Le, "le", "<="), (Lt, "lt", "<"))

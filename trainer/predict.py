@@ -7,18 +7,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainer.checkpoint import DamagedCheckpointError, load_checkpoint
 from trainer.columns import Column, column, mean_of, whole_column
-from trainer.config import TrainConfig
+from trainer.config import FactoryConfig, ModelConfig, TrainConfig
 from trainer.data import Pairs, load_inputs
 from trainer.errors import UserError, one_line
 from trainer.files import written_whole
+from trainer.frozen import check_frozen, frozen_digest, load_trained_state
 from trainer.geometry import geometry, geometry_flags
-from trainer.loop import embed_pieces, pick_device
+from trainer.loop import embed_pieces, pick_device, seeded
 from trainer.metrics import NonFiniteError, embedding_metrics, refuse_rows
-from trainer.model import Encoder
+from trainer.model import build_model
 from trainer.npy import write_npy_header
 from trainer.resident import split_tensors
 from trainer.splits import split_rows
@@ -29,7 +30,7 @@ from trainer.waiting import shown_if_long
 class TrainedModel:
     """A model with the config it was trained by; it takes inputs of ``input_shape`` and NumPy type ``input_dtype``."""
 
-    model: Encoder
+    model: nn.Module
     config: TrainConfig
     input_shape: tuple[int, ...]
     input_dtype: str
@@ -52,16 +53,25 @@ def load_model(path: Path) -> TrainedModel:
     """The model of a ``best.pt`` or ``last.pt``.
 
     Raises:
-        UserError: the file can not be read, is damaged, or is no checkpoint of a run.
+        UserError: the file can not be read, is damaged, or is no checkpoint of a run; the user's factory can not be
+            called any more, or gives other frozen weights.
     """
     content = load_checkpoint(path)
     try:
         config = TrainConfig.from_flat(content["config"], where=f"checkpoint {path}")
         weights: dict[str, Any] = content["model"] if "model" in content else content["state"]["model"]
-        input_shape, input_dtype = tuple(content["input_shape"]), str(content["input_dtype"])
-        with torch.device("meta"):  # no memory for weights before it is known that they are there
-            model = Encoder(config.model, input_shape, content["output_dim"])
-        model.load_state_dict(weights, assign=True)
+        input_shape, input_dtype = tuple(map(int, content["input_shape"])), str(content["input_dtype"])
+        output_dim = int(content["output_dim"])
+        match config.model:
+            case ModelConfig() as encoder:
+                with torch.device("meta"):  # no memory for weights before it is known that they are there
+                    model = build_model(encoder, input_shape, output_dim)
+                model.load_state_dict(weights, assign=True)
+            case FactoryConfig():
+                with seeded(config.seed, 0, torch.device("cpu")):  # what is frozen may have been drawn
+                    model = build_model(config.model, input_shape, output_dim)
+                check_frozen(frozen_digest(model), config.model, content, path)
+                load_trained_state(model, weights)
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
         raise DamagedCheckpointError(f"checkpoint {path}: not a model of a run: {one_line(error)}") from None
     device = pick_device("cpu" if config.device == "cpu" else "auto")  # trained on a GPU, a model serves anywhere
@@ -77,7 +87,8 @@ def predict_file(checkpoint: Path, source: str, output: Path) -> tuple[int, int]
         The shape (N, d) of what was written.
 
     Raises:
-        UserError: the inputs have another shape than the model was trained on, or predictions are not finite.
+        UserError: the inputs have another shape than the model was trained on, or, for a user's own model, another
+            type; or predictions are not finite.
         OSError: the file can not be written.
     """
     trained = load_model(checkpoint)
@@ -86,6 +97,8 @@ def predict_file(checkpoint: Path, source: str, output: Path) -> tuple[int, int]
         raise UserError(
             f"--data {source}: one input has shape {inputs.shape[1:]}; the model takes {trained.input_shape}"
         )
+    if isinstance(trained.config.model, FactoryConfig) and inputs.dtype != trained.input_dtype:
+        raise UserError(f"--data {source}: inputs are {inputs.dtype}; the model was trained on {trained.input_dtype}")
     finite: list[Tensor] = []
     with written_whole(output) as stream, shown_if_long("Embedding", len(inputs)) as advance:
         for rows in trained.predict_pieces(whole_column(inputs)):

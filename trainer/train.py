@@ -21,7 +21,7 @@ from trainer.signals import StopRequest, stop_on_signal
 
 SAVE_EVERY_SECONDS = 2.0
 
-CHANGEABLE = ("num_epochs", "patience", "device", "threads", "data")
+CHANGEABLE = ("num_epochs", "patience", "eval_batch", "device", "threads", "data")
 """Settings that a resumed run may change; whether the data is the same is seen by its content."""
 
 

@@ -1,9 +1,9 @@
 """What any trained model must beat, scored on the same splits: chance, a constant, a linear map, no training at all."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -12,6 +12,7 @@ from trainer.columns import Column, mean_of, moments_of, rows_at_once
 from trainer.config import Device, TrainConfig
 from trainer.data import Pairs
 from trainer.errors import UserError
+from trainer.factory import FACTORY
 from trainer.geometry import geometry
 from trainer.loop import Trainer, pick_device
 from trainer.metrics import Objective, row_scores
@@ -80,14 +81,20 @@ class _Splits:
 
 @torch.no_grad()
 def baseline_scores(
-    pairs: Pairs, split_seed: int, seed: int, objective: Objective, device: Device = "cpu"
+    pairs: Pairs,
+    split_seed: int,
+    seed: int,
+    objective: Objective,
+    device: Device = "cpu",
+    model: Mapping[str, Any] | None = None,
 ) -> dict[Baseline, BaselineScore]:
     """Every baseline on one split of the data, each as its own function here describes.
 
     Args:
         split_seed: of the train/val split, as in a config.
-        seed: of the untrained encoder's weights, as in a config; nothing else is random.
+        seed: of the untrained model's weights, as in a config; nothing else is random.
         objective: what ridge chooses its alpha by, on the validation rows.
+        model: settings of the user's own model: ``model.factory``, its options, ``eval_batch``; None is the encoder.
 
     Returns:
         By name, in the order of ``Baseline``; without the two ridges where :func:`ridge_refusal` says why.
@@ -106,7 +113,7 @@ def baseline_scores(
     if ridge_refusal(pairs, split_seed) is None:
         scores |= _ridges(splits)
     data = ResidentData(train, val, pairs.source, pairs.digest)
-    scores["untrained"] = _untrained(splits, data, split_seed, seed, device)
+    scores["untrained"] = _untrained(splits, data, split_seed, seed, device, model or {})
     return scores
 
 
@@ -134,14 +141,17 @@ def _mean_target(splits: _Splits) -> BaselineScore:
     return splits.score(val, test, "the training targets' mean for every input")
 
 
-def _untrained(splits: _Splits, data: ResidentData, split_seed: int, seed: int, device: Device) -> BaselineScore:
-    """The default encoder as a trainer holds it before its first epoch: random weights, inputs standardised."""
-    config = TrainConfig.from_flat(
-        {"seed": seed, "split_seed": split_seed, "device": device, "precision": "float32", "data": data.source}
-    )
+def _untrained(
+    splits: _Splits, data: ResidentData, split_seed: int, seed: int, device: Device, model: Mapping[str, Any]
+) -> BaselineScore:
+    """The model as a trainer holds it before its first epoch: the default encoder, or the user's own."""
+    run = {"seed": seed, "split_seed": split_seed, "device": device, "precision": "float32", "data": data.source}
+    config = TrainConfig.from_flat({**run, **model})
     trainer = Trainer(config, data)
     val, test = trainer.predict(splits.val.inputs), trainer.predict(splits.test.inputs)
-    return splits.score(val, test, f"the default encoder with the random weights of seed {seed}")
+    encoder = "the default encoder with the random weights"
+    named = f"{model[FACTORY]} before any training, with the weights" if model else encoder
+    return splits.score(val, test, f"{named} of seed {seed}")
 
 
 def _ridges(splits: _Splits) -> dict[Baseline, BaselineScore]:

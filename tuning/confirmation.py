@@ -281,9 +281,13 @@ def _candidate(study: Study, trial: TrialView, threads: int) -> Arm:
 
 
 def _start(study: Study, loss_fn: str, like: Arm, threads: int) -> Arm:
-    """The loss's defaults, which are the guide's recommendation, with what the space fixes and the study manages."""
+    """The loss's defaults, which are the guide's recommendation, with what the space fixes and the study manages.
+
+    An option for which the user's model has no default stays as in ``like``, a trial of the same loss.
+    """
     space = study.spec.search_spaces()[loss_fn]
+    fixed = {**{name: like.settings[name] for name in space.required}, **space.fixed}
     managed = {name: like.settings[name] for name in ("data", "num_epochs", "schedule_epochs", "objective", "device")}
-    flat = TrainConfig.from_flat({"loss_fn": space.reference, **space.fixed, **managed, "threads": threads}).flat()
+    flat = TrainConfig.from_flat({"loss_fn": space.reference, **fixed, **managed, "threads": threads}).flat()
     own = {name: value for name, value in flat.items() if name not in ("seed", "split_seed")}
     return Arm(name=f"{loss_fn}-start", loss_fn=loss_fn, role="start", settings=own, search_value=None)

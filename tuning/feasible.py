@@ -2,13 +2,17 @@
 
 from typing import get_args
 
-from trainer.config import TrainConfig
+import numpy as np
+import torch
+
+from trainer.config import FactoryConfig, TrainConfig
 from trainer.data import Pairs
 from trainer.errors import UserError
+from trainer.model import build_model, check_output
 from trainer.resident import check_split_sizes
 from tuning.baselines import Baseline
 from tuning.settings import StudySettings
-from tuning.space import SearchSpace
+from tuning.space import SearchSpace, typical_point
 from tuning.space_file import check_grid, load_space
 
 OTHER_NAMES = ("confirm", *get_args(Baseline))
@@ -33,7 +37,7 @@ def check_against_data(spaces: list[SearchSpace], settings: StudySettings, pairs
     """Refuse spaces that this data or these settings can not serve.
 
     Raises:
-        UserError: a grid over a continuum, or a batch larger than a split.
+        UserError: a grid over a continuum, a batch larger than a split, or a user's model that does not fit the data.
     """
     for space in spaces:
         if settings.sampler == "grid":
@@ -48,6 +52,22 @@ def check_against_data(spaces: list[SearchSpace], settings: StudySettings, pairs
             check_split_sizes(config, pairs)
         except UserError as error:
             raise UserError(f"{space.file}: batch_size {largest}: {error}") from None
+        try:
+            _check_model(space, pairs)
+        except (UserError, ValueError) as error:
+            raise UserError(f"{space.file}: {error}") from error
+
+
+def _check_model(space: SearchSpace, pairs: Pairs) -> None:
+    """Build a user's own model once, at a typical point, and pass two rows through it."""
+    if space.factory is None:
+        return
+    config = space.train_config(typical_point(space)).model
+    assert isinstance(config, FactoryConfig)
+    output_dim = pairs.targets.shape[1]
+    with torch.random.fork_rng([]):
+        model = build_model(config, pairs.inputs.shape[1:], output_dim)
+        check_output(model, config, torch.from_numpy(np.array(pairs.inputs[:2])), output_dim)
 
 
 def _refuse_twins(spaces: list[SearchSpace]) -> None:

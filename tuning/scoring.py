@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from torch import Tensor
 from trainer.columns import column, mean_of
 from trainer.data import Pairs
 from trainer.errors import UserError
+from trainer.factory import FACTORY
 from trainer.files import with_crc, without_crc, write_whole
 from trainer.geometry import geometry, parting
 from trainer.metrics import row_scores
@@ -253,7 +254,8 @@ def _baselines(
     """What any model must beat, on the same splits."""
     settings = study.spec.settings
     seeds = [confirm_seeds(settings, index) for index in range(plan.seeds)]
-    found = [baseline_scores(pairs, split_seed, seed, settings.objective) for seed, split_seed in seeds]
+    model = _own_model(plan)
+    found = [baseline_scores(pairs, split_seed, seed, settings.objective, model=model) for seed, split_seed in seeds]
     scores, arms = {}, []
     for name in found[0]:
         own = [one[name] for one in found]
@@ -269,6 +271,12 @@ def _baselines(
             )
         )
     return scores, arms
+
+
+def _own_model(plan: Plan) -> dict[str, Any] | None:
+    """Settings of the user's own model, as the first candidate has it; None where all have the built-in encoder."""
+    settings = next((arm.settings for arm in plan.arms if FACTORY in arm.settings), {})
+    return {n: value for n, value in settings.items() if n.startswith("model.") or n == "eval_batch"} or None
 
 
 def _by_target(scored: list[Mapping[str, Tensor]], split: SplitTensors) -> Scores:

@@ -8,8 +8,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from trainer.config import TrainConfig, describe
+from trainer.config import TrainConfig, describe, required_settings
 from trainer.errors import UserError
+from trainer.factory import FACTORY, Factory, load_factory
 from trainer.losses import LossConfig, loss_reference
 from tuning.expression import Expression
 from tuning.settings import BUDGET_FIELDS, StudySettings
@@ -135,6 +136,16 @@ class SearchSpace:
         """The loss as training settings have it: its name where that is registered, else ``package.module:Class``."""
         return loss_reference(self.loss_class)
 
+    @property
+    def factory(self) -> Factory | None:
+        """The user's own model, None where it is the built-in encoder."""
+        return load_factory(str(self.fixed[FACTORY])) if FACTORY in self.fixed else None
+
+    @property
+    def required(self) -> set[str]:
+        """Settings without a default, which every point has to have."""
+        return required_settings(self.loss_class, self.factory)
+
     def settings(self, point: Mapping[str, Any]) -> dict[str, Any]:
         """Flat training settings of a point: loss, fixed, chosen and derived values.
 
@@ -175,6 +186,23 @@ class SearchSpace:
             return
         for value in parameter.domain.values or ():
             yield from self._expand({**point, parameter.name: value}, index + 1)
+
+
+def typical_point(space: SearchSpace) -> Point:
+    """The first start point, or the middle of every parameter."""
+    if space.start:
+        return space.start[0]
+    point: Point = {}
+    for parameter in space.parameters:
+        if not parameter.active(point):
+            continue
+        values = parameter.domain.values
+        if values:
+            point[parameter.name] = values[len(values) // 2]
+        elif isinstance(parameter.domain, Range):
+            low, high = parameter.domain.low, parameter.domain.high
+            point[parameter.name] = (low * high) ** 0.5 if parameter.domain.log else (low + high) / 2
+    return point
 
 
 MANAGED = {

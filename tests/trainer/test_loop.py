@@ -1,5 +1,6 @@
 """The training loop: what one epoch does, why a run ends, and that it continues to the same bits."""
 
+import copy
 import math
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -23,6 +24,7 @@ from trainer.loop import Trainer, pick_device
 from trainer.losses import LossConfig, LossModule, LossOutput, TrainTargets
 from trainer.losses.mse import MseLoss
 from trainer.metrics import embedding_metrics
+from trainer.resident import CenteredTargets
 from trainer.splits import split_rows
 
 STILL = {"lr": 1e-30, "weight_decay": 0.0}
@@ -134,6 +136,10 @@ class TestOneEpoch:
             ("cosine", []),
             ("cosine_mse", ["weighted_cosine", "weighted_mse"]),
             ("infonce", ["infonce_acc"]),
+            ("siglip", ["scale", "bias"]),
+            ("full_softmax", ["gallery_acc"]),
+            ("infonce_cosine", ["infonce_acc", "infonce", "weighted_cosine"]),
+            ("huber", []),
         ],
     )
     def test_records_the_losss_own_parts_beside_what_every_loss_has(self, loss_fn: str, own: list[str]) -> None:
@@ -545,6 +551,73 @@ class TestALossWithParameters:
         assert refusal(sample_config, LEARNED, start="x") == "start: found 'x'; should be a valid number"
 
 
+class ChattyConfig(LossConfig):
+    """Returns what its setting says."""
+
+    name: ClassVar[str] = "chatty"
+    mode: str = "ok"
+
+    def build(self, train: TrainTargets) -> LossModule:
+        return ChattyLoss(self.mode)
+
+
+class ChattyLoss(LossModule):
+    def __init__(self, mode: str) -> None:
+        super().__init__()
+        self.mode = mode
+
+    def forward(self, predictions: Tensor, targets: Tensor, ids: Tensor) -> Any:
+        errors = (predictions - targets).square().mean(dim=1)
+        loss = errors.mean()
+        match self.mode:
+            case "tensor":
+                return loss
+            case "rows":
+                return LossOutput(errors, {})
+            case "number":
+                return LossOutput(loss, {"worst": errors.max().item()})  # type: ignore[dict-item]
+            case name:
+                return LossOutput(loss, {name: errors.max()})
+
+
+class TestWhatALossReturns:
+    CHATTY = f"{__name__}:ChattyConfig"
+
+    @pytest.mark.parametrize(
+        ("mode", "message"),
+        [
+            ("tensor", "its module returned Tensor; expected LossOutput(loss, parts)"),
+            ("rows", "loss: found a tensor of shape (16,); expected a tensor that holds one number, shape ()"),
+            ("number", "worst: found "),
+            *(
+                (name, f"its part {name!r} has the name of a metric; give it another")
+                for name in ("loss", "cosine_sim", "mse", "mrr", "recall_at_5", "median_rank", "hubness")
+            ),
+        ],
+    )
+    def test_what_can_not_be_recorded_is_refused_at_its_first_use(self, mode: str, message: str) -> None:
+        trainer = sample_trainer(sample_config(self.CHATTY, mode=mode))
+        assert refusal(trainer.run_epoch).startswith(f"loss chatty: {message}")
+
+    def test_parts_with_a_gradient_are_recorded_without_it(self) -> None:
+        trainer = sample_trainer(sample_config(self.CHATTY, mode="worst"))
+        assert trainer.run_epoch()["val/worst"] > 0
+
+    @pytest.mark.parametrize("center", [False, True])
+    def test_the_gallery_that_it_is_built_from_is_the_training_splits(self, center: bool) -> None:
+        arrays = sample_arrays(rows=60)
+        ids = np.random.default_rng(0).permutation(20)[np.arange(60) % 20] * 7
+        arrays["targets"] = arrays["targets"][np.unique(ids, return_inverse=True)[1]]
+        trainer = sample_trainer(sample_config(center=center), make_pairs({**arrays, "ids": ids}, "shared"))
+        train = trainer.data.train
+        gallery = CenteredTargets(train, trainer.center).gallery()
+        assert gallery.ids.tolist() == sorted(set(train.ids.tolist()))
+        by_id = dict(zip(train.ids.tolist(), train.targets, strict=True))
+        expected = torch.stack([by_id[identity] for identity in gallery.ids.tolist()])
+        mean = train.targets.mean(dim=0) if center else torch.zeros(5)
+        torch.testing.assert_close(gallery.targets, expected - mean)
+
+
 class TestDevice:
     def test_a_gpu_that_is_not_there_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
@@ -566,3 +639,73 @@ def test_infonce_beats_cosine_in_retrieval_on_digits() -> None:
         train_to_end(trainer)
         found[loss_fn] = trainer.best_value
     assert found["infonce"] > 1.2 * found["cosine"]
+
+
+class TestAccumulation:
+    def gradients(self, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> list[Tensor]:
+        """All gradients at each step of an epoch in which the weights stay what they are, in one row."""
+        trainer = sample_trainer(sample_config(**settings))
+        taken: list[Tensor] = []
+
+        def take(_: float) -> None:
+            taken.append(torch.cat([p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None]))
+
+        monkeypatch.setattr(trainer.optimizer, "step", take)
+        trainer.run_epoch()
+        return taken
+
+    @pytest.mark.parametrize("loss_fn", ["mse", "cosine", "cosine_mse"])
+    def test_batches_together_have_the_gradient_of_one_large_batch(
+        self, loss_fn: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rows = len(sample_trainer(sample_config()).data.train)
+        assert (rows % 32, rows % 8) == (29, 5)  # the last group is short, and so is its last batch
+        several = self.gradients(monkeypatch, loss_fn=loss_fn, batch_size=8, accumulate=4)
+        one = self.gradients(monkeypatch, loss_fn=loss_fn, batch_size=32)
+        assert len(several) == len(one) == 4
+        for found, expected in zip(several, one, strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)
+
+    def test_training_goes_as_with_the_large_batch(self) -> None:
+        several = train_to_end(sample_trainer(sample_config("mse", batch_size=8, accumulate=4)))
+        one = train_to_end(sample_trainer(sample_config("mse", batch_size=32)))
+        for found, expected in zip(several, one, strict=True):
+            assert found["val/loss"] == pytest.approx(expected["val/loss"], rel=1e-4)
+            assert found["train/loss"] == pytest.approx(expected["train/loss"], rel=1e-4)
+
+    def test_a_group_longer_than_the_epoch_is_one_step(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert len(self.gradients(monkeypatch, batch_size=8, accumulate=1000)) == 1
+
+    def test_the_learning_rate_of_a_step_is_that_of_its_last_batch(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        rows = len(sample_trainer(sample_config()).data.train)
+        batches = math.ceil(rows / 16)
+        trainer = sample_trainer(sample_config("mse", batch_size=16, accumulate=3, warmup_epochs=2, lr=1.0))
+        rates = step_rates(trainer, monkeypatch)
+        trainer.run_epoch()
+        ends = [min(done, batches) / batches for done in range(3, batches + 3, 3)]
+        assert rates == pytest.approx([end / 2 for end in ends])
+
+    def test_an_in_batch_loss_sees_one_batch_at_a_time(self) -> None:
+        trainer = sample_trainer(sample_config("infonce", batch_size=16, accumulate=2))
+        sizes = batch_sizes(trainer, training=True)
+        trainer.run_epoch()
+        assert set(sizes) == {16}
+
+    def test_it_continues_to_the_same_bits(self) -> None:
+        config = sample_config("cosine", batch_size=8, accumulate=3)
+        trainer, again = sample_trainer(config), sample_trainer(config)
+        trainer.run_epoch()
+        again.load_state(copy.deepcopy(trainer.state()))
+        assert timeless([again.run_epoch()]) == timeless([trainer.run_epoch()])
+
+
+@pytest.mark.parametrize("eval_batch", [1, 7, 79, 4096])
+def test_outside_training_so_many_rows_pass_at_once(eval_batch: int) -> None:
+    trainer = sample_trainer(sample_config(eval_batch=eval_batch))
+    sizes: list[int] = []
+    trainer.model.register_forward_hook(lambda _, arguments, __: sizes.append(len(arguments[0])))
+    inputs = trainer.data.train.inputs
+    found = trainer.predict(inputs)
+    whole = len(inputs)
+    assert sizes == [min(eval_batch, whole - start) for start in range(0, whole, eval_batch)]
+    torch.testing.assert_close(found, sample_trainer(sample_config()).predict(inputs))

@@ -94,24 +94,32 @@ class TestContinuing:
         "lr": 0.01,
     }
 
-    def both_ways(self, tmp_path: Path, loss_fn: str) -> None:
+    def both_ways(self, tmp_path: Path, loss_fn: str, **own: Any) -> None:
         """Ten epochs at a stretch, and four, a fresh start from disk, and six more."""
-        whole = sample_config(loss_fn, **{**self.SETTINGS, "num_epochs": 10})
+        whole = sample_config(loss_fn, **{**self.SETTINGS, **own, "num_epochs": 10})
         folder, trainer = started(tmp_path / "straight", whole)
         run_epochs(folder, trainer, 10)
-        folder, trainer = started(tmp_path / "parts", sample_config(loss_fn, **{**self.SETTINGS, "num_epochs": 4}))
+        folder, trainer = started(
+            tmp_path / "parts", sample_config(loss_fn, **{**self.SETTINGS, **own, "num_epochs": 4})
+        )
         run_epochs(folder, trainer, 4)
         folder, trainer = restored(tmp_path / "parts", whole)
         assert trainer.epoch == 4
         run_epochs(folder, trainer, 6)
 
-    @pytest.mark.parametrize("loss_fn", ["cosine", "infonce", PRICED])
+    @pytest.mark.parametrize("loss_fn", ["cosine", "infonce", "siglip", "full_softmax", PRICED])
     def test_a_run_in_two_parts_ends_in_the_same_bits_as_one_at_a_stretch(self, tmp_path: Path, loss_fn: str) -> None:
         self.both_ways(tmp_path, loss_fn)
         for name in ("last.pt", "best.pt"):
             assert same(load_checkpoint(tmp_path / "straight" / name), load_checkpoint(tmp_path / "parts" / name))
         straight, parts = (read_history(tmp_path / part / "history.jsonl") for part in ("straight", "parts"))
         assert timeless(straight) == timeless(parts)
+
+    def test_with_a_learnt_temperature_too(self, tmp_path: Path) -> None:
+        self.both_ways(tmp_path, "infonce", learn_temperature=True)
+        one, other = (load_checkpoint(tmp_path / part / "last.pt") for part in ("straight", "parts"))
+        assert same(one, other)
+        assert float(one["state"]["loss"]["temperature.log_scale"]) != pytest.approx(-math.log(0.07))
 
     def test_parameters_of_the_loss_are_restored(self, tmp_path: Path) -> None:
         self.both_ways(tmp_path, PRICED)

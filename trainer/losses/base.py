@@ -73,8 +73,8 @@ class TrainTargets(Protocol):
 class LossConfig(BaseModel):
     """Base of all loss configs: the loss's own parameters as pydantic fields, its rules as class values.
 
-    Each parameter has a default, a description and limits. Its name serves the command line, YAML files and search
-    spaces, so it is none that a training setting has.
+    Each parameter has a default, a description and limits; its type is bool, int, float, str or a Literal of texts.
+    Its name serves the command line, YAML files and search spaces, so no training setting may have it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
