@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from trainer.columns import Column, rows_at_once
+from trainer.columns import ROWS_AT_ONCE, Column, rows_at_once
 from trainer.config import Device, FactoryConfig, Precision, TrainConfig
 from trainer.errors import UserError
 from trainer.frozen import frozen_digest, load_trained_state, trained_state
@@ -24,9 +24,6 @@ from trainer.resident import CenteredTargets, ResidentData, SplitTensors
 
 End = Literal["epochs", "patience", "diverged"]
 """Why a run ended: its epochs are used, no new best for ``patience`` epochs, or a number was not finite."""
-
-EVAL_ROWS = 4096
-"""Rows that are gathered, or whose means are reduced, at once in training."""
 
 Record = dict[str, float]
 """One epoch: ``epoch``, ``time`` (Unix seconds), ``seconds``, ``lr`` and the metrics by their full names."""
@@ -109,9 +106,9 @@ class Trainer:
                 model.fit_targets(self.center)
         model = model.to(self.device)
         if isinstance(config, FactoryConfig):
-            first = torch.arange(min(2, len(train)), device=self.device)
             with autocast(self.config.precision, self.device):
-                check_output(model, config, train.inputs.index_select(0, first), output_dim)
+                few = torch.arange(min(2, len(train)), device=self.device)
+                check_output(model, config, train.inputs.index_select(0, few), output_dim)
         return model
 
     def run_epoch(self) -> Record:
@@ -171,8 +168,8 @@ class Trainer:
         """Train on the first batches only, to see how long one takes."""
         self.model.train()
         rows = min(len(self.data.train), count * self.config.batch_size)
-        order = torch.arange(rows, device=self.device)
-        for group in _grouped(self._batches(order), self.config.accumulate):
+        batches = self._batches(torch.arange(rows, device=self.device))
+        for group in _grouped(batches, self.config.accumulate):
             self._step(group)
 
     def _train(self) -> dict[str, float]:
@@ -300,7 +297,7 @@ class _EpochMeans:
         self._outputs.append(LossOutput(output.loss.detach(), output.parts))
         self._predictions.append(predictions)
         self._targets.append(targets)
-        if len(self._outputs) * len(predictions) >= EVAL_ROWS:
+        if len(self._outputs) * len(predictions) >= ROWS_AT_ONCE:
             self._reduce()
 
     def result(self) -> dict[str, float]:

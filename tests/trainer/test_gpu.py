@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from tests.trainer.samples import sample_pairs
+from tests.trainer.samples import sample_arrays, sample_pairs
 from trainer.config import TrainConfig
+from trainer.data import load_pairs, make_pairs
 from trainer.loop import Trainer
 from trainer.metrics import rank_in_gallery
 from trainer.resident import resident_data
@@ -29,6 +31,18 @@ def test_a_gpu_trains_in_bfloat16_and_resumes(tmp_path: Path) -> None:
     assert len(RunDirectory(tmp_path / "run").restore(again)) == 2
     assert next(again.model.parameters()).dtype == torch.float32
     assert again.run_epoch()["train/loss"] == pytest.approx(trainer.run_epoch()["train/loss"], rel=1e-2)
+
+
+def test_rows_on_disk_train_on_a_gpu_as_those_in_memory(tmp_path: Path) -> None:
+    arrays = sample_arrays()
+    for name, array in arrays.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    config = TrainConfig.from_flat({"loss_fn": "infonce", "num_epochs": 2, "batch_size": 16, "center": True})
+    on_disk, in_memory = (
+        Trainer(config, resident_data(pairs, config, torch.device("cuda")))
+        for pairs in (load_pairs(str(tmp_path)), make_pairs(arrays, "memory"))
+    )
+    assert on_disk.run_epoch()["val/loss"] == pytest.approx(in_memory.run_epoch()["val/loss"], rel=1e-3)
 
 
 def test_ranks_on_a_gpu_are_those_of_the_cpu() -> None:
