@@ -12,8 +12,9 @@ from rich.console import Console
 from trainer.config import TrainConfig
 from trainer.data import Pairs, load_pairs
 from trainer.errors import UserError
+from trainer.factory import FACTORY, Factory, load_factory
 from trainer.files import write_whole
-from trainer.options import config_options, given, named_factory, named_loss
+from trainer.options import config_options, given, option_value
 from trainer.predict import predict_file, score_test
 from trainer.run_dir import BEST_FILE, HISTORY_FILE, LAST_FILE, ConfigFile, RunDirectory, StorageError, read_config
 from trainer.show import say, scored_lines
@@ -32,13 +33,25 @@ def app_for(arguments: Sequence[str]) -> typer.Typer:
     """The commands ``train`` and ``predict``, with the options of the loss and the model that these arguments name.
 
     Raises:
-        UserError: one of them can not be imported, or ``--config`` can not be read.
+        UserError: one can not be imported, or ``--config`` can not be read.
     """
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    asked = config_options(train, named_loss(arguments), named_factory(arguments))
+    asked = config_options(train, _asked("--loss-fn", arguments), _asked_model(arguments))
     app.command(context_settings=CONTEXT)(asked)
     app.command(context_settings=CONTEXT)(predict)
     return app
+
+
+def _asked_model(arguments: Sequence[str]) -> Factory | None:
+    reference = _asked(f"--{FACTORY}", arguments)
+    return None if reference is None else load_factory(reference)
+
+
+def _asked(option: str, arguments: Sequence[str]) -> str | None:
+    """What a command line says of a setting, or else its ``--config``."""
+    given_value, config = (option_value(arguments, name) for name in (option, "--config"))
+    name = option.removeprefix("--").replace("-", "_")
+    return given_value or (read_config(Path(config)).settings.get(name) if config else None)
 
 
 def train(

@@ -161,11 +161,13 @@ def _digits() -> dict[str, Array]:
 
 
 def _from_function(source: str) -> dict[str, Array]:
-    function = resolve(source, "--data")
+    function, name = resolve(source, "--data"), source.partition(":")[2]
     if not callable(function):
-        name = source.partition(":")[2]
         raise UserError(f"--data {source}: {name} is {type(function).__name__}, not a function")
-    found = function()
+    try:
+        found = function()
+    except Exception as error:  # the user's own code, whatever it stumbles over
+        raise UserError(f"--data {source}: {name}() failed: {type(error).__name__}: {one_line(error)}") from error
     if not isinstance(found, Mapping):
         raise UserError(f"--data {source}: expected a dict of arrays, got {type(found).__name__}")
     where = f"--data {source}: expected a dict of arrays"

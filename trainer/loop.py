@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from trainer.columns import Column, rows_at_once
+from trainer.columns import ROWS_AT_ONCE, Column, rows_at_once
 from trainer.config import Device, FactoryConfig, Precision, TrainConfig
 from trainer.errors import UserError
 from trainer.frozen import frozen_digest, load_trained_state, trained_state
@@ -24,9 +24,6 @@ from trainer.resident import CenteredTargets, ResidentData, SplitTensors
 
 End = Literal["epochs", "patience", "diverged"]
 """Why a run ended: its epochs are used, no new best for ``patience`` epochs, or a number was not finite."""
-
-EVAL_ROWS = 4096
-"""Rows that are gathered, or whose means are reduced, at once in training."""
 
 Record = dict[str, float]
 """One epoch: ``epoch``, ``time`` (Unix seconds), ``seconds``, ``lr`` and the metrics by their full names."""
@@ -110,7 +107,8 @@ class Trainer:
         model = model.to(self.device)
         if isinstance(config, FactoryConfig):
             with autocast(self.config.precision, self.device):
-                check_output(model, config, next(iter(train.inputs.split(2))), output_dim)
+                few = torch.arange(min(2, len(train)), device=self.device)
+                check_output(model, config, train.inputs.index_select(0, few), output_dim)
         return model
 
     def run_epoch(self) -> Record:
@@ -299,7 +297,7 @@ class _EpochMeans:
         self._outputs.append(LossOutput(output.loss.detach(), output.parts))
         self._predictions.append(predictions)
         self._targets.append(targets)
-        if len(self._outputs) * len(predictions) >= EVAL_ROWS:
+        if len(self._outputs) * len(predictions) >= ROWS_AT_ONCE:
             self._reduce()
 
     def result(self) -> dict[str, float]:

@@ -7,23 +7,22 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import wraps
 from itertools import zip_longest
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic.fields import FieldInfo
 
-from trainer.config import FactoryConfig, FlatField, flat_fields, flatten
+from trainer.config import FactoryConfig, FlatField, flat_fields
 from trainer.errors import UserError
-from trainer.factory import FACTORY, Factory, load_factory
+from trainer.factory import FACTORY, Factory
 from trainer.losses import loss_config_class, loss_names
-from trainer.yaml_file import parse_yaml, read_yaml
+from trainer.yaml_file import parse_yaml
+
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-def config_options(
-    command: Callable[..., None], loss: str | None = None, factory: Factory | None = None
-) -> Callable[..., None]:
+def config_options(command: Command, loss: str | None = None, factory: Factory | None = None) -> Command:
     """The command with an option for every setting of every loss and of one model, where it takes ``**settings``.
 
     It receives only the settings that were given, by flat name with the first ``.`` written ``__``; :func:`given`
@@ -45,52 +44,31 @@ def config_options(
     parameters = [*own, *added]
 
     @wraps(command)
-    def with_options(**settings: Any) -> None:
-        command(**settings)
+    def with_options(**settings: Any) -> Any:
+        return command(**settings)
 
     with_options.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     with_options.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": None}
-    return with_options
+    return with_options  # type: ignore[return-value]
+
+
+def option_value(arguments: Sequence[str], option: str) -> str | None:
+    """What an option is given on a command line that is not parsed yet: which options there are may depend on it.
+
+    Args:
+        option: as it is written with dashes, ``--loss-fn``; ``--loss_fn`` and ``--loss-fn=…`` are found too.
+    """
+    found = None
+    for argument, following in zip_longest(arguments, arguments[1:]):
+        name, equals, value = argument.partition("=")
+        if name.replace("_", "-") == option:
+            found = value if equals else following
+    return found
 
 
 def given(settings: dict[str, Any]) -> dict[str, Any]:
     """The settings that stood on the command line, by flat name."""
     return {name.replace("__", ".", 1): value for name, value in settings.items() if value is not None}
-
-
-def named_loss(arguments: Sequence[str]) -> str | None:
-    """The loss that a command line names, with ``--loss-fn`` or in the file of ``--config``."""
-    return _named(arguments, "loss_fn")
-
-
-def named_factory(arguments: Sequence[str]) -> Factory | None:
-    """The model that a command line names, with ``--model.factory`` or in the file of ``--config``.
-
-    Raises:
-        UserError: it names something that is no factory.
-    """
-    reference = _named(arguments, FACTORY)
-    return load_factory(reference) if reference is not None else None
-
-
-def _named(arguments: Sequence[str], setting: str) -> str | None:
-    """A setting on a command line that is not parsed yet: which options there are depends on it."""
-    if (given := _value_of(f"--{setting}", arguments)) is not None:
-        return given
-    if (file := _value_of("--config", arguments)) is not None:
-        with suppress(UserError):  # the command will say what is wrong with the file, and where
-            return flatten(read_yaml(Path(file)).data).get(setting)
-    return None
-
-
-def _value_of(option: str, arguments: Sequence[str]) -> str | None:
-    """What follows an option, with dashes or underscores, or its ``=``; the last one counts."""
-    found = None
-    for argument, following in zip_longest(arguments, arguments[1:]):
-        name, equals, value = argument.partition("=")
-        if name.replace("_", "-") == option.replace("_", "-"):
-            found = value if equals else following
-    return found
 
 
 def _all_fields(asked: str | None, factory: Factory | None) -> dict[str, FlatField]:

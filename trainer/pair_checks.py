@@ -13,7 +13,7 @@ from trainer.npy import Array, MappedArray
 from trainer.units import UNIT_EPS
 
 SPLIT_NAMES = ("train", "val", "test")
-PIECE_BYTES = 16 * 1024 * 1024
+PIECE_BYTES = 4 * 1024 * 1024
 
 Rows = Array | MappedArray
 """(N, …) rows in memory or on disk; both are indexed alike."""

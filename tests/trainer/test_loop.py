@@ -335,6 +335,16 @@ class TestCenter:
         assert trainer.loss.mean.abs().max() < 1e-5
 
 
+def test_a_probe_trains_on_so_many_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[float] = []
+    trainer = sample_trainer(sample_config(batch_size=16))
+    monkeypatch.setattr(trainer.optimizer, "step", steps.append)
+    trainer.run_batches(2)
+    assert len(steps) == 2
+    trainer.run_batches(1000)  # as many as there are
+    assert len(steps) == 2 + math.ceil(len(trainer.data.train) / 16)
+
+
 class TestLearningRate:
     def rates(self, **settings: Any) -> list[float]:
         return [record["lr"] for record in train_to_end(sample_trainer(sample_config(lr=0.01, **settings)))]

@@ -76,6 +76,9 @@ class TestSpaces:
             "model.dropout": 0.0,
         }
 
+    def test_what_has_no_default_may_be_used_by_nothing_else(self) -> None:
+        assert space_of(BAG.replace("derived: {model.dim: model.words // 10}", "")).required == {"model.words"}
+
     def test_reads_back_from_its_own_source(self) -> None:
         space = space_of(CONV)
         assert space_of(dump_yaml(dict(space.source))) == space
