@@ -191,7 +191,7 @@ def test_what_a_dead_worker_had_trained_counts_as_spent_at_once(tmp_path: Path) 
     run = launch(tmp_path, "mse", "cosine", epochs_per_loss=90)
     first = run.start()
     assert first.loss_fn == "mse"
-    write_history(first.folder, 0.1, 0.2, 0.3, 0.4)
+    write_history(first.place, 0.1, 0.2, 0.3, 0.4)
     run.lose("id0")
     second = run.start()
     assert second.loss_fn == "cosine"
