@@ -171,7 +171,7 @@ def bucket_at(address: str) -> Bucket:
     Raises:
         UserError: it is no such address.
     """
-    path = address.removeprefix(SCHEME).strip("/")
+    path = address.removeprefix(SCHEME).removesuffix("/")
     parts = path.split("/")
     if not address.startswith(SCHEME) or not all(parts) or any(c in path for c in "@?#\\") or {".", ".."} & {*parts}:
         raise UserError(f"--storage: found {masked(address)}; expected a folder, or s3://BUCKET/PREFIX")

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tests.tuning.samples import CONDITIONAL, CONTINUOUS, facts, settings_of, space_of, used_up
@@ -112,21 +113,16 @@ def test_a_server_that_is_gone(home: Home) -> None:
 
 
 def test_connections_that_the_server_has_ended_are_made_again(home: Home, postgres_uri: str) -> None:
-    import psycopg
-
     study = created(home)
     trials = study.open_trials(study.storage())["mse"]
     with psycopg.connect(postgres_uri, autocommit=True) as sql:
-        sql.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
-        )
+        others = "pid <> pg_backend_pid() AND datname = current_database()"
+        sql.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}".encode())
     trials.add(POINT, seed=0)
     assert len(study.trials()["mse"]) == 1
 
 
 def test_a_write_that_fails_is_a_storage_failure_and_leaves_the_trial_as_it_was(home: Home, postgres_uri: str) -> None:
-    import psycopg
-
     study = created(home)
     trials = study.open_trials(study.storage())["mse"]
     trials.add(POINT, seed=0)
