@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -104,14 +104,12 @@ class Bucket:
 
     def fetch(self, key: str, path: Path) -> bool:
         """Write an object to a file, however large; whether there is one."""
-        with self._reaching(key):
-            try:
-                with self._store.open_input_stream(f"{self.path}/{key}") as stream, path.open("wb") as file:
-                    while piece := stream.read(_PIECE):
-                        file.write(piece)
-            except FileNotFoundError:
-                return False
-        return True
+        with self._reaching(key), suppress(FileNotFoundError):
+            with self._store.open_input_stream(f"{self.path}/{key}") as stream, path.open("wb") as file:
+                while piece := stream.read(_PIECE):
+                    file.write(piece)
+            return True
+        return False
 
     def objects(self, prefix: str = "") -> list[Stored]:
         """All objects below a prefix, sorted by key.
@@ -148,7 +146,7 @@ class Bucket:
 
     def _delete(self, name: str) -> None:
         where = f"{self.path}/{name}".rstrip("/")
-        with self._reaching(name):
+        with self._reaching(name), suppress(FileNotFoundError):
             if self._store.get_file_info(where).type == fs.FileType.File:
                 self._store.delete_file(where)
             else:
@@ -162,10 +160,9 @@ class Bucket:
     def _reaching(self, key: str) -> Iterator[None]:
         try:
             yield
-        except FileNotFoundError:
-            raise BucketError(f"{self}/{key}: there is no bucket {self.path.partition('/')[0]!r}") from None
         except (OSError, pa.ArrowException) as error:
-            raise BucketError(f"{self}/{key}: {_reason(error)}") from None
+            where = f"{self}/{key}".rstrip("/")
+            raise BucketError(f"{where}: {_reason(error)}") from None
 
 
 def bucket_at(address: str) -> Bucket:
@@ -174,7 +171,7 @@ def bucket_at(address: str) -> Bucket:
     Raises:
         UserError: it is no such address.
     """
-    path = address.removeprefix(SCHEME).strip("/")
+    path = address.removeprefix(SCHEME).removesuffix("/")
     parts = path.split("/")
     if not address.startswith(SCHEME) or not all(parts) or any(c in path for c in "@?#\\") or {".", ".."} & {*parts}:
         raise UserError(f"--storage: found {masked(address)}; expected a folder, or s3://BUCKET/PREFIX")

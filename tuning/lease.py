@@ -102,9 +102,8 @@ class Lease:
         if self._gone:
             return f"another launch has taken study {self._mine['study']!r} over"
         if self._now() > self._until:
-            return (
-                f"study {self._mine['study']!r} could not be held any longer: {self._trouble or 'this process slept'}"
-            )
+            trouble = self._trouble or "this process slept"
+            return f"study {self._mine['study']!r} could not be held any longer: {trouble}"
         return ""
 
     def take(self, dead: str) -> bool:

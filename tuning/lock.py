@@ -60,7 +60,7 @@ def check_held(study: Study) -> None:
         UserError: it could not be held any longer, or is another launch's by now.
     """
     if study.home.lost:
-        raise UserError(f"{study.home.lost}; this command has stopped, and the same one goes on where it was")
+        raise UserError(f"{study.home.lost}; the same command goes on where it was")
 
 
 def is_locked(home: Home, name: str) -> bool:
