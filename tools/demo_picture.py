@@ -10,6 +10,7 @@ from matplotlib import pyplot as plt
 
 from trainer.metrics import chance_level
 from trainer.run_dir import read_history
+from tuning.home import Home
 from tuning.study import open_study
 
 ROOT = Path(__file__).parent.parent
@@ -17,7 +18,7 @@ ROOT = Path(__file__).parent.parent
 
 def best_so_far(name: str, loss_fn: str) -> tuple[list[int], list[float]]:
     """Epochs spent and best objective after each, over a loss's trials in order of their numbers."""
-    study = open_study(ROOT / "demo", name)
+    study = open_study(Home(ROOT / "demo"), name)
     spent, best, values = [0], 0.0, [0.0]
     for folder in sorted(study.trials_folder.glob(f"{loss_fn}-*")):
         for record in read_history(folder / "history.jsonl"):

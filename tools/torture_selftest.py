@@ -229,7 +229,7 @@ REMOVALS: tuple[Removal, ...] = (
     Removal(
         12,
         "a launch's temporary folder goes with it",
-        "tuning/cluster.py",
+        "tuning/private_folder.py",
         "            yield folder\n    finally:\n        shutil.rmtree(folder, ignore_errors=True)\n",
         "            yield folder\n    finally:\n        pass\n",
         ("tests/reliability/test_exposure.py::test_rays_folder_is_private_and_gone_afterwards",),

@@ -1,20 +1,17 @@
 """Ray: started for one launch on loopback and stopped after it, or a cluster that is joined for as long."""
 
-import fcntl
 import importlib
 import logging
 import os
-import shutil
 import signal
-import tempfile
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tuning.join import join
+from tuning.private_folder import private_folder
 
 ENVIRONMENT = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # undocumented: without it Ray listens on every interface
@@ -33,11 +30,6 @@ ENVIRONMENT = {
 """What Ray and Tune are told before they are imported."""
 
 MIN_OBJECT_STORE = 256 * 1024 * 1024
-_PREFIX = "losstune-"
-_ALIVE = ".alive"
-"""A file in a launch's temporary folder that is locked for as long as the launch lives."""
-HELPERS_SECONDS = 120
-"""After this long nothing is left of a Ray that was killed: two of its helpers try to report for a minute."""
 
 
 def usable_cores() -> int:
@@ -63,7 +55,7 @@ def ray_running(address: str | None, cores: int, data_bytes: int) -> Iterator[Pa
     importing = threading.Thread(target=importlib.import_module, args=("ray.tune",), daemon=True)  # while Ray starts
     importing.start()
     logging.getLogger("ray").setLevel(logging.CRITICAL)
-    with _private_folder() as folder:
+    with private_folder() as folder:
         try:
             _start(address, cores, data_bytes, folder)
             importing.join()  # two threads that import parts of ray.tune at once meet in its circular imports
@@ -89,34 +81,6 @@ def _start(address: str | None, cores: int, data_bytes: int, folder: Path) -> No
             logging_level=logging.CRITICAL,
             _temp_dir=str(folder / "r"),  # Ray opens this one to all: the private one is around it
         )
-
-
-@contextmanager
-def _private_folder() -> Iterator[Path]:
-    """A temporary folder for one launch, which clears away those of launches that were killed."""
-    for other in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with suppress(OSError):
-            if _abandoned(other):
-                shutil.rmtree(other, ignore_errors=True)
-    hidden = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}"))
-    folder = hidden.with_name(hidden.name.removeprefix("."))
-    try:
-        with (hidden / _ALIVE).open("w") as alive:
-            fcntl.flock(alive, fcntl.LOCK_EX)
-            hidden.rename(folder)  # locked before another launch can see it
-            yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _abandoned(folder: Path) -> bool:
-    """Whether no launch lives in a temporary folder: its lock is free, or a helper of a dead Ray made it again."""
-    alive = folder / _ALIVE
-    if not alive.exists():
-        return time.time() - folder.stat().st_mtime > HELPERS_SECONDS
-    with alive.open() as held:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises where a launch holds it
-    return True
 
 
 @contextmanager

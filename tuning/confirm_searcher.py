@@ -8,6 +8,7 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from trainer.run_dir import HISTORY_FILE, read_history
+from tuning.bucket import BucketError
 from tuning.confirm_progress import ConfirmProgress
 from tuning.confirmation import ConfirmRun, RunResult
 from tuning.report import Report
@@ -64,7 +65,7 @@ class ConfirmSearcher(Searcher):
             loss_fn=run.arm.loss_fn,
             number=self._given,
             settings=run.settings,
-            folder=run.folder,
+            place=run.study.files.place(run.folder),
             rungs=(),
             passed=(),
             attempt=self._attempt,
@@ -92,9 +93,14 @@ class ConfirmSearcher(Searcher):
             return
         if report is not None:
             self._count(trial_id, report.epoch)
-        running = self._running.pop(trial_id)
-        finished = _result(running, report)
-        running.run.finish(finished)
+        running = self._running[trial_id]
+        try:
+            finished = _result(running, report)
+            running.run.finish(finished)
+        except BucketError as failure:  # it goes on from its last state, or only tells its end again
+            self.storage_error = str(failure)
+            return
+        del self._running[trial_id]
         self._progress.ended(running.run, finished)
 
     def _count(self, trial_id: str, epoch: int) -> None:
@@ -118,6 +124,7 @@ class ConfirmSearcher(Searcher):
 
 def _result(running: _Running, report: Report | None) -> RunResult:
     """How a run ended, with the time that its epochs took; None: its worker died once too often."""
+    running.run.study.files.update_run(running.run.folder)
     records = read_history(running.run.folder / HISTORY_FILE)
     failed = report is None or report.end in (None, "error", "memory")
     return RunResult(

@@ -1,7 +1,7 @@
 """Runs tasks on Ray Tune beside a tracker: the one way in which a search and a confirmation train."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -125,7 +125,7 @@ def _nodes(
     if address is None:
         yield None
         return
-    with token_in(study.folder) as token:
+    with token_in(study.folder) if study.home.bucket is None else nullcontext() as token:  # a bucket needs no folder
         nodes = Nodes(needs_of(study.spec.search_spaces().values(), pairs, token))
         nodes.check(console, lambda: bool(stop))
         yield nodes

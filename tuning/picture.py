@@ -12,7 +12,17 @@ from pathlib import Path
 from typing import Literal
 
 from trainer.run_dir import BEST_FILE, CONFIG_FILE, HISTORY_FILE
-from tuning.confirmation import ConfirmRun, Plan, RunResult, is_finished, latest_finished, plan_folder, plans, runs_of
+from tuning.confirmation import (
+    RESULTS_FILE,
+    ConfirmRun,
+    Plan,
+    RunResult,
+    is_finished,
+    latest_finished,
+    plan_folder,
+    plans,
+    runs_of,
+)
 from tuning.scoring import Results, Scores, load_results
 from tuning.study import Study
 from tuning.trials import TrialView, best_trial
@@ -106,6 +116,8 @@ def _trial_run(study: Study, trial: TrialView, *, is_best: bool, live: bool) -> 
     if ending is not None and ending.best is not None:
         points = (Point("best", ending.best, ending.best_epoch, trial.finished or 0.0),)
     files = (folder / BEST_FILE, folder / CONFIG_FILE) if is_best else ()
+    if is_best:
+        study.files.keep(folder / BEST_FILE)
     return RunPicture(
         key=trial.name,
         parent=trial.loss_fn,
@@ -145,7 +157,7 @@ def _confirmation(study: Study, known: list[Plan], *, live: bool) -> Iterator[Ru
         if name in ended or run.folder.exists():
             yield _confirm_run(run, ended.get(name), scores.get(run.arm.name, {}), live=live)
     if results is not None and done is not None:
-        finished = plan_folder(study, done.number).stat().st_mtime
+        finished = (plan_folder(study, done.number) / RESULTS_FILE).stat().st_mtime
         for arm in results.arms:
             if arm.role == "baseline":
                 points = _seed_points(scores[arm.name], finished)

@@ -24,6 +24,7 @@ from optuna.trial import FrozenTrial
 
 from trainer.checkpoint import load_checkpoint
 from trainer.run_dir import HISTORY_FILE, LAST_FILE, read_history, read_whole_lines
+from tuning.home import Home
 from tuning.status import status_json
 from tuning.study import open_study
 
@@ -180,7 +181,7 @@ def leaderboard(root: Path, study: str) -> Leaderboard:
 
 def told(root: Path, study: str) -> dict[tuple[str, str], dict[str, Any]]:
     """What ``losstune status --json`` says of every trial that has ended: what the user was told."""
-    losses = json.loads(json.dumps(status_json(open_study(root, study))))["losses"]
+    losses = json.loads(json.dumps(status_json(open_study(Home(root), study))))["losses"]
     return {
         (loss, trial["trial"]): trial
         for loss, own in losses.items()

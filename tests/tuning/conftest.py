@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tuning.cluster import ENVIRONMENT
+from tuning.home import Home
 from tuning.launch import LaunchRequest
 from tuning.placement import Resources
 
@@ -33,7 +34,7 @@ def request_for(root: Path, address: str | None, *spaces: str, **changes: object
     defaults = {"name": "study", "data": "digits"}
     return LaunchRequest(
         spaces=list(spaces),
-        root=root,
+        home=Home(root),
         resources=resources,
         address=address,
         options=changes,

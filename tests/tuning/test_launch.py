@@ -24,6 +24,7 @@ from trainer.splits import split_rows
 from trainer.train import train_run
 from tuning.cluster import ray_running
 from tuning.export import export
+from tuning.home import Home
 from tuning.launch import Outcome, launch
 from tuning.placement import Resources, machines_now, slots
 from tuning.space_file import shipped_names
@@ -95,7 +96,7 @@ def test_cuts_follow_the_rule_in_some_order_of_arrival(finished: Outcome) -> Non
 
 
 def test_mlflow_holds_the_same_numbers(finished: Outcome) -> None:
-    client = MlflowClient(f"sqlite:///{finished.study.root / 'mlflow.db'}")
+    client = MlflowClient(f"sqlite:///{finished.study.home.root / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("study")
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id], max_results=1000)
@@ -118,7 +119,7 @@ def test_mlflow_holds_the_same_numbers(finished: Outcome) -> None:
 
 
 def test_mlflow_has_the_files_of_the_best_of_each_loss(finished: Outcome) -> None:
-    client = MlflowClient(f"sqlite:///{finished.study.root / 'mlflow.db'}")
+    client = MlflowClient(f"sqlite:///{finished.study.home.root / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("study")
     assert experiment is not None
     for parent in client.search_runs([experiment.experiment_id], "tags.`losstune.best_trial` LIKE '%'"):
@@ -129,7 +130,7 @@ def test_mlflow_has_the_files_of_the_best_of_each_loss(finished: Outcome) -> Non
 
 def test_launching_again_runs_nothing_again(finished: Outcome, ray_address: str) -> None:
     before = files_digest(finished.study.trials_folder)
-    launch(request_for(finished.study.root, ray_address, "mse", "infonce"), QUIET)
+    launch(request_for(finished.study.home.root, ray_address, "mse", "infonce"), QUIET)
     assert files_digest(finished.study.trials_folder) == before
 
 
@@ -155,7 +156,7 @@ def test_a_larger_budget_extends_and_keeps_what_was(ray_address: str, tmp_path: 
     after = files_digest(study.trials_folder)
     assert before.items() <= after.items()
     assert len(optuna_trials(study)["cosine"]) == 4
-    assert open_study(tmp_path, "study").spec.settings.trials == 4
+    assert open_study(Home(tmp_path), "study").spec.settings.trials == 4
 
 
 def test_no_search_path_reads_a_test_row(ray_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -248,7 +249,7 @@ def test_a_time_budget_ends_the_study_and_leaves_nothing_running(ray_address: st
 )
 def test_changed_settings_are_refused(finished: Outcome, change: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        launch(request_for(finished.study.root, None, **change), QUIET)
+        launch(request_for(finished.study.home.root, None, **change), QUIET)
 
 
 def test_other_data_is_refused(finished: Outcome, tmp_path: Path) -> None:
@@ -256,7 +257,7 @@ def test_other_data_is_refused(finished: Outcome, tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", inputs=rng.normal(size=(300, 3)), targets=rng.normal(size=(300, 3)))
     other = make_pairs(dict(np.load(tmp_path / "other.npz")), "other")
     with pytest.raises(UserError, match=f"data: SHA-256 .* in the study, {other.digest[:12]} now"):
-        launch(request_for(finished.study.root, None, data=str(tmp_path / "other.npz")), QUIET)
+        launch(request_for(finished.study.home.root, None, data=str(tmp_path / "other.npz")), QUIET)
 
 
 SHIPPED = [
