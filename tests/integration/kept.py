@@ -32,8 +32,10 @@ def keys(uri: str) -> list[str]:
 
 
 def stored_curves(team: Team, study: str) -> dict[str, Curves]:
-    """Every epoch of every trial from the parts of its history in the bucket: what a later worker wrote comes first, and
-    what lies beyond the trial's end does not count."""
+    """Every epoch of every trial, from the parts of its history in the bucket.
+
+    What a later worker wrote comes first, and what lies beyond the trial's end does not count.
+    """
     store, bucket = boto3.client("s3"), team.storage.removeprefix("s3://").partition("/")[0]
     found: dict[str, Curves] = defaultdict(dict)
     ends = {
