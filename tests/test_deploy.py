@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -117,5 +118,9 @@ class TestKubeRay:
         assert all(own["resources"]["requests"] == own["resources"]["limits"] for own in containers)
 
 
-def test_the_dockerfile_installs_what_is_tested() -> None:
-    assert "--constraint /tmp/losstune/constraints.txt" in (DEPLOY / "Dockerfile").read_text()
+def test_the_image_has_the_packages_in_the_versions_that_are_tested() -> None:
+    text = (DEPLOY / "Dockerfile").read_text()
+    assert "--constraint /tmp/losstune/constraints.txt" in text
+    copied = set(re.findall(r"^COPY --chown=ray (\w+) ", text, re.MULTILINE))
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    assert copied == {package.partition(".")[0] for package in packages}

@@ -124,7 +124,7 @@ def _nodes(
     if address is None:
         yield None
         return
-    with token_in(study.folder) if study.home.bucket is None else nullcontext() as token:
+    with token_in(study.folder) if study.home.bucket is None else nullcontext() as token:  # a bucket needs no folder
         nodes = Nodes(needs_of(study.spec.search_spaces().values(), pairs, token))
         nodes.check(console, lambda: bool(stop))
         yield nodes

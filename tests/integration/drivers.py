@@ -3,7 +3,7 @@
 import json
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +14,19 @@ import psycopg
 from optuna.trial import FrozenTrial
 
 from tests.integration.servers import with_driver
-from tests.reliability.studies import LOSSTUNE, private_tmp
+from tests.reliability.studies import LOSSTUNE, Found, private_tmp, wait_for
 
 _ENTER = 'mount -t tmpfs tmpfs "$0" && mkdir "$0"/home "$0"/work "$0"/tmp && cd "$0"/work && exec "$@"'
+
+
+def wait_during(launch: subprocess.Popen[str], what: Callable[[], Found], why: str) -> Found:
+    """Poll until there is something, while a launch runs."""
+
+    def look() -> Found:
+        assert launch.poll() is None, launch.communicate()[0]
+        return what()
+
+    return wait_for(look, 120, why)
 
 
 @dataclass(frozen=True)

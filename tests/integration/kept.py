@@ -32,8 +32,10 @@ def keys(uri: str) -> list[str]:
 
 
 def stored_curves(team: Team, study: str) -> dict[str, Curves]:
-    """Every epoch of every trial from the parts of its history in the bucket: what a later launch wrote comes first,
-    and what lies beyond the trial's end does not count."""
+    """Every epoch of every trial, from the parts of its history in the bucket.
+
+    What a later worker wrote comes first, and what lies beyond the trial's end does not count.
+    """
     store, bucket = boto3.client("s3"), team.storage.removeprefix("s3://").partition("/")[0]
     found: dict[str, Curves] = defaultdict(dict)
     ends = {
@@ -41,7 +43,7 @@ def stored_curves(team: Team, study: str) -> dict[str, Curves]:
         for loss, trials in team.trials(study).items()
         for t in trials
     }
-    for key in sorted(keys(f"{team.storage}/studies/{study}/trials/"), key=_attempt):
+    for key in sorted(keys(f"{team.storage}/studies/{study}/trials/")):  # …/LOSS-0007/000002-001-…/history-000001.jsonl
         trial, _, name = key.split("/")[-3:]
         if name.startswith("history-"):
             for line in store.get_object(Bucket=bucket, Key=key)["Body"].read().splitlines():
@@ -49,11 +51,6 @@ def stored_curves(team: Team, study: str) -> dict[str, Curves]:
                 if record["epoch"] <= ends[trial]:
                     found[trial] |= {(m, record["epoch"]): v for m, v in record.items() if "/" in m or m == "lr"}
     return dict(found)
-
-
-def _attempt(key: str) -> tuple[str, int, str]:
-    *_, trial, attempt, name = key.split("/")
-    return trial, int(attempt), name
 
 
 def runs(team: Team, study: str) -> dict[str, Run]:

@@ -5,11 +5,11 @@ import subprocess
 from dataclasses import replace
 
 from tests.integration import kept
-from tests.integration.drivers import Team
+from tests.integration.drivers import Team, wait_during
 from tests.integration.relay import Relay
 from tests.integration.servers import PASSWORD, Postgres, private_folder
 from tests.reliability import studies
-from tests.reliability.studies import SHORT, undisturbed, wait_for
+from tests.reliability.studies import SHORT, undisturbed
 
 ONE_SLOT = SHORT[1:]
 
@@ -19,7 +19,7 @@ def test_postgresql_is_stopped(team: Team) -> None:
         own = Postgres(folder)
         team = replace(team, study_storage=own.uri("postgres"))
         with own.running(), team.driver("launch", *ONE_SLOT, "--address", team.address) as launch:
-            wait_for(lambda: team.ended() > 0, 120, "a trial has ended")
+            wait_during(launch, lambda: team.ended() > 0, "a trial has ended")
             own.stop()
             error = only_error(launch)
         assert re.search(r"postgresql://losstune:\*\*\*@127\.0\.0\.1:\d+/postgres", error)
@@ -30,7 +30,7 @@ def test_postgresql_is_stopped(team: Team) -> None:
 
 def test_the_s3_store_is_gone(team: Team, s3_relay: Relay) -> None:
     with team.driver("launch", *ONE_SLOT, "--address", team.address) as launch:
-        wait_for(lambda: team.ended() > 0, 120, "a trial has ended")
+        wait_during(launch, lambda: team.ended() > 0, "a trial has ended")
         with s3_relay.gone():
             error = only_error(launch)
     assert team.storage in error

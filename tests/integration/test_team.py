@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from tests.integration import kept
-from tests.integration.drivers import Team
+from tests.integration.drivers import Team, wait_during
 from tests.integration.nodes import busy_node
 from tests.integration.servers import optuna_dashboard, with_driver
 from tests.reliability import studies
-from tests.reliability.studies import SHORT, undisturbed, wait_for
+from tests.reliability.studies import SHORT, undisturbed
 
 ONE_SLOT = SHORT[1:]
 EPOCHS, MAX_EPOCHS = 108, 27
@@ -27,7 +27,7 @@ CONFIRM = ["confirm", "study", "--top", "1", "--seeds", "2"]
 
 def test_a_node_is_killed_and_all_goes_on_to_the_final_model(team: Team, three_nodes: Any, tmp_path: Path) -> None:
     with team.driver("launch", *THREE_SLOTS, "--address", team.address) as launch:
-        node = wait_for(lambda: team.ended() and busy_node(three_nodes), 120, "a trial has ended, another trains")
+        node = wait_during(launch, lambda: team.ended() and busy_node(three_nodes), "a trial has ended, another trains")
         three_nodes.remove_node(node, allow_graceful=False)
         out, _ = launch.communicate(timeout=300)
     assert launch.returncode == 0, out
@@ -114,9 +114,18 @@ def test_a_folder_that_all_see_and_postgresql(team: Team, tmp_path: Path) -> Non
     assert team.trials("study") == {}
 
 
+def test_a_folder_that_no_worker_sees_is_refused(team: Team) -> None:
+    local = replace(team, storage="")
+    out = local.run("launch", *ONE_SLOT, "--address", team.address, code=2)
+    assert "give --storage s3://… or a folder that every node mounts" in out
+    assert (
+        len(re.findall(r"^node 127\.0\.0\.1 \(\w+\): folder /.*/studies/study: not seen there", out, re.MULTILINE)) == 3
+    )
+
+
 def test_a_killed_launch_goes_on_from_another_machine(team: Team) -> None:
     with team.driver("launch", *ONE_SLOT, "--address", team.address) as launch:
-        wait_for(lambda: team.ended() > 1, 120, "two trials have ended")
+        wait_during(launch, lambda: team.ended() > 1, "two trials have ended")
         launch.send_signal(signal.SIGKILL)
         launch.wait()
     before = [row for row in kept.leaderboard(team, "study") if row[3] in ("COMPLETE", "PRUNED")]
@@ -128,7 +137,7 @@ def test_a_killed_launch_goes_on_from_another_machine(team: Team) -> None:
 
 def test_a_study_in_use_is_refused_from_another_machine_and_deleted_when_it_is_not(team: Team) -> None:
     with team.driver("launch", *ONE_SLOT, "--address", team.address) as launch:
-        wait_for(lambda: team.ended() > 0, 120, "a trial has ended")
+        wait_during(launch, lambda: team.ended() > 0, "a trial has ended")
         for command in (["launch", *ONE_SLOT, "--address", team.address], CONFIRM, ["delete", "study", "--yes"]):
             holder = rf"error: study 'study' is in use by process {launch.pid} on {socket.gethostname()}, since 2.*"
             assert re.search(holder, team.run(*command, code=2))
