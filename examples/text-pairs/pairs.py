@@ -1,6 +1,6 @@
 """Definitions and the nouns they define: WordNet's, embedded by MiniLM, as pairs for losstune.
 
-    python pairs.py [FOLDER]    writes pairs.npz and words.txt; FOLDER has WordNet's files, Debian's by default
+``python pairs.py [FOLDER]`` writes pairs.npz and words.txt. FOLDER has WordNet's files; without it, where Debian's are.
 """
 
 import os

@@ -1,6 +1,6 @@
 """Find the word for a description, with the frozen model alone and with the trained correction.
 
-    python search.py "a person who flies aeroplanes" ...
+``python search.py DESCRIPTION...`` prints the nearest words of each.
 """
 
 import sys
@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from trainer.data import load_pairs
+from pairs import Vectors, embed
+
+from trainer.config import TrainConfig
+from trainer.data import Pairs, load_pairs
 from trainer.predict import load_model
 from trainer.splits import split_rows
-
-from pairs import Vectors, embed
 
 CHECKPOINT = Path("final/best.pt")
 SHOWN = 5
@@ -24,15 +25,22 @@ def nearest(queries: Vectors, words: Vectors) -> list[list[int]]:
     return [[int(row) for row in best] for best in np.argsort(-scores, axis=1)[:, :SHOWN]]
 
 
+def mean_word(pairs: Pairs, config: TrainConfig) -> Vectors:
+    """What to subtract before searching: a model that was trained about the mean target is searched about it too."""
+    if not config.center:
+        return np.zeros(pairs.targets.shape[1], dtype=np.float32)
+    rows = split_rows(pairs, config.split_seed, train_on_val=config.fit == "train+val")
+    mean: Vectors = pairs.targets[rows.train].mean(axis=0)
+    return mean
+
+
 def main(texts: list[str]) -> None:
     """Embed each text, correct it, and print the words nearest to it before and after."""
     trained, pairs = load_model(CHECKPOINT), load_pairs("pairs.npz")
     words = Path("words.txt").read_text().splitlines()
+    center = mean_word(pairs, trained.config)
     frozen = embed(texts)
     corrected = trained.predict(torch.from_numpy(frozen)).numpy()
-    center = np.zeros(corrected.shape[1], dtype=np.float32)
-    if trained.config.center:  # what a model learnt about the mean target is ranked about it too
-        center = pairs.targets[split_rows(pairs, trained.config.split_seed).train].mean(axis=0)
     before = nearest(frozen, pairs.targets)
     after = nearest(corrected - center, pairs.targets - center)
     for text, *found in zip(texts, before, after, strict=True):
