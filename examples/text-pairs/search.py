@@ -1,27 +1,35 @@
-"""Find the word for a description, with the frozen model alone and with the trained correction.
+"""Find the words for descriptions.
 
-``python search.py DESCRIPTION...`` prints the nearest words of each.
+queries.txt has one description a line; :func:`queries` embeds them, for ``losstune predict``. ``python search.py`` prints
+the words nearest to each: to the frozen model's embedding, and to what ``losstune predict`` made of it in queries.npy.
 """
 
-import sys
 from pathlib import Path
 
 import numpy as np
-import torch
 from pairs import Vectors, embed
 
 from trainer.config import TrainConfig
 from trainer.data import Pairs, load_pairs
-from trainer.predict import load_model
+from trainer.run_dir import read_config
 from trainer.splits import split_rows
 
-CHECKPOINT = Path("final/best.pt")
 SHOWN = 5
 
 
-def nearest(queries: Vectors, words: Vectors) -> list[list[int]]:
-    """For each query (N, d) the rows of the nearest words (W, d) by cosine, nearest first."""
-    scores = queries @ (words / np.linalg.norm(words, axis=1, keepdims=True)).T
+def descriptions() -> list[str]:
+    """The lines of queries.txt."""
+    return Path("queries.txt").read_text().splitlines()
+
+
+def queries() -> dict[str, Vectors]:
+    """Inputs (N, 384) for the trained model."""
+    return {"inputs": embed(descriptions())}
+
+
+def nearest(vectors: Vectors, words: Vectors) -> list[list[int]]:
+    """For each vector (N, d) the rows of the nearest words (W, d) by cosine, nearest first."""
+    scores = vectors @ (words / np.linalg.norm(words, axis=1, keepdims=True)).T
     return [[int(row) for row in best] for best in np.argsort(-scores, axis=1)[:, :SHOWN]]
 
 
@@ -34,20 +42,17 @@ def mean_word(pairs: Pairs, config: TrainConfig) -> Vectors:
     return mean
 
 
-def main(texts: list[str]) -> None:
-    """Embed each text, correct it, and print the words nearest to it before and after."""
-    trained, pairs = load_model(CHECKPOINT), load_pairs("pairs.npz")
-    words = Path("words.txt").read_text().splitlines()
-    center = mean_word(pairs, trained.config)
-    frozen = embed(texts)
-    corrected = trained.predict(torch.from_numpy(frozen)).numpy()
-    before = nearest(frozen, pairs.targets)
-    after = nearest(corrected - center, pairs.targets - center)
-    for text, *found in zip(texts, before, after, strict=True):
+def main() -> None:
+    """Print the words nearest to each description, before and after the correction."""
+    words, pairs = Path("words.txt").read_text().splitlines(), load_pairs("pairs.npz")
+    center = mean_word(pairs, TrainConfig.from_flat(read_config(Path("final/config.yaml")).settings))
+    frozen = nearest(queries()["inputs"], pairs.targets)
+    trained = nearest(np.load("queries.npy") - center, pairs.targets - center)
+    for text, before, after in zip(descriptions(), frozen, trained, strict=True):
         print(text)
-        for name, rows in zip(("frozen", "trained"), found, strict=True):
-            print(f"  {name:8} {', '.join(words[row] for row in rows)}")
+        print(f"  frozen   {', '.join(words[row] for row in before)}")
+        print(f"  trained  {', '.join(words[row] for row in after)}")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()
