@@ -1,7 +1,7 @@
 """Find the words for descriptions.
 
-queries.txt has one description a line; :func:`queries` embeds them, for ``losstune predict``. ``python search.py`` prints
-the words nearest to each: to the frozen model's embedding, and to what ``losstune predict`` made of it in queries.npy.
+queries.txt has one description a line; :func:`queries` embeds them, for ``losstune predict``. ``python search.py``
+prints the words nearest to each: to the frozen embedding, and to what ``losstune predict`` wrote to queries.npy.
 """
 
 from pathlib import Path
