@@ -34,7 +34,7 @@ def test_a_gpu_trains_in_bfloat16_and_resumes(tmp_path: Path) -> None:
     folder.start(config)
     folder.save(trainer, [trainer.run_epoch(), trainer.run_epoch()])
     again = Trainer(config, data)
-    assert len(RunDirectory(tmp_path / "run").restore(again)) == 2
+    assert len(RunDirectory(tmp_path / "run").restore(again).records) == 2
     assert next(again.model.parameters()).dtype == torch.float32
     assert again.run_epoch()["train/loss"] == pytest.approx(trainer.run_epoch()["train/loss"], rel=1e-2)
 
