@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from torch import nn
 
 from tests.trainer.conftest import Line
 from tests.trainer.samples import Arrays, refusal, sample_arrays, sample_config, sample_trainer, timeless, train_to_end
 from tests.trainer.test_data import REFUSED
 from trainer import columns, data_files, pair_checks
+from trainer.config import TrainConfig
 from trainer.data import Pairs, load_inputs, load_pairs
 from trainer.npy import MappedArray
 from trainer.predict import score_test
@@ -38,6 +40,10 @@ def full_arrays(rows: int = 200) -> Arrays:
     ids = np.arange(rows) - (np.arange(rows) % 4 == 3)
     split = np.array(["train", "train", "val", "train", "test"])[ids % 5]
     return {"inputs": arrays["inputs"], "targets": arrays["targets"][ids], "ids": ids, "split": split}
+
+
+def linear(*, input_shape: tuple[int, ...], output_dim: int) -> nn.Module:
+    return nn.Linear(*input_shape, output_dim)
 
 
 @pytest.fixture(autouse=True)
@@ -181,6 +187,16 @@ class TestTrained:
     def test_bit_for_bit_as_from_memory(self, tmp_path: Path, loss_fn: str, settings: dict[str, Any]) -> None:
         on_disk, in_memory = self.histories(tmp_path, full_arrays(), loss_fn, **settings)
         assert on_disk == in_memory
+
+    def test_with_a_model_of_the_user_s_own(self, tmp_path: Path) -> None:
+        own = {"model.factory": "tests.trainer.test_folder:linear"}
+        histories = [
+            timeless(
+                train_to_end(sample_trainer(TrainConfig.from_flat({"num_epochs": 2, "device": "cpu", **own}), pairs))
+            )
+            for pairs in both(tmp_path, full_arrays())
+        ]
+        assert histories[0] == histories[1]
 
     def test_on_images_of_bytes(self, tmp_path: Path) -> None:
         images = np.random.default_rng(0).integers(0, 255, (200, 3, 4), dtype=np.uint8)
