@@ -472,7 +472,7 @@ class SearchMachine(RuleBasedStateMachine):
         try:
             with self.power.watched():
                 self.run = Launch(
-                    self.study.storage(), spaces, self.settings, self.study.trials_folder, self.model.slots
+                    self.study.storage(), spaces, self.settings, self.study.folder, self.model.slots
                 )
         except (PowerCutError, UserError, *STORAGE_FAILURES):
             assert self.power.failing
