@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -10,12 +11,14 @@ from typing import Any
 
 import boto3
 import numpy as np
+import psutil
 import psycopg
 import pytest
 from mlflow.tracking import MlflowClient
 from ray.tune.search import Searcher
 from rich.console import Console
 
+from tests.conftest import Command
 from tests.integration.relay import Relay
 from tests.trainer.samples import sample_arrays
 from tests.tuning.samples import facts
@@ -36,6 +39,7 @@ from tuning.report_page import write_report
 from tuning.status import list_json, status_json
 from tuning.study import open_study
 from tuning.sync import publish, sync_study
+from tuning.tracker_process import TrackerProcess
 from tuning.trainable import TrialTrainable
 
 SMALL = "batch_size: 16, model.hidden_dim: 8, model.depth: 1"
@@ -344,3 +348,42 @@ def test_each_attempt_has_its_own_folder(place: Place, between: dict[str, Any]) 
         states = [one.key for one in home.bucket.objects("studies/study/trials") if one.key.endswith(LAST_FILE)]
         assert {key.split("/")[-2][:6] for key in states} == {"000001", "000002"}
         assert home.bucket.find("studies/study/study.yaml") is not None
+
+
+def test_the_tracker_and_the_commands_find_the_study_by_themselves(
+    place: Place, mlflow_server_uri: str, losstune: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    place.launch()
+    monkeypatch.setattr("tuning.tracker_process.PATIENCE_SECONDS", 120.0)
+    with place.home() as home:
+        study = open_study(home, "study")
+        study.files.folder.mkdir(parents=True, exist_ok=True)
+        tracker = TrackerProcess(study, mlflow_server_uri, "search")
+        (command,) = [
+            process.cmdline() for process in psutil.Process().children() if "tuning.sync" in process.cmdline()
+        ]
+        assert command[-2:] == ["study", "search"]
+        assert tracker.finish(quiet(), stopped=False), (study.folder / "tracker.log").read_text()
+    client = MlflowClient(mlflow_server_uri, registry_uri=mlflow_server_uri)
+    experiment = client.get_experiment_by_name("study")
+    assert experiment is not None
+    trials, status = place.told()
+    shown = client.search_runs([experiment.experiment_id], max_results=1000)
+    assert len(shown) == len(trials) + len(SPACES)
+
+    for name, value in {"STORAGE": place.storage, "STUDY_STORAGE": place.study_storage or ""}.items():
+        monkeypatch.setenv(f"LOSSTUNE_{name}", value)
+    monkeypatch.setenv("LOSSTUNE_TRACKING_URI", mlflow_server_uri)
+    assert json.loads(losstune("status", "study", "--json").out) == status
+    assert json.loads(losstune("list", "--json").out)[0]["trials"] == len(trials)
+    exported = losstune("export", "study", "--output", tmp_path / "best.yaml")
+    assert exported.code == 0
+    assert "losstune confirm study tells by how much" in exported.out
+    assert losstune("report", "study", "--output", tmp_path / "report.html").code == 0
+    assert losstune("sync", "study").code == 0
+    refused = losstune("delete", "study")
+    assert refused.err == (
+        f"error: delete study: nobody to ask; add --yes to delete {place.storage}/studies/study for good\n"
+    )
+    assert losstune("delete", "study", "--yes").code == 0
+    assert losstune("status", "study").err == f"error: no study 'study' in {place.storage}/studies; found: none\n"

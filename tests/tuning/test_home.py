@@ -127,4 +127,3 @@ def test_a_server_has_a_ui_of_its_own(losstune: Command, tmp_path: Path) -> None
         ended.err
         == "error: --tracking-uri http://me:***@host:5000 is a server with a UI of its own: open that address\n"
     )
-    assert os.environ.get("LOSSTUNE_STORAGE") is None
