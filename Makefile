@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: setup demo programs test test-slow torture torture-selftest lint benchmark clean
+.PHONY: setup demo programs test test-slow integration postgresql torture torture-selftest lint benchmark clean
 .DEFAULT_GOAL := setup
 
 setup: $(STAMP)
@@ -26,20 +26,33 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Programs of Debian's that the tests use: a browser for the report, networks and system calls for reliability.
+# What the tests use of Debian's: a browser for the report, networks and system calls for reliability, a dictionary.
 programs:
 	@for program in chromium ip ss strace; do command -v $$program >/dev/null || missing=yes; done; \
+	[ -e /usr/share/wordnet/data.noun ] || missing=yes; \
 	if [ "$$missing" ]; then \
 	  echo "Installing programs for the tests ..."; \
 	  $(SUDO) apt-get update -qq && \
-	  $(SUDO) apt-get install -y -qq --no-install-recommends chromium iproute2 strace >/dev/null; \
+	  $(SUDO) apt-get install -y -qq --no-install-recommends chromium iproute2 strace wordnet-base >/dev/null; \
 	fi
 
 test: lint programs
-	$(BIN)/python -m pytest -m 'not slow and not torture'
+	$(BIN)/python -m pytest -m 'not slow and not torture and not integration'
 
-test-slow: setup
+test-slow: setup programs
 	$(BIN)/python -m pytest -m slow
+
+# PostgreSQL's server. Debian's package starts one of its own on port 5432, where the machine starts services; it is not used.
+postgresql:
+	@if ! ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1; then \
+	  echo "Installing PostgreSQL for the tests ..."; \
+	  $(SUDO) apt-get update -qq && \
+	  $(SUDO) apt-get install -y -qq --no-install-recommends postgresql >/dev/null; \
+	fi
+
+# Studies on PostgreSQL, MLflow's server, an S3 store and three nodes of Ray, all on this machine: about 12 minutes.
+integration: setup programs postgresql
+	$(BIN)/python -m pytest -m integration tests/integration
 
 # Faults injected into whole studies, and a table of what was lost: at most 20 minutes.
 torture: setup programs

@@ -23,6 +23,7 @@ from trainer.model import Encoder
 from trainer.resident import CenteredTargets, SplitTensors, split_tensors
 from trainer.splits import split_rows
 
+CPU = torch.device("cpu")
 CLIP_NORM = 1.0
 WEIGHT_DECAY = 0.01
 
@@ -31,15 +32,18 @@ def digits_splits() -> tuple[SplitTensors, SplitTensors]:
     """The training and the validation rows of digits, split as the product splits them."""
     pairs = load_pairs("digits")
     rows = split_rows(pairs, split_seed=0)
-    cpu = torch.device("cpu")
-    return split_tensors(pairs, rows.train, cpu), split_tensors(pairs, rows.val, cpu)
+    return split_tensors(pairs, rows.train, CPU), split_tensors(pairs, rows.val, CPU)
 
 
-def training_epochs(settings: Mapping[str, Any], train: SplitTensors, val: SplitTensors) -> Iterator[dict[str, float]]:
+def training_epochs(
+    settings: Mapping[str, Any], train: SplitTensors, val: SplitTensors, device: torch.device = CPU
+) -> Iterator[dict[str, float]]:
     """Train with InfoNCE for as long as the caller asks for epochs.
 
     Args:
         settings: ``temperature``, ``batch_size``, ``lr``, ``hidden_dim``, ``depth``, ``dropout``.
+        train, val: on the CPU, as one has them for a ``DataLoader``.
+        device: where each batch is sent, and the model is trained.
 
     Yields:
         The metrics of one epoch, and ``seconds``: what its training and evaluation took.
@@ -47,7 +51,8 @@ def training_epochs(settings: Mapping[str, Any], train: SplitTensors, val: Split
     architecture = {name: settings[name] for name in ("hidden_dim", "depth", "dropout")}
     model = Encoder(ModelConfig(**architecture), tuple(train.inputs.shape[1:]), train.targets.shape[1])
     model.fit_inputs(moments_of(train.inputs))
-    loss_fn = InfoNceConfig(temperature=settings["temperature"]).build(CenteredTargets(train, None))
+    model.to(device)
+    loss_fn = InfoNceConfig(temperature=settings["temperature"]).build(CenteredTargets(train, None)).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings["lr"], weight_decay=WEIGHT_DECAY)
     train_set = TensorDataset(train.inputs, train.targets, train.ids)
     val_set = TensorDataset(val.inputs, val.targets, val.ids)
@@ -55,18 +60,23 @@ def training_epochs(settings: Mapping[str, Any], train: SplitTensors, val: Split
     val_loader = DataLoader(val_set, batch_size=settings["batch_size"])
     while True:
         began = time.perf_counter()
-        metrics = train_one_epoch(model, loss_fn, optimizer, train_loader)
-        metrics |= evaluate(model, loss_fn, val_loader, val)
+        metrics = train_one_epoch(model, loss_fn, optimizer, train_loader, device)
+        metrics |= evaluate(model, loss_fn, val_loader, val, device)
         yield {**metrics, "seconds": time.perf_counter() - began}
 
 
 def train_one_epoch(
-    model: nn.Module, loss_fn: LossModule, optimizer: torch.optim.Optimizer, loader: DataLoader[Any]
+    model: nn.Module,
+    loss_fn: LossModule,
+    optimizer: torch.optim.Optimizer,
+    loader: DataLoader[Any],
+    device: torch.device,
 ) -> dict[str, float]:
     """One pass over the training rows; means over batches."""
     model.train()
     total_loss = total_cosine = total_accuracy = 0.0
-    for inputs, targets, ids in loader:
+    for batch in loader:
+        inputs, targets, ids = (part.to(device) for part in batch)
         optimizer.zero_grad()
         predictions = model(inputs)
         output = loss_fn(predictions, targets, ids)
@@ -82,13 +92,16 @@ def train_one_epoch(
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, loss_fn: LossModule, loader: DataLoader[Any], val: SplitTensors) -> dict[str, float]:
+def evaluate(
+    model: nn.Module, loss_fn: LossModule, loader: DataLoader[Any], val: SplitTensors, device: torch.device
+) -> dict[str, float]:
     """Loss over the full batches, and the metrics over all rows."""
     model.eval()
     embedded = []
     total_loss = total_accuracy = 0.0
     full_batches = len(val) // (loader.batch_size or 1)
-    for index, (inputs, targets, ids) in enumerate(loader):
+    for index, batch in enumerate(loader):
+        inputs, targets, ids = (part.to(device) for part in batch)
         predictions = model(inputs)
         embedded.append(predictions)
         if index < full_batches:
@@ -96,5 +109,6 @@ def evaluate(model: nn.Module, loss_fn: LossModule, loader: DataLoader[Any], val
             total_loss += output.loss.item()
             total_accuracy += output.parts["infonce_acc"].item()
     metrics = {"loss": total_loss / full_batches, "infonce_acc": total_accuracy / full_batches}
-    metrics |= embedding_metrics(torch.cat(embedded), val.targets, val.gallery, val.positive)
+    gallery = (part.to(device) for part in (val.targets, val.gallery, val.positive))
+    metrics |= embedding_metrics(torch.cat(embedded), *gallery)
     return {f"val/{name}": value for name, value in metrics.items()}

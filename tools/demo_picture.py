@@ -10,6 +10,7 @@ from matplotlib import pyplot as plt
 
 from trainer.metrics import chance_level
 from trainer.run_dir import read_history
+from tuning.home import Home
 from tuning.study import Study, open_study
 
 ROOT = Path(__file__).parent.parent
@@ -30,7 +31,7 @@ def main() -> None:
     """Draw the picture."""
     matplotlib.rcParams["svg.hashsalt"] = "losstune"
     _, axes = plt.subplots(figsize=(7, 3.2), layout="constrained")
-    study = open_study(ROOT / "demo", "demo")
+    study = open_study(Home(ROOT / "demo"), "demo")
     for loss_fn in study.spec.spaces:
         axes.step(*best_so_far(study, loss_fn), where="post", label=loss_fn)
     axes.axhline(chance_level(374)["mrr"], color="grey", linestyle=":", label="chance")

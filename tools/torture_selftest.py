@@ -102,8 +102,8 @@ REMOVALS: tuple[Removal, ...] = (
         4,
         "files are synced before they get their name",
         "trainer/files.py",
-        "            stream.write(content)\n            stream.flush()\n            os.fsync(stream.fileno())\n",
-        "            stream.write(content)\n",
+        "            yield stream\n            stream.flush()\n            os.fsync(stream.fileno())\n",
+        "            yield stream\n",
         ("tests/reliability/test_crash_points.py",),
     ),
     Removal(
@@ -229,7 +229,7 @@ REMOVALS: tuple[Removal, ...] = (
     Removal(
         12,
         "a launch's temporary folder goes with it",
-        "tuning/cluster.py",
+        "tuning/private_folder.py",
         "            yield folder\n    finally:\n        shutil.rmtree(folder, ignore_errors=True)\n",
         "            yield folder\n    finally:\n        pass\n",
         ("tests/reliability/test_exposure.py::test_rays_folder_is_private_and_gone_afterwards",),

@@ -94,9 +94,10 @@ def _own_option(name: str, info: FieldInfo) -> inspect.Parameter:
     names = [f"--{name.replace('_', '-')}"]
     if info.annotation is bool:
         names = [f"{names[0]}/--no-{name.replace('_', '-')}"]
-    plain = next(filter(lambda kind: kind is info.annotation, _PLAIN), None)
-    parser = None if plain else lambda text: parse_yaml(f"{name}: {text}", f"--{name}").data[name]
-    return _parameter(_identifier(name), plain or str, names, _help(info), "Model", parser)
+    annotation: Any = info.annotation
+    kind: type = annotation if annotation in _PLAIN else str
+    parser = None if kind is annotation else lambda text: parse_yaml(f"{name}: {text}", f"--{name}").data[name]
+    return _parameter(_identifier(name), kind, names, _help(info), "Model", parser)
 
 
 def _option(name: str, field: FlatField) -> inspect.Parameter:

@@ -45,7 +45,7 @@ class TrainedModel:
         return torch.cat(list(self.predict_pieces(inputs)))
 
     def predict_pieces(self, inputs: Column) -> Iterator[Tensor]:
-        """As :meth:`predict`, some thousand rows at a time."""
+        """As :meth:`predict`, ``eval_batch`` rows at a time."""
         return embed_pieces(self.model, inputs, self.config, self.device)
 
 

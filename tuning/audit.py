@@ -12,12 +12,15 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+from optuna.storages import BaseStorage
+
 from trainer.errors import UserError
 from trainer.files import check_seal
 from trainer.run_dir import CONFIG_FILE, HISTORY_FILE, read_history, read_run_config, read_whole_lines
+from tuning.masking import masked
 from tuning.space import SearchSpace
 from tuning.study import STORAGE_FILE, Study
-from tuning.trials import DIVERGED, STORAGE_FAILURES, LossTrials, TrialView, distributions, storage_reason
+from tuning.trials import DIVERGED, STORAGE_FAILURES, TIME_BUDGET, LossTrials, TrialView, distributions, storage_reason
 
 SHOWN = 5
 """Findings that a refusal lists."""
@@ -32,26 +35,38 @@ def open_trials(study: Study) -> dict[str, LossTrials]:
     Raises:
         UserError: one of them is damaged; says which, and what to do.
     """
-    path = study.folder / STORAGE_FILE
-    spaces = study.spec.search_spaces()
+    name = study.storage_name
+    study.files.update()
     try:
-        _check_storage(path)
+        if study.home.database is None:
+            _check_file(study.folder / STORAGE_FILE)
         storage = study.storage()
-        if unknown := {found.study_name for found in storage.get_all_studies()} - set(spaces):
-            raise UserError(f"{path}: damaged (it holds {', '.join(sorted(unknown))}); {_ADVICE}")
-        trials = {loss: LossTrials(storage, loss, space) for loss, space in spaces.items()}
+        if unknown := _unknown(study, storage):
+            raise UserError(f"{name}: damaged (it holds {', '.join(unknown)}); {_ADVICE}")
+        trials = study.open_trials(storage)
         _check_trials(study, trials)
     except (UserError, OSError):
         raise
     except Exception as error:  # on bytes that are not as it wrote them, Optuna raises whatever it stumbles over
         reason = storage_reason(error)
-        if isinstance(error, STORAGE_FAILURES) and _NO_DAMAGE.search(reason):
+        if isinstance(error, STORAGE_FAILURES) and (study.home.database or _NO_DAMAGE.search(reason)):
             raise
-        raise UserError(f"{path}: damaged ({type(error).__name__}: {reason}); {_ADVICE}") from None
+        raise UserError(f"{name}: damaged ({type(error).__name__}: {masked(reason)}); {_ADVICE}") from None
     return trials
 
 
-def _check_storage(path: Path) -> None:
+def _unknown(study: Study, storage: BaseStorage) -> list[str]:
+    """What the storage holds under this study's name that is none of its losses."""
+    known = {study.optuna_name(loss) for loss in study.spec.spaces}
+    own = study.optuna_name("")
+    return sorted(
+        found.study_name
+        for found in storage.get_all_studies()
+        if found.study_name not in known and found.study_name.startswith(own)
+    )
+
+
+def _check_file(path: Path) -> None:
     """Refuse what SQLite itself finds damaged."""
     if not path.exists():
         return
@@ -72,12 +87,12 @@ def _check_trials(study: Study, trials: Mapping[str, LossTrials]) -> None:
     if findings:
         more = f"\n… and {len(findings) - SHOWN} more" if len(findings) > SHOWN else ""
         raise UserError(
-            f"study {study.spec.name!r}: {STORAGE_FILE} and the trials' own files do not agree, one of them is "
+            f"study {study.spec.name!r}: {study.truth} and the trials' own files do not agree, one of them is "
             "damaged:\n"
-            + "\n".join(findings[:SHOWN])
+            + "\n".join(findings[:SHOWN]).replace(STORAGE_FILE, study.truth)
             + more
             + f"\nRestore the damaged file from a backup. Where it is the trial's, moving the trial's folder out of "
-            f"{study.trials_folder} goes on with {STORAGE_FILE} alone."
+            f"{study.files.where(study.trials_folder)} goes on with {study.truth} alone."
         )
 
 
@@ -152,6 +167,8 @@ def _rungs(path: Path, trial: TrialView, values: list[float]) -> Iterator[str]:
 def _numbers(path: Path, trial: TrialView, values: list[float]) -> Iterator[str]:
     ending = trial.ending
     assert ending is not None
+    if ending.reason == TIME_BUDGET:  # its worker may have been in the middle of an epoch
+        values = values[: ending.epochs]
     if len(values) != ending.epochs:
         yield f"{path}: holds {len(values)} epochs, {STORAGE_FILE} says {ending.epochs}"
         return

@@ -6,13 +6,16 @@ import re
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
 from trainer.errors import UserError
-from tuning.masking import masked
+
+if TYPE_CHECKING:
+    from tuning.home import Home
+    from tuning.study import Study
 
 app = typer.Typer(
     add_completion=False,
@@ -26,14 +29,40 @@ _CONTEXT = {"token_normalize_func": lambda name: name.replace("_", "-")}
 Name = Annotated[str, typer.Argument(help="name of the study")]
 
 
-def _folder(given: str | Path) -> Path:
-    if "://" in str(given):
-        raise UserError(f"--storage: found {masked(str(given))}; expected a folder")
-    return Path(given)
-
-
 Storage = Annotated[
-    Path, typer.Option(parser=_folder, metavar="PATH", help="folder that holds studies/ and MLflow's files")
+    str,
+    typer.Option(
+        envvar="LOSSTUNE_STORAGE", metavar="DIR_OR_URI", help="folder, or s3://BUCKET/PREFIX, that holds studies/"
+    ),
+]
+StudyStorage = Annotated[
+    str | None,
+    typer.Option(
+        envvar="LOSSTUNE_STUDY_STORAGE",
+        help="postgresql://… that keeps the trials of all studies  [default: SQLite in each study's folder]",
+    ),
+]
+
+
+def _share(given: str | float) -> float | Literal["auto"]:
+    if given == "auto":
+        return "auto"
+    try:
+        share = float(given)
+    except ValueError:
+        share = -1.0
+    if 0 <= share <= 1 or (share > 1 and share.is_integer()):
+        return share
+    raise UserError(f"--gpus-per-trial: found {given}; expected a share from 0 to 1, a whole number of GPUs, or auto")
+
+
+GpusPerTrial = Annotated[
+    Any,
+    typer.Option(
+        parser=_share,
+        metavar="SHARE|auto",
+        help="share of a GPU, for example 0.25; auto: by a short probe",
+    ),
 ]
 TrackingUri = Annotated[
     str | None,
@@ -66,6 +95,7 @@ def _trainer(context: typer.Context) -> None:
 
 @app.command(context_settings=_CONTEXT)
 def launch(
+    context: typer.Context,
     spaces: Annotated[
         list[str] | None, typer.Argument(help="search spaces: shipped names or paths, one a loss")
     ] = None,
@@ -85,16 +115,17 @@ def launch(
     time_budget: Annotated[str | None, typer.Option(help="stop after this long: 90s, 30m, 2h")] = None,
     concurrency: Annotated[int | None, typer.Option(min=1, help="trials at a time  [default: all slots]")] = None,
     cpus_per_trial: Annotated[int, typer.Option(min=1, help="cores, and threads, of a trial")] = 1,
-    gpus_per_trial: Annotated[float | None, typer.Option(min=0, help="share of a GPU, for example 0.25")] = None,
+    gpus_per_trial: GpusPerTrial = None,
     address: Annotated[str | None, typer.Option(help="a running Ray cluster to join")] = None,
     accept_change: AcceptChange = False,
     tracking_uri: TrackingUri = None,
-    storage: Storage = Path(),
+    storage: Storage = ".",
+    study_storage: StudyStorage = None,
 ) -> None:
     """Start a study over one or more losses, or continue it."""
-    from tuning.cluster import Resources
     from tuning.launch import LaunchRequest
     from tuning.launch import launch as run_launch
+    from tuning.placement import Resources
 
     options = {
         "epochs_per_loss": epochs_per_loss,
@@ -109,11 +140,12 @@ def launch(
     }
     if not study:
         raise UserError("--study NAME is missing: the name under which the study is kept and continued")
+    home = _home(context, storage, study_storage)
     request = LaunchRequest(
         spaces=spaces or [],
         data=data,
         name=study,
-        root=storage,
+        home=home,
         resources=Resources(concurrency, cpus_per_trial, gpus_per_trial),
         options={name: value for name, value in options.items() if value is not None},
         time_budget=_seconds(time_budget) if time_budget else None,
@@ -125,17 +157,22 @@ def launch(
     if outcome.stopped:
         print(f"Stopped; the same command continues study {study}", file=sys.stderr)
         raise typer.Exit(outcome.stopped.exit_code)
-    at = "" if storage == Path() else f" --storage {storage}"
+    at = home.options()
     print(f"Next: losstune confirm {study}{at}    losstune ui{at}")
 
 
 @app.command(context_settings=_CONTEXT)
-def status(name: Name, storage: Storage = Path(), as_json: AsJson = False) -> None:
+def status(
+    context: typer.Context,
+    name: Name,
+    storage: Storage = ".",
+    study_storage: StudyStorage = None,
+    as_json: AsJson = False,
+) -> None:
     """Show how far a study is and what is best."""
     from tuning.status import status_json, status_table
-    from tuning.study import open_study
 
-    study = open_study(storage, name)
+    study = _study(_home(context, storage, study_storage), name)
     if as_json:
         print(json.dumps(status_json(study), indent=2))
     else:
@@ -143,34 +180,41 @@ def status(name: Name, storage: Storage = Path(), as_json: AsJson = False) -> No
 
 
 @app.command("list", context_settings=_CONTEXT)
-def list_(storage: Storage = Path(), as_json: AsJson = False) -> None:
+def list_(
+    context: typer.Context, storage: Storage = ".", study_storage: StudyStorage = None, as_json: AsJson = False
+) -> None:
     """List the studies here."""
     from tuning.status import list_json, list_table
 
+    home = _home(context, storage, study_storage)
     if as_json:
-        print(json.dumps(list_json(storage), indent=2))
+        print(json.dumps(list_json(home), indent=2))
     else:
-        Console().print(list_table(storage))
+        Console().print(list_table(home))
 
 
 @app.command(context_settings=_CONTEXT)
 def delete(
+    context: typer.Context,
     name: Name,
-    storage: Storage = Path(),
+    storage: Storage = ".",
+    study_storage: StudyStorage = None,
     tracking_uri: TrackingUri = None,
     yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
 ) -> None:
     """Delete a study: its trials, its checkpoints, its runs in MLflow."""
     from tuning.delete import delete_study
-    from tuning.study import open_study
-    from tuning.tracker_process import default_tracking_uri
+    from tuning.tracker_process import tracking_uri_of
 
-    study = open_study(storage, name)
+    home = _home(context, storage, study_storage)
+    uri = tracking_uri_of(home, tracking_uri)
+    study = _study(home, name)
+    where = study.files.where(study.folder)
     if not yes:
         if not sys.stdin.isatty():
-            raise UserError(f"delete {name}: nobody to ask; add --yes to delete {study.folder} for good")
-        typer.confirm(f"Delete {study.folder} and its runs in MLflow for good?", abort=True)
-    delete_study(study, tracking_uri or default_tracking_uri(storage))
+            raise UserError(f"delete {name}: nobody to ask; add --yes to delete {where} for good")
+        typer.confirm(f"Delete {where} and its runs in MLflow for good?", abort=True)
+    delete_study(study, uri)
     print(f"Deleted study {name}")
 
 
@@ -198,43 +242,51 @@ def check(
 
 @app.command(context_settings=_CONTEXT)
 def confirm(
+    context: typer.Context,
     name: Name,
     top: Annotated[int, typer.Option(min=1, max=100, help="settings of each loss to train again")] = 3,
     seeds: Annotated[int, typer.Option(min=2, max=1000, help="fresh seeds; claims need at least 10")] = 10,
     concurrency: Annotated[int | None, typer.Option(min=1, help="runs at a time  [default: all slots]")] = None,
     cpus_per_trial: Annotated[int, typer.Option(min=1, help="cores, and threads, of a run")] = 1,
-    gpus_per_trial: Annotated[float | None, typer.Option(min=0, help="share of a GPU, for example 0.25")] = None,
+    gpus_per_trial: GpusPerTrial = None,
     address: Annotated[str | None, typer.Option(help="a running Ray cluster to join")] = None,
     accept_change: AcceptChange = False,
     tracking_uri: TrackingUri = None,
-    storage: Storage = Path(),
+    storage: Storage = ".",
+    study_storage: StudyStorage = None,
 ) -> None:
     """Train each loss's best settings again with fresh seeds, and score the picks on the test split once."""
-    from tuning.cluster import Resources
     from tuning.compare_view import show_comparison
     from tuning.comparison import compare as compared
     from tuning.confirm import ConfirmRequest
     from tuning.confirm import confirm as run_confirm
     from tuning.executor import Placement
+    from tuning.placement import Resources
 
     placement = Placement(Resources(concurrency, cpus_per_trial, gpus_per_trial), address, tracking_uri)
-    confirmed = run_confirm(ConfirmRequest(name, storage, top, seeds, placement, accept_change), Console())
+    home = _home(context, storage, study_storage)
+    confirmed = run_confirm(ConfirmRequest(name, home, top, seeds, placement, accept_change), Console())
     if confirmed.stopped:
         print(f"Stopped; the same command continues the confirmation of study {name}", file=sys.stderr)
         raise typer.Exit(confirmed.stopped.exit_code)
     show_comparison(compared(confirmed.study), Console())
-    at = "" if storage == Path() else f" --storage {storage}"
+    at = home.options()
     print(f"Next: losstune report {name}{at} --output report.html    losstune export {name}{at} --output best.yaml")
 
 
 @app.command(context_settings=_CONTEXT)
-def compare(name: Name, storage: Storage = Path(), as_json: AsJson = False) -> None:
+def compare(
+    context: typer.Context,
+    name: Name,
+    storage: Storage = ".",
+    study_storage: StudyStorage = None,
+    as_json: AsJson = False,
+) -> None:
     """Show which loss, by how much and how sure, from the newest confirmation."""
     from tuning.compare_view import comparison_json, show_comparison
     from tuning.comparison import compare as compared
-    from tuning.study import open_study
 
-    comparison = compared(open_study(storage, name))
+    comparison = compared(_study(_home(context, storage, study_storage), name, files=True))
     if as_json:
         print(json.dumps(comparison_json(comparison), indent=2))
     else:
@@ -243,68 +295,99 @@ def compare(name: Name, storage: Storage = Path(), as_json: AsJson = False) -> N
 
 @app.command(context_settings=_CONTEXT)
 def report(
+    context: typer.Context,
     name: Name,
     output: Annotated[Path, typer.Option(help="the HTML file to write: one file, no network")],
-    storage: Storage = Path(),
+    storage: Storage = ".",
+    study_storage: StudyStorage = None,
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Write the whole answer as one HTML page; a confirmed study's goes to MLflow too."""
     from tuning.report_page import write_report
-    from tuning.study import open_study
     from tuning.sync import publish
-    from tuning.tracker_process import default_tracking_uri
+    from tuning.tracker_process import tracking_uri_of
 
-    study = open_study(storage, name)
+    home = _home(context, storage, study_storage)
+    uri = tracking_uri_of(home, tracking_uri)
+    study = _study(home, name, files=True)
     write_report(study, output)
     print(f"Wrote {output}: {output.stat().st_size / 1e6:.1f} MB, opens in any browser")
-    publish(study, output, tracking_uri or default_tracking_uri(storage))
+    publish(study, output, uri)
 
 
 @app.command(context_settings=_CONTEXT)
 def export(
+    context: typer.Context,
     name: Name,
     output: Annotated[Path, typer.Option(help="the YAML file to write")],
     loss_fn: Annotated[str | None, typer.Option(help="the best of this loss  [default: of all]")] = None,
-    storage: Storage = Path(),
+    storage: Storage = ".",
+    study_storage: StudyStorage = None,
 ) -> None:
     """Write the best setting as a YAML that trains the final model."""
     from tuning.export import export as write_export
-    from tuning.study import open_study
 
-    exported = write_export(open_study(storage, name), loss_fn, output)
+    home = _home(context, storage, study_storage)
+    exported = write_export(_study(home, name, files=True), loss_fn, output)
     print(f"Wrote {output}: {exported.trial}, {exported.value:.4f}")
     if exported.seeds:
         print(f"Confirmed: that is the mean over {exported.seeds} fresh seeds.")
     else:
-        at = "" if storage == Path() else f" --storage {storage}"
         print(
             "Unconfirmed: it was picked for being high, and other seeds will score lower. "
-            f"losstune confirm {name}{at} tells by how much."
+            f"losstune confirm {name}{home.options()} tells by how much."
         )
     print(f"Next: losstune train --config {output} --output_dir final --test")
 
 
 @app.command(context_settings=_CONTEXT)
-def sync(name: Name, storage: Storage = Path(), tracking_uri: TrackingUri = None) -> None:
+def sync(
+    context: typer.Context,
+    name: Name,
+    storage: Storage = ".",
+    study_storage: StudyStorage = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
     """Bring MLflow to exactly what the study's own files say."""
-    from tuning.study import open_study
     from tuning.sync import sync_study
-    from tuning.tracker_process import default_tracking_uri
+    from tuning.tracker_process import tracking_uri_of
 
-    sync_study(open_study(storage, name), tracking_uri or default_tracking_uri(storage))
+    home = _home(context, storage, study_storage)
+    uri = tracking_uri_of(home, tracking_uri)
+    sync_study(_study(home, name), uri)
     print(f"MLflow has all of study {name}")
 
 
 @app.command(context_settings=_CONTEXT)
 def ui(
-    storage: Storage = Path(),
+    context: typer.Context,
+    storage: Storage = ".",
+    study_storage: StudyStorage = None,
     tracking_uri: TrackingUri = None,
     port: Annotated[int, typer.Option(min=1, max=65535, help="port on 127.0.0.1")] = 5000,
 ) -> None:
     """Open MLflow's UI on the right store, on loopback only."""
     from tuning.ui import run_ui
 
-    raise typer.Exit(run_ui(storage, tracking_uri, port))
+    raise typer.Exit(run_ui(_home(context, storage, study_storage), tracking_uri, port))
+
+
+def _home(context: typer.Context, storage: str, study_storage: str | None) -> "Home":
+    """Where the studies are, for the time of this command."""
+    from tuning.home import home_at
+
+    return context.with_resource(home_at(storage, study_storage))
+
+
+def _study(home: "Home", name: str, *, files: bool = False) -> "Study":
+    """An existing study, and its small files too if they are asked for."""
+    from tuning.study import open_study, usable
+
+    with usable(home, name):
+        study = open_study(home, name)
+        if files:
+            study.files.update()
+    return study
 
 
 def _seconds(text: str) -> float:

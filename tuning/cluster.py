@@ -1,19 +1,17 @@
-"""Ray: started for one launch on loopback and stopped after it, or a cluster that is there already."""
+"""Ray: started for one launch on loopback and stopped after it, or a cluster that is joined for as long."""
 
-import fcntl
 import importlib
 import logging
 import os
-import shutil
 import signal
-import tempfile
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from tuning.join import join
+from tuning.private_folder import private_folder
 
 ENVIRONMENT = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # undocumented: without it Ray listens on every interface
@@ -25,35 +23,13 @@ ENVIRONMENT = {
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # signals are the launch's
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
     "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # Ray's own state is disposable
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000000",  # searchers know how many may wait: as many as there are slots
     "TUNE_WARN_THRESHOLD_S": "1000000",
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }
 """What Ray and Tune are told before they are imported."""
 
 MIN_OBJECT_STORE = 256 * 1024 * 1024
-_PREFIX = "losstune-"
-_ALIVE = ".alive"
-"""A file in a launch's temporary folder that is locked for as long as the launch lives."""
-HELPERS_SECONDS = 120
-"""After this long nothing is left of a Ray that was killed: two of its helpers try to report for a minute."""
-
-
-@dataclass(frozen=True)
-class Resources:
-    """What a launch asks for; None is chosen by what is there."""
-
-    concurrency: int | None
-    cpus_per_trial: int
-    gpus_per_trial: float | None
-
-
-@dataclass(frozen=True)
-class Slots:
-    """How trials are placed: how many at a time, and each one's share of a machine."""
-
-    concurrency: int
-    cpus: int
-    gpus: float
 
 
 def usable_cores() -> int:
@@ -62,12 +38,16 @@ def usable_cores() -> int:
 
 
 @contextmanager
-def ray_running(address: str | None, resources: Resources, data_bytes: int) -> Iterator[Path]:
+def ray_running(address: str | None, cores: int, data_bytes: int) -> Iterator[Path]:
     """Ray for the time of the block; yields a private folder for what Tune writes.
 
     Args:
         address: an existing cluster to join; None starts Ray on this machine, on loopback.
+        cores: how many a Ray of our own has at least: more than there are makes trials share them.
         data_bytes: size of the data that workers share.
+
+    Raises:
+        UserError: there is no cluster at the address, or none that this process can join.
     """
     os.environ.update(ENVIRONMENT)
     import ray
@@ -75,61 +55,32 @@ def ray_running(address: str | None, resources: Resources, data_bytes: int) -> I
     importing = threading.Thread(target=importlib.import_module, args=("ray.tune",), daemon=True)  # while Ray starts
     importing.start()
     logging.getLogger("ray").setLevel(logging.CRITICAL)
-    with _private_folder() as folder:
+    with private_folder() as folder:
         try:
-            _start(address, resources, data_bytes, folder)
+            _start(address, cores, data_bytes, folder)
             importing.join()  # two threads that import parts of ray.tune at once meet in its circular imports
             yield folder / "tune"
         finally:
             ray.shutdown()
 
 
-def _start(address: str | None, resources: Resources, data_bytes: int, folder: Path) -> None:
+def _start(address: str | None, cores: int, data_bytes: int, folder: Path) -> None:
     import ray
 
     if address is not None:
         with _own_sigterm():
-            ray.init(address=address, log_to_driver=False, logging_level=logging.CRITICAL)
+            join(address)
         return
-    wanted = (resources.concurrency or 1) * resources.cpus_per_trial
     with _no_dashboard_process(), _own_sigterm():
         ray.init(
             address="local",
-            num_cpus=max(usable_cores(), wanted),
+            num_cpus=max(usable_cores(), cores),
             include_dashboard=False,
             object_store_memory=MIN_OBJECT_STORE + 2 * data_bytes,
             log_to_driver=False,
             logging_level=logging.CRITICAL,
             _temp_dir=str(folder / "r"),  # Ray opens this one to all: the private one is around it
         )
-
-
-@contextmanager
-def _private_folder() -> Iterator[Path]:
-    """A temporary folder for one launch, which clears away those of launches that were killed."""
-    for other in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
-        with suppress(OSError):
-            if _abandoned(other):
-                shutil.rmtree(other, ignore_errors=True)
-    hidden = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}"))
-    folder = hidden.with_name(hidden.name.removeprefix("."))
-    try:
-        with (hidden / _ALIVE).open("w") as alive:
-            fcntl.flock(alive, fcntl.LOCK_EX)
-            hidden.rename(folder)  # locked before another launch can see it
-            yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _abandoned(folder: Path) -> bool:
-    """Whether no launch lives in a temporary folder: its lock is free, or a helper of a dead Ray made it again."""
-    alive = folder / _ALIVE
-    if not alive.exists():
-        return time.time() - folder.stat().st_mtime > HELPERS_SECONDS
-    with alive.open() as held:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises where a launch holds it
-    return True
 
 
 @contextmanager
@@ -165,27 +116,3 @@ def _no_dashboard_process() -> Iterator[None]:
         yield
     finally:
         node.start_api_server = original
-
-
-def slots(resources: Resources) -> Slots:
-    """Place trials on the running Ray: all cores and GPUs unless told otherwise."""
-    import ray
-
-    total = ray.cluster_resources()
-    gpus = total.get("GPU", 0.0)
-    share = resources.gpus_per_trial if resources.gpus_per_trial is not None else min(1.0, gpus)
-    by_cpu = max(1, int(total.get("CPU", 1) // resources.cpus_per_trial))
-    by_gpu = int(gpus) * int(1 / share + 1e-9) if 0 < share < 1 else int(gpus // share) if share else by_cpu
-    concurrency = resources.concurrency or min(by_cpu, max(1, by_gpu))
-    return Slots(concurrency, resources.cpus_per_trial, spread_share(share, gpus, concurrency))
-
-
-def spread_share(share: float, gpus: float, concurrency: int) -> float:
-    """A trial's share of a GPU, raised where needed so that trials spread over all GPUs.
-
-    Ray fills one GPU before it takes the next; a larger share leaves no room to pile up.
-    """
-    if share <= 0 or gpus <= 1 or share >= 1:
-        return share
-    per_gpu = -(-concurrency // int(gpus))
-    return max(share, 1 / per_gpu)

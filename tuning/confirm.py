@@ -1,7 +1,6 @@
 """Confirms a study: its best settings again with fresh seeds, one pick a loss, one look at the test split."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from rich.console import Console
 
@@ -23,9 +22,11 @@ from tuning.confirmation import (
     saw_test_rows,
 )
 from tuning.executor import Placement, Session, session
-from tuning.lock import locked
+from tuning.home import Home
+from tuning.lock import check_held, locked
 from tuning.scoring import score_plan
-from tuning.study import Study, open_study
+from tuning.study import Study, open_study, usable
+from tuning.tracker_process import tracking_uri_of
 from tuning.versions import check_versions
 
 
@@ -34,7 +35,7 @@ class ConfirmRequest:
     """What ``losstune confirm`` was asked to do."""
 
     name: str
-    root: Path
+    home: Home
     top: int
     seeds: int
     placement: Placement
@@ -57,14 +58,17 @@ def confirm(request: ConfirmRequest, console: Console) -> Confirmed:
     Raises:
         UserError: no such study, other data than it was tuned on, nothing to confirm.
     """
-    study = open_study(request.root, request.name)
+    tracking_uri_of(request.home, request.placement.tracking_uri)
+    with usable(request.home, request.name):
+        study = open_study(request.home, request.name)
     pairs = load_pairs(study.spec.data_source)
     if pairs.digest != study.spec.data_digest:
         raise UserError(
             f"{pairs.source} is not the data of study {request.name!r}: "
             f"SHA-256 {study.spec.data_digest[:12]} in the study, {pairs.digest[:12]} now"
         )
-    with locked(request.root, request.name):
+    with locked(request.home, request.name) as home, usable(home, request.name):
+        study = open_study(home, request.name)
         open_trials(study)  # settings are chosen by these numbers
         plan = _plan(study, request, pairs, console)
         if is_finished(study, plan):
@@ -123,7 +127,8 @@ def _train(study: Study, plan: Plan, running: Session, console: Console) -> None
         for run in left:
             make_folder(run.folder.parent)
         if left:
-            running.run(searcher, None, over=lambda: bool(searcher.storage_error))
+            running.run(searcher, None, over=lambda: bool(searcher.storage_error or study.home.lost))
+    check_held(study)
     if searcher.storage_error:
         raise UserError(f"{searcher.storage_error}; the same command goes on once that is mended")
 
@@ -135,7 +140,7 @@ def _score(study: Study, plan: Plan, pairs: Pairs, console: Console) -> None:
         times = "once" if before == 1 else f"{before} times"
         say(
             console,
-            f"The test split of this data was used {times} before by a confirmation in {study.root.absolute()}: "
+            f"The test split of this data was used {times} before by a confirmation in {study.home.where}: "
             "what was chosen after looking at it is no longer independent of it",
         )
     score_plan(study, plan, pairs, before)

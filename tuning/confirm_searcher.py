@@ -1,12 +1,14 @@
 """Hands the runs of a confirmation to Ray Tune, and keeps how each one ended."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from ray.tune.search import Searcher
 
 from trainer.run_dir import HISTORY_FILE, read_history
+from tuning.bucket import BucketError
 from tuning.confirm_progress import ConfirmProgress
 from tuning.confirmation import ConfirmRun, RunResult
 from tuning.report import Report
@@ -30,8 +32,10 @@ class ConfirmSearcher(Searcher):
         storage_error: why runs could not be saved, empty while they can; none is given out any more.
     """
 
-    def __init__(self, runs: list[ConfirmRun], concurrency: int, progress: ConfirmProgress, attempt: int) -> None:
-        """Take the runs that have no result yet, for the launch of this number."""
+    def __init__(
+        self, runs: list[ConfirmRun], concurrency: Callable[[], int], progress: ConfirmProgress, attempt: int
+    ) -> None:
+        """Take the runs that have no result yet, for the launch of this number, so many at a time."""
         super().__init__()
         self.storage_error = ""
         self._attempt = attempt
@@ -46,7 +50,7 @@ class ConfirmSearcher(Searcher):
         """The next run; None while there may be one later; FINISHED when all have ended: Tune asks no more then."""
         if self.storage_error:
             return str(Searcher.FINISHED)  # at None, with no run going on, Tune asks again for ten minutes
-        busy = len(self._running) >= self._concurrency or any(running.alone for running in self._running.values())
+        busy = len(self._running) >= self._concurrency() or any(running.alone for running in self._running.values())
         alone = not self._left
         if busy or (alone and self._running):
             return None
@@ -61,7 +65,7 @@ class ConfirmSearcher(Searcher):
             loss_fn=run.arm.loss_fn,
             number=self._given,
             settings=run.settings,
-            folder=run.folder,
+            place=run.study.files.place(run.folder),
             rungs=(),
             passed=(),
             attempt=self._attempt,
@@ -89,9 +93,14 @@ class ConfirmSearcher(Searcher):
             return
         if report is not None:
             self._count(trial_id, report.epoch)
-        running = self._running.pop(trial_id)
-        finished = _result(running, report)
-        running.run.finish(finished)
+        running = self._running[trial_id]
+        try:
+            finished = _result(running, report)
+            running.run.finish(finished)
+        except BucketError as failure:  # it goes on from its last state, or only tells its end again
+            self.storage_error = str(failure)
+            return
+        del self._running[trial_id]
         self._progress.ended(running.run, finished)
 
     def _count(self, trial_id: str, epoch: int) -> None:
@@ -115,6 +124,7 @@ class ConfirmSearcher(Searcher):
 
 def _result(running: _Running, report: Report | None) -> RunResult:
     """How a run ended, with the time that its epochs took; None: its worker died once too often."""
+    running.run.study.files.update_run(running.run.folder)
     records = read_history(running.run.folder / HISTORY_FILE)
     failed = report is None or report.end in (None, "error", "memory")
     return RunResult(

@@ -9,13 +9,10 @@
 Runs belong to the study, not to one confirmation: a later one with more seeds trains only what is missing.
 """
 
-import fcntl
-import json
-import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,13 +20,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trainer.config import TrainConfig, describe
 from trainer.errors import UserError
-from trainer.files import check_seal, make_folder, sealed, with_crc, without_crc, write_whole
-from trainer.run_dir import CONFIG_FILE, read_run_config
+from trainer.files import check_seal, make_folder, sealed, with_crc, without_crc
+from trainer.run_dir import CONFIG_FILE, HISTORY_FILE, read_run_config, read_whole_lines
 from trainer.yaml_file import dump_yaml, read_yaml
 from tuning.proposals import derived_seed
 from tuning.settings import StudySettings
 from tuning.study import Study
 from tuning.trials import TrialView, ranked
+from tuning.uses import Use, split_uses
 from tuning.versions import versions_now
 
 CONFIRM = "confirm"
@@ -37,7 +35,6 @@ PLAN_FILE = "plan.yaml"
 RESULTS_FILE = "results.json"
 SCORES_FILE = "scores.npz"
 RESULT_FILE = "result.json"
-TEST_USES_FILE = "test_uses.jsonl"
 
 Role = Literal["candidate", "start"]
 
@@ -81,6 +78,11 @@ class Plan(BaseModel):
     def candidates(self, loss_fn: str) -> list[Arm]:
         """The settings of a loss that the pick is made from, best of the search first."""
         return [arm for arm in self.arms if arm.loss_fn == loss_fn and arm.role == "candidate"]
+
+    @property
+    def created_at(self) -> float:
+        """When it was made, in Unix seconds."""
+        return datetime.fromisoformat(self.created).timestamp()
 
     @property
     def losses(self) -> list[str]:
@@ -140,7 +142,15 @@ class ConfirmRun:
     def finish(self, result: RunResult) -> None:
         """Keep how it ended."""
         make_folder(self.folder)
-        write_whole(self.folder / RESULT_FILE, with_crc(result.model_dump_json()).encode())
+        self.study.files.write(self.folder / RESULT_FILE, with_crc(result.model_dump_json()).encode())
+
+
+def began(run: ConfirmRun, result: RunResult | None) -> float | None:
+    """When a run's first epoch began, in Unix seconds; None where it has not trained one yet."""
+    if result is not None:
+        return result.started
+    records, _ = read_whole_lines(run.folder / HISTORY_FILE)
+    return records[0]["time"] - records[0]["seconds"] if records else None
 
 
 def confirm_folder(study: Study) -> Path:
@@ -212,7 +222,7 @@ def save_plan(study: Study, plan: Plan) -> None:
     """Write a new plan."""
     folder = plan_folder(study, plan.number)
     make_folder(folder)
-    write_whole(folder / PLAN_FILE, sealed(dump_yaml(plan.model_dump())).encode())
+    study.files.write(folder / PLAN_FILE, sealed(dump_yaml(plan.model_dump())).encode())
 
 
 def is_finished(study: Study, plan: Plan) -> bool:
@@ -228,49 +238,18 @@ def latest_finished(study: Study) -> Plan | None:
 def record_test_use(study: Study, plan: Plan) -> int:
     """Count this confirmation as one use of the test split of this data; returns how often it was used before.
 
-    All studies under one root are counted together, by the data's content. Counting twice changes nothing.
+    All studies at one place are counted together, by the data's content. Counting twice changes nothing.
     """
-    with _alone(study.root):
-        uses = _test_uses(study.root, study.spec.data_digest)
-        mine = _use(study, plan)
-        if mine in uses:
-            return uses.index(mine)
-        path = study.root.absolute() / TEST_USES_FILE
-        before = path.read_bytes() if path.exists() else b""
-        use = with_crc(json.dumps({"data_digest": study.spec.data_digest, **mine}))
-        write_whole(path, before + use.encode() + b"\n")
-        return len(uses)
-
-
-@contextmanager
-def _alone(root: Path) -> Iterator[None]:
-    """Confirmations of other studies wait: all under one root are counted in one file."""
-    descriptor = os.open(root, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+    return split_uses(study.home).record(study.spec.data_digest, _use(study, plan))
 
 
 def saw_test_rows(study: Study, plan: Plan) -> bool:
     """Whether this confirmation has begun to score the test split."""
-    return _use(study, plan) in _test_uses(study.root, study.spec.data_digest)
+    return _use(study, plan) in split_uses(study.home).of(study.spec.data_digest)
 
 
-def _use(study: Study, plan: Plan) -> dict[str, Any]:
+def _use(study: Study, plan: Plan) -> Use:
     return {"study": study.spec.name, "created": study.spec.created, "confirmation": plan.number}
-
-
-def _test_uses(root: Path, data_digest: str) -> list[dict[str, Any]]:
-    path = root.absolute() / TEST_USES_FILE
-    uses: list[dict[str, Any]] = []
-    for number, line in enumerate(path.read_bytes().splitlines() if path.exists() else [], 1):
-        use = without_crc(line)
-        if use is None:
-            raise UserError(f"{path}:{number}: damaged, its checksum does not match; restore it from a backup")
-        uses.append(json.loads(use))
-    return [{k: v for k, v in use.items() if k != "data_digest"} for use in uses if use["data_digest"] == data_digest]
 
 
 def _candidate(study: Study, trial: TrialView, threads: int) -> Arm:

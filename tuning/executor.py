@@ -1,8 +1,7 @@
 """Runs tasks on Ray Tune beside a tracker: the one way in which a search and a confirmation train."""
 
-import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,9 +9,14 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from trainer.data import Pairs
+from trainer.errors import UserError
 from trainer.signals import StopRequest, stop_on_signal
-from tuning.cluster import Resources, Slots, ray_running, slots
+from tuning.alike import needs_of
+from tuning.cluster import ray_running
+from tuning.gpu_share import probed_share
+from tuning.nodes import Nodes, token_in
 from tuning.picture import Activity
+from tuning.placement import Resources, Slots, default_share, machines_now, slots
 from tuning.study import Study
 from tuning.tracker_process import TrackerProcess
 
@@ -35,32 +39,36 @@ class Session:
     """Ray and the tracker for the time of one launch.
 
     Attributes:
-        pairs: the data, shared with all workers.
+        data: Ray's reference to the pairs: one copy on each node, that all workers there read.
         slots: how tasks are placed.
         folder: a private one, for what Tune writes.
+        nodes: those of a cluster that was joined; None where Ray is our own.
         stop: true once a signal asked to stop.
         tracked: whether MLflow has everything; known after the session.
     """
 
-    pairs: Pairs
     stop: StopRequest
+    data: Any = None
     slots: Slots = field(init=False)
     folder: Path = field(init=False)
+    nodes: Nodes | None = None
     tracked: bool = True
 
     def run(self, searcher: "Searcher", scheduler: "TrialScheduler | None", over: Callable[[], bool]) -> None:
-        """Train what the searcher proposes until it has no more, a signal comes, or ``over()``."""
+        """Train what the searcher proposes until it has no more, a signal comes, or ``over()``.
+
+        Raises:
+            UserError: a node came that can not serve the study.
+        """
         if self.stop:  # a signal came while Ray started
             return
         from ray import tune
 
         from tuning.trainable import TrialTrainable
 
-        # Workers start together: one that comes up after the others' first trials have ended is thrown away by Tune,
-        # which gives its trial to a worker that is free, and starts another for the next.
-        os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(self.slots.concurrency)
+        expected = self.nodes.expected if self.nodes else None
         tune.run(
-            tune.with_parameters(TrialTrainable, pairs=self.pairs),
+            tune.with_parameters(TrialTrainable, pairs=self.data, expected=expected),
             name="study",
             search_alg=searcher,
             scheduler=scheduler,
@@ -68,12 +76,17 @@ class Session:
             resources_per_trial={"cpu": self.slots.cpus, "gpu": self.slots.gpus},
             reuse_actors=True,
             storage_path=str(self.folder),
-            stop=_stopper(lambda: bool(self.stop) or over()),
+            stop=_stopper(lambda: bool(self.stop) or over() or bool(self._refusal())),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             max_failures=3,
             raise_on_failed_trial=False,
             verbose=0,
         )
+        if refusal := self._refusal():
+            raise UserError(f"{refusal}\nthe study waits, and the same command goes on")
+
+    def _refusal(self) -> str:
+        return self.nodes.refusal() if self.nodes else ""
 
 
 @contextmanager
@@ -81,18 +94,56 @@ def session(
     study: Study, pairs: Pairs, placement: Placement, activity: Activity, console: Console
 ) -> Iterator[Session]:
     """Start tracker and Ray, and stop both: Ray first, while the tracker writes what is left."""
+    wish = placement.resources
+    cores = (wish.concurrency or 1) * wish.cpus_per_trial
     with stop_on_signal() as stop:
-        running = Session(pairs, stop)
+        running = Session(stop)
         tracker = TrackerProcess(study, placement.tracking_uri, activity)
         try:
-            with ray_running(placement.address, placement.resources, pairs.bytes_in_memory) as folder:
-                running.folder, running.slots = folder, slots(placement.resources)
+            with (
+                ray_running(placement.address, cores, pairs.bytes_in_memory) as folder,
+                _nodes(study, pairs, placement.address, stop, console) as nodes,
+            ):
+                import ray  # not before it was told what it reads at its import
+
+                running.folder, running.nodes, running.data = folder, nodes, ray.put(pairs)
+                running.slots = _slots(study, running, wish, console)
                 try:
                     yield running
                 finally:
                     tracker.ask_to_finish()
         finally:
             running.tracked = tracker.finish(console, stopped=bool(stop))
+
+
+@contextmanager
+def _nodes(
+    study: Study, pairs: Pairs, address: str | None, stop: StopRequest, console: Console
+) -> Iterator[Nodes | None]:
+    """The nodes of a cluster that was joined, all asked; None where Ray is our own."""
+    if address is None:
+        yield None
+        return
+    with token_in(study.folder) if study.home.bucket is None else nullcontext() as token:  # a bucket needs no folder
+        nodes = Nodes(needs_of(study.spec.search_spaces().values(), pairs, token))
+        nodes.check(console, lambda: bool(stop))
+        yield nodes
+
+
+def _slots(study: Study, running: Session, wish: Resources, console: Console) -> Slots:
+    """Where trials run, once it is known which share of a GPU each has."""
+    nodes = running.nodes if not running.stop else None  # after a signal, perhaps not all have answered
+    machines = nodes.machines if nodes else machines_now
+    match wish.gpus_per_trial:
+        case None:
+            share = default_share(machines())
+        case "auto":
+            share = probed_share(
+                study, running.data, wish.cpus_per_trial, machines(), console, lambda: bool(running.stop)
+            )
+        case given:
+            share = given
+    return slots(wish, share, machines, grows=running.nodes is not None)
 
 
 def _stopper(over: Callable[[], bool]) -> Any:

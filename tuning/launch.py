@@ -5,7 +5,6 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -15,15 +14,17 @@ from trainer.errors import UserError
 from trainer.show import say
 from trainer.signals import StopRequest
 from tuning.audit import open_trials
-from tuning.cluster import Resources
 from tuning.executor import Placement, Session, session
 from tuning.feasible import check_against_data, load_spaces
-from tuning.lock import locked
+from tuning.home import Home
+from tuning.lock import check_held, locked
+from tuning.placement import Resources
 from tuning.progress import Progress
 from tuning.settings import StudySettings
 from tuning.space import SearchSpace, merged_settings
-from tuning.study import SPEC_FILE, Study, continued, create_study, open_study, study_folder
-from tuning.trials import STORAGE_FAILURES, LossTrials, storage_reason
+from tuning.study import Study, continued, create_study, open_study, study_exists, usable
+from tuning.tracker_process import tracking_uri_of
+from tuning.trials import STORAGE_FAILURES, TIME_BUDGET, LossTrials
 from tuning.turns import Turns
 
 
@@ -34,7 +35,7 @@ class LaunchRequest:
     spaces: list[str]
     data: str | None
     name: str
-    root: Path
+    home: Home
     resources: Resources
     options: Mapping[str, Any] = field(default_factory=dict)
     time_budget: float | None = None
@@ -59,29 +60,27 @@ def launch(request: LaunchRequest, console: Console) -> Outcome:
         UserError: anything wrong in the request, before any training.
     """
     spaces = load_spaces(request.spaces)
-    exists = (study_folder(request.root, request.name) / SPEC_FILE).exists()
-    source = request.data or (open_study(request.root, request.name).spec.data_source if exists else "digits")
+    tracking_uri_of(request.home, request.tracking_uri)
+    with usable(request.home, request.name):
+        exists = study_exists(request.home, request.name)
+        source = request.data or (open_study(request.home, request.name).spec.data_source if exists else "digits")
     pairs = load_pairs(source)
     if not exists:
         _check_new(spaces, request, pairs)
-    with locked(request.root, request.name):
-        try:
-            if exists:
-                study = continued(
-                    open_study(request.root, request.name),
-                    spaces,
-                    request.options,
-                    pairs.digest,
-                    accept_change=request.accept_change,
-                )
-                study.save()
-            else:
-                settings = merged_settings(spaces, request.options)
-                study = create_study(request.root, request.name, spaces, settings, pairs.source, pairs.digest)
-            return _run(study, pairs, request, console)
-        except STORAGE_FAILURES as error:
-            folder = study_folder(request.root, request.name)
-            raise UserError(f"{folder}: can not be read or written: {storage_reason(error)}") from None
+    with locked(request.home, request.name) as home, usable(home, request.name):
+        if exists:
+            study = continued(
+                open_study(home, request.name),
+                spaces,
+                request.options,
+                pairs.digest,
+                accept_change=request.accept_change,
+            )
+            study.save()
+        else:
+            settings = merged_settings(spaces, request.options)
+            study = create_study(home, request.name, spaces, settings, pairs.source, pairs.digest)
+        return _run(study, pairs, request, console)
 
 
 def _check_new(spaces: list[SearchSpace], request: LaunchRequest, pairs: Pairs) -> None:
@@ -125,14 +124,17 @@ def _search(
             trials,
             settings,
             managed_settings(study, place.cpus),
-            study.trials_folder,
+            study.files,
             place.concurrency,
             progress,
             study.next_attempt(),
+            study.storage_name,
         )
         try:
             running.run(
-                searcher, AshaScheduler(rungs), over=lambda: time.monotonic() > deadline or bool(searcher.storage_error)
+                searcher,
+                AshaScheduler(rungs),
+                over=lambda: time.monotonic() > deadline or bool(searcher.storage_error or study.home.lost),
             )
         finally:
             timed_out = time.monotonic() > deadline and not running.stop
@@ -140,10 +142,12 @@ def _search(
                 for trial in searcher.unfinished():
                     own = trials[trial.loss_fn]
                     if timed_out:
-                        history = study.trials_folder / trial.name
-                        own.end(trial.number, ending_from_history(history, settings, "pruned", "time budget"))
+                        folder = study.trials_folder / trial.name
+                        study.files.update_run(folder)
+                        own.end(trial.number, ending_from_history(folder, settings, "pruned", TIME_BUDGET))
                     else:
                         own.pause(trial.number)
+    check_held(study)
     if searcher.storage_error:
         raise UserError(f"{searcher.storage_error}; the study waits, and the same command goes on once that is mended")
 

@@ -1,4 +1,4 @@
-"""One launch at a time: a lock on a study's folder that goes with the process that holds it."""
+"""One launch at a time: a lock on a study's folder that goes with its process, or a lease where it is in a database."""
 
 import fcntl
 import json
@@ -7,23 +7,36 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from trainer.errors import UserError
 from trainer.files import make_folder
+from tuning.home import Home
 from tuning.inside import check_inside
-from tuning.study import study_folder
+from tuning.lease import holding, is_held
+from tuning.study import Study, study_folder
 
 
 @contextmanager
-def locked(root: Path, name: str) -> Iterator[None]:
-    """Hold a study for one launch; the lock goes with the process.
+def locked(home: Home, name: str) -> Iterator[Home]:
+    """Hold a study for one launch; the lock goes with the process. Yields the place as its holder is to use it.
 
     Raises:
         UserError: another process holds it (says which), or the folder can not be written.
     """
-    folder = study_folder(root, name)
+    folder = study_folder(home, name)
     check_inside(folder)
+    if home.database is None:
+        with _flocked(folder, name):
+            yield home
+    else:
+        with holding(home.database, name) as lease:
+            yield replace(home, database=replace(home.database, lease=lease))
+
+
+@contextmanager
+def _flocked(folder: Path, name: str) -> Iterator[None]:
     try:
         make_folder(folder)
         descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -40,9 +53,21 @@ def locked(root: Path, name: str) -> Iterator[None]:
         os.close(descriptor)
 
 
-def is_locked(root: Path, name: str) -> bool:
+def check_held(study: Study) -> None:
+    """Make sure that the launch which holds a study may go on.
+
+    Raises:
+        UserError: it could not be held any longer, or is another launch's by now.
+    """
+    if study.home.lost:
+        raise UserError(f"{study.home.lost}; the same command goes on where it was")
+
+
+def is_locked(home: Home, name: str) -> bool:
     """Whether a launch holds the study now."""
-    path = study_folder(root, name) / ".lock"
+    path = study_folder(home, name) / ".lock"
+    if home.database is not None:
+        return is_held(home.database, name)
     if not path.exists():
         return False
     with path.open() as stream:

@@ -147,7 +147,7 @@ def _text(facts: _Facts) -> dict[str, Any]:
     rungs = spec.settings.rungs
     return (_confirmed_text(facts.comparison) if facts.comparison else _unconfirmed_text(facts)) | {
         "spec": spec,
-        "root": study.root.absolute(),
+        "root": study.home.where,
         "styles": facts.styles,
         "losses": list(facts.trials),
         "comparison": facts.comparison,

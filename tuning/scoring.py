@@ -17,7 +17,7 @@ from trainer.columns import column, mean_of
 from trainer.data import Pairs
 from trainer.errors import UserError
 from trainer.factory import FACTORY
-from trainer.files import with_crc, without_crc, write_whole
+from trainer.files import with_crc, without_crc
 from trainer.geometry import geometry, parting
 from trainer.metrics import row_scores
 from trainer.predict import load_model
@@ -238,7 +238,8 @@ def _test_split(study: Study, plan: Plan, pairs: Pairs) -> SplitTensors:
 
 
 def _score_run(run: ConfirmRun, pairs: Pairs, split: SplitTensors) -> _Scored:
-    trained = load_model(run.folder / BEST_FILE)
+    with run.study.files.borrowed(run.folder / BEST_FILE) as checkpoint:
+        trained = load_model(checkpoint)
     predictions = trained.predict(split.inputs).cpu()
     center = None
     if trained.config.center:
@@ -296,5 +297,5 @@ def _save(study: Study, plan: Plan, results: Results, scores: Mapping[str, Score
     buffer = io.BytesIO()
     arrays = {f"{arm}:{metric}": values for arm, own in scores.items() for metric, values in own.items()}
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    write_whole(folder / SCORES_FILE, buffer.getvalue())
-    write_whole(folder / RESULTS_FILE, with_crc(results.model_dump_json()).encode())
+    study.files.write(folder / SCORES_FILE, buffer.getvalue())
+    study.files.write(folder / RESULTS_FILE, with_crc(results.model_dump_json()).encode())

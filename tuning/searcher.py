@@ -1,6 +1,6 @@
 """Ray Searcher ↔ Optuna: proposes trials, level between losses, and tells the truth how they went."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +10,13 @@ from ray.tune.search import Searcher
 
 from trainer.errors import UserError
 from trainer.run_dir import HISTORY_FILE, read_history
+from tuning.masking import masked
 from tuning.progress import Progress, counted
 from tuning.proposals import derived_seed, propose
 from tuning.report import Report
 from tuning.settings import StudySettings
-from tuning.study import STORAGE_FILE
+from tuning.study import TRIALS
+from tuning.study_files import StudyFiles
 from tuning.trainable import Task
 from tuning.trials import DIVERGED, STORAGE_FAILURES, Ending, LossTrials, TrialView, storage_reason, trial_name
 from tuning.turns import Turns
@@ -46,27 +48,30 @@ class StudySearcher(Searcher):
         trials: Mapping[str, LossTrials],
         settings: StudySettings,
         managed: Mapping[str, Any],
-        folder: Path,
-        concurrency: int,
+        files: StudyFiles,
+        concurrency: Callable[[], int],
         progress: Progress,
         attempt: int,
+        storage_name: str,
     ) -> None:
         """Take over the trials of every loss.
 
         Args:
             managed: training settings that the study sets for every trial.
-            folder: where the trials' folders are.
-            concurrency: trials at a time.
+            files: the study's.
+            concurrency: trials at a time, as many as there is room for now.
             attempt: number of this launch.
+            storage_name: where the truth is, for messages.
         """
         super().__init__()
         self._trials = trials
         self._settings = settings
         self._managed = managed
-        self._folder = folder
+        self._files = files
         self._concurrency = concurrency
         self._progress = progress
         self._attempt = attempt
+        self._storage_name = storage_name
         self.storage_error = ""
         self._running: dict[str, _Running] = {}
         self._to_run_alone: list[TrialView] = []
@@ -79,7 +84,7 @@ class StudySearcher(Searcher):
         """The next trial; None while there may be one later; FINISHED when all have ended: Tune asks no more then."""
         if self.storage_error:
             return str(Searcher.FINISHED)  # at None, with no trial running, Tune asks again for ten minutes
-        if len(self._running) >= self._concurrency or self._runs_alone:
+        if len(self._running) >= self._concurrency() or self._runs_alone:
             return None
         with self._storing():
             while (trial := self._next_trial()) is not None:
@@ -114,16 +119,12 @@ class StudySearcher(Searcher):
         if report is not None and report.end == "memory" and not running.alone:
             self._wait_to_run_alone(trial_id)
             return
-        if report is None:
-            ending = ending_from_history(self._trial_folder(running), self._settings, "failed", "its worker died")
-        else:
+        if report is not None:
             self._count(trial_id, report)
-            ending = _ending(report)
-            if report.end in ("error", "memory"):
-                ending = ending_from_history(self._trial_folder(running), self._settings, "failed", ending.reason)
-        self._spend(running, ending.epochs)
-        del self._running[trial_id]
         with self._storing():
+            ending = self._ending_of(running, report)
+            self._spend(running, ending.epochs)
+            del self._running[trial_id]
             self._end(running.loss_fn, running.number, ending)
 
     def unfinished(self) -> list[TrialView]:
@@ -150,7 +151,7 @@ class StudySearcher(Searcher):
         try:
             yield
         except STORAGE_FAILURES as error:
-            self.storage_error = f"{self._folder.parent / STORAGE_FILE}: can not be written: {storage_reason(error)}"
+            self.storage_error = f"{self._storage_name}: can not be written: {masked(storage_reason(error))}"
 
     def _next_trial(self) -> TrialView | None:
         """A trial that an earlier launch left, else a new one of the loss whose turn it is."""
@@ -192,7 +193,7 @@ class StudySearcher(Searcher):
             loss_fn=trial.loss_fn,
             number=trial.number,
             settings={**settings, **self._managed, "seed": seed},
-            folder=self._trial_folder(trial),
+            place=self._files.place(self._files.folder / TRIALS / trial.name),
             rungs=self._settings.rungs,
             passed=tuple(sorted(trial.rungs)),
             attempt=self._attempt,
@@ -216,8 +217,13 @@ class StudySearcher(Searcher):
         self._turns.spend(running.loss_fn, new)
         return new
 
-    def _trial_folder(self, trial: TrialView | _Running) -> Path:
-        return self._folder / trial_name(trial.loss_fn, trial.number)
+    def _ending_of(self, running: _Running, report: Report | None) -> Ending:
+        ending = _ending(report) if report is not None else Ending("failed", "its worker died", 0, None, 0)
+        if report is not None and report.end not in ("error", "memory"):
+            return ending
+        folder = self._files.folder / TRIALS / trial_name(running.loss_fn, running.number)
+        self._files.update_run(folder)
+        return ending_from_history(folder, self._settings, "failed", ending.reason)
 
 
 def _ending(report: Report) -> Ending:

@@ -1,22 +1,22 @@
 """What studies look like from outside: tables for people, plain values for programs."""
 
-from pathlib import Path
 from typing import Any
 
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from tuning.home import Home
 from tuning.lock import is_locked
 from tuning.progress import counted, progress_table
-from tuning.study import Study, list_studies, open_study
+from tuning.study import Study, open_study
 from tuning.trials import TrialView, best_trial
 
 
 def status_table(study: Study) -> Group:
     """One row per loss, and each loss's best setting."""
     name = study.spec.name
-    running = "a launch is running" if is_locked(study.root, name) else "no launch is running"
+    running = "a launch is running" if is_locked(study.home, name) else "no launch is running"
     losses = {loss: counted(trials) for loss, trials in study.trials().items()}
     table = progress_table(losses, study.spec.settings, f"study {name}, {running}", 0)
     return Group(table, *(Text(f"Dropped: {dropped}") for dropped in study.dropped()))
@@ -29,7 +29,7 @@ def status_json(study: Study) -> dict[str, Any]:
     best = best_trial(trial for own in trials.values() for trial in own)
     return {
         "study": spec.name,
-        "running": is_locked(study.root, spec.name),
+        "running": is_locked(study.home, spec.name),
         "data": spec.data_source,
         "settings": spec.settings.model_dump(),
         "best": _trial_json(best) if best else None,
@@ -62,23 +62,23 @@ def _trial_json(trial: TrialView) -> dict[str, Any]:
     }
 
 
-def list_table(root: Path) -> Table:
+def list_table(home: Home) -> Table:
     """One row per study."""
-    table = Table(title=f"studies in {root.absolute()}", title_justify="left")
+    table = Table(title=f"studies in {home.where}", title_justify="left")
     for column in ("study", "created", "losses", "trials", "best", "running"):
         table.add_column(column)
-    for row in list_json(root):
+    for row in list_json(home):
         best = f"{row['best']:.4f} {row['best_trial']}" if row["best_trial"] else "-"
         running = "yes" if row["running"] else ""
         table.add_row(row["study"], row["created"], ", ".join(row["losses"]), str(row["trials"]), best, running)
     return table
 
 
-def list_json(root: Path) -> list[dict[str, Any]]:
+def list_json(home: Home) -> list[dict[str, Any]]:
     """One entry per study."""
     rows = []
-    for name in list_studies(root):
-        study = open_study(root, name)
+    for name in home.names():
+        study = open_study(home, name)
         trials = [trial for own in study.trials().values() for trial in own]
         best = best_trial(trials)
         rows.append(
@@ -89,7 +89,7 @@ def list_json(root: Path) -> list[dict[str, Any]]:
                 "trials": len(trials),
                 "best": best.rank_value if best else None,
                 "best_trial": best.name if best else None,
-                "running": is_locked(root, name),
+                "running": is_locked(home, name),
             }
         )
     return rows

@@ -1,14 +1,14 @@
 """A study: its frozen spec, its folder, its Optuna storage, and the lock that keeps it to one launch."""
 
 import json
-import re
-import shutil
+import secrets
 import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,26 +18,33 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from trainer.config import describe
 from trainer.errors import UserError
-from trainer.files import check_seal, make_folder, move, sealed, with_crc, without_crc, write_whole
+from trainer.files import check_seal, make_folder, sealed, with_crc, without_crc, write_whole
 from trainer.losses import is_loss_name
 from trainer.references import is_reference
-from trainer.run_dir import ATTEMPT_FILE as RUN_ATTEMPT_FILE
-from trainer.run_dir import newest_attempt
 from trainer.yaml_file import dump_yaml, parse_yaml, read_yaml
+from tuning.home import STUDIES, Home
 from tuning.inside import check_inside
+from tuning.masking import masked
 from tuning.race import Dropped
 from tuning.settings import BUDGET_FIELDS, StudySettings
 from tuning.space import SearchSpace
 from tuning.space_file import read_space
-from tuning.trials import TrialView, read_dropped, read_trials, storage_reason
+from tuning.study_files import SPEC_FILE, StudyFiles
+from tuning.trials import (
+    STORAGE_FAILURES,
+    LossTrials,
+    TrialView,
+    delete_trials,
+    read_dropped,
+    read_owner,
+    read_trials,
+    storage_reason,
+)
 from tuning.versions import check_versions, versions_now
 
-STUDIES = "studies"
-SPEC_FILE = "study.yaml"
 STORAGE_FILE = "optuna.db"
 TRIALS = "trials"
 ATTEMPT_FILE = "attempt"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class StudySpec(BaseModel):
@@ -55,6 +62,8 @@ class StudySpec(BaseModel):
     git_commit: str | None
     changes: list[dict[str, str]] = []
     """What other versions it went on with, and when: ``{"at": …, "torch": "2.13.0 in the study, 2.14.0 now"}``."""
+    id: str = ""
+    """Tells it from another study of its name in the same database or bucket; random."""
 
     def search_spaces(self) -> dict[str, SearchSpace]:
         """The frozen space of each loss, in the order of the first launch.
@@ -75,22 +84,50 @@ class StudySpec(BaseModel):
 class Study:
     """An existing study: ``ROOT/studies/NAME`` and what its spec says."""
 
-    root: Path
+    home: Home
     spec: StudySpec
+
+    @cached_property
+    def files(self) -> StudyFiles:
+        """How its files are read and written."""
+        return self.home.files(self.spec.name, self.spec.id)
 
     @property
     def folder(self) -> Path:
-        """``ROOT/studies/NAME``, absolute."""
-        return study_folder(self.root, self.spec.name)
+        """``ROOT/studies/NAME``, absolute; of a study in a bucket it has copies."""
+        return self.files.folder
 
     @property
     def trials_folder(self) -> Path:
         """Where each trial has its own folder."""
         return self.folder / TRIALS
 
+    @property
+    def storage_name(self) -> str:
+        """Optuna's storage of this study, for messages."""
+        return str(self.home.database or self.folder / STORAGE_FILE)
+
+    @property
+    def truth(self) -> str:
+        """The same in a word."""
+        return "the database" if self.home.database else STORAGE_FILE
+
+    def optuna_name(self, loss_fn: str) -> str:
+        """What the trials of a loss are called in Optuna's storage: a database has those of other studies too."""
+        return f"{self.spec.name}/{loss_fn}" if self.home.database else loss_fn
+
     def storage(self) -> BaseStorage:
-        """Optuna's storage of this study."""
+        """Optuna's storage of this study.
+
+        Raises:
+            UserError: it can not be read, or holds another study of this name.
+        """
         optuna.logging.set_verbosity(optuna.logging.ERROR)
+        if self.home.database:
+            storage = self.home.database.storage()
+            with self.reading_storage():
+                self._check_own(storage)
+            return storage
         path = self.folder / STORAGE_FILE
         if not path.exists():
             # A commit takes a third of the time, and readers never hold up the launch. The mode stays in the file.
@@ -99,11 +136,27 @@ class Study:
         with self.reading_storage():
             return optuna.storages.get_storage(f"sqlite:///{path}")
 
+    def _check_own(self, storage: BaseStorage) -> None:
+        for loss in self.spec.spaces:
+            owner = read_owner(storage, self.optuna_name(loss))
+            if owner not in (None, self.spec.id):
+                raise UserError(
+                    f"{self.storage_name} holds trials of another study {self.spec.name!r}, which is not the one in "
+                    f"{self.home.where}; use another --study name, or another database"
+                )
+
+    def open_trials(self, storage: BaseStorage) -> dict[str, LossTrials]:
+        """The trials of every loss, to be written; creates what is missing."""
+        return {
+            loss: LossTrials(storage, loss, space, self.optuna_name(loss), self.spec.id)
+            for loss, space in self.spec.search_spaces().items()
+        }
+
     def trials(self, storage: BaseStorage | None = None) -> dict[str, list[TrialView]]:
         """All trials of each loss."""
         storage = storage or self.storage()
         with self.reading_storage():
-            return {loss: read_trials(storage, loss) for loss in self.spec.spaces}
+            return {loss: read_trials(storage, loss, self.optuna_name(loss)) for loss in self.spec.spaces}
 
     @contextmanager
     def reading_storage(self) -> Iterator[None]:
@@ -117,16 +170,19 @@ class Study:
         except UserError:
             raise
         except Exception as error:
-            reason = f"can not be read: {storage_reason(error)}"
-            raise UserError(f"{self.folder / STORAGE_FILE}: {reason}; restore it from a backup") from None
+            reason = f"{self.storage_name}: can not be read: {masked(storage_reason(error))}"
+            raise UserError(reason if self.home.database else f"{reason}; restore it from a backup") from None
 
     def next_attempt(self) -> int:
         """The number of this launch, higher than of any before; to be called by the holder of the lock."""
+        newest = self.files.newest_attempt()
+        if self.home.database and self.home.database.lease:
+            return self.home.database.lease.next_attempt(least=newest + 1)
         path = self.folder / ATTEMPT_FILE
         before = without_crc(path.read_bytes()) if path.exists() else None
-        launches = [json.loads(before)["attempt"]] if before else []  # damaged: the runs' own files say what was
-        launches += [newest_attempt(opened.parent) for opened in self.folder.rglob(RUN_ATTEMPT_FILE)]
-        number: int = 1 + max(launches, default=0)
+        if before:  # damaged: the runs' own files say what was
+            newest = max(newest, json.loads(before)["attempt"])
+        number: int = 1 + newest
         write_whole(path, with_crc(json.dumps({"attempt": number})).encode())
         return number
 
@@ -134,39 +190,70 @@ class Study:
         """The losses that are out of the race, in the study's order."""
         storage = self.storage()
         with self.reading_storage():
-            found = [read_dropped(storage, loss) for loss in self.spec.spaces]
+            found = [read_dropped(storage, self.optuna_name(loss)) for loss in self.spec.spaces]
         return [Dropped.from_dict(drop) for drop in found if drop]
 
     def save(self) -> None:
         """Write the spec."""
-        write_whole(self.folder / SPEC_FILE, sealed(dump_yaml(self.spec.model_dump())).encode())
+        self.files.write(self.folder / SPEC_FILE, sealed(dump_yaml(self.spec.model_dump())).encode())
+
+    def delete(self) -> None:
+        """Remove it for good, its trials first: cut short, it is there to be deleted again."""
+        if self.home.database:
+            storage = self.home.database.storage()
+            for loss in self.spec.spaces:
+                delete_trials(storage, self.optuna_name(loss))
+        self.files.delete()
 
 
-def study_folder(root: Path, name: str) -> Path:
+def study_folder(home: Home, name: str) -> Path:
     """Folder of a study.
 
     Raises:
         UserError: the name can not be a folder's.
     """
-    if not _NAME.fullmatch(name):
-        raise UserError(
-            f"study name {name!r}: a name is 1 to 64 letters, digits, '.', '_' and '-', "
-            "and starts with a letter or digit"
-        )
-    return root.absolute() / STUDIES / name
+    return home.files(name).folder
 
 
-def open_study(root: Path, name: str) -> Study:
+@contextmanager
+def usable(home: Home, name: str) -> Iterator[None]:
+    """Where the files or the trials of a study can not be read or written in this block, it is one message.
+
+    Raises:
+        UserError: says why not.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except STORAGE_FAILURES as error:
+        files = home.files(name)
+        reason = masked(storage_reason(error))
+        raise UserError(f"{files.where(files.folder)}: can not be read or written: {reason}") from None
+
+
+def study_exists(home: Home, name: str) -> bool:
+    """Whether there is a study of this name.
+
+    Raises:
+        UserError: the name can not be a folder's.
+    """
+    path = study_folder(home, name) / SPEC_FILE
+    home.files(name).keep(path)
+    return path.exists()
+
+
+def open_study(home: Home, name: str) -> Study:
     """An existing study.
 
     Raises:
         UserError: there is none of this name; says which there are.
     """
-    path = study_folder(root, name) / SPEC_FILE
+    path = study_folder(home, name) / SPEC_FILE
     check_inside(path.parent)
-    if not path.exists():
-        names = ", ".join(list_studies(root)) or "none"
-        raise UserError(f"no study {name!r} in {root.absolute() / STUDIES}; found: {names}")
+    if not study_exists(home, name):
+        names = ", ".join(home.names()) or "none"
+        raise UserError(f"no study {name!r} in {home.where}/{STUDIES}; found: {names}")
     check_seal(path)
     try:
         spec = StudySpec.model_validate(read_yaml(path).data)
@@ -179,16 +266,11 @@ def open_study(root: Path, name: str) -> Study:
         own_class = is_reference(named) and is_loss_name(loss)  # says its name only when it is imported
         if named != loss and not own_class:
             raise UserError(f"{path}: spaces → {loss}: loss_fn: found {named!r}; expected {loss!r}")
-    return Study(root, spec)
-
-
-def list_studies(root: Path) -> list[str]:
-    """Names of all studies under a root, sorted."""
-    return sorted(path.parent.name for path in (root / STUDIES).glob(f"*/{SPEC_FILE}"))
+    return Study(home, spec)
 
 
 def create_study(
-    root: Path, name: str, spaces: list[SearchSpace], settings: StudySettings, data_source: str, data_digest: str
+    home: Home, name: str, spaces: list[SearchSpace], settings: StudySettings, data_source: str, data_digest: str
 ) -> Study:
     """Write a new study's folder and spec."""
     spec = StudySpec(
@@ -200,8 +282,9 @@ def create_study(
         spaces={space.loss_fn: dict(space.source) for space in spaces},
         versions=versions_now(),
         git_commit=_git_commit(),
+        id=secrets.token_hex(8),
     )
-    study = Study(root, spec)
+    study = Study(home, spec)
     make_folder(study.trials_folder)
     study.save()
     return study
@@ -253,7 +336,7 @@ def continued(
     except ValidationError as error:
         raise UserError(f"study: {describe(error)}") from None
     sources = {space.loss_fn: dict(space.source) for space in spaces} or spec.spaces
-    return Study(study.root, spec.model_copy(update={"settings": settings, "spaces": sources}))
+    return Study(study.home, spec.model_copy(update={"settings": settings, "spaces": sources}))
 
 
 def _new_budget(spec: StudySpec, spaces: list[SearchSpace], options: Mapping[str, Any]) -> dict[str, Any]:
@@ -287,15 +370,6 @@ def _differences(path: str, before: Any, now: Any) -> Iterator[str]:
                 yield from _differences(f"{path}.{key}", before[key], now[key])
     elif before != now:
         yield f"{path}: {before} in the study, {now} now"
-
-
-def delete_folder(root: Path, name: str) -> None:
-    """Remove a study's folder with all its trials: cut short, no part is left for the next study of that name."""
-    folder = study_folder(root, name)
-    gone = folder.parent.with_name(f".deleted-{name}")
-    shutil.rmtree(gone, ignore_errors=True)  # what a deletion that was cut short has left
-    move(folder, gone)
-    shutil.rmtree(gone)
 
 
 def _utc_now() -> str:

@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 from trainer.errors import UserError
-from trainer.files import write_whole
 from tuning.confirmation import is_finished, plans
+from tuning.home import STORAGE, STUDY_STORAGE, home_at
 from tuning.lock import is_locked
 from tuning.masking import masked
 from tuning.picture import REPORT_FILE, Activity
@@ -38,7 +38,7 @@ def follow(study: Study, tracking_uri: str, activity: Activity) -> None:
 def sync_study(study: Study, tracking_uri: str) -> None:
     """Bring MLflow to what the truth says now."""
     activity: Activity | None = None
-    if is_locked(study.root, study.spec.name):
+    if is_locked(study.home, study.spec.name):
         newest = next(reversed(list(plans(study))), None)
         activity = "confirm" if newest is not None and not is_finished(study, newest) else "search"
     with reaching(tracking_uri):
@@ -47,18 +47,22 @@ def sync_study(study: Study, tracking_uri: str) -> None:
 
 def publish(study: Study, report: Path, tracking_uri: str) -> None:
     """Keep a report with its study, and bring it to MLflow; where that can not be reached, say so and go on."""
-    write_whole(study.folder / REPORT_FILE, report.read_bytes())
+    study.files.write(study.folder / REPORT_FILE, report.read_bytes())
     try:
         sync_study(study, tracking_uri)
     except UserError as error:
-        print(f"MLflow lacks the report ({error}): losstune sync {study.spec.name}", file=sys.stderr)
+        print(
+            f"MLflow lacks the report ({error}): losstune sync {study.spec.name}{study.home.options()}", file=sys.stderr
+        )
 
 
 def main() -> None:
-    """The tracker's own process: ``python -m tuning.sync ROOT NAME ACTIVITY``."""
-    root, name, doing = sys.argv[1:]
+    """The tracker's own process: ``python -m tuning.sync NAME ACTIVITY``; its environment says where."""
+    name, doing = sys.argv[1:]
     try:
-        follow(open_study(Path(root), name), os.environ[TRACKING_URI], "confirm" if doing == "confirm" else "search")
+        with home_at(os.environ[STORAGE], os.environ[STUDY_STORAGE]) as home:
+            study = open_study(home, name)
+            follow(study, os.environ[TRACKING_URI], "confirm" if doing == "confirm" else "search")
     except UserError as error:
         sys.exit(str(error))
 

@@ -4,11 +4,13 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
+from contextlib import suppress
 
 from rich.console import Console
 
+from trainer.errors import UserError
 from trainer.show import say
+from tuning.home import Home
 from tuning.picture import Activity
 from tuning.study import Study
 
@@ -20,9 +22,17 @@ STOPPED_SECONDS = 5.0
 """How long a launch waits for MLflow at its end, and after a signal."""
 
 
-def default_tracking_uri(root: Path) -> str:
-    """SQLite beside the studies."""
-    return f"sqlite:///{root.absolute() / 'mlflow.db'}"
+def tracking_uri_of(home: Home, given: str | None) -> str:
+    """MLflow's store: as given, else SQLite beside the studies.
+
+    Raises:
+        UserError: none is given, and the studies are in a bucket.
+    """
+    if given:
+        return given
+    if home.bucket is not None:
+        raise UserError(f"--storage {home.bucket} needs --tracking-uri: MLflow can not keep its runs in a bucket alone")
+    return f"sqlite:///{home.root.absolute() / 'mlflow.db'}"
 
 
 class TrackerProcess:
@@ -31,15 +41,15 @@ class TrackerProcess:
     def __init__(self, study: Study, tracking_uri: str | None, activity: Activity) -> None:
         """Start it; it is in a session of its own, so that Ctrl-C does not reach it."""
         self._study = study
-        uri = tracking_uri or default_tracking_uri(study.root)
+        uri = tracking_uri_of(study.home, tracking_uri)
         with (study.folder / LOG_FILE).open("w") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tuning.sync", str(study.root), study.spec.name, activity],
+                [sys.executable, "-m", "tuning.sync", study.spec.name, activity],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env={**os.environ, TRACKING_URI: uri},  # its arguments are for all to see
+                env={**os.environ, **study.home.environment(), TRACKING_URI: uri},  # its arguments are for all to see
             )
 
     def ask_to_finish(self) -> None:
@@ -62,10 +72,18 @@ class TrackerProcess:
             self._process.kill()
             self._process.wait()
         if code != 0:
-            name = self._study.spec.name
-            say(console, f"MLflow lacks a part of this study ({self._study.folder / LOG_FILE}): losstune sync {name}")
+            command = f"losstune sync {self._study.spec.name}{self._study.home.options()}"
+            say(console, f"MLflow lacks a part of this study ({self._kept_log()}): {command}")
         self._say_notes(console)
         return code == 0
+
+    def _kept_log(self) -> str:
+        """Where the user finds what the tracker wrote."""
+        files, path = self._study.files, self._study.folder / LOG_FILE
+        with suppress(OSError):
+            if self._study.home.bucket is not None:
+                files.write(path, path.read_bytes())
+        return files.where(path)
 
     def _say_notes(self, console: Console) -> None:
         """What the tracker wants the user to know."""

@@ -80,6 +80,7 @@ class Tracker:
     def sync(self, activity: Activity | None) -> None:
         """Write what MLflow lacks; where nothing goes on, no run is left RUNNING, and the winner is registered."""
         shown = set()
+        self._study.files.update()
         for picture in study_picture(self._study, self._study.trials(self._storage), activity):
             self._sync_run(picture)
             shown.add(picture.key)
@@ -98,6 +99,7 @@ class Tracker:
             self._client.create_registered_model(name, tags={STUDY_TAG: name})
         run_id = self._logged[champion.name].run_id
         checkpoint = champion.folder / BEST_FILE
+        self._study.files.keep(checkpoint)
         try:
             source = _log_model(checkpoint, run_id, self._uri)
         except Exception as error:  # whatever torch.export stumbles over in a model of the user's
@@ -166,7 +168,7 @@ class Tracker:
         found = self._client.get_experiment_by_name(name)
         if found is not None and found.lifecycle_stage == "active":
             return str(found.experiment_id)
-        place = f"{self._study.root.absolute()}/mlartifacts/{name}" if self._local else None
+        place = f"{self._study.home.where}/mlartifacts/{name}" if self._local else None
         return str(self._client.create_experiment(name, artifact_location=place, tags={STUDY_TAG: name}))
 
     def _existing_runs(self) -> Iterator[Run]:

@@ -1,12 +1,15 @@
 """Ray Trainable ↔ Trainer: one actor trains one trial after another, each to its next rung and back."""
 
+import os
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import ray
 import torch
 from ray import tune
 
@@ -18,11 +21,17 @@ from trainer.npy import DataNotHereError
 from trainer.resident import ResidentData, check_rows, resident_data
 from trainer.run_dir import RunDirectory, StorageError
 from trainer.train import set_threads
+from tuning.alike import Expected
+from tuning.bucket import BucketError
+from tuning.bucket_run import BucketRun
+from tuning.nodes import wait_if_unlike
 from tuning.report import Report
+from tuning.run_prefix import RunPrefix
 
 STEP_SECONDS = 10.0
 """A step ends at a rung, or after about this long, so that progress shows and little is lost."""
 
+ERROR_FILE = "error.txt"
 LONGEST_REASON = 1000
 """Characters of an exception's text that are kept as a reason; the file ``error.txt`` has all."""
 
@@ -34,7 +43,7 @@ class Task:
     Attributes:
         loss_fn, number: which trial.
         settings: flat training settings, complete.
-        folder: the trial's own folder, absolute.
+        place: where it is kept: a folder of its own, absolute, or a part of a bucket.
         rungs: epochs at which it reports for a decision.
         passed: rungs whose decision is known already.
         attempt: number of the launch; workers of an older one can not write any more.
@@ -43,7 +52,7 @@ class Task:
     loss_fn: str
     number: int
     settings: dict[str, Any]
-    folder: Path
+    place: Path | RunPrefix
     rungs: tuple[int, ...]
     passed: tuple[int, ...]
     attempt: int
@@ -52,18 +61,33 @@ class Task:
 class TrialTrainable(tune.Trainable):
     """Trains the trials it is handed. Whether a trial is new or continued, its folder tells."""
 
-    def setup(self, config: dict[str, Any], pairs: Pairs | None = None) -> None:
-        """Take the data, once for the life of the actor, and the first trial."""
+    def setup(self, config: dict[str, Any], pairs: Pairs | None = None, expected: Expected | None = None) -> None:
+        """Take the data, once for the life of the actor, and the first trial.
+
+        Args:
+            expected: what a node of a cluster must have; None on a machine of our own.
+        """
         assert pairs is not None
+        if expected is not None:
+            wait_if_unlike(expected)
+        if not ray.get_gpu_ids():  # Ray leaves a worker without a share all GPUs of its machine
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
         self._pairs = pairs
         self._data: dict[int, ResidentData] = {}
+        self._run: _TrialRun | None = None
         self.reset_config(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next trial; everything that can fail waits for :meth:`step`, where it gets a reason."""
+        self.cleanup()
         self._task: Task = new_config["task"]
-        self._run: _TrialRun | None = None
         return True
+
+    def cleanup(self) -> None:
+        """The trial is over, or this actor is."""
+        if self._run is not None:
+            self._run.close()
+        self._run = None
 
     def step(self) -> dict[str, Any]:
         """Train to the next rung, or for about ten seconds."""
@@ -91,8 +115,8 @@ class TrialTrainable(tune.Trainable):
 
     def _failed(self, error: Exception) -> Report:
         """The trial ends here; its siblings, and this actor, go on."""
-        self._task.folder.mkdir(parents=True, exist_ok=True)
-        (self._task.folder / "error.txt").write_text(traceback.format_exc(), errors="backslashreplace")
+        with suppress(BucketError):  # the trial ends as it would
+            keep_error(self._task.place, traceback.format_exc())
         text = str(error).encode(errors="backslashreplace").decode().strip().splitlines()
         return self._ended("error", f"{type(error).__name__}: {text[0][:LONGEST_REASON] if text else ''}")
 
@@ -110,13 +134,33 @@ class TrialTrainable(tune.Trainable):
         )
 
 
+def open_run(place: Path | RunPrefix, attempt: int) -> RunDirectory | BucketRun:
+    """The run that is kept in a place, for a worker of this launch."""
+    match place:
+        case Path():
+            return RunDirectory(place, attempt)
+        case RunPrefix():
+            return BucketRun(place, attempt)
+
+
+def keep_error(place: Path | RunPrefix, text: str) -> None:
+    """Keep the whole text of an exception with the run that it ended."""
+    content = text.encode(errors="backslashreplace")
+    match place:
+        case Path():
+            place.mkdir(parents=True, exist_ok=True)
+            (place / ERROR_FILE).write_bytes(content)
+        case RunPrefix():
+            place.bucket.write(ERROR_FILE, content)
+
+
 class _TrialRun:
     """A trial in training: its trainer and its folder."""
 
     def __init__(self, task: Task, new_trainer: Callable[[], Trainer]) -> None:
         self._task = task
         self._trainer = new_trainer()
-        self._folder = RunDirectory(task.folder, task.attempt)
+        self._folder = open_run(task.place, task.attempt)
         self._notes: tuple[str, ...] = ()
         if not self._restored():
             self._trainer = new_trainer()  # a state that failed half-way has left its marks on the first
@@ -134,6 +178,11 @@ class _TrialRun:
             self._notes = (f"{error}; trained again from its first epoch",)
             return False
         return True
+
+    def close(self) -> None:
+        """Leave nothing behind on this machine but the run."""
+        if isinstance(self._folder, BucketRun):
+            self._folder.close()
 
     def advance(self) -> Report:
         """First tell what the checkpoint knows and the truth does not; otherwise train on."""

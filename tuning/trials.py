@@ -7,6 +7,7 @@ proposal on SQLite costs twenty times one in memory.
 import hashlib
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -35,7 +36,9 @@ _END = "end"
 DIGEST = "point_digest"
 _DRAFTS = "drafts"
 _DROPPED = "dropped"
+_OWNER = "losstune_study"
 DIVERGED = "diverged"
+TIME_BUDGET = "time budget"
 
 
 def storage_reason(error: BaseException) -> str:
@@ -128,16 +131,24 @@ def point_digest(point: Point, used: Mapping[str, BaseDistribution]) -> str:
 class LossTrials:
     """The Optuna study of one loss, on its storage and in memory."""
 
-    def __init__(self, storage: BaseStorage, loss_fn: str, space: SearchSpace) -> None:
-        """Open the trials of a loss, creating an empty Optuna study at the first time."""
+    def __init__(
+        self, storage: BaseStorage, loss_fn: str, space: SearchSpace, name: str | None = None, owner: str = ""
+    ) -> None:
+        """Open the trials of a loss, creating an empty Optuna study at the first time.
+
+        Args:
+            name: the Optuna study's name, if it is not the loss's.
+            owner: the study that the trials belong to, as :func:`read_owner` tells; "" where a storage has one only.
+        """
         self.loss_fn = loss_fn
         self.space = space
         self._storage = storage
         self._memory = InMemoryStorage()
-        names = {study.study_name: study._study_id for study in storage.get_all_studies()}
-        self._study_id = names.get(loss_fn)
+        self._study_id = _find(storage, name or loss_fn)
         if self._study_id is None:
-            self._study_id = storage.create_new_study([StudyDirection.MAXIMIZE], loss_fn)
+            self._study_id = storage.create_new_study([StudyDirection.MAXIMIZE], name or loss_fn)
+        if owner and storage.get_study_user_attrs(self._study_id).get(_OWNER) != owner:
+            storage.set_study_user_attr(self._study_id, _OWNER, owner)
         self._memory_id = self._memory.create_new_study([StudyDirection.MAXIMIZE], loss_fn)
         self._ids: list[tuple[int, int]] = []
         for trial in storage.get_all_trials(self._study_id, deepcopy=False):
@@ -251,19 +262,38 @@ class LossTrials:
         return (self._storage, trial_id), (self._memory, memory_id)
 
 
-def read_trials(storage: BaseStorage, loss_fn: str) -> list[TrialView]:
-    """The trials of a loss, read from a storage without opening it for writing; empty if it has none."""
-    for study in storage.get_all_studies():
-        if study.study_name == loss_fn:
-            return [_view(loss_fn, t) for t in storage.get_all_trials(study._study_id, deepcopy=False)]
-    return []
+def read_trials(storage: BaseStorage, loss_fn: str, name: str | None = None) -> list[TrialView]:
+    """The trials of a loss, read from a storage without opening it for writing; empty if it has none.
+
+    Args:
+        name: the Optuna study's name, if it is not the loss's.
+    """
+    study_id = _find(storage, name or loss_fn)
+    trials = [] if study_id is None else storage.get_all_trials(study_id, deepcopy=False)
+    return [_view(loss_fn, trial) for trial in trials]
 
 
-def read_dropped(storage: BaseStorage, loss_fn: str) -> dict[str, Any] | None:
-    """Why a loss is out of the race, None if it is in, or there is none."""
-    for study in storage.get_all_studies():
-        if study.study_name == loss_fn:
-            return study.user_attrs.get(_DROPPED)
+def read_dropped(storage: BaseStorage, name: str) -> dict[str, Any] | None:
+    """Why the loss of an Optuna study is out of the race, None if it is in, or there is none."""
+    study_id = _find(storage, name)
+    return None if study_id is None else storage.get_study_user_attrs(study_id).get(_DROPPED)
+
+
+def read_owner(storage: BaseStorage, name: str) -> str | None:
+    """The study that the trials of an Optuna study belong to; None where that is not said, or there is none."""
+    study_id = _find(storage, name)
+    return None if study_id is None else storage.get_study_user_attrs(study_id).get(_OWNER)
+
+
+def delete_trials(storage: BaseStorage, name: str) -> None:
+    """Delete an Optuna study, if there is one."""
+    if (study_id := _find(storage, name)) is not None:
+        storage.delete_study(study_id)
+
+
+def _find(storage: BaseStorage, name: str) -> int | None:
+    with suppress(KeyError):
+        return storage.get_study_id_from_name(name)
     return None
 
 

@@ -3,11 +3,12 @@
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 from trainer.errors import UserError
 from trainer.signals import stop_on_signal
-from tuning.tracker_process import default_tracking_uri
+from tuning.home import Home
+from tuning.masking import masked
+from tuning.tracker_process import tracking_uri_of
 
 _LOOPBACK = "127.0.0.1"
 _OPENING = (
@@ -19,19 +20,21 @@ _OPENING = (
 """Variables of MLflow's that would open the server to other sites or addresses; a stray one is not passed on."""
 
 
-def run_ui(root: Path, tracking_uri: str | None, port: int) -> int:
+def run_ui(home: Home, tracking_uri: str | None, port: int) -> int:
     """Serve until interrupted; returns the exit code.
 
     Raises:
-        UserError: nothing has been logged here yet.
+        UserError: nothing has been logged here yet, or a server shows it already.
     """
-    if tracking_uri is None and not (root / "mlflow.db").exists():
-        raise UserError(f"no mlflow.db in {root.absolute()}: launch a study first, or give --tracking-uri")
-    uri = tracking_uri or default_tracking_uri(root)
+    uri = tracking_uri_of(home, tracking_uri)
+    if uri.startswith("http"):
+        raise UserError(f"--tracking-uri {masked(uri)} is a server with a UI of its own: open that address")
+    if not tracking_uri and not (home.root / "mlflow.db").exists():
+        raise UserError(f"no mlflow.db in {home.where}: launch a study first, or give --tracking-uri")
     hosts = ",".join(f"{host}:{port}" for host in ("localhost", _LOOPBACK))
     command = [sys.executable, "-m", "mlflow", "server", "--host", _LOOPBACK, "--port", str(port)]
     command += ["--workers", "1", "--allowed-hosts", hosts]
-    command += ["--default-artifact-root", str(root.absolute() / "mlartifacts")]
+    command += ["--default-artifact-root", f"{home.where}/mlartifacts"]
     print(f"MLflow on http://{_LOOPBACK}:{port}  (Ctrl-C ends it)", flush=True)
     with stop_on_signal() as stop:
         process = subprocess.Popen(command, env=_environment(uri))

@@ -6,6 +6,7 @@ from tests.tuning.reported import LAST, LEVEL, RUNGS, SPACES, curve, point_of, w
 from tests.tuning.samples import settings_of, space_of
 from trainer.data import load_pairs
 from trainer.run_dir import HISTORY_FILE, history_line, read_history
+from tuning.home import Home
 from tuning.study import Study, create_study
 from tuning.trials import Ending, LossTrials
 
@@ -21,7 +22,7 @@ def made(root: Path, data: str = "digits") -> Study:
     """Two losses, each with trials that used their epochs and some that were cut; launched again, it is at its end."""
     settings = settings_of(max_epochs=LAST, grace_epochs=1, reduction_factor=3, trials=TRIALS)
     spaces = [space_of(text) for text in SPACES.values()]
-    study = create_study(root, "study", spaces, settings, data, load_pairs(data).digest)
+    study = create_study(Home(root), "study", spaces, settings, data, load_pairs(data).digest)
     for loss_fn, space in study.spec.search_spaces().items():
         own = LossTrials(study.storage(), loss_fn, space)
         for number in range(TRIALS):

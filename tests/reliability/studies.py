@@ -24,6 +24,7 @@ from optuna.trial import FrozenTrial
 
 from trainer.checkpoint import load_checkpoint
 from trainer.run_dir import HISTORY_FILE, LAST_FILE, read_history, read_whole_lines
+from tuning.home import Home
 from tuning.status import status_json
 from tuning.study import open_study
 
@@ -135,6 +136,11 @@ def training(pid: int) -> list[psutil.Process]:
     return [process for process in tree(pid) if _title(process) == "ray::_Inner.train"]
 
 
+def raylet(node: Any) -> int:
+    """The process that the workers of a node of ``ray.cluster_utils.Cluster`` are below."""
+    return int(node.all_processes["raylet"][0].process.pid)
+
+
 def still_at_work(processes: list[psutil.Process]) -> list[psutil.Process]:
     """Those that are alive, but for Ray's helpers that have nothing to do any more and end by themselves.
 
@@ -175,7 +181,7 @@ def leaderboard(root: Path, study: str) -> Leaderboard:
 
 def told(root: Path, study: str) -> dict[tuple[str, str], dict[str, Any]]:
     """What ``losstune status --json`` says of every trial that has ended: what the user was told."""
-    losses = json.loads(json.dumps(status_json(open_study(root, study))))["losses"]
+    losses = json.loads(json.dumps(status_json(open_study(Home(root), study))))["losses"]
     return {
         (loss, trial["trial"]): trial
         for loss, own in losses.items()

@@ -37,8 +37,8 @@ def study(tmp_path: Path) -> Study:
 def contents(study: Study) -> dict[str, tuple[bytes, int]]:
     """Every file, with its time; not the lock, which says who held it last, nor the database, which tidies itself."""
     return {
-        str(path.relative_to(study.root)): (path.read_bytes(), path.stat().st_mtime_ns)
-        for path in sorted(study.root.rglob("*"))
+        str(path.relative_to(study.home.root)): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in sorted(study.home.root.rglob("*"))
         if path.is_file() and path.name != ".lock" and not path.name.startswith("optuna.db")
     }
 
@@ -54,7 +54,7 @@ def change_data(study: Study) -> list[object]:
 
 def give_spaces(study: Study, cosine: str, *more: str) -> list[object]:
     texts = [SPACES["infonce"], cosine, *more]
-    paths = [study.root.parent / f"{number}.yaml" for number in range(len(texts))]
+    paths = [study.home.root.parent / f"{number}.yaml" for number in range(len(texts))]
     for path, text in zip(paths, texts, strict=True):
         path.write_text(dedent(text))
     return list(paths)
@@ -93,7 +93,7 @@ def test_what_changed_is_refused_with_the_difference(
     apply, difference = CHANGES[change]
     arguments, before = apply(study), contents(study)
     for accept in ([], ["--accept-change"]):
-        refused = losstune(*AGAIN, study.root, *arguments, *accept)
+        refused = losstune(*AGAIN, study.home.root, *arguments, *accept)
         assert refused.code == 2
         assert refused.err.startswith("error: study 'study' exists with other content; use another --study name")
         assert refused.err.splitlines()[1].startswith(difference)
@@ -104,7 +104,7 @@ def test_what_changed_is_refused_with_the_difference(
 def test_a_confirmation_on_other_data_is_refused(study: Study, losstune: Command, record: Recorder) -> None:
     change_data(study)
     before = contents(study)
-    refused = losstune(*CONFIRM, study.root)
+    refused = losstune(*CONFIRM, study.home.root)
     assert refused.code == 2
     assert "is not the data of study 'study': SHA-256 " in refused.err
     assert contents(study) == before
@@ -112,24 +112,24 @@ def test_a_confirmation_on_other_data_is_refused(study: Study, losstune: Command
 
 
 def test_other_versions_are_refused_until_they_are_accepted(study: Study, losstune: Command, record: Recorder) -> None:
-    Study(study.root, study.spec.model_copy(update={"versions": {**study.spec.versions, **OLD}})).save()
+    Study(study.home, study.spec.model_copy(update={"versions": {**study.spec.versions, **OLD}})).save()
     before = contents(study)
-    refused = losstune(*AGAIN, study.root)
+    refused = losstune(*AGAIN, study.home.root)
     assert refused.code == 2
     assert f"torch: 1.13.0 in the study, {torch.__version__.partition('+')[0]}" in refused.err
     assert "optuna: 4.9.9 in the study, " in refused.err
     assert "--accept-change" in refused.err
     assert contents(study) == before
-    accepted = losstune(*AGAIN, study.root, "--accept-change")
+    accepted = losstune(*AGAIN, study.home.root, "--accept-change")
     assert accepted.code == 0, accepted.err
-    spec = open_study(study.root, "study").spec
+    spec = open_study(study.home, "study").spec
     assert spec.versions == study.spec.versions
     (change,) = spec.changes
     assert change.keys() == {"at", "torch", "optuna"}
     assert change["torch"].startswith("1.13.0 in the study, ")
     assert read_yaml(study.folder / "study.yaml").data["changes"] == [change]
-    assert losstune(*AGAIN, study.root).code == 0
-    assert open_study(study.root, "study").spec.changes == [change]
+    assert losstune(*AGAIN, study.home.root).code == 0
+    assert open_study(study.home, "study").spec.changes == [change]
     record(9, "versions, a search")
 
 
@@ -149,13 +149,13 @@ def test_an_unfinished_confirmation_goes_on_with_other_versions_only_on_record(
     save_plan(study, plan.model_copy(update={"versions": {**plan.versions, **OLD}}))
     before = contents(study)
     monkeypatch.setattr("tuning.confirm.session", no_session)
-    refused = losstune(*CONFIRM, study.root)
+    refused = losstune(*CONFIRM, study.home.root)
     assert refused.code == 2
     assert refused.err.startswith("error: confirmation 1 of study 'study' began with other versions; ")
     assert "torch: 1.13.0 in the study, " in refused.err
     assert contents(study) == before
     with pytest.raises(ReachedTraining):
-        losstune(*CONFIRM, study.root, "--accept-change")
+        losstune(*CONFIRM, study.home.root, "--accept-change")
     (kept,) = plans(study)
     assert kept.number == 1
     assert kept.versions == plan.versions

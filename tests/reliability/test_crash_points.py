@@ -41,10 +41,11 @@ from tuning.confirmation import (
     saw_test_rows,
 )
 from tuning.export import export
+from tuning.home import Home
 from tuning.lock import locked
 from tuning.report_page import write_report
 from tuning.scoring import load_results, score_plan
-from tuning.study import Study, StudySpec, create_study, delete_folder, open_study
+from tuning.study import Study, StudySpec, create_study, open_study
 from tuning.trials import Ending, LossTrials
 
 FAULT = "power cut at every write of ours"
@@ -267,7 +268,7 @@ def images_of_study(root: Path) -> tuple[list[Image], list[StudySpec]]:
     root.mkdir()
     with power_cuts(root) as disk:
         disk.acknowledged = (0, 0)
-        with locked(root, "study"):
+        with locked(Home(root), "study"):
             study = new_study(root)
         specs = [study.spec]
         disk.acknowledged = (1, 0)
@@ -275,7 +276,7 @@ def images_of_study(root: Path) -> tuple[list[Image], list[StudySpec]]:
             assert study.next_attempt() == launch
             disk.acknowledged = (launch, launch)
             settings = study.spec.settings.model_copy(update={"trials": 5 + launch})
-            study = Study(root, study.spec.model_copy(update={"settings": settings}))
+            study = Study(Home(root), study.spec.model_copy(update={"settings": settings}))
             study.save()
             specs.append(study.spec)
             disk.acknowledged = (launch + 1, launch)
@@ -284,7 +285,7 @@ def images_of_study(root: Path) -> tuple[list[Image], list[StudySpec]]:
 
 def new_study(root: Path) -> Study:
     settings = settings_of(trials=5, max_epochs=2, grace_epochs=1)
-    return create_study(root, "study", [space_of(CONTINUOUS)], settings, "sample", pairs().digest)
+    return create_study(Home(root), "study", [space_of(CONTINUOUS)], settings, "sample", pairs().digest)
 
 
 def study_check(specs: list[StudySpec]) -> Check:
@@ -292,9 +293,9 @@ def study_check(specs: list[StudySpec]) -> Check:
 
     def check(image: Image, root: Path) -> Iterator[str]:
         saved, launches = image.acknowledged
-        with locked(root, "study"):
+        with locked(Home(root), "study"):
             if (root / "studies/study/study.yaml").exists():
-                study = open_study(root, "study")
+                study = open_study(Home(root), "study")
                 if study.spec not in specs[max(0, saved - 1) :]:
                     yield "an older spec, or none of those saved"
             else:
@@ -318,7 +319,7 @@ def images_of_deletion(root: Path) -> tuple[list[Image], Check]:
     before = content(study.folder)
     with power_cuts(root) as disk:
         disk.acknowledged = False
-        delete_folder(root, "study")
+        study.files.delete()
         disk.acknowledged = True
 
     def check(image: Image, copy: Path) -> Iterator[str]:
@@ -392,7 +393,7 @@ def images_of_confirmation(study: Study) -> tuple[list[Image], list[tuple[Confir
     first = make_plan(study, 1, top=1, seeds=1, threads=1, split_given=False)
     second = make_plan(study, 2, top=1, seeds=2, threads=1, split_given=False)
     ended = [(run, result_of(run)) for run in runs_of(study, first)]
-    with power_cuts(study.root) as disk:
+    with power_cuts(study.home.root) as disk:
         disk.acknowledged = done = Done()
         for count, (run, result) in enumerate(ended, start=1):
             run.finish(result)
@@ -421,7 +422,7 @@ def confirm_check(ended: list[tuple[ConfirmRun, RunResult]], scores: dict[str, A
 
     def check(image: Image, root: Path) -> Iterator[str]:
         done: Done = image.acknowledged
-        study = open_study(root, "study")
+        study = open_study(Home(root), "study")
         for number, (run, result) in enumerate(ended):
             found = ConfirmRun(study, run.arm, run.seed).result()
             if found != result and (found is not None or number < done.finished):
@@ -452,7 +453,7 @@ def test_a_confirmation_is_whole_in_every_image(tmp_path: Path, record: Recorder
 
 def test_uses_that_two_studies_count_at_once_are_all_kept(tmp_path: Path, record: Recorder) -> None:
     study = searched(tmp_path)
-    other = Study(tmp_path, study.spec.model_copy(update={"name": "other"}))
+    other = Study(Home(tmp_path), study.spec.model_copy(update={"name": "other"}))
     plan = make_plan(study, 1, top=1, seeds=1, threads=1, split_given=False)
 
     def count(own: Study) -> None:
@@ -598,15 +599,15 @@ REMOVED: dict[str, tuple[tuple[str, Any], Callable[[Path], Iterator[str]]]] = {
     "going on, folders not synced": (NO_FOLDER_SYNC, rerun_losses),
     "a study, its files not synced": (NO_FILE_SYNC, study_losses),
     "a study, its folders not synced": (NO_FOLDER_SYNC, study_losses),
-    "a study, written plainly": (plain("tuning.study"), study_losses),
+    "a study, written plainly": (plain("tuning.study_files"), study_losses),
     "a study, its folder made plainly": (plain_folder("tuning.lock"), study_losses),
     "a deletion, its folders not synced": (NO_FOLDER_SYNC, deletion_losses),
-    "a deletion, in its place": (("tuning.study.move", remove_in_place), deletion_losses),
+    "a deletion, in its place": (("tuning.study_files.move", remove_in_place), deletion_losses),
     "a confirmation, its files not synced": (NO_FILE_SYNC, confirm_losses),
     "a confirmation, its folders not synced": (NO_FOLDER_SYNC, confirm_losses),
-    "a confirmation, written plainly": (plain("tuning.confirmation"), confirm_losses),
+    "a confirmation, written plainly": (plain("tuning.study_files"), confirm_losses),
     "a confirmation, its folders made plainly": (plain_folder("tuning.confirmation"), confirm_losses),
-    "scores written plainly": (plain("tuning.scoring"), confirm_losses),
+    "scores written plainly": (plain("tuning.study_files"), confirm_losses),
     "an export, not synced": (NO_FILE_SYNC, export_losses),
     "an export, its folder not synced": (NO_FOLDER_SYNC, export_losses),
     "an export, written plainly": (plain("tuning.export"), export_losses),

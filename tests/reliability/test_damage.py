@@ -27,6 +27,7 @@ from trainer.checkpoint import DamagedCheckpointError
 from trainer.errors import UserError
 from trainer.run_dir import RunDirectory, read_history
 from tuning.confirmation import plans, record_test_use, runs_of, saw_test_rows
+from tuning.home import Home
 from tuning.launch import launch
 from tuning.scoring import load_results
 from tuning.study import Study, open_study
@@ -79,7 +80,7 @@ def ending(trial: optuna.trial.FrozenTrial) -> dict[str, Any]:
 
 def damage_storage(study: Study, folder: Path, cases: int, seed: int) -> Counter[str]:
     """Launch a study on damaged storage again and again; it has used its budget, so that a whole one only says so."""
-    shutil.copytree(study.root / "studies", folder / "studies")
+    shutil.copytree(study.home.root / "studies", folder / "studies")
     database = folder / "studies" / "study" / "optuna.db"
     whole, rng = database.read_bytes(), random.Random(seed)
     expected = numbers_in(study.folder / "optuna.db")
@@ -134,7 +135,7 @@ CHANGES = {
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_number_that_changed_in_optunas_storage_is_refused(study: Study, tmp_path: Path, change: str) -> None:
     """Changes that SQLite and Optuna find nothing wrong with."""
-    shutil.copytree(study.root / "studies", tmp_path / "studies")
+    shutil.copytree(study.home.root / "studies", tmp_path / "studies")
     with closing(sqlite3.connect(tmp_path / "studies/study/optuna.db")) as storage, storage:
         assert storage.execute(CHANGES[change]).rowcount > 0
     with pytest.raises(UserError, match="damaged"):
@@ -168,11 +169,11 @@ def test_a_confirmation_is_not_built_on_a_damaged_storage(study: Study, tmp_path
     from tuning.confirm import ConfirmRequest, confirm
     from tuning.executor import Placement
 
-    shutil.copytree(study.root / "studies", tmp_path / "studies")
+    shutil.copytree(study.home.root / "studies", tmp_path / "studies")
     with closing(sqlite3.connect(tmp_path / "studies/study/optuna.db")) as storage, storage:
         storage.execute(CHANGES["best"])
     with pytest.raises(UserError, match=r"optuna\.db and the trials' own files do not agree"):
-        confirm(ConfirmRequest("study", tmp_path, 1, 2, Placement(Resources(1, 1, 0.0))), QUIET)
+        confirm(ConfirmRequest("study", Home(tmp_path), 1, 2, Placement(Resources(1, 1, 0.0))), QUIET)
 
 
 # The other files of a study
@@ -186,7 +187,7 @@ def confirmation_of(study: Study) -> object:
 
 
 READERS: dict[str, Reader] = {
-    "study.yaml": lambda study: open_study(study.root, "study").spec,
+    "study.yaml": lambda study: open_study(study.home, "study").spec,
     "trials/infonce-0000/history.jsonl": lambda study: read_history(study.trials_folder / "infonce-0000/history.jsonl"),
     "confirm/1/plan.yaml": lambda study: list(plans(study)),
     "confirm/1/results.json": confirmation_of,
@@ -218,8 +219,8 @@ def read(reader: Reader, study: Study) -> tuple[Any, str]:
 @pytest.mark.parametrize("name", READERS)
 def test_a_damaged_file_is_refused_by_name(study: Study, tmp_path: Path, name: str, record: Recorder) -> None:
     root = tmp_path / "root"
-    shutil.copytree(study.root, root)
-    copy, rng, refused = open_study(root, "study"), random.Random(name), 0
+    shutil.copytree(study.home.root, root)
+    copy, rng, refused = open_study(Home(root), "study"), random.Random(name), 0
     path = copy.folder / name
     whole, expected = path.read_bytes(), READERS[name](copy)
     for _ in range(60):
@@ -236,7 +237,7 @@ def test_a_damaged_file_is_refused_by_name(study: Study, tmp_path: Path, name: s
 
 
 def test_a_damaged_config_of_an_ended_trial_is_refused(study: Study, tmp_path: Path, record: Recorder) -> None:
-    shutil.copytree(study.root / "studies", tmp_path / "studies")
+    shutil.copytree(study.home.root / "studies", tmp_path / "studies")
     path = tmp_path / "studies/study/trials/infonce-0000/config.yaml"
     whole, rng = path.read_bytes(), random.Random(3)
     for _ in range(30):
@@ -250,8 +251,8 @@ def test_a_damaged_number_of_the_launch_opens_no_old_worker_the_door(
     study: Study, tmp_path: Path, record: Recorder
 ) -> None:
     """Whatever is in the file: the next number is above that of every launch that has opened a trial."""
-    shutil.copytree(study.root / "studies", tmp_path / "studies")
-    copy, rng = open_study(tmp_path, "study"), random.Random(4)
+    shutil.copytree(study.home.root / "studies", tmp_path / "studies")
+    copy, rng = open_study(Home(tmp_path), "study"), random.Random(4)
     config = sample_config()
     RunDirectory(copy.trials_folder / "infonce-0000", attempt=copy.next_attempt()).start(config)
     for path in (copy.folder / "attempt", copy.trials_folder / "infonce-0000" / ".attempt"):

@@ -19,6 +19,7 @@ import pytest
 from tests.conftest import Command
 from tests.reliability.conftest import Recorder
 from tests.reliability.network import ADDRESS, GATEWAY, Network, network
+from tuning.home import Home
 
 pytestmark = pytest.mark.torture
 
@@ -282,7 +283,10 @@ class TestPasswords:
     def test_an_address_is_no_storage_folder(self, losstune: Command) -> None:
         ended = losstune("launch", "mse", "--study", "s", "--storage", f"postgresql://me:{SECRET}@host/db")
         assert ended.code == 2
-        assert ended.err == "error: --storage: found postgresql://me:***@host/db; expected a folder\n"
+        assert (
+            ended.err
+            == "error: --storage: found postgresql://me:***@host/db; expected a folder, or s3://BUCKET/PREFIX\n"
+        )
         assert list(Path().iterdir()) == []
 
     def test_the_ui_gets_its_address_unseen(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -300,7 +304,7 @@ class TestPasswords:
                 return 0
 
         monkeypatch.setattr(ui.subprocess, "Popen", Process)
-        assert ui.run_ui(tmp_path, ADDRESSES[0], PORT) == 0
+        assert ui.run_ui(Home(tmp_path), ADDRESSES[0], PORT) == 0
         assert given[1] == ADDRESSES[0]
         assert SECRET not in " ".join(given[0])  # type: ignore[arg-type]
 

@@ -40,6 +40,7 @@ from trainer.memory import free_memory
 from trainer.predict import load_model
 from trainer.run_dir import RunDirectory
 from trainer.yaml_file import dump_yaml, parse_yaml, read_yaml
+from tuning.home import Home
 from tuning.space_file import load_space, read_space
 from tuning.study import Study, create_study
 from tuning.trials import LossTrials
@@ -427,7 +428,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with one study of one trial."""
     folder = tmp_path_factory.mktemp("studies")
     space = load_space("mse")
-    study = create_study(folder, "one", [space], settings_of(), "digits", load_pairs("digits").digest)
+    study = create_study(Home(folder), "one", [space], settings_of(), "digits", load_pairs("digits").digest)
     trials = LossTrials(study.storage(), "mse", space)
     trials.end(trials.add(space.start[0], seed=0), used_up())
     trainer = sample_trainer(sample_config("mse", num_epochs=1))
@@ -679,7 +680,7 @@ def test_a_damaged_storage_is_read_or_refused(root: Path, tmp_path: Path, change
     shutil.copytree(root / "studies", tmp_path / "studies")
     path = tmp_path / ONE / "optuna.db"
     path.write_bytes(change(path.read_bytes()))
-    study = Study(tmp_path, spec_of(root))
+    study = Study(Home(tmp_path), spec_of(root))
     try:
         study.trials()
         study.dropped()
@@ -690,7 +691,7 @@ def test_a_damaged_storage_is_read_or_refused(root: Path, tmp_path: Path, change
 def spec_of(root: Path) -> Any:
     from tuning.study import open_study
 
-    return open_study(root, "one").spec
+    return open_study(Home(root), "one").spec
 
 
 def test_yaml_of_the_study_survives_its_own_reader() -> None:

@@ -14,6 +14,7 @@ import pytest
 from tests.conftest import Command
 from tests.reliability.conftest import Recorder
 from tests.reliability.studies import SHORT, alive, start, tree, wait_for, wait_until_gone
+from tuning.home import Home
 from tuning.lock import is_locked, locked
 
 pytestmark = pytest.mark.torture
@@ -74,8 +75,8 @@ def test_a_second_command_changes_nothing_and_a_dead_launch_holds_nothing(
         launch.kill()
         launch.wait()
         began = time.monotonic()
-        assert not is_locked(tmp_path, "study")
-        with locked(tmp_path, "study"):
+        assert not is_locked(Home(tmp_path), "study")
+        with locked(Home(tmp_path), "study"):
             seconds = time.monotonic() - began
         wait_until_gone(below)
     record(7, "launch, confirm and delete beside a launch", injected=len(COMMANDS))

@@ -20,6 +20,7 @@ from tests.tuning.samples import settings_of
 from trainer.data import load_pairs
 from trainer.run_dir import HISTORY_FILE, read_history
 from trainer.yaml_file import parse_yaml
+from tuning.home import Home
 from tuning.proposals import propose
 from tuning.settings import SamplerName
 from tuning.space import Point, SearchSpace
@@ -91,7 +92,7 @@ def points_of(space: SearchSpace) -> Iterator[Point]:
 def many_trials(root: Path, space: SearchSpace, sampler: SamplerName) -> Study:
     """A study of 2,000 ended trials, with their files, as if each had been cut at its first rung."""
     budget = {"sampler": sampler, "max_epochs": EPOCHS, "trials": TRIALS + 1}
-    study = create_study(root, "many", [space], settings_of(**budget), "digits", load_pairs("digits").digest)
+    study = create_study(Home(root), "many", [space], settings_of(**budget), "digits", load_pairs("digits").digest)
     storage = study.storage()
     LossTrials(storage, space.loss_fn, space)
     study_id = storage.get_study_id_from_name(space.loss_fn)
@@ -133,7 +134,7 @@ def test_two_thousand_trials(
     copied = gridded if sampler == "grid" else searched
     shutil.copytree(copied.folder, tmp_path / "studies" / "many")
     settings = copied.spec.settings.model_copy(update={"sampler": sampler})
-    study = Study(tmp_path, copied.spec.model_copy(update={"settings": settings}))
+    study = Study(Home(tmp_path), copied.spec.model_copy(update={"settings": settings}))
     study.save()
     note = proposals(study, sampler)
     with private_tmp() as tmp:

@@ -19,6 +19,7 @@ from trainer.run_dir import HISTORY_FILE, read_history
 from tuning.confirm_progress import ConfirmProgress
 from tuning.confirm_searcher import ConfirmSearcher
 from tuning.confirmation import Arm, ConfirmRun
+from tuning.home import Home
 from tuning.progress import Progress
 from tuning.proposals import derived_seed
 from tuning.report import Report
@@ -117,13 +118,13 @@ class Tune:
         self._note("ended", worker.config["task"])
 
     def _note(self, what: str, task: Task) -> None:
-        self.log.append((what, task.folder.name, len(self._workers)))
+        self.log.append((what, task.place.name, len(self._workers)))
 
 
 def study_in(root: Path) -> Study:
     text = "loss_fn: cosine\nspace: {lr: {low: 1e-3, high: 1e-2}}"
     settings = settings_of(max_epochs=EPOCHS, grace_epochs=2, reduction_factor=2, trials=4, sampler="random")
-    return create_study(root, "study", [space_of(text)], settings, "sample", "0" * 64)
+    return create_study(Home(root), "study", [space_of(text)], settings, "sample", "0" * 64)
 
 
 def search(study: Study, slots: int) -> tuple[Tune, LossTrials]:
@@ -132,7 +133,7 @@ def search(study: Study, slots: int) -> tuple[Tune, LossTrials]:
     own = LossTrials(study.storage(), "cosine", space)
     progress = Progress("study", settings, Console(file=io.StringIO()))
     managed = {**SMALL, "num_epochs": EPOCHS, "schedule_epochs": EPOCHS}
-    searcher = StudySearcher({"cosine": own}, settings, managed, study.trials_folder, slots, progress, 1)
+    searcher = StudySearcher({"cosine": own}, settings, managed, study.files, lambda: slots, progress, 1, "optuna.db")
     return Tune(searcher, AshaScheduler({"cosine": Rungs((), 2)})), own
 
 
@@ -154,8 +155,8 @@ def test_the_result_of_a_trainable_says_that_there_was_no_room(gpu: Gpu, tmp_pat
     report = Report.from_result(result)
     assert result["done"]
     assert (report.end, report.error, report.epoch) == ("memory", NO_ROOM, 0)
-    assert len(numbers(task.folder)) == 2
-    assert not (task.folder / "error.txt").exists()
+    assert len(numbers(task.place)) == 2
+    assert not (task.place / "error.txt").exists()
 
 
 @pytest.mark.parametrize("which", [0, 3], ids=["the first", "the last"])
@@ -225,7 +226,7 @@ def confirmation(study: Study, slots: int) -> tuple[Tune, list[ConfirmRun]]:
     left = [run for run in runs if run.result() is None]
     make_folder(runs[0].folder.parent)
     progress = ConfirmProgress("study", "val/mrr", EPOCHS, runs, Console(file=io.StringIO()))
-    return Tune(ConfirmSearcher(left, slots, progress, 1)), runs
+    return Tune(ConfirmSearcher(left, lambda: slots, progress, 1)), runs
 
 
 @pytest.mark.parametrize("which", [0, 2], ids=["the first", "the last"])

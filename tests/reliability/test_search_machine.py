@@ -41,9 +41,10 @@ from trainer.config import TrainConfig
 from trainer.errors import UserError
 from trainer.run_dir import CONFIG_FILE, HISTORY_FILE, RunDirectory, history_line, read_whole_lines
 from trainer.signals import StopRequest
-from tuning.cluster import Resources, Slots
 from tuning.executor import Session
+from tuning.home import Home
 from tuning.launch import LaunchRequest, launch
+from tuning.placement import Resources, Slots
 from tuning.report import Report
 from tuning.searcher import ending_from_history
 from tuning.space import SearchSpace
@@ -134,8 +135,8 @@ class Worker:
     def __init__(self, task: Task) -> None:
         self.task = task
         self.name: Name = task.loss_fn, task.number
-        if not (task.folder / CONFIG_FILE).exists():
-            RunDirectory(task.folder, task.attempt).start(TrainConfig.from_flat(task.settings))
+        if not (task.place / CONFIG_FILE).exists():
+            RunDirectory(task.place, task.attempt).start(TrainConfig.from_flat(task.settings))
         self.epoch, self.end = 0, None
         if self._checkpoint.exists():
             self.epoch, self.end = json.loads(self._checkpoint.read_text())
@@ -173,7 +174,7 @@ class Worker:
 
     @property
     def _checkpoint(self) -> Path:
-        return self.task.folder / "checkpoint.json"
+        return self.task.place / "checkpoint.json"
 
     def _write_history(self, epochs: int) -> None:
         lost = self.epoch if self.end == "diverged" else None
@@ -181,7 +182,7 @@ class Worker:
             {"epoch": epoch} if epoch == lost else {"epoch": epoch, "val/mrr": value_at(self.task, epoch)}
             for epoch in range(1, epochs + 1)
         ]
-        (self.task.folder / HISTORY_FILE).write_text("".join(map(history_line, records)))
+        (self.task.place / HISTORY_FILE).write_text("".join(map(history_line, records)))
 
 
 def end_of(report: Report) -> End:
@@ -234,7 +235,7 @@ class SearchMachine(RuleBasedStateMachine):
         settings = settings_of(
             max_epochs=EPOCHS, grace_epochs=1, reduction_factor=eta, sampler=sampler, seed=seed, **budget
         )
-        self.study = create_study(Path(self.folder.name), "study", spaces, settings, "none", "0" * 64)
+        self.study = create_study(Home(Path(self.folder.name)), "study", spaces, settings, "none", "0" * 64)
         ((unit, amount),) = budget.items()
         self.model = Model(
             losses, settings.rungs, eta, "trials" if unit == "trials" else "epochs", amount, POINTS, slots
@@ -289,7 +290,7 @@ class SearchMachine(RuleBasedStateMachine):
         trial_id = data.draw(self.working())
         worker = self.workers[trial_id]
         report = worker.stopped("error", "ValueError: no such number")
-        self.end(trial_id, report, end_on_disk(worker.task.folder, "failed", report.error))
+        self.end(trial_id, report, end_on_disk(worker.task.place, "failed", report.error))
 
     @precondition(lambda self: self.workers)
     @rule(data=st.data())
@@ -300,7 +301,7 @@ class SearchMachine(RuleBasedStateMachine):
         report = worker.stopped("memory", "CUDA out of memory")
         if self.model.alone:
             reason = "no room on its GPU, with nothing of this study beside it: CUDA out of memory"
-            self.end(trial_id, report, end_on_disk(worker.task.folder, "failed", reason))
+            self.end(trial_id, report, end_on_disk(worker.task.place, "failed", reason))
             return
         del self.workers[trial_id]
         self.model.found_no_room(worker.name)
@@ -327,7 +328,7 @@ class SearchMachine(RuleBasedStateMachine):
         if ahead:
             worker.write_ahead()
         with self.watching():
-            self.model.ended(worker.name, end_on_disk(worker.task.folder, "failed", "its worker died"))
+            self.model.ended(worker.name, end_on_disk(worker.task.place, "failed", "its worker died"))
             self.run.lose(trial_id)
 
     # What may happen to a launch.
@@ -471,7 +472,7 @@ class SearchMachine(RuleBasedStateMachine):
         try:
             with self.power.watched():
                 self.run = Launch(
-                    self.study.storage(), spaces, self.settings, self.study.trials_folder, self.model.slots
+                    self.study.storage(), spaces, self.settings, self.study.folder, self.model.slots
                 )
         except (PowerCutError, UserError, *STORAGE_FAILURES):
             assert self.power.failing
@@ -600,8 +601,8 @@ def play(planned: list[tuple[str, int]], race: bool) -> tuple[Story, int]:
 
         @contextmanager
         def without_ray(study: Study, pairs: Any, *_: object) -> Iterator[Session]:
-            session = NoRay(pairs, StopRequest())
-            session.disturbances, session.slots = disturbances, Slots(1, 1, 0.0)
+            session = NoRay(StopRequest())
+            session.disturbances, session.slots = disturbances, Slots(1, 0.0, lambda: [], wanted=1)
             yield session
 
         patch.setattr("tuning.launch.session", without_ray)
@@ -619,7 +620,7 @@ def request_in(root: Path, race: bool) -> LaunchRequest:
         spaces.append(str(root / f"{loss}.yaml"))
         Path(spaces[-1]).write_text(f"loss_fn: {loss}\nspace: {SPACES[loss]}\n")
     options = {"max_epochs": EPOCHS, "grace_epochs": 1, "epochs_per_loss": 54, "seed": 3, "race": race}
-    return LaunchRequest(spaces, str(root / "pairs.npz"), "study", root, Resources(1, 1, 0.0), options)
+    return LaunchRequest(spaces, str(root / "pairs.npz"), "study", Home(root), Resources(1, 1, 0.0), options)
 
 
 def launched(request: LaunchRequest, power: Power, disturbances: Disturbances) -> Study | None:

@@ -23,6 +23,7 @@ from tests.tuning.simulation import Launch
 from trainer.checkpoint import load_checkpoint
 from trainer.run_dir import read_history, read_run_config, read_whole_lines
 from tuning.confirmation import RESULTS_FILE
+from tuning.home import Home
 from tuning.study import open_study
 
 Test = TypeVar("Test", bound=Callable[..., None])
@@ -114,7 +115,7 @@ def check_unharmed(root: Path) -> None:
     """Every trial that has ended has the end of an undisturbed run, and every file of ours is whole."""
     if not (root / "studies/study/study.yaml").exists():
         return
-    folder = open_study(root, "study").folder
+    folder = open_study(Home(root), "study").folder
     if (folder / "optuna.db").exists():
         expected = leaderboard(undisturbed(*TRIALS), "study")
         ended = [row for row in leaderboard(root, "study") if row[3] not in ("RUNNING", "WAITING")]

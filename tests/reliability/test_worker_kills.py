@@ -24,6 +24,7 @@ from tests.reliability.studies import (
     on_disk,
     optuna_trials,
     private_tmp,
+    raylet,
     run,
     run_statuses,
     start,
@@ -188,8 +189,3 @@ def test_a_node_dies_and_another_comes(tmp_path: Path, record: Recorder, monkeyp
     assert states <= {"COMPLETE", "PRUNED"}
     assert used, "nothing was trained on the node that came"
     record(2, "a node killed, another comes", note="the new node is used")
-
-
-def raylet(node: Any) -> int:
-    """The process that a node's workers are below."""
-    return int(node.all_processes["raylet"][0].process.pid)

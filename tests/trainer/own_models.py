@@ -54,6 +54,17 @@ def features(*, input_shape: tuple[int, ...], output_dim: int, width: int = 64) 
     return nn.Sequential(frozen, nn.GELU(), nn.BatchNorm1d(width), nn.Linear(width, output_dim))
 
 
+class Mixed(nn.Module):
+    """A first layer in float32, a second in bfloat16: vectors (B, n)."""
+
+    def __init__(self, input_shape: tuple[int, ...], output_dim: int) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(input_shape[0], 8), nn.Linear(8, output_dim, dtype=torch.bfloat16)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.last(self.first(inputs).bfloat16())
+
+
 def image_pairs(rows: int = 200) -> Pairs:
     """Blurred images of a few random strokes, and the strokes."""
     rng = np.random.default_rng(0)

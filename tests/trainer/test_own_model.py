@@ -16,7 +16,7 @@ from tests.trainer.own_models import HERE, image_pairs, token_pairs
 from tests.trainer.samples import refusal, sample_arrays, sample_pairs, sample_trainer, timeless, train_to_end
 from trainer.checkpoint import load_checkpoint, save_checkpoint
 from trainer.config import TrainConfig
-from trainer.data import Pairs, make_pairs
+from trainer.data import Pairs, load_pairs, make_pairs
 from trainer.frozen import frozen_digest, load_trained_state, trained_state
 from trainer.loop import Trainer
 from trainer.predict import load_model
@@ -69,6 +69,14 @@ class TestTraining:
         for name in ("best.pt", "last.pt"):
             assert torch.equal(load_model(tmp_path / name).predict(trainer.data.train.inputs), expected)
 
+    @pytest.mark.parametrize("name", ["images", "token ids"])
+    def test_data_on_disk_give_the_same_numbers(self, name: str, tmp_path: Path) -> None:
+        config, pairs = MODELS[name][0], MODELS[name][1]()
+        np.save(tmp_path / "inputs.npy", pairs.inputs)
+        np.save(tmp_path / "targets.npy", pairs.targets)
+        on_disk = sample_trainer(config, load_pairs(str(tmp_path)))
+        assert timeless(train_to_end(on_disk)) == timeless(train_to_end(sample_trainer(config, pairs)))
+
     def test_weights_follow_from_the_seed(self) -> None:
         def first(seed: int) -> Tensor:
             config = own_config("features", seed=seed)
@@ -111,16 +119,7 @@ class TestTraining:
         assert records[-1]["train/loss"] < records[0]["train/loss"]
         assert next(trainer.model.parameters()).dtype == torch.bfloat16
 
-    def test_parts_of_several_types_are_trained_together(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        class Mixed(nn.Module):
-            def __init__(self, input_shape: tuple[int, ...], output_dim: int) -> None:
-                super().__init__()
-                self.first, self.last = nn.Linear(6, 8), nn.Linear(8, output_dim, dtype=torch.bfloat16)
-
-            def forward(self, inputs: Tensor) -> Tensor:
-                return self.last(self.first(inputs).bfloat16())
-
-        monkeypatch.setattr(own_models, "Mixed", Mixed, raising=False)
+    def test_parts_of_several_types_are_trained_together(self) -> None:
         trainer = sample_trainer(own_config("Mixed"))
         before = {name: tensor.clone() for name, tensor in trainer.model.named_parameters()}
         trainer.run_epoch()

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tuning.cluster import ENVIRONMENT, Resources
+from tuning.cluster import ENVIRONMENT
+from tuning.home import Home
 from tuning.launch import LaunchRequest
+from tuning.placement import Resources
 
 
 @pytest.fixture(scope="session")
@@ -32,7 +34,7 @@ def request_for(root: Path, address: str | None, *spaces: str, **changes: object
     defaults = {"name": "study", "data": "digits"}
     return LaunchRequest(
         spaces=list(spaces),
-        root=root,
+        home=Home(root),
         resources=resources,
         address=address,
         options=changes,

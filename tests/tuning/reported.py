@@ -18,6 +18,7 @@ from tuning.confirmation import (
     runs_of,
     save_plan,
 )
+from tuning.home import Home
 from tuning.scoring import ArmResult, Results, Scores
 from tuning.study import Study, create_study
 from tuning.trials import DIVERGED, Ending, LossTrials
@@ -49,7 +50,7 @@ SIGNS = {"effective_rank": 5.0, "hubness": 0.5, "alignment": 0.2, "uniformity": 
 def searched(root: Path, trials: tuple[int, int], data: str = "digits") -> Study:
     """A study whose search has ended, with this many trials of infonce and cosine; one each diverged and failed."""
     settings = settings_of(max_epochs=LAST, grace_epochs=1, reduction_factor=3, trials=max(*trials, 1))
-    study = create_study(root, "study", [space_of(text) for text in SPACES.values()], settings, data, "0" * 64)
+    study = create_study(Home(root), "study", [space_of(text) for text in SPACES.values()], settings, data, "0" * 64)
     for (loss, space), count in zip(study.spec.search_spaces().items(), trials, strict=True):
         own = LossTrials(study.storage(), loss, space)
         generator = np.random.default_rng(len(loss))

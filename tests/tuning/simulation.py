@@ -16,6 +16,7 @@ from tuning.scheduler import AshaScheduler, Rungs
 from tuning.searcher import StudySearcher
 from tuning.settings import StudySettings
 from tuning.space import SearchSpace
+from tuning.study_files import FolderFiles
 from tuning.trainable import Task
 from tuning.trials import LossTrials
 
@@ -74,10 +75,10 @@ class Worker:
     def _save(self, epochs: int) -> None:
         values = [value_at(self.task.settings, epoch) for epoch in range(1, epochs + 1)]
         lost = self._end == "diverged" and epochs == self._end_epoch
-        write_history(self.task.folder, *(values[:-1] if lost else values), *([None] if lost else []))
+        write_history(self.task.place, *(values[:-1] if lost else values), *([None] if lost else []))
 
     def _history(self) -> list[float | None]:
-        return [record.get("val/mrr") for record in read_history(self.task.folder / HISTORY_FILE)]
+        return [record.get("val/mrr") for record in read_history(self.task.place / HISTORY_FILE)]
 
 
 class Launch:
@@ -99,7 +100,9 @@ class Launch:
         self.scheduler = AshaScheduler(rungs)
         managed = {"num_epochs": settings.max_epochs, "schedule_epochs": settings.max_epochs, "threads": 1}
         progress = Progress("study", settings, Console(file=io.StringIO()))
-        self.searcher = StudySearcher(self.trials, settings, managed, folder, concurrency, progress, attempt=1)
+        self.searcher = StudySearcher(
+            self.trials, settings, managed, FolderFiles(folder), lambda: concurrency, progress, 1, "optuna.db"
+        )
         self.workers: dict[str, Worker] = {}
         self.tasks: list[Task] = []
         self._fate = fate

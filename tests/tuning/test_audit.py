@@ -11,6 +11,7 @@ from rich.console import Console
 
 from tests.tuning.conftest import request_for
 from trainer.errors import UserError
+from tuning.home import Home
 from tuning.launch import launch
 from tuning.study import Study, open_study
 
@@ -25,13 +26,13 @@ def original(ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> Stud
 
 @pytest.fixture
 def study(original: Study, tmp_path: Path) -> Study:
-    shutil.copytree(original.root / "studies", tmp_path / "studies")
-    return open_study(tmp_path, "study")
+    shutil.copytree(original.home.root / "studies", tmp_path / "studies")
+    return open_study(Home(tmp_path), "study")
 
 
 def refused(study: Study) -> str:
     with pytest.raises(UserError) as error:
-        launch(request_for(study.root, None, trials=3), QUIET)
+        launch(request_for(study.home.root, None, trials=3), QUIET)
     return str(error.value)
 
 
@@ -86,5 +87,5 @@ def test_a_database_that_is_none(study: Study) -> None:
 
 def test_a_trial_whose_folder_is_gone_does_not_stop_the_study(study: Study, ray_address: str) -> None:
     shutil.rmtree(study.trials_folder / "mse-0000")
-    launch(request_for(study.root, ray_address, trials=3), QUIET)
+    launch(request_for(study.home.root, ray_address, trials=3), QUIET)
     assert len(study.trials()["mse"]) == 3

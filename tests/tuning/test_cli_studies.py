@@ -190,3 +190,12 @@ def test_status_is_quick_because_it_loads_little(undisturbed: Path, module: str)
     run_it = f"import sys; from tuning.cli import app; app({arguments}, standalone_mode=False)"
     code = f"{run_it}; sys.exit('{module}' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize("share", ["half", "-1", "1.5", "nan", "inf"])
+@pytest.mark.parametrize("command", ["launch", "confirm"])
+def test_a_share_of_a_gpu_that_ray_can_not_give_is_refused(command: str, share: str, losstune: Command) -> None:
+    outcome = losstune(command, "mse", f"--gpus-per-trial={share}")
+    assert outcome.code == 2
+    expected = "expected a share from 0 to 1, a whole number of GPUs, or auto"
+    assert outcome.err == f"error: --gpus-per-trial: found {share}; {expected}\n"

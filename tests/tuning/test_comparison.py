@@ -24,6 +24,7 @@ from tuning.comparison import (
 )
 from tuning.confirmation import Arm, Plan, save_plan
 from tuning.feasible import load_spaces
+from tuning.home import Home
 from tuning.scoring import ArmResult, Results, Scores, _save
 from tuning.space import merged_settings
 from tuning.statistics import Interval, difference, holm
@@ -239,7 +240,7 @@ def confirmed(
     A loss without a level failed.
     """
     spaces = load_spaces(list(LOSSES))
-    study = create_study(root, "hand", spaces, merged_settings(spaces, {}), "digits", "d" * 64)
+    study = create_study(Home(root), "hand", spaces, merged_settings(spaces, {}), "digits", "d" * 64)
     arms, results = [], []
     scores: dict[str, Scores] = {}
     for loss in LOSSES:

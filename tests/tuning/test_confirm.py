@@ -31,7 +31,6 @@ from trainer.run_dir import HISTORY_FILE, RunDirectory, history_line, read_confi
 from trainer.splits import split_rows
 from trainer.train import train_run
 from tuning.baselines import Baseline
-from tuning.cluster import Resources
 from tuning.comparison import compare
 from tuning.confirm import Confirmed, ConfirmRequest, confirm
 from tuning.confirm_progress import ConfirmProgress
@@ -39,8 +38,10 @@ from tuning.confirmation import ConfirmRun, runs_of
 from tuning.executor import Placement
 from tuning.export import export
 from tuning.feasible import load_spaces
+from tuning.home import Home
 from tuning.launch import launch, managed_settings
 from tuning.picture import Activity
+from tuning.placement import Resources
 from tuning.scoring import Results, load_results
 from tuning.space import merged_settings
 from tuning.study import Study, create_study, open_study
@@ -56,7 +57,7 @@ def confirm_it(
     root: Path, address: str | None, seeds: int = 3, console: Console = QUIET, name: str = "study"
 ) -> Confirmed:
     placement = Placement(Resources(2, 1, 0.0), address)
-    return confirm(ConfirmRequest(name, root, 2, seeds, placement), console)
+    return confirm(ConfirmRequest(name, Home(root), 2, seeds, placement), console)
 
 
 def files_digest(folder: Path) -> dict[str, str]:
@@ -93,7 +94,7 @@ class Sample:
 
     @property
     def root(self) -> Path:
-        return self.study.root
+        return self.study.home.root
 
     @property
     def runs(self) -> list[ConfirmRun]:
@@ -371,7 +372,7 @@ def test_other_data_is_refused(sample: Sample, monkeypatch: pytest.MonkeyPatch) 
 def test_a_study_without_trials_is_refused(tmp_path: Path) -> None:
     spaces = load_spaces(["mse"])
     settings = merged_settings(spaces, {})
-    create_study(tmp_path, "empty", spaces, settings, "digits", load_pairs("digits").digest)
+    create_study(Home(tmp_path), "empty", spaces, settings, "digits", load_pairs("digits").digest)
     with pytest.raises(UserError, match="study 'empty': mse has no finished trial with a value to confirm yet"):
         confirm_it(tmp_path, None, name="empty")
     assert not (tmp_path / "studies/empty/confirm").exists()
@@ -458,7 +459,7 @@ def test_the_confirmed_export_repeats_the_run_that_did_best(sample: Sample, tmp_
 
 
 def test_before_a_confirmation_the_export_says_so(sample: Sample, tmp_path: Path) -> None:
-    exported = export(open_study(sample.unconfirmed, "study"), None, tmp_path / "best.yaml")
+    exported = export(open_study(Home(sample.unconfirmed), "study"), None, tmp_path / "best.yaml")
     assert exported.seeds == 0
     assert read_config(tmp_path / "best.yaml").source["confirmed"] is False
 
@@ -474,7 +475,7 @@ def searched(root: Path, **losses: tuple[float, Ending]) -> Study:
         (root / f"{loss}.yaml").write_text(yaml.safe_dump(space))
     spaces = load_spaces([str(root / f"{loss}.yaml") for loss in losses])
     settings = merged_settings(spaces, {"max_epochs": 2, "grace_epochs": 2, "trials": 1})
-    study = create_study(root, "study", spaces, settings, "digits", load_pairs("digits").digest)
+    study = create_study(Home(root), "study", spaces, settings, "digits", load_pairs("digits").digest)
     storage = study.storage()
     for space in spaces:
         lr, ending = losses[space.loss_fn]

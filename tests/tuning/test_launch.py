@@ -3,8 +3,10 @@
 import hashlib
 import io
 import math
+import os
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -20,11 +22,14 @@ from trainer.errors import UserError
 from trainer.run_dir import RunDirectory, read_config, read_history
 from trainer.splits import split_rows
 from trainer.train import train_run
-from tuning.cluster import Resources, ray_running, slots
+from tuning.cluster import ray_running
 from tuning.export import export
+from tuning.home import Home
 from tuning.launch import Outcome, launch
+from tuning.placement import Resources, machines_now, slots
 from tuning.space_file import shipped_names
 from tuning.study import Study, open_study
+from tuning.trainable import Task, TrialTrainable
 
 QUIET = Console(quiet=True)
 Trials = dict[str, list[optuna.trial.FrozenTrial]]
@@ -91,7 +96,7 @@ def test_cuts_follow_the_rule_in_some_order_of_arrival(finished: Outcome) -> Non
 
 
 def test_mlflow_holds_the_same_numbers(finished: Outcome) -> None:
-    client = MlflowClient(f"sqlite:///{finished.study.root / 'mlflow.db'}")
+    client = MlflowClient(f"sqlite:///{finished.study.home.root / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("study")
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id], max_results=1000)
@@ -114,7 +119,7 @@ def test_mlflow_holds_the_same_numbers(finished: Outcome) -> None:
 
 
 def test_mlflow_has_the_files_of_the_best_of_each_loss(finished: Outcome) -> None:
-    client = MlflowClient(f"sqlite:///{finished.study.root / 'mlflow.db'}")
+    client = MlflowClient(f"sqlite:///{finished.study.home.root / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("study")
     assert experiment is not None
     for parent in client.search_runs([experiment.experiment_id], "tags.`losstune.best_trial` LIKE '%'"):
@@ -125,7 +130,7 @@ def test_mlflow_has_the_files_of_the_best_of_each_loss(finished: Outcome) -> Non
 
 def test_launching_again_runs_nothing_again(finished: Outcome, ray_address: str) -> None:
     before = files_digest(finished.study.trials_folder)
-    launch(request_for(finished.study.root, ray_address, "mse", "infonce"), QUIET)
+    launch(request_for(finished.study.home.root, ray_address, "mse", "infonce"), QUIET)
     assert files_digest(finished.study.trials_folder) == before
 
 
@@ -151,7 +156,7 @@ def test_a_larger_budget_extends_and_keeps_what_was(ray_address: str, tmp_path: 
     after = files_digest(study.trials_folder)
     assert before.items() <= after.items()
     assert len(optuna_trials(study)["cosine"]) == 4
-    assert open_study(tmp_path, "study").spec.settings.trials == 4
+    assert open_study(Home(tmp_path), "study").spec.settings.trials == 4
 
 
 def test_no_search_path_reads_a_test_row(ray_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,7 +249,7 @@ def test_a_time_budget_ends_the_study_and_leaves_nothing_running(ray_address: st
 )
 def test_changed_settings_are_refused(finished: Outcome, change: dict[str, object], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        launch(request_for(finished.study.root, None, **change), QUIET)
+        launch(request_for(finished.study.home.root, None, **change), QUIET)
 
 
 def test_other_data_is_refused(finished: Outcome, tmp_path: Path) -> None:
@@ -252,7 +257,7 @@ def test_other_data_is_refused(finished: Outcome, tmp_path: Path) -> None:
     np.savez(tmp_path / "other.npz", inputs=rng.normal(size=(300, 3)), targets=rng.normal(size=(300, 3)))
     other = make_pairs(dict(np.load(tmp_path / "other.npz")), "other")
     with pytest.raises(UserError, match=f"data: SHA-256 .* in the study, {other.digest[:12]} now"):
-        launch(request_for(finished.study.root, None, data=str(tmp_path / "other.npz")), QUIET)
+        launch(request_for(finished.study.home.root, None, data=str(tmp_path / "other.npz")), QUIET)
 
 
 SHIPPED = [
@@ -275,29 +280,38 @@ def test_every_shipped_space_trains(spaces: tuple[str, ...], ray_address: str, t
     assert ends == ["used its epochs"] * len(spaces)
 
 
-def test_shares_of_two_gpus_are_spread_over_both(ray_address: str) -> None:
+class Seeing(TrialTrainable):
+    """A worker that tells which GPUs it sees."""
+
+    def step(self) -> dict[str, Any]:
+        return {"seen": os.environ["CUDA_VISIBLE_DEVICES"]}
+
+
+@pytest.mark.parametrize(
+    ("share", "seen"), [(0.25, {"0": 2, "1": 2}), (0.0, {"": 4})], ids=["shares of two GPUs", "no share"]
+)
+def test_trials_spread_over_all_gpus_and_see_only_their_own(
+    share: float, seen: dict[str, int], ray_address: str
+) -> None:
     """Placed as Tune places trials: a group of resources each."""
-    wish = Resources(concurrency=4, cpus_per_trial=1, gpus_per_trial=0.25)
-    with ray_running(ray_address, wish, data_bytes=0):
+    wish = Resources(concurrency=4, cpus_per_trial=1, gpus_per_trial=share)
+    task = {"task": Task("mse", 0, {}, Path(), (), (), attempt=1)}
+    with ray_running(ray_address, 4, data_bytes=0):
         import ray
+        from ray import tune
         from ray.util.placement_group import placement_group, remove_placement_group
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-        place = slots(wish)
-
-        @ray.remote(num_cpus=0.5, num_gpus=place.gpus)
-        class Trial:
-            def gpu(self) -> list[int]:
-                return [int(number) for number in ray.get_gpu_ids()]
-
-        groups = [placement_group([{"CPU": 0.5, "GPU": place.gpus}]) for _ in range(4)]
+        gpus = slots(wish, share, machines_now, grows=True).gpus
+        worker = ray.remote(num_cpus=0.5, num_gpus=gpus)(tune.with_parameters(Seeing, pairs=load_pairs("digits")))
+        groups = [placement_group([{"CPU": 0.5, **({"GPU": gpus} if gpus else {})}]) for _ in range(4)]
         ray.get([group.ready() for group in groups])
         strategies = [PlacementGroupSchedulingStrategy(placement_group=group) for group in groups]
-        trials = [Trial.options(scheduling_strategy=strategy).remote() for strategy in strategies]
-        found = Counter(gpu for (gpu,) in ray.get([trial.gpu.remote() for trial in trials]))
+        trials = [worker.options(scheduling_strategy=strategy).remote(config=task) for strategy in strategies]
+        found = Counter(result["seen"] for result in ray.get([trial.train.remote() for trial in trials]))
         for group in groups:
             remove_placement_group(group)
-    assert found == {0: 2, 1: 2}
+    assert found == seen
 
 
 def test_a_study_runs_on_shares_of_gpus(ray_address: str, tmp_path: Path) -> None:

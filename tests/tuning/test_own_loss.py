@@ -18,6 +18,7 @@ from trainer.files import sealed
 from trainer.run_dir import read_config
 from tuning.confirmation import latest_finished
 from tuning.feasible import load_spaces
+from tuning.home import Home
 from tuning.study import create_study, open_study
 
 PATH = "own_study.tilted:TiltedConfig"
@@ -82,30 +83,30 @@ class TestSpaces:
 @pytest.mark.usefixtures("_package")
 class TestStudies:
     def test_a_study_reads_back_and_is_there_without_the_package(self, tmp_path: Path) -> None:
-        create_study(tmp_path, "own", [space_of(SPACE)], settings_of(), "digits", "a1" * 32)
-        study = open_study(tmp_path, "own")
+        create_study(Home(tmp_path), "own", [space_of(SPACE)], settings_of(), "digits", "a1" * 32)
+        study = open_study(Home(tmp_path), "own")
         assert list(study.spec.spaces) == ["tilted"]
         assert study.spec.search_spaces()["tilted"].loss_fn == "tilted"
         spec = study.folder / "study.yaml"
         spec.write_text(sealed(spec.read_text().rpartition("# sha256")[0].replace("own_study.", "own_gone.")))
-        gone = open_study(tmp_path, "own")
+        gone = open_study(Home(tmp_path), "own")
         assert gone.trials() == {"tilted": []}
         expected = "own/study.yaml (tilted):1: loss_fn own_gone.tilted:TiltedConfig: No module named 'own_gone'"
         assert refusal(gone.spec.search_spaces) == expected
 
     def test_a_loss_that_has_another_name_now_is_refused(self, tmp_path: Path) -> None:
-        study = create_study(tmp_path, "own", [space_of(SPACE)], settings_of(), "digits", "a1" * 32)
+        study = create_study(Home(tmp_path), "own", [space_of(SPACE)], settings_of(), "digits", "a1" * 32)
         spec = study.folder / "study.yaml"
         spec.write_text(sealed(spec.read_text().rpartition("# sha256")[0].replace("  tilted:", "  tipped:")))
-        assert refusal(open_study(tmp_path, "own").spec.search_spaces) == (
+        assert refusal(open_study(Home(tmp_path), "own").spec.search_spaces) == (
             f"own/study.yaml (tipped): {PATH} is named 'tilted' now; expected 'tipped'"
         )
 
     def test_a_name_that_leads_out_is_refused(self, tmp_path: Path) -> None:
-        study = create_study(tmp_path, "own", [space_of(SPACE)], settings_of(), "digits", "a1" * 32)
+        study = create_study(Home(tmp_path), "own", [space_of(SPACE)], settings_of(), "digits", "a1" * 32)
         spec = study.folder / "study.yaml"
         spec.write_text(sealed(spec.read_text().rpartition("# sha256")[0].replace("  tilted:", "  ../../x:")))
-        assert refusal(open_study, tmp_path, "own").endswith(f"loss_fn: found '{PATH}'; expected '../../x'")
+        assert refusal(open_study, Home(tmp_path), "own").endswith(f"loss_fn: found '{PATH}'; expected '../../x'")
 
 
 NAMED = """
@@ -145,7 +146,7 @@ class TestAWholeStudy:
         assert tuple(checked["losses"]) == losses
         whole(f"launch {spaces} --data digits --study own --trials 2 --max-epochs 3 --address ADDRESS")
         whole("launch named.yaml by_path.yaml full_softmax --study own --trials 3 --address ADDRESS")
-        study = open_study(Path(), "own")
+        study = open_study(Home(Path()), "own")
         for loss in losses:
             trials = optuna.load_study(study_name=loss, storage=f"sqlite:///{study.folder / 'optuna.db'}").trials
             assert [trial.state.name for trial in trials] == ["COMPLETE"] * 3

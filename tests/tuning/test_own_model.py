@@ -24,11 +24,12 @@ from trainer.splits import split_rows
 from trainer.yaml_file import dump_yaml
 from tuning.baselines import baseline_scores
 from tuning.check import check_spaces
-from tuning.cluster import Resources
 from tuning.confirm import ConfirmRequest, confirm
 from tuning.executor import Placement
 from tuning.feasible import check_against_data
+from tuning.home import Home
 from tuning.launch import launch
+from tuning.placement import Resources
 from tuning.scoring import load_results
 from tuning.space import Range
 from tuning.study import Study
@@ -255,7 +256,9 @@ def test_it_is_confirmed_exported_and_registered(
 ) -> None:
     """What torch can not export, as a branch on the inputs, is registered as its checkpoint."""
     study = study_of(tmp_path, ray_address, factory, monkeypatch)
-    confirmed = confirm(ConfirmRequest("study", tmp_path, 1, 2, Placement(Resources(2, 1, 0.0), ray_address)), QUIET)
+    confirmed = confirm(
+        ConfirmRequest("study", Home(tmp_path), 1, 2, Placement(Resources(2, 1, 0.0), ray_address)), QUIET
+    )
     assert confirmed.tracked
     results, _ = load_results(study, confirmed.plan)
     start = next(arm for arm in confirmed.plan.arms if arm.role == "start")

@@ -17,6 +17,7 @@ from trainer.errors import UserError
 from tuning.cli import app
 from tuning.confirmation import latest_finished
 from tuning.figure_parts import padded, spread
+from tuning.home import Home
 from tuning.parameter_figures import log_ticks
 from tuning.race import Dropped
 from tuning.report_page import report_html, write_report
@@ -234,7 +235,7 @@ def test_few_trials_have_no_importance_but_say_so(reports: Reports) -> None:
 
 def test_a_study_without_rungs_says_that_nothing_was_cut(tmp_path: Path) -> None:
     settings = settings_of(max_epochs=5, grace_epochs=5, trials=1)
-    study = create_study(tmp_path, "flat", [load_space("guide_1_mse")], settings, "digits", "0" * 64)
+    study = create_study(Home(tmp_path), "flat", [load_space("guide_1_mse")], settings, "digits", "0" * 64)
     assert "This study cuts nothing" in report_html(study)
 
 
@@ -268,8 +269,8 @@ def test_the_commands_are_valid_and_repeat_the_study(reports: Reports) -> None:
 
 def test_commands_name_shipped_spaces_and_are_quoted(tmp_path: Path) -> None:
     settings = settings_of(max_epochs=5, grace_epochs=5, race=True)
-    create_study(tmp_path, "flat", [load_space("guide_1_mse")], settings, "my data.npz", "0" * 64)
-    study = open_study(tmp_path, "flat")
+    create_study(Home(tmp_path), "flat", [load_space("guide_1_mse")], settings, "my data.npz", "0" * 64)
+    study = open_study(Home(tmp_path), "flat")
     assert own_spaces(study) == {}
     assert " ".join(steps(study, None)[0].words) == (
         "losstune launch guide_1_mse --data 'my data.npz' --study flat --objective val/mrr --max-epochs 5 "

@@ -15,10 +15,11 @@ from tests.tuning.samples import CONDITIONAL, facts, new_trials, settings_of, sp
 from trainer.errors import UserError
 from trainer.files import sealed
 from trainer.yaml_file import read_yaml
+from tuning.home import Home
 from tuning.lock import is_locked, locked
 from tuning.settings import StudySettings
 from tuning.space import SearchSpace, merged_settings
-from tuning.study import Study, continued, create_study, delete_folder, list_studies, open_study, study_folder
+from tuning.study import Study, continued, create_study, open_study, study_folder
 
 DIGEST = "a1" * 32
 PLAIN = """
@@ -32,7 +33,7 @@ PLAIN = """
 
 def created(root: Path, *texts: str, name: str = "first", **options: Any) -> Study:
     spaces = [space_of(text) for text in texts or (PLAIN,)]
-    return create_study(root, name, spaces, merged_settings(spaces, options), "digits", DIGEST)
+    return create_study(Home(root), name, spaces, merged_settings(spaces, options), "digits", DIGEST)
 
 
 def continued_with(study: Study, *texts: str, digest: str = DIGEST, **options: Any) -> Study:
@@ -41,7 +42,7 @@ def continued_with(study: Study, *texts: str, digest: str = DIGEST, **options: A
 
 def test_a_study_reads_back_as_it_was_created(tmp_path: Path) -> None:
     study = created(tmp_path, PLAIN, CONDITIONAL, seed=2**63 - 1)
-    again = open_study(tmp_path, "first")
+    again = open_study(Home(tmp_path), "first")
     assert again == study
     assert again.spec.settings == StudySettings(max_epochs=27, epochs_per_loss=270, seed=2**63 - 1)
     assert (again.spec.data_source, again.spec.data_digest) == ("digits", DIGEST)
@@ -52,7 +53,7 @@ def test_a_study_reads_back_as_it_was_created(tmp_path: Path) -> None:
 
 def test_frozen_spaces_are_the_spaces_of_the_first_launch(tmp_path: Path) -> None:
     created(tmp_path, CONDITIONAL, PLAIN)
-    spaces = open_study(tmp_path, "first").spec.search_spaces()
+    spaces = open_study(Home(tmp_path), "first").spec.search_spaces()
     assert list(spaces) == ["infonce", "mse"]
     for space, text in zip(spaces.values(), (CONDITIONAL, PLAIN), strict=True):
         assert space == space_of(text, file=space.file)
@@ -68,7 +69,7 @@ def test_trials_are_in_the_study_s_own_storage(tmp_path: Path) -> None:
     study = created(tmp_path, PLAIN, CONDITIONAL)
     trials = new_trials(space_of(PLAIN), study.storage())
     trials.end(trials.add({"lr": 0.001}, seed=0), used_up())
-    found = open_study(tmp_path, "first").trials()
+    found = open_study(Home(tmp_path), "first").trials()
     assert [facts(trial) for trial in found["mse"]] == [facts(trials[0])]
     assert found["infonce"] == []
     assert (study.folder / "optuna.db").exists()
@@ -76,7 +77,7 @@ def test_trials_are_in_the_study_s_own_storage(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a", "7", "first-study_2.1", "A" * 64])
 def test_names_that_can_be_a_folder_s(name: str, tmp_path: Path) -> None:
-    assert study_folder(tmp_path, name) == tmp_path / "studies" / name
+    assert study_folder(Home(tmp_path), name) == tmp_path / "studies" / name
 
 
 @pytest.mark.parametrize(
@@ -101,8 +102,8 @@ def test_names_that_can_be_a_folder_s(name: str, tmp_path: Path) -> None:
     ],
 )
 def test_names_that_can_not(name: str, tmp_path: Path) -> None:
-    for call in (study_folder, open_study, is_locked, delete_folder):
-        assert refusal(call, tmp_path, name) == (
+    for call in (study_folder, open_study, is_locked):
+        assert refusal(call, Home(tmp_path), name) == (
             f"study name {name!r}: a name is 1 to 64 letters, digits, '.', '_' and '-', "
             "and starts with a letter or digit"
         )
@@ -112,33 +113,33 @@ def test_a_name_outside_the_root_creates_nothing(tmp_path: Path) -> None:
     (root := tmp_path / "root").mkdir()
     with pytest.raises(UserError):
         created(root, name="../../x")
-    with pytest.raises(UserError), locked(root, "../../x"):
+    with pytest.raises(UserError), locked(Home(root), "../../x"):
         pass
     assert list(tmp_path.iterdir()) == [root]
     assert list(root.iterdir()) == []
 
 
 def test_an_unknown_study_says_which_there_are(tmp_path: Path) -> None:
-    assert refusal(open_study, tmp_path, "third") == f"no study 'third' in {tmp_path / 'studies'}; found: none"
+    assert refusal(open_study, Home(tmp_path), "third") == f"no study 'third' in {tmp_path / 'studies'}; found: none"
     created(tmp_path, name="second")
     created(tmp_path, name="first")
-    message = refusal(open_study, tmp_path, "third")
+    message = refusal(open_study, Home(tmp_path), "third")
     assert message == f"no study 'third' in {tmp_path / 'studies'}; found: first, second"
 
 
 def test_the_list_has_only_folders_with_a_spec(tmp_path: Path) -> None:
-    assert list_studies(tmp_path) == []
+    assert Home(tmp_path).names() == []
     created(tmp_path, name="second")
     created(tmp_path, name="first")
     (tmp_path / "studies" / "empty").mkdir()
-    assert list_studies(tmp_path) == ["first", "second"]
+    assert Home(tmp_path).names() == ["first", "second"]
 
 
 def test_a_deleted_study_is_gone(tmp_path: Path) -> None:
     created(tmp_path)
     created(tmp_path, name="second")
-    delete_folder(tmp_path, "first")
-    assert list_studies(tmp_path) == ["second"]
+    open_study(Home(tmp_path), "first").delete()
+    assert Home(tmp_path).names() == ["second"]
     assert not (tmp_path / "studies" / "first").exists()
 
 
@@ -146,7 +147,7 @@ def test_a_spec_with_a_fault_names_the_file_and_the_key(tmp_path: Path) -> None:
     path = created(tmp_path).folder / "study.yaml"
     text, _, _ = path.read_text().rpartition("# sha256")
     path.write_text(sealed(text.replace("max_epochs: 27", "max_epochs: 0")))
-    message = refusal(open_study, tmp_path, "first")
+    message = refusal(open_study, Home(tmp_path), "first")
     assert message.startswith(f"{path}: settings.max_epochs: found 0; should be greater than or equal to 1")
 
 
@@ -243,7 +244,7 @@ def test_a_new_budget_is_accepted_and_saved(options: dict[str, Any], text: str, 
     study = continued_with(created(tmp_path), text, **options)
     assert str(study.spec.settings.budget) == budget
     study.save()
-    again = open_study(tmp_path, "first")
+    again = open_study(Home(tmp_path), "first")
     assert again == study
     assert continued_with(again, text, **options) == study
 
@@ -280,8 +281,9 @@ def test_continuing_does_not_touch_the_file(tmp_path: Path) -> None:
 HOLD = """
 import sys
 from pathlib import Path
+from tuning.home import Home
 from tuning.lock import locked
-with locked(Path(sys.argv[1]), "first"):
+with locked(Home(Path(sys.argv[1])), "first"):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -298,7 +300,7 @@ def holder(root: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def hold(root: Path) -> None:
-    with locked(root, "first"):
+    with locked(Home(root), "first"):
         pass
 
 
@@ -307,32 +309,32 @@ def test_a_second_launch_is_refused_and_a_dead_one_s_lock_is_taken_over(tmp_path
         message = refusal(hold, tmp_path)
         assert message.startswith(f"study 'first' is in use by process {process.pid} on ")
         assert ", since 2" in message
-        assert is_locked(tmp_path, "first")
+        assert is_locked(Home(tmp_path), "first")
         process.kill()
         process.wait()
-    assert not is_locked(tmp_path, "first")
-    with locked(tmp_path, "first"):
+    assert not is_locked(Home(tmp_path), "first")
+    with locked(Home(tmp_path), "first"):
         assert f"in use by process {os.getpid()} on " in refusal(hold, tmp_path)
     hold(tmp_path)
 
 
 def test_an_exception_frees_the_lock(tmp_path: Path) -> None:
-    with pytest.raises(KeyError), locked(tmp_path, "first"):
+    with pytest.raises(KeyError), locked(Home(tmp_path), "first"):
         raise KeyError
-    assert not is_locked(tmp_path, "first")
+    assert not is_locked(Home(tmp_path), "first")
     hold(tmp_path)
 
 
 def test_a_lock_file_with_a_fault_still_locks(tmp_path: Path) -> None:
-    with locked(tmp_path, "first"):
+    with locked(Home(tmp_path), "first"):
         (tmp_path / "studies" / "first" / ".lock").write_text("{")
         assert refusal(hold, tmp_path) == "study 'first' is in use by another process"
 
 
 def test_two_studies_do_not_lock_each_other(tmp_path: Path) -> None:
-    with locked(tmp_path, "first"), locked(tmp_path, "second"):
-        assert is_locked(tmp_path, "first")
-    assert not is_locked(tmp_path, "third")
+    with locked(Home(tmp_path), "first"), locked(Home(tmp_path), "second"):
+        assert is_locked(Home(tmp_path), "first")
+    assert not is_locked(Home(tmp_path), "third")
 
 
 def test_a_root_that_is_a_file_is_refused(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tuning.cluster import spread_share
+from tuning.placement import spread_share
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,136 @@
+"""The truth in PostgreSQL: the same trials as in SQLite, several studies in one database, and a server that is gone."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.tuning.samples import CONDITIONAL, CONTINUOUS, facts, settings_of, space_of, used_up
+from trainer.errors import UserError
+from tuning.audit import open_trials
+from tuning.database import database_at
+from tuning.home import Home
+from tuning.lock import is_locked, locked
+from tuning.study import Study, create_study, open_study
+from tuning.trials import STORAGE_FAILURES, Ending
+
+POINT, OTHER = {"lr": 0.0031, "model.dropout": 0.3}, {"lr": 0.01, "model.dropout": 0.1}
+DIVERGED = Ending("pruned", "diverged", 2, 0.1, 1)
+
+
+@pytest.fixture
+def home(postgres_uri: str, tmp_path: Path) -> Home:
+    return Home(tmp_path, database=database_at(postgres_uri))
+
+
+def created(home: Home, name: str = "first") -> Study:
+    return create_study(
+        home, name, [space_of(CONTINUOUS), space_of(CONDITIONAL)], settings_of(trials=5), "digits", "0" * 64
+    )
+
+
+def fill(study: Study) -> None:
+    trials = study.open_trials(study.storage())["mse"]
+    for value in (0.1 + 0.2, 1e-300):
+        number = trials.add(POINT, seed=0)
+        trials.report(number, 1, value)
+        trials.end(number, used_up(value))
+    trials.report(trials.add(OTHER, seed=1), 1, 0.25)
+    trials.end(trials.add(OTHER, seed=2), DIVERGED)
+    trials.drop({"why": "no hope"})
+
+
+def test_trials_are_the_same_as_in_sqlite(home: Home, tmp_path: Path) -> None:
+    here, there = created(home), created(Home(tmp_path / "sqlite"))
+    for study in (here, there):
+        fill(study)
+    for one, other in zip(here.trials()["mse"], there.trials()["mse"], strict=True):
+        assert facts(one) == facts(other)
+    assert here.trials()["infonce"] == []
+    again = here.open_trials(here.storage())["mse"]
+    assert [facts(trial) for trial in again] == [facts(trial) for trial in there.trials()["mse"]]
+    assert again.dropped == {"why": "no hope"}
+    assert not (here.folder / "optuna.db").exists()
+
+
+def test_studies_share_a_database(home: Home) -> None:
+    first, second = created(home), created(home, "first.2")
+    fill(first)
+    with locked(home, "first.2") as held:
+        assert len(open_trials(open_study(held, "first.2"))["mse"]) == 0
+        assert is_locked(home, "first.2")
+        assert not is_locked(home, "first")
+    assert {found.study_name for found in first.storage().get_all_studies()} == {
+        "first/mse", "first/infonce", "first.2/mse", "first.2/infonce",
+    }  # fmt: skip
+    with locked(home, "first") as held:
+        open_study(held, "first").delete()
+    assert {found.study_name for found in second.storage().get_all_studies()} == {"first.2/mse", "first.2/infonce"}
+    assert home.names() == ["first.2"]
+
+
+def test_another_study_of_the_same_name_is_noticed(home: Home, tmp_path: Path) -> None:
+    fill(created(home))
+    other = created(replace(home, root=tmp_path / "other"))
+    for read in (other.trials, lambda: open_trials(other), other.dropped):
+        with pytest.raises(UserError) as error:
+            read()
+        assert str(error.value) == (
+            f"{home.database} holds trials of another study 'first', which is not the one in {tmp_path / 'other'}; "
+            "use another --study name, or another database"
+        )
+    assert "***" in str(home.database)
+
+
+def test_an_unknown_loss_of_the_study_is_damage(home: Home) -> None:
+    study = created(home)
+    fill(study)
+    study.storage().create_new_study([], "first/stray")
+    with pytest.raises(UserError, match=r"^postgresql://.*: damaged \(it holds first/stray\); restore it"):
+        open_trials(study)
+
+
+def test_launches_are_numbered_by_the_lease(home: Home) -> None:
+    with locked(home, "first") as held:
+        study = created(held)
+        assert [study.next_attempt(), study.next_attempt()] == [1, 2]
+        run = study.trials_folder / "mse-0000"
+        run.mkdir()
+        (run / ".attempt").write_text(f"{9:020d}")  # a database that was put back to an earlier state
+        assert study.next_attempt() == 10
+    assert not (study.folder / "attempt").exists()
+
+
+def test_a_server_that_is_gone(home: Home) -> None:
+    study = created(home)
+    gone = replace(study, home=Home(home.root, database=database_at("postgresql://me:ge%2Fheim@127.0.0.1:1/x")))
+    for refused in (gone.trials, lambda: is_locked(gone.home, "first"), lambda: open_trials(gone)):
+        with pytest.raises(UserError) as error:
+            refused()
+        assert str(error.value).startswith("--study-storage postgresql://me:***@127.0.0.1:1/x: can not be used: ")
+        assert "Connection refused" in str(error.value)
+
+
+def test_connections_that_the_server_has_ended_are_made_again(home: Home, postgres_uri: str) -> None:
+    study = created(home)
+    trials = study.open_trials(study.storage())["mse"]
+    with psycopg.connect(postgres_uri, autocommit=True) as sql:
+        others = "pid <> pg_backend_pid() AND datname = current_database()"
+        sql.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}".encode())
+    trials.add(POINT, seed=0)
+    assert len(study.trials()["mse"]) == 1
+
+
+def test_a_write_that_fails_is_a_storage_failure_and_leaves_the_trial_as_it_was(home: Home, postgres_uri: str) -> None:
+    study = created(home)
+    trials = study.open_trials(study.storage())["mse"]
+    trials.add(POINT, seed=0)
+    with psycopg.connect(postgres_uri, autocommit=True) as sql:
+        sql.execute("ALTER TABLE trials RENAME TO gone")
+        with pytest.raises(STORAGE_FAILURES):
+            trials.end(0, used_up(0.5))
+        sql.execute("ALTER TABLE gone RENAME TO trials")
+    assert trials[0].state == "running"
+    trials.end(0, used_up(0.5))
+    assert [facts(trial) for trial in study.trials()["mse"]] == [facts(trials[0])]

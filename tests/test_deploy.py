@@ -1,0 +1,126 @@
+"""What deploy/ holds: well-formed, pinned, and with nothing that losstune does not know."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+
+from tuning.cli import app
+from tuning.space_file import shipped_names
+
+ROOT = Path(__file__).parent.parent
+DEPLOY = ROOT / "deploy"
+LOSSTUNE = re.compile(r"losstune (\w+) ([^;\n\"]*)")
+VARIABLE = re.compile(r"\bLOSSTUNE_\w+")
+PINNED = re.compile(r".+:v?\d+(\.\d+)+[-\w]*")
+EMPTY = {"POSTGRES_PASSWORD", "AWS_SECRET_ACCESS_KEY"}
+
+
+def read(name: str) -> Any:
+    return yaml.safe_load((DEPLOY / name).read_text())
+
+
+@pytest.mark.parametrize("script", ["local.sh", "slurm.sh"])
+def test_scripts_are_bash(script: str) -> None:
+    subprocess.run(["bash", "-n", DEPLOY / script], check=True)
+    assert (DEPLOY / script).stat().st_mode & 0o111
+    assert "\nset -euo pipefail\n" in (DEPLOY / script).read_text()
+
+
+def test_commands_are_losstunes_own() -> None:
+    """Each command exists, with each of its options and spaces."""
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    found = []
+    for path in DEPLOY.iterdir():
+        for name, rest in LOSSTUNE.findall(path.read_text()):
+            if name not in commands:
+                continue
+            found.append((path.name, name))
+            known = {option for parameter in commands[name].params for option in parameter.opts}
+            assert set(re.findall(r"--[\w-]+", rest)) <= known, (path.name, name, rest)
+            if name == "launch":
+                assert set(rest.partition("--")[0].split()) <= set(shipped_names()), (path.name, rest)
+    assert {("slurm.sh", "launch"), ("slurm.sh", "confirm")} <= set(found)
+    assert {("kuberay-job.yaml", "launch"), ("kuberay-job.yaml", "confirm")} <= set(found)
+
+
+def test_variables_are_losstunes_own() -> None:
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    known = {p.envvar for command in commands.values() for p in command.params if p.envvar}
+    for path in DEPLOY.iterdir():
+        assert {name for name in VARIABLE.findall(path.read_text()) if not name.endswith("_")} <= known, path.name
+
+
+class TestCompose:
+    services = read("compose.yaml")["services"]
+
+    def test_there_are_three_servers(self) -> None:
+        assert self.services.keys() == {"postgres", "s3", "mlflow"}
+
+    def test_images_are_pinned(self) -> None:
+        inline = self.services["mlflow"]["build"]["dockerfile_inline"]
+        images = [own["image"] for own in self.services.values() if "image" in own]
+        images += re.findall(r"^FROM (.+)$", inline, re.MULTILINE)
+        assert len(images) == 3
+        assert all(PINNED.fullmatch(image) for image in images)
+
+    def test_versions_are_those_that_are_tested(self) -> None:
+        pinned = set((ROOT / "constraints.txt").read_text().split())
+        inline = self.services["mlflow"]["build"]["dockerfile_inline"]
+        found = dict(re.findall(r'"([\w\[\]]+)==([\d.]+)"', inline))
+        assert {f"{name.partition('[')[0]}=={version}" for name, version in found.items()} <= pinned
+        (mlflow,) = re.findall(r"mlflow:v([\d.]+)", inline)
+        assert f"mlflow=={mlflow}" in pinned
+
+    def test_all_are_reached_from_this_machine_alone_unless_told(self) -> None:
+        for own in self.services.values():
+            assert all(port.startswith("${LISTEN:-127.0.0.1}:") for port in own["ports"])
+
+    def test_all_have_a_health_check_and_keep_their_data(self) -> None:
+        assert all(own["healthcheck"]["test"][0] == "CMD" for own in self.services.values())
+        volumes = {volume.partition(":")[0] for own in self.services.values() for volume in own.get("volumes", [])}
+        assert volumes == read("compose.yaml")["volumes"].keys()
+
+    def test_what_has_to_be_set_stands_in_the_example(self) -> None:
+        named = set(re.findall(r"\$\{(\w+)", (DEPLOY / "compose.yaml").read_text()))
+        example = dict(re.findall(r"^(\w+)=(.*)$", (DEPLOY / ".env.example").read_text(), re.MULTILINE))
+        assert example.keys() == named
+        assert {name for name, value in example.items() if not value} == EMPTY
+        must = set(re.findall(r"\$\{(\w+):\?", (DEPLOY / "compose.yaml").read_text()))
+        assert must == EMPTY
+
+
+class TestKubeRay:
+    spec = read("kuberay-job.yaml")["spec"]
+    cluster = spec["rayClusterSpec"]
+
+    def test_it_is_a_ray_job_that_may_be_tried_again(self) -> None:
+        job = read("kuberay-job.yaml")
+        assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
+        assert self.spec["backoffLimit"] > 0
+        assert self.cluster["authOptions"] == {"mode": "token"}
+
+    def test_ray_is_the_one_that_is_tested(self) -> None:
+        assert f"ray=={self.cluster['rayVersion']}" in (ROOT / "constraints.txt").read_text().split()
+        assert f"rayproject/ray:{self.cluster['rayVersion']}-py311" in (DEPLOY / "Dockerfile").read_text()
+
+    def test_all_containers_have_the_same_image_and_the_teams_secret(self) -> None:
+        groups = [self.cluster["headGroupSpec"], *self.cluster["workerGroupSpecs"]]
+        containers = [own for group in groups for own in group["template"]["spec"]["containers"]]
+        assert len(containers) == 2
+        assert len({own["image"] for own in containers}) == 1
+        assert all(own["envFrom"] == [{"secretRef": {"name": "losstune-team"}}] for own in containers)
+        assert all(own["resources"]["requests"] == own["resources"]["limits"] for own in containers)
+
+
+def test_the_image_has_the_packages_in_the_versions_that_are_tested() -> None:
+    text = (DEPLOY / "Dockerfile").read_text()
+    assert "--constraint /tmp/losstune/constraints.txt" in text
+    copied = set(re.findall(r"^COPY --chown=ray (\w+) ", text, re.MULTILINE))
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    assert copied == {package.partition(".")[0] for package in packages}
