@@ -25,7 +25,6 @@ from tests.tuning.samples import facts
 from trainer.errors import UserError
 from trainer.run_dir import LAST_FILE, read_config
 from trainer.signals import StopRequest
-from tuning.cluster import Resources, Slots
 from tuning.comparison import compare
 from tuning.confirm import ConfirmRequest, confirm
 from tuning.delete import delete_study
@@ -35,6 +34,7 @@ from tuning.home import Home, home_at
 from tuning.launch import LaunchRequest, launch
 from tuning.lease import Lease
 from tuning.lock import locked
+from tuning.placement import Resources, Slots
 from tuning.report_page import write_report
 from tuning.status import list_json, status_json
 from tuning.study import open_study
@@ -83,7 +83,7 @@ class InProcess(Session):
             worker.stop()
 
     def _worker(self, config: dict[str, Any]) -> TrialTrainable:
-        pairs = self.pairs
+        pairs = self.data
 
         class Worker(TrialTrainable):
             def setup(self, config: dict[str, Any], _: Any = None) -> None:
@@ -100,8 +100,8 @@ def between(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFa
 
     @contextmanager
     def without_ray(study: Any, pairs: Any, *_: Any) -> Iterator[Session]:
-        session = InProcess(pairs, StopRequest(), between=lambda step: told["do"](step))
-        session.slots = Slots(1, 1, 0.0)
+        session = InProcess(StopRequest(), data=pairs, between=lambda step: told["do"](step))
+        session.slots = Slots(1, 0.0, lambda: [], wanted=1)
         yield session
 
     for module in ("launch", "confirm"):

@@ -165,9 +165,9 @@ def test_an_unfinished_trials_changed_number_is_refused(tmp_path: Path, change: 
 
 def test_a_confirmation_is_not_built_on_a_damaged_storage(study: Study, tmp_path: Path) -> None:
     """Its settings are picked by the numbers in there."""
-    from tuning.cluster import Resources
     from tuning.confirm import ConfirmRequest, confirm
     from tuning.executor import Placement
+    from tuning.placement import Resources
 
     shutil.copytree(study.home.root / "studies", tmp_path / "studies")
     with closing(sqlite3.connect(tmp_path / "studies/study/optuna.db")) as storage, storage:

@@ -1,6 +1,5 @@
 """Where studies live: what --storage and --study-storage take, what a hint says of them, and what nobody sees."""
 
-import os
 import re
 from pathlib import Path
 
