@@ -70,7 +70,7 @@ class TrialTrainable(tune.Trainable):
         assert pairs is not None
         if expected is not None:
             wait_if_unlike(expected)
-        if not ray.get_gpu_ids():  # Ray leaves a worker without a share all GPUs of its machine
+        if ray.is_initialized() and not ray.get_gpu_ids():  # Ray leaves a worker without a share all GPUs of its machine
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
         self._pairs = pairs
         self._data: dict[int, ResidentData] = {}
