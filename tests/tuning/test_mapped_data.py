@@ -62,6 +62,7 @@ def test_a_worker_without_the_data_stops_the_study_and_fails_no_trial(
     lost: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ray.tune.trainable.trainable.DEFAULT_STORAGE_PATH", str(tmp_path / "logs"))
+    monkeypatch.setattr("ray.get_gpu_ids", lambda: [0])  # asked outside of an actor, Ray would start
     Elsewhere.pairs = pickle.dumps(load_pairs(str(folder)))
     (folder / f"{lost}.npy").unlink()
     settings = {"loss_fn": "cosine", "num_epochs": 2, "device": "cpu", "threads": 1}
