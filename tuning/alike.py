@@ -58,7 +58,7 @@ def needs_of(spaces: Iterable[SearchSpace], pairs: Pairs, token: Path | None) ->
     return Needs(
         losses=tuple(space.loss_fn for space in spaces),
         factories=tuple(dict.fromkeys(factories)),
-        data=folder if folder.is_dir() else None,
+        data=folder if folder.is_absolute() and folder.is_dir() else None,
         token=token,
     )
 

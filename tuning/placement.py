@@ -119,11 +119,11 @@ def slots(resources: Resources, gpus: float, machines: Callable[[], Sequence[Mac
 
 def _no_room(machines: Sequence[Machine], cpus: int, gpus: float, *, grows: bool) -> str:
     largest = max(machines, key=lambda machine: (machine.gpus, machine.cpus), default=None)
-    has = f"{largest.cpus:g} CPUs and {largest.gpus:g} GPUs" if largest else "no machine"
+    has = f"the largest machine has {largest.cpus:g} and {largest.gpus:g}" if largest else "there is no machine"
     hint = "; a cluster that grows when trials wait needs --concurrency" if grows else ""
     return (
         f"no room for a trial: it takes {cpus} CPUs and {gpus:g} GPUs (--cpus-per-trial, --gpus-per-trial), "
-        f"and the largest machine has {has}{hint}"
+        f"and {has}{hint}"
     )
 
 

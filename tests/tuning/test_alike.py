@@ -62,7 +62,9 @@ def test_folders_are_seen_by_what_is_in_them(tmp_path: Path) -> None:
     assert [found_here(needs)[name] for name in (f"data {needs.data}", f"folder {tmp_path}")] == ["seen"] * 2
 
 
-def test_what_a_study_needs_is_read_from_its_spaces_and_data(tmp_path: Path) -> None:
+def test_what_a_study_needs_is_read_from_its_spaces_and_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").mkdir()  # has nothing to do with the data of that name
     space = space_of("""
         loss_fn: mse
         space: {lr: {low: 1.0e-4, high: 1.0e-1}}
