@@ -18,6 +18,7 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 from mlflow import MlflowException
 from mlflow.entities import Metric, Param, Run, RunTag
@@ -101,16 +102,16 @@ class Tracker:
         checkpoint = champion.folder / BEST_FILE
         self._study.files.keep(checkpoint)
         try:
-            source = _log_model(checkpoint, run_id, self._uri)
+            source, model_id = _log_model(checkpoint, run_id, self._uri)
         except Exception as error:  # whatever torch.export stumbles over in a model of the user's
             reason = (str(error) or type(error).__name__).splitlines()[0]
             print(f"note: the champion is registered as its checkpoint, because MLflow can not log it: {reason}")
             self._client.log_artifact(run_id, str(checkpoint))
-            source = f"{self._client.get_run(run_id).info.artifact_uri}/{BEST_FILE}"
+            source, model_id = f"{self._client.get_run(run_id).info.artifact_uri}/{BEST_FILE}", None
         finally:
             ended = champion.result()
             self._client.set_terminated(run_id, "FINISHED", end_time=_millis(ended.finished if ended else None))
-        made = self._client.create_model_version(name, source, run_id, tags={RUN_TAG: champion.name})
+        made = self._client.create_model_version(name, source, run_id, tags={RUN_TAG: champion.name}, model_id=model_id)
         self._client.set_registered_model_alias(name, CHAMPION, made.version)
 
     def _sync_run(self, picture: RunPicture) -> None:
@@ -198,8 +199,8 @@ def _create_store(path: Path) -> None:
     draft.replace(path)
 
 
-def _log_model(checkpoint: Path, run_id: str, tracking_uri: str) -> str:
-    """Log a model to its run in a form that ``mlflow.pytorch.load_model`` opens without losstune; returns its URI."""
+def _log_model(checkpoint: Path, run_id: str, tracking_uri: str) -> tuple[str, str | None]:
+    """Log a model to its run in a form that ``mlflow.pytorch.load_model`` opens without losstune; its URI and id."""
     import mlflow
     import mlflow.pytorch
     import numpy as np
@@ -215,7 +216,7 @@ def _log_model(checkpoint: Path, run_id: str, tracking_uri: str) -> str:
             input_example=example,
             pip_requirements=[f"torch=={version('torch')}"],
         )
-    return str(logged.model_uri)
+    return str(logged.model_uri), logged.model_id
 
 
 def _taken_in(run: Run) -> _Logged:

@@ -471,9 +471,7 @@ class SearchMachine(RuleBasedStateMachine):
         spaces = [space_for(loss) for loss in self.model.losses]
         try:
             with self.power.watched():
-                self.run = Launch(
-                    self.study.storage(), spaces, self.settings, self.study.trials_folder, self.model.slots
-                )
+                self.run = Launch(self.study.storage(), spaces, self.settings, self.study.folder, self.model.slots)
         except (PowerCutError, UserError, *STORAGE_FAILURES):
             assert self.power.failing
             return False

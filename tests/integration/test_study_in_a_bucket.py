@@ -1,0 +1,389 @@
+"""A whole study whose files are in a bucket and whose trials are in PostgreSQL; workers train in this process."""
+
+import io
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import numpy as np
+import psutil
+import psycopg
+import pytest
+from mlflow.tracking import MlflowClient
+from ray.tune.search import Searcher
+from rich.console import Console
+
+from tests.conftest import Command
+from tests.integration.relay import Relay
+from tests.trainer.samples import sample_arrays
+from tests.tuning.samples import facts
+from trainer.errors import UserError
+from trainer.run_dir import LAST_FILE, read_config
+from trainer.signals import StopRequest
+from tuning.cluster import Resources, Slots
+from tuning.comparison import compare
+from tuning.confirm import ConfirmRequest, confirm
+from tuning.delete import delete_study
+from tuning.executor import Placement, Session
+from tuning.export import export
+from tuning.home import Home, home_at
+from tuning.launch import LaunchRequest, launch
+from tuning.lease import Lease
+from tuning.lock import locked
+from tuning.report_page import write_report
+from tuning.status import list_json, status_json
+from tuning.study import open_study
+from tuning.sync import publish, sync_study
+from tuning.tracker_process import TrackerProcess
+from tuning.trainable import TrialTrainable
+
+SMALL = "batch_size: 16, model.hidden_dim: 8, model.depth: 1"
+SPACES = {
+    "cosine": f"space: {{lr: {{low: 1.0e-4, high: 1.0e-1, log: true}}}}\nfixed: {{{SMALL}}}",
+    "mse": f"space: {{lr: {{low: 1.0e-4, high: 1.0e-1, log: true}}}}\nfixed: {{{SMALL}}}",
+}
+RESOURCES = Resources(1, 1, 0.0)
+UNTRACKED = "http://127.0.0.1:1"
+
+
+class Stopped(Exception):  # noqa: N818 - what SIGKILL is to a launch
+    """The launch died here."""
+
+
+@dataclass
+class InProcess(Session):
+    """Asks, trains and tells in the order of Ray Tune, one trial at a time; ``between`` is called before each step."""
+
+    between: Callable[[int], None] = lambda step: None
+
+    def run(self, searcher: Searcher, scheduler: Any, over: Callable[[], bool]) -> None:
+        nothing: Any = None
+        steps = itertools.count(1)
+        for trial_id in map(str, itertools.count()):
+            if over() or not isinstance(answer := searcher.suggest(trial_id), dict):
+                return
+            worker = self._worker(answer)
+            while not over():
+                self.between(next(steps))
+                result = worker.train()
+                ended = result["done"]
+                if not ended and scheduler is not None:
+                    ended = scheduler.on_trial_result(nothing, nothing, result) != "CONTINUE"
+                if ended:
+                    if scheduler is not None:
+                        scheduler.on_trial_complete(nothing, nothing, result)
+                    searcher.on_trial_complete(trial_id, result)
+                    break
+                searcher.on_trial_result(trial_id, result)
+            worker.stop()
+
+    def _worker(self, config: dict[str, Any]) -> TrialTrainable:
+        pairs = self.pairs
+
+        class Worker(TrialTrainable):
+            def setup(self, config: dict[str, Any], _: Any = None) -> None:
+                super().setup(config, pairs)
+
+        return Worker(config)
+
+
+@pytest.fixture(autouse=True)
+def between(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What happens before each step of a worker, under the key ``do``."""
+    monkeypatch.setattr("ray.tune.trainable.trainable.DEFAULT_STORAGE_PATH", str(tmp_path_factory.mktemp("logs")))
+    told: dict[str, Any] = {"do": lambda step: None}
+
+    @contextmanager
+    def without_ray(study: Any, pairs: Any, *_: Any) -> Iterator[Session]:
+        session = InProcess(pairs, StopRequest(), between=lambda step: told["do"](step))
+        session.slots = Slots(1, 1, 0.0)
+        yield session
+
+    for module in ("launch", "confirm"):
+        monkeypatch.setattr(f"tuning.{module}.session", without_ray)
+    return told
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a user names; each command finds it anew, with nothing from the one before."""
+
+    storage: str
+    study_storage: str | None
+    data: Path
+
+    @contextmanager
+    def home(self) -> Iterator[Home]:
+        with home_at(self.storage, self.study_storage) as home:
+            yield home
+
+    def launch(self, epochs: int = 54) -> None:
+        options = {"max_epochs": 9, "grace_epochs": 1, "epochs_per_loss": epochs, "seed": 3}
+        spaces = [str(self.data / f"{loss}.yaml") for loss in SPACES]
+        with self.home() as home:
+            data = str(self.data / "pairs.npz")
+            launch(LaunchRequest(spaces, data, "study", home, RESOURCES, options, tracking_uri=UNTRACKED), quiet())
+
+    def confirm(self) -> None:
+        with self.home() as home:
+            confirm(ConfirmRequest("study", home, 1, 2, Placement(RESOURCES, None, UNTRACKED)), quiet())
+
+    def told(self) -> tuple[list[Any], Any]:
+        """All trials but for their times, and what ``status --json`` says."""
+        with self.home() as home:
+            study = open_study(home, "study")
+            return [facts(trial) for own in study.trials().values() for trial in own], status_json(study)
+
+
+def quiet() -> Console:
+    return Console(file=io.StringIO())
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    arrays = sample_arrays(rows=400)
+    np.savez(folder / "pairs.npz", inputs=arrays["inputs"], targets=arrays["targets"])
+    for loss, text in SPACES.items():
+        (folder / f"{loss}.yaml").write_text(f"loss_fn: {loss}\n{text}\n")
+    return folder
+
+
+@pytest.fixture
+def place(bucket_uri: str, postgres_uri: str, data: Path) -> Place:
+    return Place(f"{bucket_uri}/team", postgres_uri, data)
+
+
+@pytest.fixture(scope="module")
+def embedded(tmp_path_factory: pytest.TempPathFactory, data: Path) -> Place:
+    """The same study in a folder, to be launched once a module."""
+    return Place(str(tmp_path_factory.mktemp("embedded")), None, data)
+
+
+@pytest.fixture
+def expected(embedded: Place) -> tuple[list[Any], Any]:
+    embedded.launch()
+    return embedded.told()
+
+
+def test_one_seed_gives_one_leaderboard_wherever_the_study_lives(
+    place: Place, expected: tuple[list[Any], Any], tmp_path: Path, postgres_uri: str, data: Path
+) -> None:
+    place.launch()
+    assert place.told() == expected
+    shared = Place(str(tmp_path), postgres_uri, data)
+    with shared.home() as home, pytest.raises(UserError, match="no study 'study'"):
+        open_study(home, "study")
+    with pytest.raises(UserError, match=r"holds trials of another study 'study', which is not the one in"):
+        shared.launch()
+
+
+def test_a_folder_that_all_share_and_postgresql(
+    postgres_uri: str, data: Path, tmp_path: Path, expected: tuple[list[Any], Any]
+) -> None:
+    place = Place(str(tmp_path), postgres_uri, data)
+    place.launch()
+    assert place.told() == expected
+    assert not list(tmp_path.rglob("optuna.db"))
+    assert not list(tmp_path.rglob(".lock"))
+
+
+def test_a_launch_that_dies_again_and_again(
+    place: Place, expected: tuple[list[Any], Any], between: dict[str, Any]
+) -> None:
+    deaths = 0
+
+    def die(step: int) -> None:
+        if step == 4:
+            raise Stopped
+
+    between["do"] = die
+    while deaths < 60:
+        try:
+            place.launch()
+        except Stopped:
+            deaths += 1
+        else:
+            break
+    assert deaths > 5
+    assert place.told() == expected
+
+
+def test_a_launch_that_was_taken_over_stops_with_nothing_burnt(
+    place: Place, expected: tuple[list[Any], Any], between: dict[str, Any]
+) -> None:
+    """A minute's sleep, and another launch goes on meanwhile; then the first one wakes up, its worker too."""
+
+    def sleep(step: int) -> None:
+        if step == 5:
+            between["do"] = lambda step: None
+            with psycopg.connect(place.study_storage or "", autocommit=True) as sql:
+                sql.execute("UPDATE losstune_leases SET machine = 'other', expires = clock_timestamp()")
+            place.launch()
+
+    between["do"] = sleep
+    with pytest.raises(UserError) as error:
+        place.launch()
+    assert "another launch has taken study 'study' over; the same command goes on where it was" in str(error.value)
+    assert place.told() == expected
+    place.launch()
+    assert place.told() == expected
+
+
+def test_a_launch_that_can_not_renew_its_lease_stops(
+    place: Place, expected: tuple[list[Any], Any], between: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = "study 'study' could not be held any longer: this process slept"
+    with monkeypatch.context() as patch:
+        between["do"] = lambda step: patch.setattr(Lease, "lost", lost) if step == 5 else None
+        with pytest.raises(UserError, match=rf"^{lost}; the same command goes on"):
+            place.launch()
+    between["do"] = lambda step: None
+    _, status = place.told()
+    assert {trial["state"] for loss in status["losses"].values() for trial in loss["trials"]} <= {
+        "complete", "pruned", "paused",
+    }  # fmt: skip
+    place.launch()
+    assert place.told() == expected
+
+
+def test_a_store_that_goes_away_in_a_search(
+    place: Place, expected: tuple[list[Any], Any], between: dict[str, Any], s3_relay: Relay
+) -> None:
+    with ExitStack() as stack:
+        between["do"] = lambda step: stack.enter_context(s3_relay.gone()) if step == 5 else None
+        with pytest.raises(UserError) as error:
+            place.launch()
+    between["do"] = lambda step: None
+    assert str(error.value).startswith(f"{place.storage}/studies/study/trials/")
+    assert str(error.value).endswith("; the study waits, and the same command goes on once that is mended")
+    place.launch()
+    assert place.told() == expected
+
+
+def test_a_study_is_confirmed_compared_exported_reported_shown_and_deleted(
+    place: Place, embedded: Place, expected: tuple[list[Any], Any], tmp_path: Path, mlflow_server_uri: str
+) -> None:
+    found = []
+    for one in (place, embedded):
+        one.launch()
+        one.confirm()
+        with one.home() as home:
+            study = open_study(home, "study")
+            study.files.update()
+            exported = export(study, None, tmp_path / "best.yaml")
+            found.append((compare(study).model_dump(exclude={"created"}), exported))
+            settings = read_config(tmp_path / "best.yaml").settings
+            assert settings["loss_fn"] in SPACES
+    for one, other in zip(*(timeless_arms(comparison) for comparison, _ in found), strict=True):
+        assert one == other
+    assert found[0][1] == found[1][1]
+
+    with place.home() as home:
+        study = open_study(home, "study")
+        study.files.update()
+        write_report(study, tmp_path / "report.html")
+        assert place.storage in (tmp_path / "report.html").read_text()
+        publish(study, tmp_path / "report.html", mlflow_server_uri)
+    client = MlflowClient(mlflow_server_uri, registry_uri=mlflow_server_uri)
+    experiment = client.get_experiment_by_name("study")
+    assert experiment is not None
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id], max_results=1000)}
+    best = runs[runs["mse"].data.tags["losstune.best_trial"]]
+    assert [file.path for file in client.list_artifacts(best.info.run_id)] == ["best.pt", "config.yaml"]
+    assert client.get_model_version_by_alias("study", "champion").tags["losstune.run"] in runs
+    modified = {name: run.info.end_time for name, run in runs.items()}
+
+    with place.home() as home:  # a copy of its own again: nothing is written twice
+        sync_study(open_study(home, "study"), mlflow_server_uri)
+        again = client.search_runs([experiment.experiment_id], max_results=1000)
+        assert {run.info.run_name: run.info.end_time for run in again} == modified
+        contents = {run.info.run_name: run.data.tags.get("losstune.content") for run in again}
+        assert contents == {name: run.data.tags.get("losstune.content") for name, run in runs.items()}
+        assert [row["study"] for row in list_json(home)] == ["study"]
+        delete_study(open_study(home, "study"), mlflow_server_uri)
+    with place.home() as home:
+        assert list_json(home) == []
+        with locked(home, "study"), pytest.raises(UserError, match=rf"no study 'study' in {place.storage}/studies"):
+            open_study(home, "study")
+    bucket, _, prefix = place.storage.removeprefix("s3://").partition("/")
+    left = boto3.client("s3").list_objects_v2(Bucket=bucket, Prefix=f"{prefix}/studies/").get("Contents", [])
+    assert [one["Key"] for one in left if not one["Key"].endswith("/")] == []
+    place.launch()
+    assert place.told() == expected
+
+
+def timeless_arms(comparison: dict[str, Any]) -> list[Any]:
+    """All that a comparison says but how long something took."""
+    return [(name, without_seconds(value)) for name, value in comparison.items()]
+
+
+def without_seconds(value: Any) -> Any:
+    match value:
+        case dict():
+            return {name: without_seconds(inner) for name, inner in value.items() if "seconds" not in name}
+        case list() | tuple():
+            return [without_seconds(inner) for inner in value]
+        case _:
+            return value
+
+
+def test_each_attempt_has_its_own_folder(place: Place, between: dict[str, Any]) -> None:
+    def die(step: int) -> None:
+        if step == 2:
+            raise Stopped
+
+    between["do"] = die
+    with pytest.raises(Stopped):
+        place.launch()
+    between["do"] = lambda step: None
+    place.launch()
+    with place.home() as home:
+        assert home.bucket is not None
+        states = [one.key for one in home.bucket.objects("studies/study/trials") if one.key.endswith(LAST_FILE)]
+        assert {key.split("/")[-2][:6] for key in states} == {"000001", "000002"}
+        assert home.bucket.find("studies/study/study.yaml") is not None
+
+
+def test_the_tracker_and_the_commands_find_the_study_by_themselves(
+    place: Place, mlflow_server_uri: str, losstune: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    place.launch()
+    monkeypatch.setattr("tuning.tracker_process.PATIENCE_SECONDS", 120.0)
+    with place.home() as home:
+        study = open_study(home, "study")
+        study.files.folder.mkdir(parents=True, exist_ok=True)
+        tracker = TrackerProcess(study, mlflow_server_uri, "search")
+        (command,) = [
+            process.cmdline() for process in psutil.Process().children() if "tuning.sync" in process.cmdline()
+        ]
+        assert command[-2:] == ["study", "search"]
+        assert tracker.finish(quiet(), stopped=False), (study.folder / "tracker.log").read_text()
+    client = MlflowClient(mlflow_server_uri, registry_uri=mlflow_server_uri)
+    experiment = client.get_experiment_by_name("study")
+    assert experiment is not None
+    trials, status = place.told()
+    shown = client.search_runs([experiment.experiment_id], max_results=1000)
+    assert len(shown) == len(trials) + len(SPACES)
+
+    for name, value in {"STORAGE": place.storage, "STUDY_STORAGE": place.study_storage or ""}.items():
+        monkeypatch.setenv(f"LOSSTUNE_{name}", value)
+    monkeypatch.setenv("LOSSTUNE_TRACKING_URI", mlflow_server_uri)
+    assert json.loads(losstune("status", "study", "--json").out) == status
+    assert json.loads(losstune("list", "--json").out)[0]["trials"] == len(trials)
+    exported = losstune("export", "study", "--output", tmp_path / "best.yaml")
+    assert exported.code == 0
+    assert "losstune confirm study tells by how much" in exported.out
+    assert losstune("report", "study", "--output", tmp_path / "report.html").code == 0
+    assert losstune("sync", "study").code == 0
+    refused = losstune("delete", "study")
+    assert refused.err == (
+        f"error: delete study: nobody to ask; add --yes to delete {place.storage}/studies/study for good\n"
+    )
+    assert losstune("delete", "study", "--yes").code == 0
+    assert losstune("status", "study").err == f"error: no study 'study' in {place.storage}/studies; found: none\n"
