@@ -262,6 +262,7 @@ def confirm(
     from tuning.confirm import confirm as run_confirm
     from tuning.executor import Placement
     from tuning.placement import Resources
+    from tuning.study import open_study
 
     placement = Placement(Resources(concurrency, cpus_per_trial, gpus_per_trial), address, tracking_uri)
     home = _home(context, storage, study_storage)
@@ -269,7 +270,7 @@ def confirm(
     if confirmed.stopped:
         print(f"Stopped; the same command continues the confirmation of study {name}", file=sys.stderr)
         raise typer.Exit(confirmed.stopped.exit_code)
-    show_comparison(compared(confirmed.study), Console())
+    show_comparison(compared(open_study(home, name)), Console())
     at = home.options()
     print(f"Next: losstune report {name}{at} --output report.html    losstune export {name}{at} --output best.yaml")
 
