@@ -70,7 +70,8 @@ class TrialTrainable(tune.Trainable):
         assert pairs is not None
         if expected is not None:
             wait_if_unlike(expected)
-        if ray.is_initialized() and not ray.get_gpu_ids():  # Ray leaves a worker without a share all GPUs of its machine
+        # Ray leaves a worker without a share all GPUs of its machine.
+        if ray.is_initialized() and not ray.get_gpu_ids():
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
         self._pairs = pairs
         self._data: dict[int, ResidentData] = {}
