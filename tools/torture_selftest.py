@@ -173,7 +173,7 @@ REMOVALS: tuple[Removal, ...] = (
     Removal(
         9,
         "other data is refused",
-        "tuning/study.py",
+        "tuning/continuing.py",
         "    if data_digest != spec.data_digest:\n",
         "    if False:\n",
         ("tests/reliability/test_changed.py", "tests/tuning/test_study.py"),

@@ -14,6 +14,7 @@ from trainer.errors import UserError
 from trainer.show import say
 from trainer.signals import StopRequest
 from tuning.audit import open_trials
+from tuning.continuing import continued
 from tuning.executor import Placement, Session, session
 from tuning.feasible import check_against_data, load_spaces
 from tuning.home import Home
@@ -22,7 +23,7 @@ from tuning.placement import Resources
 from tuning.progress import Progress
 from tuning.settings import StudySettings
 from tuning.space import SearchSpace, merged_settings
-from tuning.study import Study, continued, create_study, open_study, study_exists, usable
+from tuning.study import Study, create_study, open_study, study_exists, usable
 from tuning.tracker_process import tracking_uri_of
 from tuning.trials import STORAGE_FAILURES, TIME_BUDGET, LossTrials
 from tuning.turns import Turns

@@ -15,11 +15,12 @@ from tests.tuning.samples import CONDITIONAL, facts, new_trials, settings_of, sp
 from trainer.errors import UserError
 from trainer.files import sealed
 from trainer.yaml_file import read_yaml
+from tuning.continuing import continued
 from tuning.home import Home
 from tuning.lock import is_locked, locked
 from tuning.settings import StudySettings
 from tuning.space import SearchSpace, merged_settings
-from tuning.study import Study, continued, create_study, open_study, study_folder
+from tuning.study import Study, create_study, open_study, study_folder
 
 DIGEST = "a1" * 32
 PLAIN = """
