@@ -56,7 +56,7 @@ def _asked(option: str, arguments: Sequence[str]) -> str | None:
 
 def train(
     config: Annotated[Path | None, typer.Option(help="YAML of settings; options override it")] = None,
-    output_dir: Annotated[Path | None, typer.Option(help="folder of the run  [default: a new one under runs/]")] = None,
+    output_dir: Annotated[Path | None, typer.Option(help="folder of the run  (default: a new one under runs/)")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="continue the run of --checkpoint or --output-dir")] = False,
     checkpoint: Annotated[Path | None, typer.Option(help="the last.pt to resume from")] = None,
     test: Annotated[bool, typer.Option("--test", help="score the best model on the test split at the end")] = False,

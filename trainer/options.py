@@ -81,11 +81,11 @@ def _all_fields(asked: str | None, factory: Factory | None) -> dict[str, FlatFie
 
 def _loss_option() -> inspect.Parameter:
     text = f"the loss: {', '.join(loss_names())}, or package.module:ConfigClass"
-    return _parameter("loss_fn", str, ["--loss-fn"], f"{text}  [default: cosine]", "Training")
+    return _parameter("loss_fn", str, ["--loss-fn"], f"{text}  (default: cosine)", "Training")
 
 
 def _factory_option() -> inspect.Parameter:
-    text = f"{FactoryConfig.model_fields['factory'].description}  [default: the built-in encoder]"
+    text = f"{FactoryConfig.model_fields['factory'].description}  (default: the built-in encoder)"
     return _parameter(_identifier(FACTORY), str, [f"--{FACTORY}"], text, "Model")
 
 
@@ -141,10 +141,10 @@ def _help(info: FieldInfo) -> str:
     ]
     choices = typing.get_args(info.annotation) if typing.get_origin(info.annotation) is Literal else ()
     allowed = ", ".join(choices) if choices else " and ".join(limits)
-    notes = [f"[{allowed}]"] if allowed else []
+    notes = [f"({allowed})"] if allowed else []  # in brackets rich would take it for markup, and swallow it
     if not info.is_required():
         default = info.get_default()
-        notes.append(f"[default: {'null' if default is None else default}]")
+        notes.append(f"(default: {'null' if default is None else default})")
     return "  ".join([info.description or "", *notes])
 
 

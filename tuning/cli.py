@@ -2,16 +2,25 @@
 
 import json
 import os
-import re
 import signal
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 from trainer.errors import UserError
+from tuning.options import (
+    AcceptChange,
+    AsJson,
+    GpusPerTrial,
+    Name,
+    Storage,
+    StudyStorage,
+    TrackingUri,
+    seconds_of,
+)
 
 if TYPE_CHECKING:
     from tuning.home import Home
@@ -25,53 +34,6 @@ app = typer.Typer(
 )
 _FORWARD = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 _CONTEXT = {"token_normalize_func": lambda name: name.replace("_", "-")}
-
-Name = Annotated[str, typer.Argument(help="name of the study")]
-
-
-Storage = Annotated[
-    str,
-    typer.Option(
-        envvar="LOSSTUNE_STORAGE", metavar="DIR_OR_URI", help="folder, or s3://BUCKET/PREFIX, that holds studies/"
-    ),
-]
-StudyStorage = Annotated[
-    str | None,
-    typer.Option(
-        envvar="LOSSTUNE_STUDY_STORAGE",
-        help="postgresql://… that keeps the trials of all studies  [default: SQLite in each study's folder]",
-    ),
-]
-
-
-def _share(given: str | float) -> float | Literal["auto"]:
-    if given == "auto":
-        return "auto"
-    try:
-        share = float(given)
-    except ValueError:
-        share = -1.0
-    if 0 <= share <= 1 or (share > 1 and share.is_integer()):
-        return share
-    raise UserError(f"--gpus-per-trial: found {given}; expected a share from 0 to 1, a whole number of GPUs, or auto")
-
-
-GpusPerTrial = Annotated[
-    Any,
-    typer.Option(
-        parser=_share,
-        metavar="SHARE|auto",
-        help="share of a GPU, for example 0.25; auto: by a short probe",
-    ),
-]
-TrackingUri = Annotated[
-    str | None,
-    typer.Option(envvar="LOSSTUNE_TRACKING_URI", help="MLflow's store  [default: mlflow.db in --storage]"),
-]
-AcceptChange = Annotated[
-    bool, typer.Option("--accept-change", help="go on with other versions of the libraries, and keep that on record")
-]
-AsJson = Annotated[bool, typer.Option("--json", help="print JSON for programs")]
 
 
 @app.command(context_settings=_FORWARD)
@@ -113,7 +75,7 @@ def launch(
         bool, typer.Option("--race", help="drop losses that can no longer win; others get their epochs")
     ] = False,
     time_budget: Annotated[str | None, typer.Option(help="stop after this long: 90s, 30m, 2h")] = None,
-    concurrency: Annotated[int | None, typer.Option(min=1, help="trials at a time  [default: all slots]")] = None,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="trials at a time  (default: all slots)")] = None,
     cpus_per_trial: Annotated[int, typer.Option(min=1, help="cores, and threads, of a trial")] = 1,
     gpus_per_trial: GpusPerTrial = None,
     address: Annotated[str | None, typer.Option(help="a running Ray cluster to join")] = None,
@@ -148,7 +110,7 @@ def launch(
         home=home,
         resources=Resources(concurrency, cpus_per_trial, gpus_per_trial),
         options={name: value for name, value in options.items() if value is not None},
-        time_budget=_seconds(time_budget) if time_budget else None,
+        time_budget=seconds_of(time_budget) if time_budget else None,
         address=address,
         tracking_uri=tracking_uri,
         accept_change=accept_change,
@@ -225,7 +187,7 @@ def check(
     epochs_per_loss: Annotated[int | None, typer.Option(help="epochs that each loss may spend")] = None,
     trials: Annotated[int | None, typer.Option(help="trials of each loss, instead of epochs")] = None,
     max_epochs: Annotated[int | None, typer.Option(help="epochs of a trial that is never cut")] = None,
-    concurrency: Annotated[int | None, typer.Option(min=1, help="trials at a time  [default: all cores]")] = None,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="trials at a time  (default: all cores)")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Validate search spaces; show rungs, expected epochs and the time they take."""
@@ -246,7 +208,7 @@ def confirm(
     name: Name,
     top: Annotated[int, typer.Option(min=1, max=100, help="settings of each loss to train again")] = 3,
     seeds: Annotated[int, typer.Option(min=2, max=1000, help="fresh seeds; claims need at least 10")] = 10,
-    concurrency: Annotated[int | None, typer.Option(min=1, help="runs at a time  [default: all slots]")] = None,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="runs at a time  (default: all slots)")] = None,
     cpus_per_trial: Annotated[int, typer.Option(min=1, help="cores, and threads, of a run")] = 1,
     gpus_per_trial: GpusPerTrial = None,
     address: Annotated[str | None, typer.Option(help="a running Ray cluster to join")] = None,
@@ -321,7 +283,7 @@ def export(
     context: typer.Context,
     name: Name,
     output: Annotated[Path, typer.Option(help="the YAML file to write")],
-    loss_fn: Annotated[str | None, typer.Option(help="the best of this loss  [default: of all]")] = None,
+    loss_fn: Annotated[str | None, typer.Option(help="the best of this loss  (default: of all)")] = None,
     storage: Storage = ".",
     study_storage: StudyStorage = None,
 ) -> None:
@@ -389,13 +351,6 @@ def _study(home: "Home", name: str, *, files: bool = False) -> "Study":
         if files:
             study.files.update()
     return study
-
-
-def _seconds(text: str) -> float:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([smh]?)", text.strip())
-    if not found or float(found[1]) == 0:
-        raise UserError(f"--time-budget: found {text!r}; expected a time like 90s, 30m or 2h")
-    return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 
 def _printable(text: str) -> str:

@@ -6,6 +6,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from tests.conftest import Command
 from trainer.config import TrainConfig, flat_fields
 from trainer.losses import loss_config_class, loss_names
 from trainer.options import config_options, given, option_value
@@ -117,4 +118,13 @@ def test_help_shows_the_configs_own_defaults(loss_fn: str) -> None:
     for name, default in TrainConfig.from_flat({"loss_fn": loss_fn}).flat().items():
         if name not in ("batch_size", "lr"):
             shown = "null" if default is None else "cosine" if name == "loss_fn" else default
-            assert helps[name.replace("_", "-")].endswith(f"[default: {shown}]")
+            assert helps[name.replace("_", "-")].endswith(f"(default: {shown})")
+
+
+def test_limits_and_defaults_are_in_the_help_that_is_printed(
+    losstune: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    printed = losstune("train", "--help").out
+    assert "epochs to train at most  (>= 1 and <= 1e+06)  (default: 300)" in printed
+    assert "(auto, cpu, cuda)  (default: auto)" in printed
