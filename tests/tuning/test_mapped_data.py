@@ -21,7 +21,7 @@ from tuning.trainable import Task, TrialTrainable
 SPACE = """
 loss_fn: cosine
 space: {lr: {low: 1.0e-3, high: 1.0e-2, log: true}}
-fixed: {model.hidden_dim: 8, device: cpu}
+fixed: {model.hidden_dim: 8}
 """
 
 
