@@ -148,8 +148,8 @@ def test_two_signals_end_a_training_with_its_run_whole(tmp_path: Path, signum: s
     process = spawn("train", *options)
     wait_for(lambda: (folder / "last.pt").exists() or process.poll() is not None, 60, "a first state")
     process.send_signal(signum)
-    process.send_signal(signum)
-    ends(process, signum, SECOND_SECONDS)
+    process.send_signal(signum)  # the kernel may make one of both, and the epoch that goes on then ends first
+    ends(process, signum, END_SECONDS)
     epoch = load_checkpoint(folder / "last.pt")["state"]["epoch"]
     epochs = [record["epoch"] for record in read_history(folder / "history.jsonl")]
     assert epochs == list(range(1, len(epochs) + 1))
