@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from trainer.checkpoint import DamagedCheckpointError, load_checkpoint, save_checkpoint
 from trainer.config import TrainConfig, flatten
@@ -81,7 +82,7 @@ class StorageError(UserError):
 
 
 class StaleAttemptError(StorageError):
-    """A newer launch has taken this run over."""
+    """A newer launch, or another worker of the same one, has taken this run over."""
 
 
 @dataclass(frozen=True)
@@ -105,10 +106,12 @@ class RunDirectory:
 
         Args:
             attempt: number of the launch that this worker belongs to. Once a higher one has opened the run, lower
-                ones can not write to it: a worker may live on for seconds after its launch was killed.
+                ones can not write to it: a worker may live on for seconds after its launch was killed. Of the workers
+                of one launch the last that opened the run writes: a machine that nobody reaches may train on.
         """
         self.path = path
         self._attempt = attempt
+        self._worker = uuid4().hex
         self._saved_best = 0
 
     @property
@@ -122,7 +125,7 @@ class RunDirectory:
         Raises:
             StorageError: the folder can not be written.
         """
-        with self._writing():
+        with self._writing(opening=True):
             for name in (LAST_FILE, PREVIOUS_FILE, BEST_FILE, HISTORY_FILE):
                 (self.path / name).unlink(missing_ok=True)
             self._write_config(config)
@@ -189,7 +192,7 @@ class RunDirectory:
         return epoch
 
     def _go_on(self, trainer: Trainer, records: list[Record], damage: list[str]) -> Restored:
-        with self._writing():
+        with self._writing(opening=True):
             self._write_config(trainer.config)
             write_whole(self.path / HISTORY_FILE, "".join(map(history_line, records)).encode())
         self._saved_best = trainer.best_epoch
@@ -201,23 +204,23 @@ class RunDirectory:
             load_checkpoint(self.path / BEST_FILE)
 
     @contextmanager
-    def _writing(self) -> Iterator[None]:
-        """The folder, created, for a writer whose attempt is the newest.
+    def _writing(self, *, opening: bool = False) -> Iterator[None]:
+        """The folder, created, for a writer whose attempt is the newest; ``opening`` takes it over from other workers.
 
         Raises:
-            StorageError: it can not be written, or belongs to a newer attempt.
+            StorageError: it can not be written, or belongs to a newer attempt, or to another worker.
         """
         try:
             if self._attempt is not None and not self.path.parent.exists():  # a study that is gone is not made again
                 raise FileNotFoundError(errno.ENOENT, f"{self.path.parent} is gone")
             make_folder(self.path)
-            with self._fenced():
+            with self._fenced(opening=opening):
                 yield
         except OSError as error:
             raise StorageError(f"{self.path}: can not be written: {error.strerror}") from None
 
     @contextmanager
-    def _fenced(self) -> Iterator[None]:
+    def _fenced(self, *, opening: bool) -> Iterator[None]:
         if self._attempt is None:
             yield
             return
@@ -227,7 +230,10 @@ class RunDirectory:
             newest = newest_attempt(self.path)
             if newest > self._attempt:
                 raise StaleAttemptError(f"{self.path}: launch {newest} has taken it over from launch {self._attempt}")
-            os.pwrite(descriptor, f"{self._attempt:020d}".encode(), 0)
+            worker = os.pread(descriptor, 32, 20).decode(errors="replace")
+            if not opening and newest == self._attempt and worker.isalnum() and worker != self._worker:
+                raise StaleAttemptError(f"{self.path}: another worker of launch {newest} has taken it over")
+            os.pwrite(descriptor, f"{self._attempt:020d}{self._worker}".encode(), 0)
             yield
         finally:
             os.close(descriptor)

@@ -341,6 +341,23 @@ class TestAttempts:
         new.save(new_trainer, [new_trainer.run_epoch()])
         assert [epoch["epoch"] for epoch in read_history(tmp_path / "history.jsonl")] == [1, 2]
 
+    @pytest.mark.parametrize("restores", [True, False], ids=["goes on", "starts again"])
+    def test_of_two_workers_of_a_launch_the_one_that_came_later_writes(self, tmp_path: Path, restores: bool) -> None:
+        config = sample_config(num_epochs=6)
+        lost, lost_trainer = RunDirectory(tmp_path, attempt=1), sample_trainer(config)
+        lost.start(config)
+        lost.save(lost_trainer, [lost_trainer.run_epoch()])
+        other, other_trainer = RunDirectory(tmp_path, attempt=1), sample_trainer(config)
+        if restores:
+            other.restore(other_trainer)
+        else:
+            other.start(config)
+        message = f"{tmp_path}: another worker of launch 1 has taken it over"
+        with pytest.raises(StaleAttemptError, match=re.escape(message)):
+            lost.save(lost_trainer, [lost_trainer.run_epoch()])
+        other.save(other_trainer, [other_trainer.run_epoch()])
+        assert [epoch["epoch"] for epoch in read_history(tmp_path / "history.jsonl")] == [1, 2][: 1 + restores]
+
 
 class TestConfigFiles:
     @pytest.mark.parametrize("loss_fn", loss_names())
