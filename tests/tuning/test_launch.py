@@ -262,6 +262,7 @@ def test_other_data_is_refused(finished: Outcome, tmp_path: Path) -> None:
 
 SHIPPED = [
     ("mse", "cosine", "cosine_mse", "infonce"),
+    ("siglip", "full_softmax", "infonce_cosine", "huber"),
     ("guide_1_mse", "guide_1_cosine", "guide_2_infonce"),
     ("guide_template_mse", "guide_template_cosine", "guide_template_cosine_mse", "guide_template_infonce"),
     ("guide_3_infonce",),
