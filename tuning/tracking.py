@@ -46,10 +46,17 @@ PARAMS_PER_BATCH = 100
 
 @dataclass
 class _Logged:
-    """What MLflow is known to have of a run; ``content`` is that of the closed run, None while it is open."""
+    """What MLflow is known to have of a run.
+
+    Attributes:
+        epochs: that it has for certain.
+        reached: the highest epoch that it may have.
+        content: that of the closed run, None while it is open.
+    """
 
     run_id: str
     epochs: int = 0
+    reached: int = 0
     params: bool = False
     content: str | None = None
 
@@ -76,7 +83,7 @@ class Tracker:
             if key in self._logged:  # made twice: the first answer never arrived
                 self._client.delete_run(run.info.run_id)
             else:
-                self._logged[key] = _taken_in(run)
+                self._logged[key] = self._taken_in(run)
 
     def sync(self, activity: Activity | None) -> None:
         """Write what MLflow lacks; where nothing goes on, no run is left RUNNING, and the winner is registered."""
@@ -119,13 +126,15 @@ class Tracker:
         content = _content(picture)
         if logged.content == content:
             return
+        records = read_history(picture.history) if picture.history is not None else []
+        if len(records) < logged.reached:  # trained again from an earlier state: what MLflow has more is no one's
+            self._client.delete_run(logged.run_id)
+            logged = self._create(picture)
         if not logged.params and picture.config is not None and picture.config.exists():
             self._log_params(logged.run_id, read_run_config(picture.config).settings)
             logged.params = True
-        if picture.history is not None:
-            records = read_history(picture.history)
-            self._log_points(logged.run_id, _epoch_points(records[logged.epochs :]))
-            logged.epochs = len(records)
+        self._log_points(logged.run_id, _epoch_points(records[logged.epochs :]))
+        logged.epochs = logged.reached = len(records)
         if picture.status != "RUNNING":
             self._close(picture, logged, content)
         elif logged.content is not None:
@@ -163,6 +172,17 @@ class Tracker:
         )
         self._logged[picture.key] = _Logged(run.info.run_id)
         return self._logged[picture.key]
+
+    def _taken_in(self, run: Run) -> _Logged:
+        """A run that an earlier tracker has made; one that it did not close may have less than its last epoch tells."""
+        tags, run_id = run.data.tags, run.info.run_id
+        content = tags.get(CONTENT_TAG) if run.info.status != "RUNNING" else None
+        params = bool(run.data.params)
+        if content is not None:
+            epochs = int(tags.get(EPOCHS_TAG, 0))
+            return _Logged(run_id, epochs, reached=epochs, params=params, content=content)
+        reached = max((point.step for point in self._client.get_metric_history(run_id, "lr")), default=0)
+        return _Logged(run_id, reached=reached, params=params)
 
     def _find_experiment(self) -> str:
         name = self._study.spec.name
@@ -217,13 +237,6 @@ def _log_model(checkpoint: Path, run_id: str, tracking_uri: str) -> tuple[str, s
             pip_requirements=[f"torch=={version('torch')}"],
         )
     return str(logged.model_uri), logged.model_id
-
-
-def _taken_in(run: Run) -> _Logged:
-    tags = run.data.tags
-    content = tags.get(CONTENT_TAG) if run.info.status != "RUNNING" else None
-    epochs = int(tags.get(EPOCHS_TAG, 0)) if content is not None else 0
-    return _Logged(run.info.run_id, epochs=epochs, params=bool(run.data.params), content=content)
 
 
 def _content(picture: RunPicture) -> str:
