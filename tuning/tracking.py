@@ -20,6 +20,7 @@ os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
 os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
+import sqlalchemy
 from mlflow import MlflowException
 from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
@@ -40,6 +41,7 @@ CONTENT_TAG = "losstune.content"
 EPOCHS_TAG = "losstune.epochs"
 PARENT_TAG = "mlflow.parentRunId"
 _SQLITE = "sqlite:///"
+CONNECT_SECONDS = 10
 METRICS_PER_BATCH = 1000
 PARAMS_PER_BATCH = 100
 
@@ -206,7 +208,18 @@ class Tracker:
 
 def _client(tracking_uri: str) -> MlflowClient:
     """One store for runs and models: unless told, MLflow takes the registry from ``MLFLOW_REGISTRY_URI``."""
+    if tracking_uri.startswith("postgresql"):
+        _check_answers(tracking_uri)
     return MlflowClient(tracking_uri, registry_uri=tracking_uri)
+
+
+def _check_answers(database: str) -> None:
+    """A server that is down is one error at once: MLflow would try for two minutes, with a warning each time."""
+    engine = sqlalchemy.create_engine(database, connect_args={"connect_timeout": CONNECT_SECONDS})
+    try:
+        engine.connect().close()
+    finally:
+        engine.dispose()
 
 
 def _create_store(path: Path) -> None:
