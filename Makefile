@@ -26,19 +26,20 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# Programs of Debian's that the tests use: a browser for the report, networks and system calls for reliability.
+# What the tests use of Debian's: a browser for the report, networks and system calls for reliability, a dictionary.
 programs:
 	@for program in chromium ip ss strace; do command -v $$program >/dev/null || missing=yes; done; \
+	[ -e /usr/share/wordnet/data.noun ] || missing=yes; \
 	if [ "$$missing" ]; then \
 	  echo "Installing programs for the tests ..."; \
 	  $(SUDO) apt-get update -qq && \
-	  $(SUDO) apt-get install -y -qq --no-install-recommends chromium iproute2 strace >/dev/null; \
+	  $(SUDO) apt-get install -y -qq --no-install-recommends chromium iproute2 strace wordnet-base >/dev/null; \
 	fi
 
 test: lint programs
 	$(BIN)/python -m pytest -m 'not slow and not torture and not integration'
 
-test-slow: setup
+test-slow: setup programs
 	$(BIN)/python -m pytest -m slow
 
 # PostgreSQL's server. Debian's package starts one of its own on port 5432, where the machine starts services; it is not used.

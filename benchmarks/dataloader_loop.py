@@ -13,12 +13,14 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
+from trainer.columns import moments_of
 from trainer.config import ModelConfig
 from trainer.data import load_pairs
-from trainer.losses import InfoNceConfig, LossModule
+from trainer.losses import LossModule
+from trainer.losses.infonce import InfoNceConfig
 from trainer.metrics import cosine_similarity, embedding_metrics
 from trainer.model import Encoder
-from trainer.resident import SplitTensors, split_tensors
+from trainer.resident import CenteredTargets, SplitTensors, split_tensors
 from trainer.splits import split_rows
 
 CPU = torch.device("cpu")
@@ -48,9 +50,9 @@ def training_epochs(
     """
     architecture = {name: settings[name] for name in ("hidden_dim", "depth", "dropout")}
     model = Encoder(ModelConfig(**architecture), tuple(train.inputs.shape[1:]), train.targets.shape[1])
-    model.fit_inputs(train.inputs)
+    model.fit_inputs(moments_of(train.inputs))
     model.to(device)
-    loss_fn = InfoNceConfig(temperature=settings["temperature"]).build(train.targets).to(device)
+    loss_fn = InfoNceConfig(temperature=settings["temperature"]).build(CenteredTargets(train, None)).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings["lr"], weight_decay=WEIGHT_DECAY)
     train_set = TensorDataset(train.inputs, train.targets, train.ids)
     val_set = TensorDataset(val.inputs, val.targets, val.ids)

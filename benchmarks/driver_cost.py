@@ -26,6 +26,7 @@ from rich.console import Console
 
 import tuning.trainable
 from tuning.executor import Session
+from tuning.home import Home
 from tuning.launch import LaunchRequest, launch
 from tuning.placement import Resources
 from tuning.report import Report
@@ -75,7 +76,8 @@ def measure(trials: int, folder: Path) -> dict[str, float]:
     Session.run = metered  # type: ignore[method-assign]
     options = {"trials": trials, "max_epochs": 1, "grace_epochs": 1}
     space = str(HERE / "infonce_space.yaml")
-    launch(LaunchRequest([space], "digits", "bench", folder, Resources(SLOTS, 1, 0.0), options), Console(quiet=True))
+    request = LaunchRequest([space], "digits", "bench", Home(folder), Resources(SLOTS, 1, 0.0), options)
+    launch(request, Console(quiet=True))
     return found
 
 

@@ -1,4 +1,4 @@
-"""Every command in the README and the docs, run as written, in a folder of its own."""
+"""Every command in the README, the docs and the examples, run as written, in a folder of its own."""
 
 import os
 import re
@@ -11,21 +11,32 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+EXAMPLES = sorted((ROOT / "examples").glob("*/README.md"))
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *EXAMPLES]
+SLOW = [*EXAMPLES, *(ROOT / "docs" / name for name in ("confirming.md", "own.md", "studies.md"))]
+"""Whole studies take minutes."""
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
-TARGETS = re.compile(r"^make (\S+)", re.M)
+FILE = re.compile(r"^# ([\w./-]+\.\w+)\n")
+"""A block that begins with the name of a file is that file."""
+TARGETS = re.compile(r"^make (\S+).*\n?", re.M)
+PROGRAMS = re.compile(r"^sudo apt-get install (.+)\n?", re.M)
 SERVERS = re.compile(r"^losstune ui\b.*\n?", re.M)
 
 
 def _document(path: Path):
-    """Whole studies in the longer documents take minutes."""
-    return pytest.param(path, marks=[pytest.mark.slow] if path.name in ("confirming.md", "studies.md") else [])
+    name = path.parent.name if path in EXAMPLES else path.name
+    return pytest.param(path, id=name, marks=[pytest.mark.slow] if path in SLOW else [])
 
 
-@pytest.mark.parametrize("document", [_document(path) for path in DOCUMENTS], ids=[path.name for path in DOCUMENTS])
+@pytest.mark.parametrize("document", [_document(path) for path in DOCUMENTS])
 def test_commands_run_as_written(document: Path, tmp_path: Path) -> None:
+    if document in EXAMPLES:
+        copy_tracked(document.parent, tmp_path)
     for kind, body in BLOCK.findall(document.read_text()):
+        file = FILE.match(body)
         match kind:
+            case "python" | "toml" | "yaml" if file:
+                (tmp_path / file[1]).write_text(body)
             case "sh":
                 run_shell(body, tmp_path)
             case "python":
@@ -40,23 +51,48 @@ def test_commands_run_as_written(document: Path, tmp_path: Path) -> None:
                 pytest.fail(f"{document.name}: a block of kind {kind} would not be run")
 
 
+def copy_tracked(folder: Path, copy: Path) -> None:
+    """What git has of a folder, and what was not yet added: nothing that an earlier run left there."""
+    listed = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    for name in subprocess.run(listed, cwd=folder, check=True, capture_output=True, text=True).stdout.splitlines():
+        (copy / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(folder / name, copy / name)
+
+
 def run_shell(body: str, folder: Path) -> None:
-    """``make`` targets are looked up, the MLflow server is only started; all else runs."""
+    """``make`` targets and Debian's packages are looked up, the MLflow server is only started; all else runs."""
+    makefile = (ROOT / "Makefile").read_text()
     for target in TARGETS.findall(body):
-        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.M), f"make has no target {target}"
+        assert re.search(rf"^{target}:", makefile, re.M), f"make has no target {target}"
+    for packages in PROGRAMS.findall(body):
+        assert set(packages.split()) <= set(makefile.split()), f"make programs does not install {packages}"
     for server in SERVERS.findall(body):
         start_and_stop(server, folder)
-    commands = SERVERS.sub("", re.sub(r"^make .*\n?", "", body, flags=re.M))
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    commands = body
+    for elsewhere in (TARGETS, PROGRAMS, SERVERS):
+        commands = elsewhere.sub("", commands)
     ended = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", commands],
         cwd=folder,
-        env={**os.environ, "PATH": path},
+        env=own_environment(folder),
         capture_output=True,
         text=True,
         check=False,
     )
     assert ended.returncode == 0, f"{commands}\n{ended.stdout}\n{ended.stderr}"
+
+
+def own_environment(folder: Path) -> dict[str, str]:
+    """Where ``pip install`` reaches this folder only, and nothing is fetched for it."""
+    installed = folder / "installed"
+    return {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(installed), os.environ.get("PYTHONPATH")])),
+        "PIP_TARGET": str(installed),
+        "PIP_NO_INDEX": "1",
+        "PIP_NO_BUILD_ISOLATION": "0",  # pip's way to say that there is none
+    }
 
 
 def start_and_stop(command: str, folder: Path) -> None:

@@ -11,14 +11,13 @@ from matplotlib import pyplot as plt
 from trainer.metrics import chance_level
 from trainer.run_dir import read_history
 from tuning.home import Home
-from tuning.study import open_study
+from tuning.study import Study, open_study
 
 ROOT = Path(__file__).parent.parent
 
 
-def best_so_far(name: str, loss_fn: str) -> tuple[list[int], list[float]]:
+def best_so_far(study: Study, loss_fn: str) -> tuple[list[int], list[float]]:
     """Epochs spent and best objective after each, over a loss's trials in order of their numbers."""
-    study = open_study(Home(ROOT / "demo"), name)
     spent, best, values = [0], 0.0, [0.0]
     for folder in sorted(study.trials_folder.glob(f"{loss_fn}-*")):
         for record in read_history(folder / "history.jsonl"):
@@ -32,8 +31,9 @@ def main() -> None:
     """Draw the picture."""
     matplotlib.rcParams["svg.hashsalt"] = "losstune"
     _, axes = plt.subplots(figsize=(7, 3.2), layout="constrained")
-    for loss_fn in ("infonce", "cosine", "mse", "cosine_mse"):
-        axes.step(*best_so_far("demo", loss_fn), where="post", label=loss_fn)
+    study = open_study(Home(ROOT / "demo"), "demo")
+    for loss_fn in study.spec.spaces:
+        axes.step(*best_so_far(study, loss_fn), where="post", label=loss_fn)
     axes.axhline(chance_level(374)["mrr"], color="grey", linestyle=":", label="chance")
     axes.set(xlabel="epochs spent on a loss", ylabel="best val/mrr so far", ylim=(0, None))
     axes.legend(loc="lower right", ncols=3, frameon=False)

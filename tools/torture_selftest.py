@@ -102,8 +102,8 @@ REMOVALS: tuple[Removal, ...] = (
         4,
         "files are synced before they get their name",
         "trainer/files.py",
-        "            stream.write(content)\n            stream.flush()\n            os.fsync(stream.fileno())\n",
-        "            stream.write(content)\n",
+        "            yield stream\n            stream.flush()\n            os.fsync(stream.fileno())\n",
+        "            yield stream\n",
         ("tests/reliability/test_crash_points.py",),
     ),
     Removal(

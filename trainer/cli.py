@@ -1,26 +1,24 @@
 """``losstune train`` and ``losstune predict``."""
 
-import io
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 from rich.console import Console
 
 from trainer.config import TrainConfig
 from trainer.data import Pairs, load_pairs
 from trainer.errors import UserError
+from trainer.factory import FACTORY, Factory, load_factory
 from trainer.files import write_whole
-from trainer.options import config_options, given
+from trainer.options import config_options, given, option_value
 from trainer.predict import predict_file, score_test
 from trainer.run_dir import BEST_FILE, HISTORY_FILE, LAST_FILE, ConfigFile, RunDirectory, StorageError, read_config
 from trainer.show import say, scored_lines
 from trainer.train import Finished, resumed_config, train_run
-
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
 
 def dashes(name: str) -> str:
@@ -31,8 +29,31 @@ def dashes(name: str) -> str:
 CONTEXT = {"token_normalize_func": dashes}
 
 
-@app.command(context_settings=CONTEXT)
-@config_options
+def app_for(arguments: Sequence[str]) -> typer.Typer:
+    """The commands ``train`` and ``predict``, with the options of the loss and the model that these arguments name.
+
+    Raises:
+        UserError: one can not be imported, or ``--config`` can not be read.
+    """
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    asked = config_options(train, _asked("--loss-fn", arguments), _asked_model(arguments))
+    app.command(context_settings=CONTEXT)(asked)
+    app.command(context_settings=CONTEXT)(predict)
+    return app
+
+
+def _asked_model(arguments: Sequence[str]) -> Factory | None:
+    reference = _asked(f"--{FACTORY}", arguments)
+    return None if reference is None else load_factory(reference)
+
+
+def _asked(option: str, arguments: Sequence[str]) -> str | None:
+    """What a command line says of a setting, or else its ``--config``."""
+    given_value, config = (option_value(arguments, name) for name in (option, "--config"))
+    name = option.removeprefix("--").replace("-", "_")
+    return given_value or (read_config(Path(config)).settings.get(name) if config else None)
+
+
 def train(
     config: Annotated[Path | None, typer.Option(help="YAML of settings; options override it")] = None,
     output_dir: Annotated[Path | None, typer.Option(help="folder of the run  [default: a new one under runs/]")] = None,
@@ -61,21 +82,17 @@ def train(
     _finish(finished, folder, pairs, console, test=test, as_json=as_json)
 
 
-@app.command(context_settings=CONTEXT)
 def predict(
     checkpoint: Annotated[Path, typer.Option(help="best.pt or last.pt of a run")],
     data: Annotated[str, typer.Option(help="as for train; only its inputs are used")],
     output: Annotated[Path, typer.Option(help="the .npy file to write: one row per input row, in order")],
 ) -> None:
     """Embed inputs with a trained model."""
-    predictions = predict_file(checkpoint, data)
-    content = io.BytesIO()
-    np.save(content, predictions)
     try:
-        write_whole(output, content.getvalue())
+        rows, dims = predict_file(checkpoint, data, output)
     except OSError as error:
         raise UserError(f"--output {output}: can not be written: {error.strerror}") from None
-    print(f"Wrote {output}: {predictions.shape[0]} rows of {predictions.shape[1]} dimensions, float32")
+    print(f"Wrote {output}: {rows} rows of {dims} dimensions, float32")
 
 
 def _resume(

@@ -2,19 +2,22 @@
 
 Outside, a config is flat: ``lr``, ``temperature``, ``model.hidden_dim``. The same names serve the command
 line, YAML files, search spaces and tracking. Inside, it is typed: the loss's own parameters sit in
-``config.loss``, the encoder's in ``config.model``.
+``config.loss``, the encoder's in ``config.model``. With ``model.factory`` a model of the user's own takes the
+encoder's place, and its options are the settings under ``model.``.
 """
 
 import difflib
-import math
 from collections.abc import Container, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
 from pydantic.fields import FieldInfo
 
-from trainer.errors import UserError
-from trainer.losses import CosineConfig, LossConfig, loss_config_class, loss_names
+from trainer.errors import UserError, shown
+from trainer.factory import FACTORY, Factory, Scalar, load_factory
+from trainer.losses import LossConfig, loss_config_class, loss_names, loss_reference
+from trainer.losses.cosine import CosineConfig
 from trainer.metrics import Objective
 
 Schedule = Literal["constant", "cosine"]
@@ -38,13 +41,25 @@ class ModelConfig(_Frozen):
     standardize: bool = Field(True, description="shift and scale inputs by the training split's mean and deviation")
 
 
+class FactoryConfig(_Frozen):
+    """A model of the user's own, in place of the built-in encoder."""
+
+    factory: str = Field(description="package.module:name of a function or class that builds the model")
+    options: Mapping[str, Scalar] = Field(default_factory=dict, description="every option of the factory, by name")
+
+
 class TrainConfig(_Frozen):
     """Everything that decides how a model is trained. Build it with :meth:`from_flat`."""
 
-    data: str = Field("digits", description="digits, a .npz/.safetensors/.parquet file, or package.module:function")
+    data: str = Field(
+        "digits", description="digits, a .npz/.safetensors/.parquet file, a folder of .npy, or package.module:function"
+    )
     loss: SerializeAsAny[LossConfig] = Field(default_factory=CosineConfig)
-    model: ModelConfig = Field(default_factory=ModelConfig)
+    model: ModelConfig | FactoryConfig = Field(default_factory=ModelConfig)
     batch_size: int = Field(ge=1, le=1_048_576, description="rows per step; default: the loss's recommended start")
+    accumulate: int = Field(
+        1, ge=1, le=1_048_576, description="batches whose gradients are averaged into one step of the optimizer"
+    )
     num_epochs: int = Field(300, ge=1, le=1_000_000, description="epochs to train at most")
     lr: float = Field(gt=0, le=100, description="peak learning rate of AdamW; default: the loss's recommended start")
     weight_decay: float = Field(0.01, ge=0, le=100, description="decoupled weight decay of AdamW")
@@ -58,6 +73,9 @@ class TrainConfig(_Frozen):
     patience: int | None = Field(None, ge=1, description="epochs without a new best before stopping; null: never")
     fit: Fit = Field("train", description="rows to train on; train+val leaves nothing to validate on")
     center: bool = Field(False, description="subtract the training split's mean target in the loss and in retrieval")
+    eval_batch: int = Field(
+        4096, ge=1, le=1_048_576, description="rows that pass through the model at once outside training"
+    )
     precision: Precision = Field("auto", description="arithmetic of the model; auto: bfloat16 on a GPU")
     device: Device = Field("auto", description="auto: a GPU if there is one")
     threads: int | None = Field(None, ge=1, le=1024, description="CPU threads; null: as many as torch takes")
@@ -78,36 +96,41 @@ class TrainConfig(_Frozen):
         prefix = f"{where}: " if where else ""
         try:
             loss_class = loss_config_class(settings.get("loss_fn", CosineConfig.name))
+            factory = load_factory(settings[FACTORY]) if FACTORY in settings else None
         except UserError as error:
             raise UserError(f"{prefix}{error}") from None
-        fields = flat_fields(loss_class)
+        fields = flat_fields(loss_class, factory)
         for name in settings:
             if name != "loss_fn" and name not in fields:
-                raise UserError(f"{prefix}{unknown_name(str(name), loss_class)}")
+                raise UserError(f"{prefix}{unknown_name(str(name), loss_class, factory)}")
         parts: dict[str, dict[str, Any]] = {"": {}, "loss": {}, "model": {}}
         for name, value in settings.items():
             if name != "loss_fn":
                 group, field = fields[name].group, fields[name].field
                 parts[group][field] = value
-        start = {"batch_size": loss_class.recommended_batch, "lr": loss_class.start_lr}
         try:
             config = cls(
-                **{**start, **parts[""]},
+                **{**_recommended(loss_class), **parts[""]},
                 loss=loss_class.model_validate(parts["loss"]),
-                model=ModelConfig.model_validate(parts["model"]),
+                model=_model_config(factory, parts["model"]),
             )
         except ValidationError as error:
             raise UserError(prefix + describe(error)) from None
+        except UserError as error:
+            raise UserError(f"{prefix}{error}") from None
         check_batch_rule(config.batch_size, loss_class, prefix)
         return config
 
     def flat(self) -> dict[str, Any]:
         """All settings under flat names, ``loss_fn`` first; :meth:`from_flat` reads it back equal."""
-        result: dict[str, Any] = {"loss_fn": self.loss.name}
-        for name, field in flat_fields(type(self.loss)).items():
-            owner: BaseModel = {"": self, "loss": self.loss, "model": self.model}[field.group]
-            result[name] = owner.model_dump()[field.field]
-        return result
+        result: dict[str, Any] = {"loss_fn": loss_reference(type(self.loss))}
+        result |= self.loss.model_dump() | self.model_dump(exclude={"loss", "model"})
+        match self.model:
+            case ModelConfig() as encoder:
+                own = encoder.model_dump()
+            case FactoryConfig(factory=factory, options=options):
+                own = {"factory": factory, **options}
+        return result | {f"model.{name}": value for name, value in own.items()}
 
     @property
     def horizon(self) -> int:
@@ -125,17 +148,52 @@ class FlatField(BaseModel):
     info: FieldInfo
 
 
-def flat_fields(loss_class: type[LossConfig]) -> dict[str, FlatField]:
-    """Every setting of a config with this loss, by flat name (``loss_fn`` itself aside)."""
+COMMAND_NAMES = (
+    *("loss_fn", "source", "config", "output_dir", "resume"),
+    *("checkpoint", "test", "overwrite", "json", "help"),
+)
+"""Names that a config file, and the command line of a training, use for something else than a setting."""
+
+
+def flat_fields(loss_class: type[LossConfig], factory: Factory | None = None) -> dict[str, FlatField]:
+    """Every setting of a config with this loss and model, by flat name (``loss_fn`` itself aside).
+
+    Raises:
+        UserError: a parameter of the loss has the name of a training setting, or of another option.
+    """
     result = {name: FlatField(group="loss", field=name, info=info) for name, info in loss_class.model_fields.items()}
-    for name, info in TrainConfig.model_fields.items():
+    for name in (*TrainConfig.model_fields, *ModelConfig.model_fields, *COMMAND_NAMES):
         if name in result:
-            raise ValueError(f"loss {loss_class.name!r}: its parameter {name!r} is a training setting already")
+            raise UserError(f"loss {loss_class.name}: its parameter {name!r} is a training setting already")
+    for name, info in TrainConfig.model_fields.items():
         if name not in ("loss", "model"):
             result[name] = FlatField(group="", field=name, info=info)
-    for name, info in ModelConfig.model_fields.items():
-        result[f"model.{name}"] = FlatField(group="model", field=name, info=info)
-    return result
+    own = {"factory": FactoryConfig.model_fields["factory"], **factory.options} if factory else ModelConfig.model_fields
+    return result | {f"model.{name}": FlatField(group="model", field=name, info=info) for name, info in own.items()}
+
+
+def default_settings(loss_class: type[LossConfig], factory: Factory | None = None) -> dict[str, Any]:
+    """What every setting is where nothing is given, by flat name; an option that a factory requires is not there."""
+    fields = flat_fields(loss_class, factory).items()
+    known = {
+        n: field.info.get_default(call_default_factory=True) for n, field in fields if not field.info.is_required()
+    }
+    return known | _recommended(loss_class)
+
+
+def required_settings(loss_class: type[LossConfig], factory: Factory | None = None) -> set[str]:
+    """Settings without a default, by flat name: options that a factory requires."""
+    return flat_fields(loss_class, factory).keys() - default_settings(loss_class, factory).keys() - {FACTORY}
+
+
+def _recommended(loss_class: type[LossConfig]) -> dict[str, Any]:
+    return {"batch_size": loss_class.recommended_batch, "lr": loss_class.start_lr}
+
+
+def _model_config(factory: Factory | None, settings: Mapping[str, Any]) -> ModelConfig | FactoryConfig:
+    if factory is None:
+        return ModelConfig.model_validate(settings)
+    return FactoryConfig(factory=factory.reference, options=factory.checked(settings))
 
 
 def flatten(nested: Mapping[str, Any]) -> dict[str, Any]:
@@ -160,15 +218,32 @@ def _flatten(nested: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]
             yield f"{prefix}{key}", value
 
 
-def unknown_name(name: str, loss_class: type[LossConfig], hidden: Container[str] = ()) -> str:
+def unknown_name(
+    name: str, loss_class: type[LossConfig], factory: Factory | None = None, hidden: Container[str] = ()
+) -> str:
     """Message for a name that no setting has, with the loss it belongs to or the nearest names not ``hidden``."""
-    owners = [other for other in loss_names() if name in loss_config_class(other).model_fields]
-    if owners:
+    if factory and name.startswith("model."):
+        hint = _hint(name.removeprefix("model."), list(factory.options), "model.")
+        return f"{name} is not an option of {factory.reference}{hint}"
+    if owners := list(_owners(name)):
         return f"{name} belongs to {', '.join(owners)}, not to {loss_class.name}"
-    allowed = [field for field in flat_fields(loss_class) if field not in hidden]
-    near = difflib.get_close_matches(name, allowed, n=3, cutoff=0.5)
-    hint = f"; did you mean {' or '.join(near)}?" if near else f"; allowed: {', '.join(allowed)}"
-    return f"{name} is not a setting{hint}"
+    settings = dict.fromkeys([*flat_fields(loss_class, factory), FACTORY])
+    allowed = [setting for setting in settings if setting not in hidden]
+    return f"{name} is not a setting{_hint(name, allowed)}"
+
+
+def _hint(name: str, allowed: list[str], prefix: str = "") -> str:
+    near = [f"{prefix}{other}" for other in difflib.get_close_matches(name, allowed, n=3, cutoff=0.5)]
+    if near:
+        return f"; did you mean {' or '.join(near)}?"
+    return f"; allowed: {', '.join(f'{prefix}{other}' for other in allowed) or 'none'}"
+
+
+def _owners(parameter: str) -> Iterator[str]:
+    for loss in loss_names():
+        with suppress(UserError):  # one that can not be imported is no reason to refuse another
+            if parameter in loss_config_class(loss).model_fields:
+                yield loss
 
 
 def check_batch_rule(batch_size: float, loss_class: type[LossConfig], prefix: str = "") -> None:
@@ -192,12 +267,5 @@ def describe(error: ValidationError) -> str:
         if error.title == "ModelConfig":
             name = f"model.{name}"
         rule = finding["msg"].removeprefix("Input ").removeprefix("Value error, ")
-        lines.append(f"{name}: found {_shown(finding['input'])}; {rule}" if name else rule)
+        lines.append(f"{name}: found {shown(finding['input'])}; {rule}" if name else rule)
     return "\n".join(lines)
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."

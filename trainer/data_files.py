@@ -7,19 +7,21 @@ refuses what does not fit, and then takes no more than it said.
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import prod
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from trainer.errors import UserError
 from trainer.memory import free_memory, memory_limit
+from trainer.npy import Array, MappedArray, NpyFile, NpyHeader, read_npy_header
 
-Array = npt.NDArray[np.generic]
 MAX_EXPANSION = 200
 """Arrays may take this many times the bytes of their file; dense targets keep real data far below."""
 SMALL = 256 * 1024 * 1024
 """Arrays up to this size are read however small their file is."""
+BYTES_PER_ROW, ROWS_AT_ONCE = 64, 64
+"""What memory must hold of an array that stays on disk: ids, splits and row numbers, and some rows."""
 
 
 def read_npz(path: Path) -> dict[str, Array]:
@@ -27,7 +29,7 @@ def read_npz(path: Path) -> dict[str, Array]:
     with _readable(path), path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
         members = archive.infolist()
         for member in members:
-            _check_npy_header(archive, member, path)
+            _check_member(archive, member, path)
         _check_size(path, sum(member.file_size for member in members))
         arrays: dict[str, Array] = {}
         for member in members:
@@ -60,29 +62,12 @@ def _check_size(path: Path, claimed: int) -> None:
         raise UserError(f"{path}: its arrays take {claimed:,} bytes of memory, and {free:,} are free")
 
 
-def _check_npy_header(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> None:
-    name = member.filename.removesuffix(".npy")
+def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> None:
+    where = f"{path}: array {member.filename.removesuffix('.npy')!r}"
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise UserError(f"{path}: array {name!r} is compressed in a way that NumPy does not write")
+        raise UserError(f"{where} is compressed in a way that NumPy does not write")
     with archive.open(member) as stream:
-        version = np.lib.format.read_magic(stream)
-        read_header = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }.get(version)
-        if read_header is None:
-            raise UserError(f"{path}: array {name!r} has an unknown .npy version {version}")
-        shape, _, dtype = read_header(stream)
-        if dtype.hasobject:
-            raise UserError(f"{path}: array {name!r} holds Python objects (a pickle); only plain numbers are read")
-        claimed = dtype.itemsize
-        for length in shape:
-            claimed *= length
-        if claimed + stream.tell() != member.file_size:
-            raise UserError(
-                f"{path}: array {name!r} claims {claimed:,} bytes in its header, but the file holds "
-                f"{member.file_size - stream.tell():,}"
-            )
+        read_npy_header(stream, member.file_size, where)
 
 
 def read_safetensors(path: Path) -> dict[str, Array]:
@@ -95,13 +80,15 @@ def read_safetensors(path: Path) -> dict[str, Array]:
         arrays: dict[str, Array] = {}
         for name, tensor in tensors.items():
             arrays[name] = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
-    if "split" in arrays and np.issubdtype(arrays["split"].dtype, np.integer):
+    if "split" in arrays:
         arrays["split"] = _split_names(arrays["split"], path)
     return arrays
 
 
 def _split_names(codes: Array, path: Path) -> Array:
-    """Safetensors holds no text: 0, 1, 2 stand for train, val, test."""
+    """Where a split is not given by text, 0, 1, 2 stand for train, val, test."""
+    if codes.ndim != 1 or not np.issubdtype(codes.dtype, np.integer):
+        return codes
     names = np.array(["train", "val", "test"])
     numbers = codes.astype(np.int64)
     bad = np.flatnonzero((numbers < 0) | (numbers > 2))
@@ -151,6 +138,32 @@ def _column(column: "pa.ChunkedArray", name: str, path: Path) -> Array:  # type:
         raise UserError(f"{path}: {name} row {odd[0]} has {lengths[odd[0]]} numbers, row 0 has {lengths[0]}")
     values = np.asarray(array.flatten().to_numpy(zero_copy_only=False))
     return values.reshape(len(array), -1)
+
+
+def read_folder(path: Path) -> dict[str, Array | MappedArray]:
+    """Arrays of a folder, each in a ``.npy`` file of its name; ``ids`` and ``split`` are read, others stay on disk."""
+    arrays: dict[str, Array | MappedArray] = {}
+    for file in sorted(path.glob("*.npy")):
+        found = NpyFile.found(file, f"{path}: array {file.stem!r}")
+        mapped = MappedArray(found, found.header.dtype)
+        if file.stem in ("ids", "split"):
+            _check_size(file, found.header.nbytes)
+            arrays[file.stem] = _split_names(mapped.whole(), path) if file.stem == "split" else mapped.whole()
+        else:
+            _check_room(file, found.header)
+            arrays[file.stem] = mapped
+    return arrays
+
+
+def _check_room(path: Path, header: NpyHeader) -> None:
+    """Refuse a mapped array of which memory can not hold a few numbers a row, and some rows."""
+    rows, row = (header.shape or (1,))[0], header.dtype.itemsize * prod(header.shape[1:])
+    needed = BYTES_PER_ROW * rows + ROWS_AT_ONCE * row
+    if needed > (free := free_memory()):
+        raise UserError(
+            f"{path}: {rows:,} rows of {row:,} bytes need {needed:,} bytes of memory beside what stays on disk, "
+            f"and {free:,} are free"
+        )
 
 
 READERS: dict[str, Callable[[Path], dict[str, Array]]] = {

@@ -1,5 +1,7 @@
 """The one exception that means: the user can mend this."""
 
+import math
+
 
 class UserError(Exception):
     """A mistake in what the user gave: a file, an option, a setting.
@@ -7,6 +9,14 @@ class UserError(Exception):
     The command line prints its message without a traceback and exits with code 2, so the message says
     what was found, where, and what is allowed.
     """
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it: cut short where it is long."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def one_line(error: BaseException) -> str:

@@ -3,7 +3,10 @@
 import hashlib
 import os
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from trainer.errors import UserError
 
@@ -13,12 +16,22 @@ _MOST = 1_000_000
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Replace a file atomically and durably: temporary file, fsync, rename, fsync of the folder."""
+    """Replace a file atomically and durably, as :func:`written_whole` does."""
+    with written_whole(path) as stream:
+        stream.write(content)
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[IO[bytes]]:
+    """A block that writes what replaces a file at its end: temporary file, fsync, rename, fsync of the folder.
+
+    Where the block raises, the file stays as it was.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.unlink(missing_ok=True)  # a left-over, or a link to somewhere else
     try:
         with temporary.open("xb") as stream:
-            stream.write(content)
+            yield stream
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)

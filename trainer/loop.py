@@ -11,19 +11,19 @@ from typing import Any, Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from trainer.config import Device, Precision, TrainConfig
+from trainer.columns import ROWS_AT_ONCE, Column, rows_at_once
+from trainer.config import Device, FactoryConfig, Precision, TrainConfig
 from trainer.errors import UserError
+from trainer.frozen import frozen_digest, load_trained_state, trained_state
 from trainer.losses import LossOutput, centered
 from trainer.metrics import NonFiniteError, cosine_similarity, embedding_metrics
-from trainer.model import Encoder
+from trainer.model import Encoder, build_model, check_output
 from trainer.optimizer import ClippedAdamW
-from trainer.resident import ResidentData, SplitTensors
+from trainer.parts import checked_output
+from trainer.resident import CenteredTargets, ResidentData, SplitTensors
 
 End = Literal["epochs", "patience", "diverged"]
 """Why a run ended: its epochs are used, no new best for ``patience`` epochs, or a number was not finite."""
-
-EVAL_ROWS = 4096
-"""Rows that pass through the model at once in an evaluation."""
 
 Record = dict[str, float]
 """One epoch: ``epoch``, ``time`` (Unix seconds), ``seconds``, ``lr`` and the metrics by their full names."""
@@ -50,11 +50,21 @@ def autocast(precision: Precision, device: torch.device) -> AbstractContextManag
 
 
 @torch.no_grad()
-def embed(model: nn.Module, inputs: Tensor, precision: Precision) -> Tensor:
-    """Embeddings (N, d) float32 of inputs (N, …), in order, on the inputs' device."""
+def embed_pieces(model: nn.Module, inputs: Column, config: TrainConfig, device: torch.device) -> Iterator[Tensor]:
+    """Embeddings (n, d) float32 on the device of inputs (N, …), in order, ``eval_batch`` rows at a time."""
     model.eval()
-    with autocast(precision, inputs.device):
-        return torch.cat([model(rows).float() for rows in inputs.split(EVAL_ROWS)])
+    for rows in inputs.split(config.eval_batch):
+        with autocast(config.precision, device):
+            yield model(rows.to(device)).float()
+
+
+@contextmanager
+def seeded(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
+    """Torch's generators seeded by (seed, epoch), and put back afterwards; weights are drawn at epoch 0."""
+    key = hashlib.blake2b(f"{seed}/{epoch}".encode(), digest_size=8).digest()
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(int.from_bytes(key, "little") >> 1)
+        yield
 
 
 class Trainer:
@@ -64,6 +74,7 @@ class Trainer:
         epoch: epochs trained so far.
         best_epoch, best_value: where the objective was highest; 0 and −inf before the first epoch.
         center: (d,) the training targets' mean, which loss and retrieval subtract; None without ``center``.
+        frozen: SHA-256 of the model's frozen weights, None where all are trained.
         end: why the run has ended, None while it may go on.
     """
 
@@ -76,17 +87,29 @@ class Trainer:
         self.best_value = -math.inf
         self.best_state: dict[str, Tensor] = {}
         self.end: End | None = None
-        self.center = data.train.mean_target() if config.center else None
-        with self._seeded(0):
-            model = Encoder(config.model, tuple(data.train.inputs.shape[1:]), data.train.targets.shape[1])
-            model.fit_inputs(data.train.inputs.cpu())
-            if self.center is not None:
-                model.fit_targets(self.center)
-            self.model = model.to(self.device)
-            self.loss = config.loss.build(centered(data.train.targets, self.center)).to(self.device)
+        self.center = data.train.mean_target if config.center else None
+        with seeded(config.seed, 0, self.device):
+            self.model = self._new_model()
+            self.loss = config.loss.build(CenteredTargets(data.train, self.center)).to(self.device)
         parameters = (*self.model.parameters(), *self.loss.parameters())
         self.optimizer = ClippedAdamW(parameters, config.weight_decay, config.clip_norm)
         self._lr = config.lr
+
+    def _new_model(self) -> nn.Module:
+        config, train = self.config.model, self.data.train
+        output_dim = train.targets.shape[1]
+        model = build_model(config, tuple(train.inputs.shape[1:]), output_dim)
+        self.frozen = frozen_digest(model)
+        if isinstance(model, Encoder):
+            model.fit_inputs(train.moments)
+            if self.center is not None:
+                model.fit_targets(self.center)
+        model = model.to(self.device)
+        if isinstance(config, FactoryConfig):
+            with autocast(self.config.precision, self.device):
+                few = torch.arange(min(2, len(train)), device=self.device)
+                check_output(model, config, train.inputs.index_select(0, few), output_dim)
+        return model
 
     def run_epoch(self) -> Record:
         """Train one epoch, evaluate, and judge; sets :attr:`end` when the run is over."""
@@ -94,7 +117,7 @@ class Trainer:
             raise RuntimeError(f"the run has ended: {self.end}")
         began = time.perf_counter()
         self.epoch += 1
-        with self._seeded(self.epoch):
+        with seeded(self.config.seed, self.epoch, self.device):
             metrics = {f"train/{name}": value for name, value in self._train().items()}
         if self.data.val is not None and all(map(math.isfinite, metrics.values())):
             try:
@@ -116,14 +139,14 @@ class Trainer:
         result = embedding_metrics(predictions, split.targets, split.gallery, split.positive, self.center)
         return self._evaluate_loss(predictions, split) | result
 
-    def predict(self, inputs: Tensor) -> Tensor:
+    def predict(self, inputs: Column) -> Tensor:
         """Embeddings (N, d) float32 of inputs (N, …), in order."""
-        return embed(self.model, inputs, self.config.precision)
+        return torch.cat(list(embed_pieces(self.model, inputs, self.config, self.device)))
 
     def state(self) -> dict[str, Any]:
         """All that the next epoch depends on; tensors are references, to be saved before training goes on."""
         return {
-            "model": self.model.state_dict(),
+            "model": trained_state(self.model),
             "loss": self.loss.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "epoch": self.epoch,
@@ -134,7 +157,7 @@ class Trainer:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue exactly where :meth:`state` was taken."""
-        self.model.load_state_dict(state["model"])
+        load_trained_state(self.model, state["model"])
         self.loss.load_state_dict(state["loss"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.epoch, self.best_epoch = (_count(state[name]) for name in ("epoch", "best_epoch"))
@@ -144,9 +167,10 @@ class Trainer:
     def run_batches(self, count: int) -> None:
         """Train on the first batches only, to see how long one takes."""
         self.model.train()
-        order = torch.arange(len(self.data.train), device=self.device)
-        for batch in itertools.islice(self._batches(order), count):
-            self._step(batch)
+        rows = min(len(self.data.train), count * self.config.batch_size)
+        batches = self._batches(torch.arange(rows, device=self.device))
+        for group in _grouped(batches, self.config.accumulate):
+            self._step(group)
 
     def _train(self) -> dict[str, float]:
         """One pass over the training rows; means over rows of loss, cosine similarity and loss parts."""
@@ -155,34 +179,47 @@ class Trainer:
         order = torch.randperm(len(self.data.train), device=self.device)
         if self.config.loss.in_batch:  # a partial batch would have fewer negatives
             order = order[: len(order) - len(order) % self.config.batch_size]
-        steps = math.ceil(len(order) / self.config.batch_size)
+        batches = math.ceil(len(order) / self.config.batch_size)
         means = _EpochMeans()
-        for step, batch in enumerate(self._batches(order)):
-            self._lr = self._lr_at((self.epoch - 1) + (step + 1) / steps)
-            means.add(*self._step(batch), batch.targets)
+        done = 0
+        for group in _grouped(self._batches(order), self.config.accumulate):
+            done += len(group)
+            self._lr = self._lr_at((self.epoch - 1) + done / batches)
+            for batch, (output, predictions) in zip(group, self._step(group), strict=True):
+                means.add(output, predictions, batch.targets)
         return means.result()
 
     def _batches(self, order: Tensor) -> Iterator["_Batch"]:
         """Rows in the given order, gathered by some thousands at a time and cut into batches."""
         size = self.config.batch_size
         split = self.data.train
-        for rows in order.split(size * max(1, EVAL_ROWS // size)):
+        for rows in order.split(size * max(1, rows_at_once(split.inputs) // size)):
             columns = (x.index_select(0, rows).split(size) for x in (split.inputs, split.targets, split.ids))
             yield from map(_Batch._make, zip(*columns, strict=True))
 
-    def _step(self, batch: "_Batch") -> tuple[LossOutput, Tensor]:
-        """Train on one batch; returns the loss and the predictions (B, d) that it was taken at."""
+    def _step(self, group: list["_Batch"]) -> list[tuple[LossOutput, Tensor]]:
+        """One step of the optimizer, on the batches' gradients averaged by their rows.
+
+        Returns:
+            Of each batch the loss, and the predictions (B, d) that it was taken at.
+        """
+        self.optimizer.zero_grad()
+        rows = sum(len(batch.ids) for batch in group)
+        results = [self._backward(batch, len(batch.ids) / rows) for batch in group]
+        self.optimizer.step(self._lr)
+        return results
+
+    def _backward(self, batch: "_Batch", share: float) -> tuple[LossOutput, Tensor]:
+        """Add a batch's gradients, times ``share``, to those that are there."""
         with autocast(self.config.precision, self.device):
             predictions = self.model(batch.inputs).float()
         output = self._loss_of(predictions, batch.targets, batch.ids)
-        self.optimizer.zero_grad()
-        output.loss.backward()
-        self.optimizer.step(self._lr)
+        output.loss.backward(None if share == 1 else torch.full_like(output.loss, share))
         return output, predictions.detach()
 
     def _loss_of(self, predictions: Tensor, targets: Tensor, ids: Tensor) -> LossOutput:
-        output: LossOutput = self.loss(centered(predictions, self.center), centered(targets, self.center), ids)
-        return output
+        output = self.loss(centered(predictions, self.center), centered(targets, self.center), ids)
+        return checked_output(output, self.config.loss.name)
 
     def _evaluate_loss(self, predictions: Tensor, split: SplitTensors) -> dict[str, float]:
         self.loss.eval()
@@ -204,7 +241,7 @@ class Trainer:
         value = float(self.epoch) if nothing else metrics[self.config.objective]
         if value > self.best_value:
             self.best_epoch, self.best_value = self.epoch, value
-            self.best_state = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+            self.best_state = {name: tensor.detach().clone() for name, tensor in trained_state(self.model).items()}
         self.end = self._used_up()
 
     def _used_up(self) -> End | None:
@@ -224,14 +261,6 @@ class Trainer:
         done = (position - config.warmup_epochs) / max(1, config.horizon - config.warmup_epochs)
         return config.lr * (1 + math.cos(math.pi * min(1.0, done))) / 2
 
-    @contextmanager
-    def _seeded(self, epoch: int) -> Iterator[None]:
-        """Torch's generators seeded by (seed, epoch), and put back afterwards."""
-        key = hashlib.blake2b(f"{self.config.seed}/{epoch}".encode(), digest_size=8).digest()
-        with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(int.from_bytes(key, "little") >> 1)
-            yield
-
 
 def _count(value: object) -> int:
     if not isinstance(value, int) or value < 0:
@@ -245,6 +274,12 @@ class _Batch(NamedTuple):
     inputs: Tensor
     targets: Tensor
     ids: Tensor
+
+
+def _grouped(batches: Iterator[_Batch], size: int) -> Iterator[list[_Batch]]:
+    """So many batches at a time; the last group may be shorter."""
+    while group := list(itertools.islice(batches, size)):
+        yield group
 
 
 class _EpochMeans:
@@ -262,7 +297,7 @@ class _EpochMeans:
         self._outputs.append(LossOutput(output.loss.detach(), output.parts))
         self._predictions.append(predictions)
         self._targets.append(targets)
-        if len(self._outputs) * len(predictions) >= EVAL_ROWS:
+        if len(self._outputs) * len(predictions) >= ROWS_AT_ONCE:
             self._reduce()
 
     def result(self) -> dict[str, float]:

@@ -99,7 +99,11 @@ def rank_in_gallery(predictions: Tensor, gallery: Tensor, positive: Tensor, cent
 
 def refuse_non_finite(predictions: Tensor) -> None:
     """Raise NonFiniteError, naming the first such row, unless every prediction is finite."""
-    finite = torch.isfinite(predictions).all(dim=-1)
+    refuse_rows(torch.isfinite(predictions).all(dim=-1))
+
+
+def refuse_rows(finite: Tensor) -> None:
+    """As :func:`refuse_non_finite`, of rows (N,) bool that are finite or not."""
     if not bool(finite.all()):
         row = int((~finite).nonzero()[0])
         count = int((~finite).sum())

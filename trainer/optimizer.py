@@ -22,8 +22,11 @@ class ClippedAdamW:
         """Take the parameters that require gradients."""
         trained = [p for p in parameters if p.requires_grad]
         self._clip_norm = clip_norm
-        decaying, others = [p for p in trained if p.ndim >= 2], [p for p in trained if p.ndim < 2]
-        self._groups = [_Group(own, decay) for own, decay in ((decaying, weight_decay), (others, 0.0)) if own]
+        self._groups = []
+        for matrices, decay in ((True, weight_decay), (False, 0.0)):
+            own = [p for p in trained if (p.ndim >= 2) == matrices]
+            for dtype in dict.fromkeys(p.dtype for p in own):  # one call of the kernel takes one type
+                self._groups.append(_Group([p for p in own if p.dtype == dtype], decay))
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
@@ -37,7 +40,7 @@ class ClippedAdamW:
         scale = None
         if self._clip_norm is not None:
             gradients = [p.grad for group in self._groups for p in group.parameters if p.grad is not None]
-            norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
+            norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)).float())
             scale = (norm / self._clip_norm).clamp_(min=1.0)  # the kernel divides gradients by it
         for group in self._groups:
             group.step(lr, scale)

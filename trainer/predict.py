@@ -1,65 +1,95 @@
 """A trained model back from its checkpoint, and what it makes of new inputs."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainer.checkpoint import DamagedCheckpointError, load_checkpoint
-from trainer.config import TrainConfig
+from trainer.columns import Column, column, mean_of, whole_column
+from trainer.config import FactoryConfig, ModelConfig, TrainConfig
 from trainer.data import Pairs, load_inputs
 from trainer.errors import UserError, one_line
+from trainer.files import written_whole
+from trainer.frozen import check_frozen, frozen_digest, load_trained_state
 from trainer.geometry import geometry, geometry_flags
-from trainer.loop import embed, pick_device
-from trainer.metrics import NonFiniteError, embedding_metrics, refuse_non_finite
-from trainer.model import Encoder
-from trainer.resident import mean_target, split_tensors
+from trainer.loop import embed_pieces, pick_device, seeded
+from trainer.metrics import NonFiniteError, embedding_metrics, refuse_rows
+from trainer.model import build_model
+from trainer.npy import write_npy_header
+from trainer.resident import split_tensors
 from trainer.splits import split_rows
+from trainer.waiting import shown_if_long
 
 
 @dataclass(frozen=True)
 class TrainedModel:
     """A model with the config it was trained by; it takes inputs of ``input_shape`` and NumPy type ``input_dtype``."""
 
-    model: Encoder
+    model: nn.Module
     config: TrainConfig
     input_shape: tuple[int, ...]
     input_dtype: str
 
-    def predict(self, inputs: Tensor) -> Tensor:
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    def predict(self, inputs: Column) -> Tensor:
         """Embeddings (N, d) float32 of inputs (N, …), in order, on the model's device."""
-        return embed(self.model, inputs, self.config.precision)
+        return torch.cat(list(self.predict_pieces(inputs)))
+
+    def predict_pieces(self, inputs: Column) -> Iterator[Tensor]:
+        """As :meth:`predict`, ``eval_batch`` rows at a time."""
+        return embed_pieces(self.model, inputs, self.config, self.device)
 
 
 def load_model(path: Path) -> TrainedModel:
     """The model of a ``best.pt`` or ``last.pt``.
 
     Raises:
-        UserError: the file can not be read, is damaged, or is no checkpoint of a run.
+        UserError: the file can not be read, is damaged, or is no checkpoint of a run; the user's factory can not be
+            called any more, or gives other frozen weights.
     """
     content = load_checkpoint(path)
     try:
         config = TrainConfig.from_flat(content["config"], where=f"checkpoint {path}")
         weights: dict[str, Any] = content["model"] if "model" in content else content["state"]["model"]
-        input_shape, input_dtype = tuple(content["input_shape"]), str(content["input_dtype"])
-        with torch.device("meta"):  # no memory for weights before it is known that they are there
-            model = Encoder(config.model, input_shape, content["output_dim"])
-        model.load_state_dict(weights, assign=True)
+        input_shape, input_dtype = tuple(map(int, content["input_shape"])), str(content["input_dtype"])
+        output_dim = int(content["output_dim"])
+        match config.model:
+            case ModelConfig() as encoder:
+                with torch.device("meta"):  # no memory for weights before it is known that they are there
+                    model = build_model(encoder, input_shape, output_dim)
+                model.load_state_dict(weights, assign=True)
+            case FactoryConfig():
+                with seeded(config.seed, 0, torch.device("cpu")):  # what is frozen may have been drawn
+                    model = build_model(config.model, input_shape, output_dim)
+                check_frozen(frozen_digest(model), config.model, content, path)
+                load_trained_state(model, weights)
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
         raise DamagedCheckpointError(f"checkpoint {path}: not a model of a run: {one_line(error)}") from None
     device = pick_device("cpu" if config.device == "cpu" else "auto")  # trained on a GPU, a model serves anywhere
     return TrainedModel(model.to(device), config, input_shape, input_dtype)
 
 
-def predict_file(checkpoint: Path, source: str) -> npt.NDArray[np.float32]:
-    """Embeddings (N, d) of all inputs of ``source``, one row per input row, in order.
+def predict_file(checkpoint: Path, source: str, output: Path) -> tuple[int, int]:
+    """Write the embeddings of all inputs of ``source`` to a ``.npy`` file, one row per input row, in order.
+
+    Inputs that stay on disk, and embeddings, are never whole in memory.
+
+    Returns:
+        The shape (N, d) of what was written.
 
     Raises:
-        UserError: the inputs have another shape than the model was trained on, or predictions are not finite.
+        UserError: the inputs have another shape than the model was trained on, or, for a user's own model, another
+            type; or predictions are not finite.
+        OSError: the file can not be written.
     """
     trained = load_model(checkpoint)
     inputs = load_inputs(source)
@@ -67,13 +97,21 @@ def predict_file(checkpoint: Path, source: str) -> npt.NDArray[np.float32]:
         raise UserError(
             f"--data {source}: one input has shape {inputs.shape[1:]}; the model takes {trained.input_shape}"
         )
-    device = next(trained.model.parameters()).device
-    predictions = trained.predict(torch.from_numpy(inputs).to(device)).cpu()
-    try:
-        refuse_non_finite(predictions)
-    except NonFiniteError as error:
-        raise UserError(f"--data {source}: {error}") from None
-    return predictions.numpy()
+    if isinstance(trained.config.model, FactoryConfig) and inputs.dtype != trained.input_dtype:
+        raise UserError(f"--data {source}: inputs are {inputs.dtype}; the model was trained on {trained.input_dtype}")
+    finite: list[Tensor] = []
+    with written_whole(output) as stream, shown_if_long("Embedding", len(inputs)) as advance:
+        for rows in trained.predict_pieces(whole_column(inputs)):
+            if not finite:
+                write_npy_header(stream, (len(inputs), rows.shape[1]), np.float32)
+            stream.write(rows.cpu().numpy().data)
+            finite.append(torch.isfinite(rows).all(dim=-1).cpu())
+            advance(len(rows))
+        try:
+            refuse_rows(torch.cat(finite))
+        except NonFiniteError as error:
+            raise UserError(f"--data {source}: {error}") from None
+    return len(inputs), rows.shape[1]
 
 
 @dataclass(frozen=True)
@@ -103,9 +141,8 @@ def score_test(checkpoint: Path, pairs: Pairs) -> Scored:
     rows = split_rows(pairs, trained.config.split_seed, train_on_val=trained.config.fit == "train+val")
     if len(rows.test) == 0:
         raise UserError(f"{pairs.source}: the test split has no rows to score")
-    device = next(trained.model.parameters()).device
-    split = split_tensors(pairs, rows.test, device)
-    center = mean_target(torch.from_numpy(pairs.targets[rows.train]).to(device)) if trained.config.center else None
+    split = split_tensors(pairs, rows.test, trained.device)
+    center = mean_of(column(pairs.targets, rows.train, trained.device)).float() if trained.config.center else None
     predictions = trained.predict(split.inputs)
     try:
         scores = embedding_metrics(predictions, split.targets, split.gallery, split.positive, center)

@@ -1,27 +1,63 @@
-"""Splits as tensors that stay on the device for a whole run, so that a batch is one gather."""
+"""Splits as training and evaluation see them: on the device for a whole run, but for what stays on disk."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from trainer.columns import Column, Moments, column, mean_of, moments_of
 from trainer.config import TrainConfig
 from trainer.data import Pairs
 from trainer.errors import UserError
+from trainer.losses import Gallery, centered
 from trainer.splits import Rows, split_rows
 
 
 @dataclass(frozen=True)
-class SplitTensors:
-    """One split on one device: N rows, a gallery of G distinct targets.
+class TrainSplit:
+    """The N rows that are trained on, for one device.
 
     Attributes:
         inputs: (N, …).  targets: (N, d).  ids: (N,) int64.
+    """
+
+    inputs: Column
+    targets: Column
+    ids: Tensor
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def moments(self) -> Moments:
+        """Moments of the inputs, by which an encoder standardises them."""
+        return moments_of(self.inputs)
+
+    @cached_property
+    def mean_target(self) -> Tensor:
+        """Mean over rows of the targets, (d,) float32, summed in float64: what ``center`` subtracts."""
+        return mean_of(self.targets).float()
+
+    @cached_property
+    def gallery(self) -> Tensor:
+        """Each distinct target once, by rising id, (G, d); on the device as a whole."""
+        _, first = np.unique(self.ids.cpu().numpy(), return_index=True)
+        return self.targets.index_select(0, torch.from_numpy(first).to(self.ids.device))
+
+
+@dataclass(frozen=True)
+class SplitTensors:
+    """A split that is evaluated, for one device: N rows, a gallery of G distinct targets.
+
+    Attributes:
+        inputs: (N, …), maybe on disk; all else is on the device.
+        targets: (N, d).  ids: (N,) int64.
         gallery: (G, d), each distinct target once.  positive: (N,) int64, gallery row of a row's own target.
     """
 
-    inputs: Tensor
+    inputs: Column
     targets: Tensor
     ids: Tensor
     gallery: Tensor
@@ -30,42 +66,47 @@ class SplitTensors:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def mean_target(self) -> Tensor:
-        """Mean over rows of the targets, (d,) float32: what ``center`` subtracts where this is the training split."""
-        return mean_target(self.targets)
-
 
 @dataclass(frozen=True)
 class ResidentData:
     """What training may see: the training and validation splits. The test split is not in it."""
 
-    train: SplitTensors
+    train: TrainSplit
     val: SplitTensors | None
     source: str
     digest: str
 
 
 def resident_data(pairs: Pairs, config: TrainConfig, device: torch.device) -> ResidentData:
-    """Put the training and validation rows on the device.
+    """Put the training and validation rows on the device, but for those that stay on disk.
 
     Raises:
         UserError: a split is too small for the batch.
     """
     rows = split_rows(pairs, config.split_seed, train_on_val=config.fit == "train+val")
-    train = split_tensors(pairs, rows.train, device)
+    train = train_split(pairs, rows.train, device)
     val = split_tensors(pairs, rows.val, device) if len(rows.val) else None
     data = ResidentData(train, val, pairs.source, pairs.digest)
     check_rows(config, data)
     return data
 
 
+def train_split(pairs: Pairs, rows: Rows, device: torch.device) -> TrainSplit:
+    """Some rows of the pairs, to be trained on."""
+    return TrainSplit(
+        inputs=column(pairs.inputs, rows, device),
+        targets=column(pairs.targets, rows, device),
+        ids=torch.from_numpy(pairs.ids[rows]).to(device),
+    )
+
+
 def split_tensors(pairs: Pairs, rows: Rows, device: torch.device) -> SplitTensors:
-    """Copy some rows of the pairs to a device."""
+    """Some rows of the pairs, to be evaluated."""
     ids = pairs.ids[rows]
     _, first, positive = np.unique(ids, return_index=True, return_inverse=True)
     targets = torch.from_numpy(pairs.targets[rows]).to(device)
     return SplitTensors(
-        inputs=torch.from_numpy(pairs.inputs[rows]).to(device),
+        inputs=column(pairs.inputs, rows, device),
         targets=targets,
         ids=torch.from_numpy(ids).to(device),
         gallery=targets[torch.from_numpy(first).to(device)],
@@ -73,9 +114,16 @@ def split_tensors(pairs: Pairs, rows: Rows, device: torch.device) -> SplitTensor
     )
 
 
-def mean_target(targets: Tensor) -> Tensor:
-    """Mean of targets (N, d) over rows, (d,) float32, summed in float64."""
-    return targets.mean(dim=0, dtype=torch.float64).float()
+@dataclass(frozen=True)
+class CenteredTargets:
+    """The training split's targets as a loss sees them: about ``center`` (d,), if there is one."""
+
+    split: TrainSplit
+    center: Tensor | None
+
+    def gallery(self) -> Gallery:
+        """Each distinct target once, by rising id."""
+        return Gallery(centered(self.split.gallery, self.center), self.split.ids.unique())
 
 
 def check_rows(config: TrainConfig, data: ResidentData) -> None:

@@ -16,6 +16,7 @@ from trainer.checkpoint import DamagedCheckpointError, load_checkpoint, save_che
 from trainer.config import TrainConfig, flatten
 from trainer.errors import UserError, one_line
 from trainer.files import append_durably, check_seal, keep_as, make_folder, sealed, with_crc, without_crc, write_whole
+from trainer.frozen import check_frozen
 from trainer.loop import Record, Trainer
 from trainer.yaml_file import dump_yaml, read_yaml
 
@@ -175,7 +176,9 @@ class RunDirectory:
 
     def _load(self, trainer: Trainer, path: Path, records: list[Record]) -> int:
         """Put a state into the trainer; returns its epoch, which the history must reach."""
-        state = load_checkpoint(path)["state"]
+        content = load_checkpoint(path)
+        check_frozen(trainer.frozen, trainer.config.model, content, path)
+        state = content["state"]
         self._check_best(state["best_epoch"])
         epoch: int = state["epoch"]
         if [record["epoch"] for record in records[:epoch]] != list(range(1, epoch + 1)):
@@ -237,9 +240,9 @@ def newest_attempt(folder: Path) -> int:
 
 
 def describe_run(trainer: Trainer) -> dict[str, Any]:
-    """What a checkpoint says of its run beside weights: config, data, and the model's shapes."""
+    """What a checkpoint says of its run beside weights: config, data, the model's shapes, and what is frozen in it."""
     data = trainer.data
-    return {
+    return ({"frozen": trainer.frozen} if trainer.frozen else {}) | {
         "config": trainer.config.flat(),
         "data_digest": data.digest,
         "input_shape": list(data.train.inputs.shape[1:]),

@@ -11,6 +11,7 @@ from trainer.config import TrainConfig
 from trainer.geometry import GEOMETRY
 from trainer.loop import Record
 from trainer.metrics import RECALL_DEPTHS, chance_level
+from trainer.parts import own_parts
 from trainer.predict import Scored
 
 
@@ -28,12 +29,7 @@ def loss_line(split: str, metrics: Mapping[str, float], config: TrainConfig) -> 
         parts.append(f"Cosine Sim: {get['cosine_sim']:.4f}")
     if "mse" in get:
         parts.append(f"MSE: {get['mse']:.4f}")
-    if "infonce_acc" in get:
-        parts.append(f"InfoNCE Acc: {get['infonce_acc']:.2%} (chance {1 / config.batch_size:.2%})")
-    if "weighted_cosine" in get:
-        settings = config.loss.model_dump()
-        parts.append(f"Cosine x {settings['cosine_weight']:g}: {get['weighted_cosine']:.4f}")
-        parts.append(f"MSE x {settings['mse_weight']:g}: {get['weighted_mse']:.4f}")
+    parts += config.loss.part_texts(own_parts(get), config.batch_size)
     line = ", ".join(parts)
     return line if line.startswith(title) else f"{title} {line}"
 

@@ -13,6 +13,7 @@ from trainer.config import TrainConfig
 from trainer.data import Pairs
 from trainer.errors import UserError
 from trainer.loop import Record, Trainer, pick_device
+from trainer.losses import loss_config_class
 from trainer.resident import resident_data
 from trainer.run_dir import LAST_FILE, RunDirectory
 from trainer.show import EpochDisplay, say
@@ -20,7 +21,7 @@ from trainer.signals import StopRequest, stop_on_signal
 
 SAVE_EVERY_SECONDS = 2.0
 
-CHANGEABLE = ("num_epochs", "patience", "device", "threads", "data")
+CHANGEABLE = ("num_epochs", "patience", "eval_batch", "device", "threads", "data")
 """Settings that a resumed run may change; whether the data is the same is seen by its content."""
 
 
@@ -51,8 +52,10 @@ def resumed_config(state: Path, options: dict[str, Any]) -> TrainConfig:
         raise UserError(f"--checkpoint {state}: holds no training state to resume from; use {LAST_FILE} of the run")
     before = TrainConfig.from_flat(content["config"], where=str(state))
     saved = before.flat()  # a setting that is younger than the checkpoint stands at its default
-    if (loss := options.get("loss_fn", saved["loss_fn"])) != saved["loss_fn"]:
+    loss = options.get("loss_fn", saved["loss_fn"])
+    if loss_config_class(loss) is not type(before.loss):
         raise UserError(f"--resume: the checkpoint was trained with loss_fn {saved['loss_fn']}, not {loss}")
+    options = {name: value for name, value in options.items() if name != "loss_fn"}
     pinned = {"schedule_epochs": before.horizon}  # as config.yaml has it once a run was resumed
     differs = [
         f"{name} is {saved.get(name)} in the checkpoint, {value} was asked for"

@@ -13,6 +13,7 @@ from typing import Any
 from trainer.data import Pairs
 from trainer.errors import UserError, one_line
 from trainer.losses import loss_config_class
+from trainer.npy import MappedArray
 from trainer.references import is_reference, resolve
 from tuning.space import SearchSpace
 from tuning.versions import versions_now
@@ -54,11 +55,11 @@ def needs_of(spaces: Iterable[SearchSpace], pairs: Pairs, token: Path | None) ->
     """What the spaces and the data of a study name."""
     spaces = list(spaces)
     factories = [value for space in spaces for value in _factories(space)]
-    folder = Path(pairs.source)
+    on_disk = any(isinstance(rows, MappedArray) for rows in (pairs.inputs, pairs.targets))
     return Needs(
-        losses=tuple(space.loss_fn for space in spaces),
+        losses=tuple(space.reference for space in spaces),
         factories=tuple(dict.fromkeys(factories)),
-        data=folder if folder.is_absolute() and folder.is_dir() else None,
+        data=Path(pairs.source) if on_disk else None,
         token=token,
     )
 

@@ -1,24 +1,31 @@
 """What any trained model must beat, scored on the same splits: chance, a constant, a linear map, no training at all."""
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from math import prod
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from trainer.columns import Column, mean_of, moments_of, rows_at_once
 from trainer.config import Device, TrainConfig
 from trainer.data import Pairs
 from trainer.errors import UserError
+from trainer.factory import FACTORY
 from trainer.geometry import geometry
 from trainer.loop import Trainer, pick_device
 from trainer.metrics import Objective, row_scores
-from trainer.resident import ResidentData, SplitTensors, split_tensors
+from trainer.resident import ResidentData, SplitTensors, TrainSplit, split_tensors, train_split
 from trainer.splits import split_rows
 
 Baseline = Literal["chance", "mean_target", "ridge", "ridge_centered", "untrained"]
 
 RIDGE_LIMIT = 10_000
 """Training rows or input width, whichever is smaller, up to which ridge is solved: 800 MB a matrix, and minutes."""
+
+RIDGE_NUMBERS = 4 * RIDGE_LIMIT**2
+"""Numbers in all training inputs, where rows are fewer than inputs, up to which ridge is solved: 3.2 GB a matrix."""
 
 RIDGE_GRID = tuple(10.0 ** (step / 2) for step in range(-10, 7))
 """Values of alpha per training row that ridge chooses from: half decades from 1e-5 to 1e3.
@@ -49,7 +56,7 @@ class BaselineScore:
 class _Splits:
     """The splits on one device, and what is scored on them."""
 
-    train: SplitTensors
+    train: TrainSplit
     val: SplitTensors
     test: SplitTensors
     objective: Objective
@@ -74,14 +81,20 @@ class _Splits:
 
 @torch.no_grad()
 def baseline_scores(
-    pairs: Pairs, split_seed: int, seed: int, objective: Objective, device: Device = "cpu"
+    pairs: Pairs,
+    split_seed: int,
+    seed: int,
+    objective: Objective,
+    device: Device = "cpu",
+    model: Mapping[str, Any] | None = None,
 ) -> dict[Baseline, BaselineScore]:
     """Every baseline on one split of the data, each as its own function here describes.
 
     Args:
         split_seed: of the train/val split, as in a config.
-        seed: of the untrained encoder's weights, as in a config; nothing else is random.
+        seed: of the untrained model's weights, as in a config; nothing else is random.
         objective: what ridge chooses its alpha by, on the validation rows.
+        model: settings of the user's own model: ``model.factory``, its options, ``eval_batch``; None is the encoder.
 
     Returns:
         By name, in the order of ``Baseline``; without the two ridges where :func:`ridge_refusal` says why.
@@ -93,24 +106,26 @@ def baseline_scores(
     rows = split_rows(pairs, split_seed)
     if len(rows.test) == 0:
         raise UserError(f"{pairs.source}: the test split has no rows to score")
-    train, val, test = (split_tensors(pairs, own, place) for own in (rows.train, rows.val, rows.test))
+    train = train_split(pairs, rows.train, place)
+    val, test = (split_tensors(pairs, own, place) for own in (rows.val, rows.test))
     splits = _Splits(train, val, test, objective)
     scores: dict[Baseline, BaselineScore] = {"chance": _chance(splits), "mean_target": _mean_target(splits)}
     if ridge_refusal(pairs, split_seed) is None:
         scores |= _ridges(splits)
     data = ResidentData(train, val, pairs.source, pairs.digest)
-    scores["untrained"] = _untrained(splits, data, split_seed, seed, device)
+    scores["untrained"] = _untrained(splits, data, split_seed, seed, device, model or {})
     return scores
 
 
 def ridge_refusal(pairs: Pairs, split_seed: int) -> str | None:
     """Why there is no ridge baseline on these data: too large to solve exactly. None where there is one."""
-    rows, width = len(split_rows(pairs, split_seed).train), pairs.inputs[0].size
-    if min(rows, width) <= RIDGE_LIMIT:
-        return None
-    return (
-        f"ridge is left out: {rows:,} training rows of {width:,} inputs; one of the two must be at most {RIDGE_LIMIT:,}"
-    )
+    rows, width = len(split_rows(pairs, split_seed).train), prod(pairs.inputs.shape[1:])
+    left_out = f"ridge is left out: {rows:,} training rows of {width:,} inputs"
+    if min(rows, width) > RIDGE_LIMIT:
+        return f"{left_out}; one of the two must be at most {RIDGE_LIMIT:,}"
+    if rows < width and rows * width > RIDGE_NUMBERS:
+        return f"{left_out}; where rows are fewer than inputs, they may have {RIDGE_NUMBERS:,} numbers in all"
+    return None
 
 
 def _chance(splits: _Splits) -> BaselineScore:
@@ -121,28 +136,31 @@ def _chance(splits: _Splits) -> BaselineScore:
 
 def _mean_target(splits: _Splits) -> BaselineScore:
     """The mean of the training rows' targets for every input: what can be had without looking at the input."""
-    mean = splits.train.mean_target()
+    mean = splits.train.mean_target
     val, test = (mean.expand_as(split.targets) for split in (splits.val, splits.test))
     return splits.score(val, test, "the training targets' mean for every input")
 
 
-def _untrained(splits: _Splits, data: ResidentData, split_seed: int, seed: int, device: Device) -> BaselineScore:
-    """The default encoder as a trainer holds it before its first epoch: random weights, inputs standardised."""
-    config = TrainConfig.from_flat(
-        {"seed": seed, "split_seed": split_seed, "device": device, "precision": "float32", "data": data.source}
-    )
+def _untrained(
+    splits: _Splits, data: ResidentData, split_seed: int, seed: int, device: Device, model: Mapping[str, Any]
+) -> BaselineScore:
+    """The model as a trainer holds it before its first epoch: the default encoder, or the user's own."""
+    run = {"seed": seed, "split_seed": split_seed, "device": device, "precision": "float32", "data": data.source}
+    config = TrainConfig.from_flat({**run, **model})
     trainer = Trainer(config, data)
     val, test = trainer.predict(splits.val.inputs), trainer.predict(splits.test.inputs)
-    return splits.score(val, test, f"the default encoder with the random weights of seed {seed}")
+    encoder = "the default encoder with the random weights"
+    named = f"{model[FACTORY]} before any training, with the weights" if model else encoder
+    return splits.score(val, test, f"{named} of seed {seed}")
 
 
 def _ridges(splits: _Splits) -> dict[Baseline, BaselineScore]:
     """Ridge, and ridge that is ranked about the training targets' mean, each with the alpha that suits it best."""
     ridge = Ridge(splits.train.inputs, splits.train.targets)
-    val, test = ridge.project(splits.val.inputs), ridge.project(splits.test.inputs)
+    val, test = splits.val.inputs, splits.test.inputs
     rows = len(splits.train)
     found: dict[Baseline, BaselineScore] = {}
-    centers: dict[Baseline, Tensor | None] = {"ridge": None, "ridge_centered": splits.train.mean_target()}
+    centers: dict[Baseline, Tensor | None] = {"ridge": None, "ridge_centered": splits.train.mean_target}
     for name, center in centers.items():
         values = {a * rows: splits.validate(ridge.predict(val, a * rows), center) for a in RIDGE_GRID}
         alpha = max(values, key=lambda a: (values[a], a))  # of equals the most regular
@@ -157,36 +175,48 @@ class Ridge:
     Minimises ‖T − 1b − ZW‖² + α ‖W‖² over W and b, where Z are the flattened inputs, shifted and scaled by the
     training rows' mean and deviation (a constant feature is only shifted), and b is not penalised (Hoerl and
     Kennard, *Technometrics* 1970). With one eigendecomposition, of ZᵀZ = V Λ Vᵀ or of ZZᵀ = U Λ Uᵀ, whichever is
-    smaller, the prediction for z is
+    smaller,
 
-        b + (zV) (Λ + α)⁻¹ (Vᵀ Zᵀ T)    or    b + (zZᵀU) (Λ + α)⁻¹ (Uᵀ T).
+        W = V (Λ + α)⁻¹ (Vᵀ Zᵀ T)    or    W = ZᵀU (Λ + α)⁻¹ (Uᵀ T).
+
+    Where there are more rows than inputs they are never in memory as a whole.
     """
 
-    def __init__(self, inputs: Tensor, targets: Tensor) -> None:
+    def __init__(self, inputs: Column, targets: Column) -> None:
         """Decompose training inputs (N, …) and targets (N, d)."""
-        flat = inputs.flatten(1).double()
-        deviation, self._shift = torch.std_mean(flat, dim=0, correction=0)
-        self._scale = torch.where(deviation > 1e-8, 1 / deviation, 1.0)
-        self._rows = self._standardized(inputs)
-        self._intercept = targets.double().mean(dim=0)
-        answers = targets.double() - self._intercept
-        self._dual = len(flat) < flat.shape[1]
-        gram = self._rows @ self._rows.T if self._dual else self._rows.T @ self._rows
-        self._values, self._vectors = torch.linalg.eigh(gram)
+        self._moments = moments_of(inputs)
+        self._intercept = mean_of(targets)
+        at_once = min(rows_at_once(inputs), rows_at_once(targets))
+        parts = (
+            (self._standardized(x), t.double() - self._intercept)
+            for x, t in zip(inputs.split(at_once), targets.split(at_once), strict=True)
+        )
+        if len(inputs) < len(self._moments.mean):
+            z, answers = (torch.cat(column) for column in zip(*parts, strict=True))
+            self._values, vectors = torch.linalg.eigh(z @ z.T)
+            self._basis, self._weights = z.T @ vectors, vectors.T @ answers
+        else:
+            gram, cross = _products(parts)
+            self._values, self._basis = torch.linalg.eigh(gram)
+            self._weights = self._basis.T @ cross
         self._values = self._values.clamp(min=0)
-        self._weights = self._vectors.T @ (answers if self._dual else self._rows.T @ answers)
 
-    def project(self, inputs: Tensor) -> Tensor:
-        """Inputs (n, …) in the basis of the decomposition, (n, min(N, width)): the part that no alpha changes."""
-        z = self._standardized(inputs)
-        projected: Tensor = (z @ self._rows.T if self._dual else z) @ self._vectors
-        return projected
-
-    def predict(self, projected: Tensor, alpha: float) -> Tensor:
-        """Predictions (n, d) float64 of projected inputs; alpha > 0."""
-        predictions: Tensor = self._intercept + projected @ (self._weights / (self._values + alpha)[:, None])
-        return predictions
+    def predict(self, inputs: Column, alpha: float) -> Tensor:
+        """Predictions (n, d) float64 of inputs (n, …); alpha > 0."""
+        coefficients = self._basis @ (self._weights / (self._values + alpha)[:, None])
+        parts = inputs.split(rows_at_once(inputs))
+        return torch.cat([self._intercept + self._standardized(part) @ coefficients for part in parts])
 
     def _standardized(self, inputs: Tensor) -> Tensor:
-        z: Tensor = (inputs.flatten(1).double() - self._shift) * self._scale
+        z: Tensor = (inputs.flatten(1).double() - self._moments.mean) * self._moments.scale
         return z
+
+
+def _products(parts: Iterator[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """ZᵀZ and ZᵀT, summed over parts (Z, T) of the rows."""
+    z, answers = next(parts)
+    gram, cross = z.T @ z, z.T @ answers
+    for z, answers in parts:
+        gram.addmm_(z.T, z)
+        cross.addmm_(z.T, answers)
+    return gram, cross

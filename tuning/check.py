@@ -19,7 +19,7 @@ from tuning.feasible import check_against_data, load_spaces
 from tuning.progress import time_text
 from tuning.proposals import derived_seed
 from tuning.settings import StudySettings
-from tuning.space import MAX_GRID, Point, Range, SearchSpace, merged_settings
+from tuning.space import MAX_GRID, SearchSpace, merged_settings, typical_point
 
 PROBE_SECONDS = 1.0
 START_SECONDS = 10.0
@@ -64,23 +64,6 @@ def estimate(space: SearchSpace, settings: StudySettings, pairs: Pairs) -> Estim
         trials = min(trials, space.size)
     epochs = trials * epochs_per_trial(settings, trials)
     return Estimate(trials, epochs, probe(space, settings, pairs))
-
-
-def typical_point(space: SearchSpace) -> Point:
-    """The first start point, or the middle of every parameter."""
-    if space.start:
-        return space.start[0]
-    point: Point = {}
-    for parameter in space.parameters:
-        if not parameter.active(point):
-            continue
-        values = parameter.domain.values
-        if values:
-            point[parameter.name] = values[len(values) // 2]
-        elif isinstance(parameter.domain, Range):
-            low, high = parameter.domain.low, parameter.domain.high
-            point[parameter.name] = (low * high) ** 0.5 if parameter.domain.log else (low + high) / 2
-    return point
 
 
 def probe(space: SearchSpace, settings: StudySettings, pairs: Pairs) -> float:

@@ -87,9 +87,10 @@ def predict(context: typer.Context) -> None:
 
 
 def _trainer(context: typer.Context) -> None:
-    from trainer.cli import app as trainer_app
+    from trainer.cli import app_for
 
-    trainer_app([str(context.info_name), *context.args], prog_name="losstune")
+    arguments = [str(context.info_name), *context.args]
+    app_for(arguments)(arguments, prog_name="losstune")
 
 
 @app.command(context_settings=_CONTEXT)
@@ -99,7 +100,7 @@ def launch(
         list[str] | None, typer.Argument(help="search spaces: shipped names or paths, one a loss")
     ] = None,
     study: Annotated[str, typer.Option(help="name of the study; an existing one is continued")] = "",
-    data: Annotated[str | None, typer.Option(help="digits, a file, or package.module:function")] = None,
+    data: Annotated[str | None, typer.Option(help="digits, a file, a folder, or package.module:function")] = None,
     epochs_per_loss: Annotated[int | None, typer.Option(help="epochs that each loss may spend")] = None,
     trials: Annotated[int | None, typer.Option(help="trials of each loss, instead of epochs")] = None,
     max_epochs: Annotated[int | None, typer.Option(help="epochs of a trial that is never cut")] = None,
@@ -220,7 +221,7 @@ def delete(
 @app.command(context_settings=_CONTEXT)
 def check(
     spaces: Annotated[list[str], typer.Argument(help="search spaces: shipped names or paths, one a loss")],
-    data: Annotated[str, typer.Option(help="digits, a file, or package.module:function")] = "digits",
+    data: Annotated[str, typer.Option(help="digits, a file, a folder, or package.module:function")] = "digits",
     epochs_per_loss: Annotated[int | None, typer.Option(help="epochs that each loss may spend")] = None,
     trials: Annotated[int | None, typer.Option(help="trials of each loss, instead of epochs")] = None,
     max_epochs: Annotated[int | None, typer.Option(help="epochs of a trial that is never cut")] = None,

@@ -163,7 +163,7 @@ def build_comparison(study: Study, plan: Plan, results: Results, scores: Mapping
     winner = results.winner
     pairs = compare_losses({loss: scores[arm] for loss, arm in picks.items()}, measures, plan.seeds)
     ridge = max(
-        (results.arm(row.name) for row in rows if row.name.startswith("ridge")),
+        (results.arm(row.name) for row in rows if row.role == "baseline" and row.name.startswith("ridge")),
         key=lambda arm: arm.validation_mean,
         default=None,
     )

@@ -130,8 +130,7 @@ def _train(study: Study, plan: Plan, running: Session, console: Console) -> None
             running.run(searcher, None, over=lambda: bool(searcher.storage_error or study.home.lost))
     check_held(study)
     if searcher.storage_error:
-        cure = "that is mended" if study.home.bucket else "there is room"
-        raise UserError(f"{searcher.storage_error}; the same command goes on once {cure}")
+        raise UserError(f"{searcher.storage_error}; the same command goes on once that is mended")
 
 
 def _score(study: Study, plan: Plan, pairs: Pairs, console: Console) -> None:

@@ -12,6 +12,7 @@ Runs belong to the study, not to one confirmation: a later one with more seeds t
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +21,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from trainer.config import TrainConfig, describe
 from trainer.errors import UserError
 from trainer.files import check_seal, make_folder, sealed, with_crc, without_crc
-from trainer.run_dir import CONFIG_FILE, read_run_config
+from trainer.run_dir import CONFIG_FILE, HISTORY_FILE, read_run_config, read_whole_lines
 from trainer.yaml_file import dump_yaml, read_yaml
 from tuning.proposals import derived_seed
 from tuning.settings import StudySettings
@@ -77,6 +78,11 @@ class Plan(BaseModel):
     def candidates(self, loss_fn: str) -> list[Arm]:
         """The settings of a loss that the pick is made from, best of the search first."""
         return [arm for arm in self.arms if arm.loss_fn == loss_fn and arm.role == "candidate"]
+
+    @property
+    def created_at(self) -> float:
+        """When it was made, in Unix seconds."""
+        return datetime.fromisoformat(self.created).timestamp()
 
     @property
     def losses(self) -> list[str]:
@@ -137,6 +143,14 @@ class ConfirmRun:
         """Keep how it ended."""
         make_folder(self.folder)
         self.study.files.write(self.folder / RESULT_FILE, with_crc(result.model_dump_json()).encode())
+
+
+def began(run: ConfirmRun, result: RunResult | None) -> float | None:
+    """When a run's first epoch began, in Unix seconds; None where it has not trained one yet."""
+    if result is not None:
+        return result.started
+    records, _ = read_whole_lines(run.folder / HISTORY_FILE)
+    return records[0]["time"] - records[0]["seconds"] if records else None
 
 
 def confirm_folder(study: Study) -> Path:
@@ -246,9 +260,13 @@ def _candidate(study: Study, trial: TrialView, threads: int) -> Arm:
 
 
 def _start(study: Study, loss_fn: str, like: Arm, threads: int) -> Arm:
-    """The loss's defaults, which are the guide's recommendation, with what the space fixes and the study manages."""
-    fixed = study.spec.search_spaces()[loss_fn].fixed
+    """The loss's defaults, which are the guide's recommendation, with what the space fixes and the study manages.
+
+    An option for which the user's model has no default stays as in ``like``, a trial of the same loss.
+    """
+    space = study.spec.search_spaces()[loss_fn]
+    fixed = {**{name: like.settings[name] for name in space.required}, **space.fixed}
     managed = {name: like.settings[name] for name in ("data", "num_epochs", "schedule_epochs", "objective", "device")}
-    flat = TrainConfig.from_flat({"loss_fn": loss_fn, **fixed, **managed, "threads": threads}).flat()
+    flat = TrainConfig.from_flat({"loss_fn": space.reference, **fixed, **managed, "threads": threads}).flat()
     own = {name: value for name, value in flat.items() if name not in ("seed", "split_seed")}
     return Arm(name=f"{loss_fn}-start", loss_fn=loss_fn, role="start", settings=own, search_value=None)

@@ -100,9 +100,8 @@ def session(
         running = Session(stop)
         tracker = TrackerProcess(study, placement.tracking_uri, activity)
         try:
-            data_bytes = pairs.inputs.nbytes + pairs.targets.nbytes
             with (
-                ray_running(placement.address, cores, data_bytes) as folder,
+                ray_running(placement.address, cores, pairs.bytes_in_memory) as folder,
                 _nodes(study, pairs, placement.address, stop, console) as nodes,
             ):
                 import ray  # not before it was told what it reads at its import

@@ -1,12 +1,22 @@
 """Whether spaces, settings and data go together, before anything is started."""
 
-from trainer.config import TrainConfig
+from typing import get_args
+
+import numpy as np
+import torch
+
+from trainer.config import FactoryConfig, TrainConfig
 from trainer.data import Pairs
 from trainer.errors import UserError
+from trainer.model import build_model, check_output
 from trainer.resident import check_split_sizes
+from tuning.baselines import Baseline
 from tuning.settings import StudySettings
-from tuning.space import SearchSpace
+from tuning.space import SearchSpace, typical_point
 from tuning.space_file import check_grid, load_space
+
+OTHER_NAMES = ("confirm", *get_args(Baseline))
+"""What stands beside losses in tables and in MLflow: no loss can be named so."""
 
 
 def load_spaces(names: list[str]) -> list[SearchSpace]:
@@ -16,6 +26,9 @@ def load_spaces(names: list[str]) -> list[SearchSpace]:
         UserError: one is not valid, or two are for the same loss.
     """
     spaces = [load_space(name) for name in names]
+    for space in spaces:
+        if space.loss_fn in OTHER_NAMES:
+            raise UserError(f"{space.file}: loss_fn: no loss of a study can be named any of {', '.join(OTHER_NAMES)}")
     _refuse_twins(spaces)
     return spaces
 
@@ -24,21 +37,37 @@ def check_against_data(spaces: list[SearchSpace], settings: StudySettings, pairs
     """Refuse spaces that this data or these settings can not serve.
 
     Raises:
-        UserError: a grid over a continuum, or a batch larger than a split.
+        UserError: a grid over a continuum, a batch larger than a split, or a user's model that does not fit the data.
     """
     for space in spaces:
         if settings.sampler == "grid":
             check_grid(space)
         batch = next((p.domain for p in space.parameters if p.name == "batch_size"), None)
-        fixed = space.fixed.get("batch_size", TrainConfig.from_flat({"loss_fn": space.loss_fn}).batch_size)
+        fixed = space.fixed.get("batch_size", TrainConfig.from_flat({"loss_fn": space.reference}).batch_size)
         largest = max(batch.extremes) if batch else fixed  # type: ignore[type-var]
         config = TrainConfig.from_flat(
-            {"loss_fn": space.loss_fn, "batch_size": largest, "split_seed": settings.seed, "data": pairs.source}
+            {"loss_fn": space.reference, "batch_size": largest, "split_seed": settings.seed, "data": pairs.source}
         )
         try:
             check_split_sizes(config, pairs)
         except UserError as error:
             raise UserError(f"{space.file}: batch_size {largest}: {error}") from None
+        try:
+            _check_model(space, pairs)
+        except (UserError, ValueError) as error:
+            raise UserError(f"{space.file}: {error}") from error
+
+
+def _check_model(space: SearchSpace, pairs: Pairs) -> None:
+    """Build a user's own model once, at a typical point, and pass two rows through it."""
+    if space.factory is None:
+        return
+    config = space.train_config(typical_point(space)).model
+    assert isinstance(config, FactoryConfig)
+    output_dim = pairs.targets.shape[1]
+    with torch.random.fork_rng([]):
+        model = build_model(config, pairs.inputs.shape[1:], output_dim)
+        check_output(model, config, torch.from_numpy(np.array(pairs.inputs[:2])), output_dim)
 
 
 def _refuse_twins(spaces: list[SearchSpace]) -> None:

@@ -32,9 +32,9 @@ class Style:
 
 
 def loss_styles(losses: Iterable[str]) -> dict[str, Style]:
-    """A colour and a mark for each loss, in the study's order."""
+    """A colour and a mark for each loss, in the study's order; once all colours are used, marks move on by one."""
     count = len(_COLOURS)
-    return {loss: Style(_COLOURS[i % count], _SYMBOLS[i % count]) for i, loss in enumerate(losses)}
+    return {loss: Style(_COLOURS[i % count], _SYMBOLS[(i + i // count) % count]) for i, loss in enumerate(losses)}
 
 
 def escaped(text: object) -> str:

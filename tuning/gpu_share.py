@@ -7,11 +7,10 @@ from rich.console import Console
 
 from trainer.errors import UserError
 from trainer.show import say
-from tuning.check import typical_point
 from tuning.gpu_probe import Probed, Settings, probe
 from tuning.placement import Machine
 from tuning.settings import StudySettings
-from tuning.space import Point, SearchSpace
+from tuning.space import Point, SearchSpace, typical_point
 from tuning.study import Study
 
 _WAIT_SECONDS = 0.2

@@ -149,8 +149,7 @@ def _search(
                         own.pause(trial.number)
     check_held(study)
     if searcher.storage_error:
-        cure = "that is mended" if study.home.database else "there is room"
-        raise UserError(f"{searcher.storage_error}; the study waits, and the same command goes on once {cure}")
+        raise UserError(f"{searcher.storage_error}; the study waits, and the same command goes on once that is mended")
 
 
 def managed_settings(study: Study, threads: int) -> dict[str, Any]:

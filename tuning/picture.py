@@ -5,7 +5,6 @@ confirmed setting and seed, and one per baseline.
 """
 
 import math
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from tuning.confirmation import (
     ConfirmRun,
     Plan,
     RunResult,
+    began,
     is_finished,
     latest_finished,
     plan_folder,
@@ -78,8 +78,13 @@ class RunPicture:
 def study_picture(
     study: Study, trials: Mapping[str, list[TrialView]], activity: Activity | None
 ) -> Iterator[RunPicture]:
-    """All runs of a study, parents before children; only runs of what goes on now are RUNNING."""
+    """All runs of a study, parents before children; only runs of what goes on now are RUNNING.
+
+    A run is there once the truth knows when it began: made now or later, it is the same run.
+    """
     for loss_fn, own in trials.items():
+        if not own:  # when its run begins is not known yet
+            continue
         best = best_trial(own)
         yield _loss_run(loss_fn, own, best, live=activity == "search")
         for trial in own:
@@ -101,8 +106,8 @@ def _loss_run(loss_fn: str, trials: list[TrialView], best: TrialView | None, *, 
         key=loss_fn,
         parent=None,
         status="RUNNING" if live else "KILLED" if unfinished else "FINISHED",
-        started=min((trial.started for trial in trials), default=time.time()),
-        finished=max((trial.finished or trial.started for trial in trials), default=time.time()),
+        started=min(trial.started for trial in trials),
+        finished=max(trial.finished or trial.started for trial in trials),
         identity={LOSS_TAG: loss_fn},
         tags=tags,
         points=points,
@@ -152,10 +157,10 @@ def _confirmation(study: Study, known: list[Plan], *, live: bool) -> Iterator[Ru
     runs = {run.name: run for plan in known for run in runs_of(study, plan)}
     ended = {name: result for name, run in runs.items() if (result := run.result()) is not None}
     summary = _summary(results, scores, done.number) if results is not None and done is not None else {}
-    yield _confirm_parent(study, known[-1], results, summary, ended, live=live)
+    yield _confirm_parent(study, known, results, summary, ended, live=live)
     for name, run in runs.items():
-        if name in ended or run.folder.exists():
-            yield _confirm_run(run, ended.get(name), scores.get(run.arm.name, {}), live=live)
+        if (started := began(run, ended.get(name))) is not None:
+            yield _confirm_run(run, started, ended.get(name), scores.get(run.arm.name, {}), live=live)
     if results is not None and done is not None:
         finished = (plan_folder(study, done.number) / RESULTS_FILE).stat().st_mtime
         for arm in results.arms:
@@ -174,14 +179,14 @@ def _confirmation(study: Study, known: list[Plan], *, live: bool) -> Iterator[Ru
 
 def _confirm_parent(
     study: Study,
-    newest: Plan,
+    known: list[Plan],
     results: Results | None,
     summary: Mapping[str, tuple[float, int]],
     ended: Mapping[str, RunResult],
     *,
     live: bool,
 ) -> RunPicture:
-    started = min((result.started for result in ended.values()), default=time.time())
+    newest, started = known[-1], known[0].created_at
     finished = max((result.finished for result in ended.values()), default=started)
     tags = {"losstune.seeds": str(newest.seeds), "losstune.top": str(newest.top)}
     if results is not None:
@@ -209,7 +214,9 @@ def _summary(results: Results, scores: Mapping[str, Scores], number: int) -> dic
     return means
 
 
-def _confirm_run(run: ConfirmRun, result: RunResult | None, scores: Scores, *, live: bool) -> RunPicture:
+def _confirm_run(
+    run: ConfirmRun, started: float, result: RunResult | None, scores: Scores, *, live: bool
+) -> RunPicture:
     status: RunStatus = "RUNNING" if live else "KILLED"
     points: list[Point] = []
     if result is not None:
@@ -225,7 +232,7 @@ def _confirm_run(run: ConfirmRun, result: RunResult | None, scores: Scores, *, l
         key=run.name,
         parent=CONFIRM,
         status=status,
-        started=result.started if result else time.time(),
+        started=started,
         finished=result.finished if result else None,
         identity={LOSS_TAG: run.arm.loss_fn, "losstune.arm": run.arm.name},
         tags={STATE_TAG: result.end if result else "running", REASON_TAG: result.reason if result else ""},

@@ -5,7 +5,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +13,15 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from trainer.columns import column, mean_of
 from trainer.data import Pairs
 from trainer.errors import UserError
+from trainer.factory import FACTORY
 from trainer.files import with_crc, without_crc
 from trainer.geometry import geometry, parting
 from trainer.metrics import row_scores
 from trainer.predict import load_model
-from trainer.resident import SplitTensors, mean_target, split_tensors
+from trainer.resident import SplitTensors, split_tensors
 from trainer.run_dir import BEST_FILE, HISTORY_FILE, read_history
 from trainer.splits import split_rows
 from tuning.baselines import baseline_scores
@@ -238,12 +240,11 @@ def _test_split(study: Study, plan: Plan, pairs: Pairs) -> SplitTensors:
 def _score_run(run: ConfirmRun, pairs: Pairs, split: SplitTensors) -> _Scored:
     with run.study.files.borrowed(run.folder / BEST_FILE) as checkpoint:
         trained = load_model(checkpoint)
-    device = next(trained.model.parameters()).device
-    predictions = trained.predict(split.inputs.to(device)).cpu()
+    predictions = trained.predict(split.inputs).cpu()
     center = None
     if trained.config.center:
         train = split_rows(pairs, trained.config.split_seed).train
-        center = mean_target(torch.from_numpy(pairs.targets[train]))
+        center = mean_of(column(pairs.targets, train, torch.device("cpu"))).float()
     test = row_scores(predictions, split.targets, split.gallery, split.positive, center)
     return _Scored(test, geometry(predictions, split.targets, split.gallery, center))
 
@@ -254,7 +255,8 @@ def _baselines(
     """What any model must beat, on the same splits."""
     settings = study.spec.settings
     seeds = [confirm_seeds(settings, index) for index in range(plan.seeds)]
-    found = [baseline_scores(pairs, split_seed, seed, settings.objective) for seed, split_seed in seeds]
+    model = _own_model(plan)
+    found = [baseline_scores(pairs, split_seed, seed, settings.objective, model=model) for seed, split_seed in seeds]
     scores, arms = {}, []
     for name in found[0]:
         own = [one[name] for one in found]
@@ -270,6 +272,12 @@ def _baselines(
             )
         )
     return scores, arms
+
+
+def _own_model(plan: Plan) -> dict[str, Any] | None:
+    """Settings of the user's own model, as the first candidate has it; None where all have the built-in encoder."""
+    settings = next((arm.settings for arm in plan.arms if FACTORY in arm.settings), {})
+    return {n: value for n, value in settings.items() if n.startswith("model.") or n == "eval_batch"} or None
 
 
 def _by_target(scored: list[Mapping[str, Tensor]], split: SplitTensors) -> Scores:

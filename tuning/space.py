@@ -8,9 +8,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from trainer.config import TrainConfig, describe
+from trainer.config import TrainConfig, describe, required_settings
 from trainer.errors import UserError
-from trainer.losses import LossConfig, loss_config_class
+from trainer.factory import FACTORY, Factory, load_factory
+from trainer.losses import LossConfig, loss_reference
 from tuning.expression import Expression
 from tuning.settings import BUDGET_FIELDS, StudySettings
 
@@ -107,7 +108,7 @@ class SearchSpace:
 
     Attributes:
         file: where it was read, for messages.
-        loss_fn: the loss.
+        loss_class: config class of the loss.
         parameters: in the order of the file; a condition names only earlier ones.
         start: complete points to try first, in order.
         derived: settings computed from parameters and fixed values.
@@ -117,7 +118,7 @@ class SearchSpace:
     """
 
     file: str
-    loss_fn: str
+    loss_class: type[LossConfig]
     parameters: tuple[Parameter, ...]
     start: tuple[Point, ...]
     derived: Mapping[str, Expression]
@@ -126,9 +127,24 @@ class SearchSpace:
     source: Mapping[str, Any]
 
     @property
-    def loss_class(self) -> type[LossConfig]:
-        """Config class of the loss."""
-        return loss_config_class(self.loss_fn)
+    def loss_fn(self) -> str:
+        """The loss by its short name, as in folders, tables and metrics."""
+        return self.loss_class.name
+
+    @property
+    def reference(self) -> str:
+        """The loss as training settings have it: its name where that is registered, else ``package.module:Class``."""
+        return loss_reference(self.loss_class)
+
+    @property
+    def factory(self) -> Factory | None:
+        """The user's own model, None where it is the built-in encoder."""
+        return load_factory(str(self.fixed[FACTORY])) if FACTORY in self.fixed else None
+
+    @property
+    def required(self) -> set[str]:
+        """Settings without a default, which every point has to have."""
+        return required_settings(self.loss_class, self.factory)
 
     def settings(self, point: Mapping[str, Any]) -> dict[str, Any]:
         """Flat training settings of a point: loss, fixed, chosen and derived values.
@@ -138,7 +154,7 @@ class SearchSpace:
         """
         known = {**self.fixed, **point}
         computed = {name: _integral(expression.value(known)) for name, expression in self.derived.items()}
-        return {"loss_fn": self.loss_fn, **known, **computed}
+        return {"loss_fn": self.reference, **known, **computed}
 
     def train_config(self, point: Mapping[str, Any], **managed: Any) -> TrainConfig:
         """The training config of a point, with the settings that a study manages.
@@ -170,6 +186,23 @@ class SearchSpace:
             return
         for value in parameter.domain.values or ():
             yield from self._expand({**point, parameter.name: value}, index + 1)
+
+
+def typical_point(space: SearchSpace) -> Point:
+    """The first start point, or the middle of every parameter."""
+    if space.start:
+        return space.start[0]
+    point: Point = {}
+    for parameter in space.parameters:
+        if not parameter.active(point):
+            continue
+        values = parameter.domain.values
+        if values:
+            point[parameter.name] = values[len(values) // 2]
+        elif isinstance(parameter.domain, Range):
+            low, high = parameter.domain.low, parameter.domain.high
+            point[parameter.name] = (low * high) ** 0.5 if parameter.domain.log else (low + high) / 2
+    return point
 
 
 MANAGED = {

@@ -1,31 +1,40 @@
 """Checks of setting names and values in a space file; each failure names its file, line and key."""
 
-from typing import Annotated, Any, NoReturn
+from typing import NoReturn
 
-from pydantic import TypeAdapter, ValidationError
-from pydantic.fields import FieldInfo
+from pydantic import ValidationError
 
-from trainer.config import check_batch_rule, flat_fields, unknown_name
+from trainer.config import check_batch_rule, default_settings, flat_fields, unknown_name
 from trainer.errors import UserError
+from trainer.factory import FACTORY, Factory, adapter_of, rule_of
 from trainer.losses import LossConfig
 from trainer.yaml_file import YamlFile
 from tuning.space import MANAGED
 
 
 class SettingChecks:
-    """Checks against the settings that a config with this loss has."""
+    """Checks against the settings that a config with this loss and model has.
 
-    def __init__(self, file: YamlFile, loss: type[LossConfig]) -> None:
+    Attributes:
+        defaults: what a setting is where a space does not name it; one without a default is not there.
+    """
+
+    def __init__(self, file: YamlFile, loss: type[LossConfig], factory: Factory | None) -> None:
         self._file = file
         self._loss = loss
-        self._fields = flat_fields(loss)
+        self._factory = factory
+        self._fields = flat_fields(loss, factory)
+        self.defaults = default_settings(loss, factory)
 
     def name(self, name: str, *path: str | int) -> None:
         """Refuse a name that no setting has, or that a space may not set."""
         if name in MANAGED:
             self.fail(f"can not stand here: {MANAGED[name]}", *path)
+        if name == FACTORY and path[0] != "fixed":
+            self.fail("can not stand here: a space is for one model, which fixed names", *path)
         if name not in self._fields:
-            raise UserError(f"{self._file.where(*path)}: {dotted(path)}: {unknown_name(name, self._loss, MANAGED)}")
+            message = unknown_name(name, self._loss, self._factory, MANAGED)
+            raise UserError(f"{self._file.where(*path)}: {dotted(path)}: {message}")
 
     def value(self, name: str, value: object, *path: str | int) -> None:
         """Refuse a value outside a setting's type and limits, or a batch that the loss's rule forbids."""
@@ -57,19 +66,6 @@ def fail(file: YamlFile, message: str, *path: str | int) -> NoReturn:
     raise UserError(f"{file.where(*path)}: {dotted(path)}: {message}")
 
 
-def adapter_of(info: FieldInfo) -> TypeAdapter[Any]:
-    """Checks one value against a field's type and limits, as its model would."""
-    annotated: Any = info.annotation
-    for rule in info.metadata:
-        annotated = Annotated[annotated, rule]
-    return TypeAdapter(annotated, config={"strict": True, "allow_inf_nan": False})
-
-
 def dotted(path: tuple[str | int, ...]) -> str:
     """``space → lr → low``."""
     return " → ".join(f"item {part + 1}" if isinstance(part, int) else part for part in path)
-
-
-def rule_of(error: ValidationError) -> str:
-    """What pydantic allows, as a phrase."""
-    return error.errors()[0]["msg"].removeprefix("Input ")

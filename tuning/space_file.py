@@ -9,14 +9,15 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from trainer.config import TrainConfig, flatten
+from trainer.config import flatten
 from trainer.errors import UserError
-from trainer.losses import loss_config_class
+from trainer.factory import FACTORY, Factory, adapter_of, load_factory, rule_of
+from trainer.losses import loss_config_class, loss_reference
 from trainer.yaml_file import YamlFile, parse_yaml, read_yaml
 from tuning.expression import Expression
 from tuning.settings import StudySettings
 from tuning.space import MAX_GRID, Parameter, Point, SearchSpace, Value
-from tuning.space_checks import SettingChecks, adapter_of, fail, rule_of
+from tuning.space_checks import SettingChecks, fail
 from tuning.space_domain import read_domain
 
 SECTIONS = ("loss_fn", "start", "space", "derived", "fixed", "study")
@@ -73,19 +74,19 @@ class _SpaceReader:
             self.loss = loss_config_class(self.data["loss_fn"])
         except UserError as error:
             raise UserError(f"{self.file.where('loss_fn')}: {error}") from None
-        self.checks = SettingChecks(self.file, self.loss)
+        self.checks = SettingChecks(self.file, self.loss, self._factory())
         fixed = self._fixed()
         parameters = self._parameters(fixed)
         derived = self._derived(parameters, fixed)
         space = SearchSpace(
             file=self.file.name,
-            loss_fn=self.loss.name,
+            loss_class=self.loss,
             parameters=parameters,
             start=(),
             derived=derived,
             fixed=fixed,
             study=self._study(),
-            source=self.data,
+            source={**self.data, "loss_fn": loss_reference(self.loss)},
         )
         self._check_corners(space)
         start = self._start(space)
@@ -101,6 +102,16 @@ class _SpaceReader:
         if not isinstance(section, dict):
             self._fail(f"found {section!r}; expected a mapping", name)
         return section
+
+    def _factory(self) -> Factory | None:
+        section = self._section("fixed")
+        fixed = flatten(section)
+        if FACTORY not in fixed:
+            return None
+        try:
+            return load_factory(fixed[FACTORY])
+        except UserError as error:
+            raise UserError(f"{self.file.where('fixed', *_yaml_path(section, FACTORY))}: {error}") from None
 
     def _fixed(self) -> dict[str, Value]:
         fixed = flatten(self._section("fixed"))
@@ -182,12 +193,14 @@ class _SpaceReader:
                 self._fail(f"{name} is not searched; searched: {', '.join(domains)}", "start", index, name)
             if value not in domains[name]:
                 self._fail(f"{name}: {value!r} is outside {domains[name]}", "start", index, name)
-        default = TrainConfig.from_flat({"loss_fn": self.loss.name}).flat()
+        defaults = self.checks.defaults
         point: Point = {}
         for parameter in space.parameters:
             if not parameter.active(point):
                 continue
-            value = given.get(parameter.name, default[parameter.name])
+            if parameter.name not in given and parameter.name not in defaults:
+                self._fail(f"{parameter.name} is not given, and has no default", "start", index)
+            value = given.get(parameter.name, defaults.get(parameter.name))
             if value not in parameter.domain:
                 self._fail(
                     f"{parameter.name} is not given, and its default {value!r} is outside {parameter.domain}",
@@ -203,7 +216,7 @@ class _SpaceReader:
     def _check_corners(self, space: SearchSpace) -> None:
         """Rules across settings, at the extremes of every parameter that a rule or a derived value uses."""
         used = {name for expression in space.derived.values() for name in expression.names}
-        used |= set(self.loss.model_fields)
+        used |= set(self.loss.model_fields) | space.required
         axes = [[(p.name, v) for v in p.domain.extremes] for p in space.parameters if p.name in used and not p.when]
         for corner in itertools.islice(itertools.product(*axes), 4096):
             try:

@@ -19,6 +19,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from trainer.config import describe
 from trainer.errors import UserError
 from trainer.files import check_seal, make_folder, sealed, with_crc, without_crc, write_whole
+from trainer.losses import is_loss_name
+from trainer.references import is_reference
 from trainer.yaml_file import dump_yaml, parse_yaml, read_yaml
 from tuning.home import STUDIES, Home
 from tuning.inside import check_inside
@@ -64,11 +66,18 @@ class StudySpec(BaseModel):
     """Tells it from another study of its name in the same database or bucket; random."""
 
     def search_spaces(self) -> dict[str, SearchSpace]:
-        """The frozen space of each loss, in the order of the first launch."""
-        return {
-            loss: read_space(parse_yaml(dump_yaml(source), f"{self.name}/{SPEC_FILE} ({loss})"))
-            for loss, source in self.spaces.items()
-        }
+        """The frozen space of each loss, in the order of the first launch.
+
+        Raises:
+            UserError: a loss can not be imported, or has another name now.
+        """
+        spaces = {}
+        for loss, source in self.spaces.items():
+            file = f"{self.name}/{SPEC_FILE} ({loss})"
+            spaces[loss] = read_space(parse_yaml(dump_yaml(source), file))
+            if spaces[loss].loss_fn != loss:
+                raise UserError(f"{file}: {source['loss_fn']} is named {spaces[loss].loss_fn!r} now; expected {loss!r}")
+        return spaces
 
 
 @dataclass(frozen=True)
@@ -253,8 +262,10 @@ def open_study(home: Home, name: str) -> Study:
     if spec.name != name:
         raise UserError(f"{path}: name: found {spec.name!r}; expected {name!r}, as its folder")
     for loss, space in spec.spaces.items():
-        if space.get("loss_fn") != loss:
-            raise UserError(f"{path}: spaces → {loss}: loss_fn: found {space.get('loss_fn')!r}; expected {loss!r}")
+        named = space.get("loss_fn")
+        own_class = is_reference(named) and is_loss_name(loss)  # says its name only when it is imported
+        if named != loss and not own_class:
+            raise UserError(f"{path}: spaces → {loss}: loss_fn: found {named!r}; expected {loss!r}")
     return Study(home, spec)
 
 

@@ -17,6 +17,7 @@ from trainer.checkpoint import DamagedCheckpointError
 from trainer.config import TrainConfig
 from trainer.data import Pairs
 from trainer.loop import Record, Trainer, pick_device
+from trainer.npy import DataNotHereError
 from trainer.resident import ResidentData, check_rows, resident_data
 from trainer.run_dir import RunDirectory, StorageError
 from trainer.train import set_threads
@@ -94,7 +95,7 @@ class TrialTrainable(tune.Trainable):
             if self._run is None:
                 self._run = self._open_run()
             return self._run.advance().to_result()
-        except StorageError as error:
+        except (StorageError, DataNotHereError) as error:
             return self._ended("storage", str(error)).to_result()
         except torch.OutOfMemoryError as error:
             return self._ended("memory", str(error).splitlines()[0]).to_result()

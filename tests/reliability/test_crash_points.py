@@ -21,7 +21,7 @@ from tests.reliability.disk import Disk, Image, power_cuts
 from tests.trainer.samples import sample_arrays, sample_config, sample_pairs, sample_trainer, timeless
 from tests.tuning.samples import CONTINUOUS, settings_of, space_of
 from trainer.checkpoint import DamagedCheckpointError, load_checkpoint
-from trainer.cli import app
+from trainer.cli import app_for
 from trainer.config import TrainConfig
 from trainer.data import Pairs, load_pairs
 from trainer.files import make_folder
@@ -256,7 +256,8 @@ def test_a_run_copied_to_go_on_elsewhere(tmp_path: Path, record: Recorder, copie
 
 
 def cli(*words: object) -> None:
-    app([str(word) for word in words], standalone_mode=False)
+    arguments = [str(word) for word in words]
+    app_for(arguments)(arguments, standalone_mode=False)
 
 
 # A study

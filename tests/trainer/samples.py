@@ -16,6 +16,11 @@ from trainer.resident import resident_data
 
 Arrays = dict[str, npt.NDArray[Any]]
 
+ALLOWED_LOSSES = (
+    "cosine, cosine_mse, full_softmax, huber, infonce, infonce_cosine, mse, siglip, or package.module:ConfigClass"
+)
+"""What a message about an unknown loss allows."""
+
 
 def sample_arrays(rows: int = 200, width: int = 6, dims: int = 5, seed: int = 0) -> Arrays:
     """Targets that a linear map of the inputs predicts well, but not perfectly."""

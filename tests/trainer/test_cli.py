@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from tests.trainer.conftest import Line
-from tests.trainer.samples import sample_arrays
+from tests.trainer.samples import ALLOWED_LOSSES, sample_arrays
 from trainer.checkpoint import load_checkpoint
 from trainer.config import TrainConfig
 from trainer.data import load_pairs
@@ -261,8 +261,11 @@ class TestConfigFile:
 
 
 REFUSED = {
-    "unknown loss": ("--loss_fn triplet", "loss_fn: found 'triplet'; allowed: mse, cosine, cosine_mse, infonce"),
-    "another loss's option": ("--temperature 0.1", "temperature belongs to infonce, not to cosine"),
+    "unknown loss": ("--loss_fn triplet", "loss_fn: found 'triplet'; allowed: " + ALLOWED_LOSSES),
+    "another loss's option": (
+        "--temperature 0.1",
+        "temperature belongs to full_softmax, infonce, infonce_cosine, not to cosine",
+    ),
     "limit": ("--lr 0", "lr: found 0.0; should be greater than 0"),
     "not a number": ("--lr nan", "lr: found nan; should be a finite number"),
     "choice": ("--schedule linear", "schedule: found 'linear'; should be 'constant' or 'cosine'"),
@@ -274,7 +277,8 @@ REFUSED = {
     "missing data": ("--data missing.npz", "--data missing.npz: no such file"),
     "no data": (
         "--data nonsense",
-        "--data 'nonsense': expected digits, a file ending in .npz, .safetensors, .parquet, or package.module:function",
+        "--data 'nonsense': expected digits, a file ending in .npz, .safetensors, .parquet, a folder of .npy files, "
+        "or package.module:function",
     ),
     "missing config": ("--config missing.yaml", "missing.yaml: can not be read: No such file or directory"),
     "folder below a file": ("--output_dir pairs.npz/run", "pairs.npz/run: can not be written: Not a directory"),

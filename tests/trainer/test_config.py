@@ -1,21 +1,25 @@
 """The config: defaults, recommended starts, limits, strict types, and its flat form."""
 
+import inspect
 import math
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
+from pydantic import create_model
 
-from tests.trainer.samples import refusal
-from trainer.config import ModelConfig, Schedule, TrainConfig, flat_fields, flatten
+from tests.trainer.samples import ALLOWED_LOSSES, refusal
+from trainer.cli import train
+from trainer.config import COMMAND_NAMES, ModelConfig, Schedule, TrainConfig, flat_fields, flatten
 from trainer.losses import LossConfig, loss_config_class, loss_names
 from trainer.metrics import Objective
 
 COMMON: dict[str, SearchStrategy[Any]] = {
     "data": st.text(max_size=20),
     "batch_size": st.integers(16, 1_048_576),
+    "accumulate": st.integers(1, 1_048_576),
     "num_epochs": st.integers(1, 1_000_000),
     "lr": st.floats(0, 100, exclude_min=True),
     "weight_decay": st.floats(0, 100),
@@ -27,6 +31,7 @@ COMMON: dict[str, SearchStrategy[Any]] = {
     "patience": st.none() | st.integers(1, 10**9),
     "fit": st.sampled_from(["train", "train+val"]),
     "center": st.booleans(),
+    "eval_batch": st.integers(1, 1_048_576),
     "precision": st.sampled_from(["auto", "float32", "bfloat16"]),
     "device": st.sampled_from(["auto", "cpu", "cuda"]),
     "threads": st.none() | st.integers(1, 1024),
@@ -39,12 +44,23 @@ COMMON: dict[str, SearchStrategy[Any]] = {
     "model.layer_norm": st.booleans(),
     "model.standardize": st.booleans(),
 }
+TEMPERATURE = {"temperature": st.floats(0.01, 10), "learn_temperature": st.booleans()}
 OWN: dict[str, dict[str, SearchStrategy[Any]]] = {
     "mse": {},
     "cosine": {},
     "cosine_mse": {"cosine_weight": st.floats(0.001, 100), "mse_weight": st.floats(0, 100)},
-    "infonce": {"temperature": st.floats(0.001, 10), "symmetric": st.booleans()},
+    "infonce": {**TEMPERATURE, "symmetric": st.booleans()},
+    "siglip": {"initial_scale": st.floats(0.1, 1000), "initial_bias": st.floats(-100, 100)},
+    "full_softmax": TEMPERATURE,
+    "infonce_cosine": {**TEMPERATURE, "symmetric": st.booleans(), "similarity_weight": st.floats(0, 100)},
+    "huber": {"delta": st.floats(1e-4, 1e4)},
 }
+
+
+class Greedy(LossConfig):
+    """A base for losses with a parameter that is one too many."""
+
+    name: ClassVar[str] = "greedy"
 
 
 @st.composite
@@ -100,13 +116,15 @@ class TestFlat:
             "model.residual": True,
         }
 
-    def test_a_loss_may_not_reuse_the_name_of_a_training_setting(self) -> None:
-        class Greedy(LossConfig):
-            name = "greedy"
-            lr: float = 1.0
+    @pytest.mark.parametrize("taken", ["lr", "loss", "model", "depth", "loss_fn", "source", "test", "resume"])
+    def test_a_loss_may_not_reuse_the_name_of_a_training_setting(self, taken: str) -> None:
+        greedy = create_model("Greedy", __base__=Greedy, **{taken: (float, 1.0)})  # type: ignore[call-overload]
+        message = f"loss greedy: its parameter {taken!r} is a training setting already"
+        assert refusal(flat_fields, greedy) == message
 
-        with pytest.raises(ValueError, match="loss 'greedy': its parameter 'lr' is a training setting already"):
-            flat_fields(Greedy)
+    def test_every_option_of_a_training_beside_its_settings_is_kept_free(self) -> None:
+        own = [name for name, p in inspect.signature(train).parameters.items() if p.kind is not p.VAR_KEYWORD]
+        assert {name.removeprefix("as_") for name in own} < set(COMMAND_NAMES)
 
     @pytest.mark.parametrize(("settings", "horizon"), [({}, 300), ({"num_epochs": 7, "schedule_epochs": 9}, 9)])
     def test_the_schedule_ends_with_the_run_unless_told(self, settings: dict[str, Any], horizon: int) -> None:
@@ -116,7 +134,10 @@ class TestFlat:
 class TestBatchRule:
     @pytest.mark.parametrize(
         ("loss_fn", "smallest", "recommended"),
-        [("mse", 4, 16), ("cosine", 4, 16), ("cosine_mse", 4, 16), ("infonce", 16, 32)],
+        [
+            *((loss_fn, 4, 16) for loss_fn in ("mse", "cosine", "cosine_mse", "huber", "full_softmax")),
+            *((loss_fn, 16, 32) for loss_fn in ("infonce", "infonce_cosine", "siglip")),
+        ],
     )
     def test_a_batch_under_the_smallest_is_refused_with_the_rule(
         self, loss_fn: str, smallest: int, recommended: int
@@ -131,14 +152,17 @@ class TestBatchRule:
 
 
 UNKNOWN = [
-    ({"temperatur": 0.1, "loss_fn": "infonce"}, "temperatur is not a setting; did you mean temperature?"),
-    ({"batch": 16}, "batch is not a setting; did you mean batch_size?"),
+    (
+        {"temperatur": 0.1, "loss_fn": "infonce"},
+        "temperatur is not a setting; did you mean temperature or learn_temperature?",
+    ),
+    ({"batchsize": 16}, "batchsize is not a setting; did you mean batch_size or eval_batch?"),
     ({"hidden_dim": 8}, "hidden_dim is not a setting; did you mean model.hidden_dim?"),
-    ({"temperature": 0.1}, "temperature belongs to infonce, not to cosine"),
+    ({"temperature": 0.1}, "temperature belongs to full_softmax, infonce, infonce_cosine, not to cosine"),
     ({"loss_fn": "infonce", "cosine_weight": 0.1}, "cosine_weight belongs to cosine_mse, not to infonce"),
-    ({"loss_fn": "cos"}, "loss_fn: found 'cos'; allowed: mse, cosine, cosine_mse, infonce"),
-    ({"loss_fn": None}, "loss_fn: found None; allowed: mse, cosine, cosine_mse, infonce"),
-    ({"loss_fn": ["mse"]}, "loss_fn: found ['mse']; allowed: mse, cosine, cosine_mse, infonce"),
+    ({"loss_fn": "cos"}, "loss_fn: found 'cos'; allowed: " + ALLOWED_LOSSES),
+    ({"loss_fn": None}, "loss_fn: found None; allowed: " + ALLOWED_LOSSES),
+    ({"loss_fn": ["mse"]}, "loss_fn: found ['mse']; allowed: " + ALLOWED_LOSSES),
 ]
 
 REFUSED = [
@@ -185,7 +209,7 @@ class TestRefusals:
 
     def test_a_name_like_no_other_is_refused_with_all_that_are_allowed(self) -> None:
         message = refusal(TrainConfig.from_flat, {"zzz": 1})
-        assert message.startswith("zzz is not a setting; allowed: data, batch_size, num_epochs, lr, ")
+        assert message.startswith("zzz is not a setting; allowed: data, batch_size, accumulate, num_epochs, lr, ")
 
     @pytest.mark.parametrize(("name", "value", "finding"), REFUSED)
     def test_a_value_outside_type_or_limits_is_refused_by_name(self, name: str, value: object, finding: str) -> None:

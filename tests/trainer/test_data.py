@@ -1,5 +1,6 @@
 """Pairs: where they come from, what they look like, and what is refused with which words."""
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from tests.trainer.samples import Arrays, refusal, sample_arrays
+from trainer import pair_checks
 from trainer.data import load_inputs, load_pairs, make_pairs
 
 
@@ -98,6 +100,19 @@ class TestArrays:
         arrays[name] = arrays[name].copy()
         arrays[name][0] = {"ids": 77, "split": "test"}.get(name, 0.5)
         assert make_pairs(arrays, "x").digest != before
+
+    def test_digest_is_the_sha_256_of_all_that_pairs_hold(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(pair_checks, "PIECE_BYTES", 20)
+        pairs = make_pairs(changed(ids=np.arange(6), split=np.array(["train", "val"] * 3)), "x")
+        expected = hashlib.sha256()
+        for array, kind in (
+            (pairs.inputs, "float32(6, 3)"),
+            (pairs.targets, "float32(6, 2)"),
+            (pairs.ids, "int64(6,)"),
+        ):
+            expected.update(kind.encode() + array.tobytes())
+        expected.update(b"int8(6,)" + bytes([0, 1] * 3))
+        assert pairs.digest == expected.hexdigest()
 
     def test_digest_does_not_change_with_the_source(self) -> None:
         assert make_pairs(changed(), "a").digest == make_pairs(changed(), "b").digest
@@ -191,6 +206,18 @@ class TestFunctions:
             "def ragged():\n    return {'inputs': [[1.0], [1.0, 2.0]], 'targets': [[1.0], [2.0]]}\n"
             "def listed():\n    return [1, 2]\n"
             "def poor():\n    return {'inputs': [[1.0]]}\n"
+            "def broken():\n    return {'inputs': [[1.0]]}['targets']\n"
+        )
+        (tmp_path / "own_tensors.py").write_text(
+            "import numpy as np, torch\n"
+            "def load(dtype=torch.float32):\n"
+            "    inputs = torch.arange(12.0).reshape(3, 2, 2).transpose(0, 1).to(dtype).requires_grad_()\n"
+            "    return {'inputs': inputs, 'targets': np.ones((2, 1)), 'ids': torch.tensor([4, 4])}\n"
+            "def bfloat():\n    return load(torch.bfloat16)\n"
+            "def half():\n    return load(torch.float16)\n"
+            "def double():\n    return load(torch.float64)\n"
+            "def whole():\n    return {**load(), 'inputs': torch.ones(2, 3, dtype=torch.int32)}\n"
+            "def sparse():\n    return {**load(), 'inputs': torch.eye(2).to_sparse()}\n"
         )
 
     def test_a_function_of_a_module_gives_the_arrays(self) -> None:
@@ -207,6 +234,7 @@ class TestFunctions:
             ("own_pairs:LIMIT", "--data own_pairs:LIMIT: LIMIT is int, not a function"),
             ("own_pairs:listed", "--data own_pairs:listed: expected a dict of arrays, got list"),
             ("own_pairs:poor", "own_pairs:poor: no array 'targets'; found inputs"),
+            ("own_pairs:broken", "--data own_pairs:broken: broken() failed: KeyError: 'targets'"),
         ],
     )
     def test_what_is_no_such_function_is_refused(self, source: str, message: str) -> None:
@@ -214,12 +242,28 @@ class TestFunctions:
 
     def test_rows_of_unequal_length_are_refused(self) -> None:
         message = refusal(load_pairs, "own_pairs:ragged")
-        assert message.startswith("--data own_pairs:ragged: expected a dict of arrays: ")
+        assert message.startswith("--data own_pairs:ragged: expected a dict of arrays: inputs: ")
+
+    @pytest.mark.parametrize("name", ["load", "bfloat", "half", "double"])
+    def test_tensors_of_any_float_type_with_a_gradient_become_float32(self, name: str) -> None:
+        pairs = load_pairs(f"own_tensors:{name}")
+        expected = np.arange(12).reshape(3, 2, 2).swapaxes(0, 1)
+        assert pairs.inputs.dtype == pairs.targets.dtype == np.float32
+        np.testing.assert_array_equal(pairs.inputs, expected[: len(pairs.inputs)])
+        assert pairs.ids.tolist() == [4, 4]
+
+    def test_tensors_of_integers_stay_integers(self) -> None:
+        assert load_pairs("own_tensors:whole").inputs.dtype == np.int64
+
+    def test_a_tensor_that_is_no_array_is_refused_by_name(self) -> None:
+        message = refusal(load_pairs, "own_tensors:sparse")
+        assert message.startswith("--data own_tensors:sparse: expected a dict of arrays: inputs: ")
 
 
 @pytest.mark.parametrize("source", ["digit", "pairs.csv", "", ":load", ".pairs:load", "pairs:", "a b:load"])
 def test_what_is_neither_name_nor_file_nor_function_is_refused(source: str) -> None:
-    allowed = "expected digits, a file ending in .npz, .safetensors, .parquet, or package.module:function"
+    files = "a file ending in .npz, .safetensors, .parquet, a folder of .npy files"
+    allowed = f"expected digits, {files}, or package.module:function"
     assert refusal(load_pairs, source) == f"--data {source!r}: {allowed}"
 
 

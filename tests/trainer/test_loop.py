@@ -1,5 +1,6 @@
 """The training loop: what one epoch does, why a run ends, and that it continues to the same bits."""
 
+import copy
 import math
 from dataclasses import replace
 from typing import Any, ClassVar
@@ -18,24 +19,20 @@ from tests.trainer.samples import (
     timeless,
     train_to_end,
 )
-from trainer import losses
 from trainer.data import Pairs, load_pairs, make_pairs
 from trainer.loop import Trainer, pick_device
-from trainer.losses import LossConfig, LossModule, LossOutput, register_loss
+from trainer.losses import LossConfig, LossModule, LossOutput, TrainTargets
+from trainer.losses.mse import MseLoss
 from trainer.metrics import embedding_metrics
+from trainer.resident import CenteredTargets
 from trainer.splits import split_rows
 
 STILL = {"lr": 1e-30, "weight_decay": 0.0}
 """Settings under which weights stay what they are."""
 
 
-@pytest.fixture
-def own_losses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Losses of this file, known for the length of a test."""
-    monkeypatch.setattr(losses, "_REGISTRY", dict(losses._REGISTRY))
-    register_loss(LearnedConfig)
-    register_loss(BreakingConfig)
-    register_loss(SeeingConfig)
+LEARNED, BREAKING, SEEING = (f"{__name__}:{loss}Config" for loss in ("Learned", "Breaking", "Seeing"))
+"""Losses of this file, by their paths."""
 
 
 class LearnedConfig(LossConfig):
@@ -44,7 +41,7 @@ class LearnedConfig(LossConfig):
     name: ClassVar[str] = "learned"
     start: float = 0.5
 
-    def build(self, train_targets: Tensor) -> LossModule:
+    def build(self, train: TrainTargets) -> LossModule:
         return LearnedLoss(self.start)
 
 
@@ -66,7 +63,7 @@ class BreakingConfig(LossConfig):
     good_batches: int = 12
     silent: bool = False
 
-    def build(self, train_targets: Tensor) -> LossModule:
+    def build(self, train: TrainTargets) -> LossModule:
         return BreakingLoss(self.good_batches, self.silent)
 
 
@@ -93,11 +90,11 @@ class SeeingConfig(LossConfig):
 
     name: ClassVar[str] = "seeing"
 
-    def build(self, train_targets: Tensor) -> LossModule:
-        return SeeingLoss(train_targets.mean(dim=0))
+    def build(self, train: TrainTargets) -> LossModule:
+        return SeeingLoss(train.gallery().targets.mean(dim=0))
 
 
-class SeeingLoss(losses.MseLoss):
+class SeeingLoss(MseLoss):
     def __init__(self, mean: Tensor) -> None:
         super().__init__()
         self.mean = mean
@@ -139,6 +136,10 @@ class TestOneEpoch:
             ("cosine", []),
             ("cosine_mse", ["weighted_cosine", "weighted_mse"]),
             ("infonce", ["infonce_acc"]),
+            ("siglip", ["scale", "bias"]),
+            ("full_softmax", ["gallery_acc"]),
+            ("infonce_cosine", ["infonce_acc", "infonce", "weighted_cosine"]),
+            ("huber", []),
         ],
     )
     def test_records_the_losss_own_parts_beside_what_every_loss_has(self, loss_fn: str, own: list[str]) -> None:
@@ -327,12 +328,21 @@ class TestCenter:
         assert trainer.center is not None
         np.testing.assert_allclose(trainer.center, pairs.targets[rows].mean(axis=0), rtol=1e-6)
 
-    @pytest.mark.usefixtures("own_losses")
     def test_a_loss_is_built_from_targets_as_it_will_see_them(self) -> None:
-        config = sample_config("seeing", center=True)
+        config = sample_config(SEEING, center=True)
         trainer = sample_trainer(config, off_centre())
         assert isinstance(trainer.loss, SeeingLoss)
         assert trainer.loss.mean.abs().max() < 1e-5
+
+
+def test_a_probe_trains_on_so_many_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[float] = []
+    trainer = sample_trainer(sample_config(batch_size=16))
+    monkeypatch.setattr(trainer.optimizer, "step", steps.append)
+    trainer.run_batches(2)
+    assert len(steps) == 2
+    trainer.run_batches(1000)  # as many as there are
+    assert len(steps) == 2 + math.ceil(len(trainer.data.train) / 16)
 
 
 class TestLearningRate:
@@ -431,7 +441,6 @@ class TestBest:
         assert equal(trainer.best_state, weights(trainer))
 
 
-@pytest.mark.usefixtures("own_losses")
 class TestEnds:
     def test_a_run_ends_with_its_epochs(self) -> None:
         trainer = sample_trainer(sample_config(num_epochs=3))
@@ -452,7 +461,7 @@ class TestEnds:
 
     @pytest.mark.parametrize("silent", [False, True])
     def test_a_number_that_is_not_finite_ends_a_run_as_diverged(self, silent: bool) -> None:
-        config = sample_config("breaking", batch_size=16, good_batches=15, silent=silent)
+        config = sample_config(BREAKING, batch_size=16, good_batches=15, silent=silent)
         trainer = sample_trainer(config)
         records = train_to_end(trainer)
         assert trainer.end == "diverged"
@@ -460,14 +469,14 @@ class TestEnds:
         assert not all(map(math.isfinite, records[-1].values()))
 
     def test_a_diverged_run_keeps_its_best_until_then(self) -> None:
-        trainer = sample_trainer(sample_config("breaking", batch_size=16, good_batches=15))
+        trainer = sample_trainer(sample_config(BREAKING, batch_size=16, good_batches=15))
         records = train_to_end(trainer)
         assert trainer.best_epoch == 1
         assert trainer.best_value == records[0]["val/mrr"]
         assert all(tensor.isfinite().all() for tensor in trainer.best_state.values())
 
     def test_predictions_that_are_not_finite_are_not_ranked(self) -> None:
-        trainer = sample_trainer(sample_config("breaking", good_batches=7, batch_size=16, silent=True))
+        trainer = sample_trainer(sample_config(BREAKING, good_batches=7, batch_size=16, silent=True))
         record = trainer.run_epoch()
         assert trainer.end == "diverged"
         assert math.isfinite(record["train/loss"])
@@ -513,35 +522,100 @@ class TestContinuing:
         assert trainer.end is None
         assert [record["epoch"] for record in train_to_end(trainer)] == [4, 5]
 
-    @pytest.mark.usefixtures("own_losses")
     def test_nothing_reopens_a_diverged_run(self) -> None:
-        settings = {"loss_fn": "breaking", "good_batches": 0}
+        settings = {"loss_fn": BREAKING, "good_batches": 0}
         assert self.continued({**settings, "num_epochs": 2}, {**settings, "num_epochs": 9}).end == "diverged"
 
 
-@pytest.mark.usefixtures("own_losses")
 class TestALossWithParameters:
     def test_they_are_trained_with_the_models(self) -> None:
-        trainer = sample_trainer(sample_config("learned", start=0.5))
+        trainer = sample_trainer(sample_config(LEARNED, start=0.5))
         record = trainer.run_epoch()
         assert math.exp(0.5) != pytest.approx(record["val/scale"])
         assert record["val/scale"] == pytest.approx(float(trainer.loss.state_dict()["log_scale"].exp()))
 
     def test_they_are_not_decayed(self) -> None:
-        trainer = sample_trainer(sample_config("learned", weight_decay=100.0, lr=1e-6, start=2.0))
+        trainer = sample_trainer(sample_config(LEARNED, weight_decay=100.0, lr=1e-6, start=2.0))
         trainer.run_epoch()
         assert float(trainer.loss.state_dict()["log_scale"]) == pytest.approx(2, abs=1e-4)
 
     def test_they_are_part_of_the_state(self) -> None:
-        trainer = sample_trainer(sample_config("learned"))
+        trainer = sample_trainer(sample_config(LEARNED))
         train_to_end(trainer)
-        other = sample_trainer(sample_config("learned"))
+        other = sample_trainer(sample_config(LEARNED))
         other.load_state(trainer.state())
         assert equal(other.loss.state_dict(), trainer.loss.state_dict())
 
     def test_an_option_of_theirs_is_a_setting_like_any_other(self) -> None:
-        assert sample_config("learned", start=1.5).flat()["start"] == 1.5
-        assert refusal(sample_config, "learned", start="x") == "start: found 'x'; should be a valid number"
+        assert sample_config(LEARNED, start=1.5).flat()["start"] == 1.5
+        assert refusal(sample_config, LEARNED, start="x") == "start: found 'x'; should be a valid number"
+
+
+class ChattyConfig(LossConfig):
+    """Returns what its setting says."""
+
+    name: ClassVar[str] = "chatty"
+    mode: str = "ok"
+
+    def build(self, train: TrainTargets) -> LossModule:
+        return ChattyLoss(self.mode)
+
+
+class ChattyLoss(LossModule):
+    def __init__(self, mode: str) -> None:
+        super().__init__()
+        self.mode = mode
+
+    def forward(self, predictions: Tensor, targets: Tensor, ids: Tensor) -> Any:
+        errors = (predictions - targets).square().mean(dim=1)
+        loss = errors.mean()
+        match self.mode:
+            case "tensor":
+                return loss
+            case "rows":
+                return LossOutput(errors, {})
+            case "number":
+                return LossOutput(loss, {"worst": errors.max().item()})  # type: ignore[dict-item]
+            case name:
+                return LossOutput(loss, {name: errors.max()})
+
+
+class TestWhatALossReturns:
+    CHATTY = f"{__name__}:ChattyConfig"
+
+    @pytest.mark.parametrize(
+        ("mode", "message"),
+        [
+            ("tensor", "its module returned Tensor; expected LossOutput(loss, parts)"),
+            ("rows", "loss: found a tensor of shape (16,); expected a tensor that holds one number, shape ()"),
+            ("number", "worst: found "),
+            *(
+                (name, f"its part {name!r} has the name of a metric; give it another")
+                for name in ("loss", "cosine_sim", "mse", "mrr", "recall_at_5", "median_rank", "hubness")
+            ),
+        ],
+    )
+    def test_what_can_not_be_recorded_is_refused_at_its_first_use(self, mode: str, message: str) -> None:
+        trainer = sample_trainer(sample_config(self.CHATTY, mode=mode))
+        assert refusal(trainer.run_epoch).startswith(f"loss chatty: {message}")
+
+    def test_parts_with_a_gradient_are_recorded_without_it(self) -> None:
+        trainer = sample_trainer(sample_config(self.CHATTY, mode="worst"))
+        assert trainer.run_epoch()["val/worst"] > 0
+
+    @pytest.mark.parametrize("center", [False, True])
+    def test_the_gallery_that_it_is_built_from_is_the_training_splits(self, center: bool) -> None:
+        arrays = sample_arrays(rows=60)
+        ids = np.random.default_rng(0).permutation(20)[np.arange(60) % 20] * 7
+        arrays["targets"] = arrays["targets"][np.unique(ids, return_inverse=True)[1]]
+        trainer = sample_trainer(sample_config(center=center), make_pairs({**arrays, "ids": ids}, "shared"))
+        train = trainer.data.train
+        gallery = CenteredTargets(train, trainer.center).gallery()
+        assert gallery.ids.tolist() == sorted(set(train.ids.tolist()))
+        by_id = dict(zip(train.ids.tolist(), train.targets, strict=True))
+        expected = torch.stack([by_id[identity] for identity in gallery.ids.tolist()])
+        mean = train.targets.mean(dim=0) if center else torch.zeros(5)
+        torch.testing.assert_close(gallery.targets, expected - mean)
 
 
 class TestDevice:
@@ -565,3 +639,73 @@ def test_infonce_beats_cosine_in_retrieval_on_digits() -> None:
         train_to_end(trainer)
         found[loss_fn] = trainer.best_value
     assert found["infonce"] > 1.2 * found["cosine"]
+
+
+class TestAccumulation:
+    def gradients(self, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> list[Tensor]:
+        """All gradients at each step of an epoch in which the weights stay what they are, in one row."""
+        trainer = sample_trainer(sample_config(**settings))
+        taken: list[Tensor] = []
+
+        def take(_: float) -> None:
+            taken.append(torch.cat([p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None]))
+
+        monkeypatch.setattr(trainer.optimizer, "step", take)
+        trainer.run_epoch()
+        return taken
+
+    @pytest.mark.parametrize("loss_fn", ["mse", "cosine", "cosine_mse"])
+    def test_batches_together_have_the_gradient_of_one_large_batch(
+        self, loss_fn: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rows = len(sample_trainer(sample_config()).data.train)
+        assert (rows % 32, rows % 8) == (29, 5)  # the last group is short, and so is its last batch
+        several = self.gradients(monkeypatch, loss_fn=loss_fn, batch_size=8, accumulate=4)
+        one = self.gradients(monkeypatch, loss_fn=loss_fn, batch_size=32)
+        assert len(several) == len(one) == 4
+        for found, expected in zip(several, one, strict=True):
+            torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)
+
+    def test_training_goes_as_with_the_large_batch(self) -> None:
+        several = train_to_end(sample_trainer(sample_config("mse", batch_size=8, accumulate=4)))
+        one = train_to_end(sample_trainer(sample_config("mse", batch_size=32)))
+        for found, expected in zip(several, one, strict=True):
+            assert found["val/loss"] == pytest.approx(expected["val/loss"], rel=1e-4)
+            assert found["train/loss"] == pytest.approx(expected["train/loss"], rel=1e-4)
+
+    def test_a_group_longer_than_the_epoch_is_one_step(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert len(self.gradients(monkeypatch, batch_size=8, accumulate=1000)) == 1
+
+    def test_the_learning_rate_of_a_step_is_that_of_its_last_batch(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        rows = len(sample_trainer(sample_config()).data.train)
+        batches = math.ceil(rows / 16)
+        trainer = sample_trainer(sample_config("mse", batch_size=16, accumulate=3, warmup_epochs=2, lr=1.0))
+        rates = step_rates(trainer, monkeypatch)
+        trainer.run_epoch()
+        ends = [min(done, batches) / batches for done in range(3, batches + 3, 3)]
+        assert rates == pytest.approx([end / 2 for end in ends])
+
+    def test_an_in_batch_loss_sees_one_batch_at_a_time(self) -> None:
+        trainer = sample_trainer(sample_config("infonce", batch_size=16, accumulate=2))
+        sizes = batch_sizes(trainer, training=True)
+        trainer.run_epoch()
+        assert set(sizes) == {16}
+
+    def test_it_continues_to_the_same_bits(self) -> None:
+        config = sample_config("cosine", batch_size=8, accumulate=3)
+        trainer, again = sample_trainer(config), sample_trainer(config)
+        trainer.run_epoch()
+        again.load_state(copy.deepcopy(trainer.state()))
+        assert timeless([again.run_epoch()]) == timeless([trainer.run_epoch()])
+
+
+@pytest.mark.parametrize("eval_batch", [1, 7, 79, 4096])
+def test_outside_training_so_many_rows_pass_at_once(eval_batch: int) -> None:
+    trainer = sample_trainer(sample_config(eval_batch=eval_batch))
+    sizes: list[int] = []
+    trainer.model.register_forward_hook(lambda _, arguments, __: sizes.append(len(arguments[0])))
+    inputs = trainer.data.train.inputs
+    found = trainer.predict(inputs)
+    whole = len(inputs)
+    assert sizes == [min(eval_batch, whole - start) for start in range(0, whole, eval_batch)]
+    torch.testing.assert_close(found, sample_trainer(sample_config()).predict(inputs))

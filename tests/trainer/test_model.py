@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everyone uses
 
+from trainer.columns import moments_of
 from trainer.config import ModelConfig
 from trainer.model import Encoder
 
@@ -36,7 +37,7 @@ class TestShape:
     @pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
     def test_integer_inputs_are_taken(self, dtype: torch.dtype) -> None:
         model, inputs = encoder(), INPUTS.abs().to(dtype)
-        model.fit_inputs(inputs)
+        model.fit_inputs(moments_of(inputs))
         assert torch.equal(model(inputs), model(inputs.float()))
 
     def test_depth_is_the_number_of_hidden_layers(self) -> None:
@@ -48,20 +49,20 @@ class TestShape:
 class TestStandardizing:
     def test_depth_0_is_a_linear_map_of_standardized_inputs(self) -> None:
         model = encoder(depth=0)
-        model.fit_inputs(INPUTS)
+        model.fit_inputs(moments_of(INPUTS))
         plain = nn.Linear(6, 4)
         plain.load_state_dict(model.head.state_dict())
         torch.testing.assert_close(model(INPUTS), plain(standardized(INPUTS)))
 
     def test_it_can_be_left_out(self) -> None:
         model = encoder(depth=0, standardize=False)
-        model.fit_inputs(INPUTS)
+        model.fit_inputs(moments_of(INPUTS))
         torch.testing.assert_close(model(INPUTS), F.linear(INPUTS, model.head.weight, model.head.bias))
 
     def test_shift_and_scale_of_the_inputs_change_nothing(self) -> None:
         model, moved = encoder(), encoder()
-        model.fit_inputs(INPUTS)
-        moved.fit_inputs(INPUTS * 10 - 3)
+        model.fit_inputs(moments_of(INPUTS))
+        moved.fit_inputs(moments_of(INPUTS * 10 - 3))
         torch.testing.assert_close(moved(INPUTS * 10 - 3), model(INPUTS), atol=1e-4, rtol=1e-4)
 
     @pytest.mark.parametrize("constant", [0.0, 5.0, 1e4])
@@ -69,13 +70,13 @@ class TestStandardizing:
         inputs = INPUTS.clone()
         inputs[:, 2] = constant
         model = encoder()
-        model.fit_inputs(inputs)
+        model.fit_inputs(moments_of(inputs))
         assert float(model.input_scale[2]) == 1
         assert torch.isfinite(model(inputs)).all()
 
     def test_shift_and_scale_travel_with_the_weights(self) -> None:
         fitted, fresh = encoder(), encoder(depth=2)
-        fitted.fit_inputs(INPUTS)
+        fitted.fit_inputs(moments_of(INPUTS))
         fresh.load_state_dict(fitted.state_dict())
         assert torch.equal(fresh(INPUTS), fitted(INPUTS))
 

@@ -8,12 +8,13 @@ from typer.testing import CliRunner
 
 from trainer.config import TrainConfig, flat_fields
 from trainer.losses import loss_config_class, loss_names
-from trainer.options import config_options, given
+from trainer.options import config_options, given, option_value
 
 VALUES: dict[str, tuple[str | None, Any]] = {
     "loss_fn": ("mse", "mse"),
     "data": ("a.npz", "a.npz"),
     "batch_size": ("64", 64),
+    "accumulate": ("4", 4),
     "num_epochs": ("7", 7),
     "lr": ("5e-4", 5e-4),
     "weight_decay": ("0", 0.0),
@@ -25,6 +26,7 @@ VALUES: dict[str, tuple[str | None, Any]] = {
     "patience": ("4", 4),
     "fit": ("train+val", "train+val"),
     "center": (None, True),
+    "eval_batch": ("100", 100),
     "precision": ("bfloat16", "bfloat16"),
     "device": ("cpu", "cpu"),
     "threads": ("1", 1),
@@ -33,7 +35,12 @@ VALUES: dict[str, tuple[str | None, Any]] = {
     "cosine_weight": ("0.8", 0.8),
     "mse_weight": ("0.2", 0.2),
     "temperature": ("0.05", 0.05),
+    "learn_temperature": (None, True),
     "symmetric": (None, True),
+    "similarity_weight": ("0.5", 0.5),
+    "initial_scale": ("5", 5.0),
+    "initial_bias": ("-3.5", -3.5),
+    "delta": ("0.1", 0.1),
     "model.hidden_dim": ("128", 128),
     "model.depth": ("0", 0),
     "model.residual": (None, True),
@@ -74,6 +81,22 @@ def test_every_setting_has_an_option_with_dashes_and_with_underscores(name: str)
 def test_a_switch_can_be_turned_off(name: str) -> None:
     for option in {f"--no-{name}", f"--no-{name.removeprefix('model.')}"}:
         assert parse(option) == {name: False}
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("train --loss_fn mse --lr 1", "mse"),
+        ("train --lr 1 --loss-fn=mse", "mse"),
+        ("train --loss-fn mse --loss_fn cosine", "cosine"),
+        ("train --loss-fn a.b:C=d", "a.b:C=d"),
+        ("train --loss-fn", None),
+        ("train --loss mse", None),
+        ("", None),
+    ],
+)
+def test_an_options_value_is_found_before_anything_is_parsed(line: str, value: str | None) -> None:
+    assert option_value(line.split(), "--loss-fn") == value
 
 
 def test_what_is_not_given_is_left_to_the_config() -> None:

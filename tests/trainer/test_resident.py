@@ -19,11 +19,11 @@ def split_arrays(train: int, val: int, test: int = 1) -> Arrays:
 def test_the_gallery_holds_each_distinct_target_once_and_positives_point_to_their_own() -> None:
     arrays = {name: np.concatenate([array] * 3) for name, array in sample_arrays(rows=100).items()}
     data = resident_data(make_pairs(arrays, "x"), sample_config(), CPU)
+    assert data.val is not None
     for split in (data.train, data.val):
-        assert split is not None
         assert len(split) == 3 * len(split.gallery)
         assert len(split.gallery.unique(dim=0)) == len(split.gallery)
-        assert torch.equal(split.gallery[split.positive], split.targets)
+    assert torch.equal(data.val.gallery[data.val.positive], data.val.targets)
 
 
 def test_inputs_and_targets_of_a_row_stay_together() -> None:

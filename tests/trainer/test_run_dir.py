@@ -13,12 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from tests.trainer.samples import refusal, sample_config, sample_trainer, timeless
-from trainer import losses
+from tests.trainer.samples import ALLOWED_LOSSES, refusal, sample_config, sample_trainer, timeless
 from trainer.checkpoint import load_checkpoint
 from trainer.config import TrainConfig
 from trainer.loop import Trainer
-from trainer.losses import LossConfig, LossModule, LossOutput, register_loss
+from trainer.losses import LossConfig, LossModule, LossOutput, TrainTargets, loss_names
 from trainer.run_dir import (
     RunDirectory,
     StaleAttemptError,
@@ -36,7 +35,7 @@ class PricedConfig(LossConfig):
 
     name: ClassVar[str] = "priced"
 
-    def build(self, train_targets: Tensor) -> LossModule:
+    def build(self, train: TrainTargets) -> LossModule:
         return PricedLoss()
 
 
@@ -49,10 +48,7 @@ class PricedLoss(LossModule):
         return LossOutput((predictions - targets).square().mean() / self.log_scale.exp() + self.log_scale, {})
 
 
-@pytest.fixture
-def _priced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(losses, "_REGISTRY", dict(losses._REGISTRY))
-    register_loss(PricedConfig)
+PRICED = f"{__name__}:PricedConfig"
 
 
 def run_epochs(folder: RunDirectory, trainer: Trainer, epochs: int, *, save_each: bool = False) -> None:
@@ -98,19 +94,20 @@ class TestContinuing:
         "lr": 0.01,
     }
 
-    def both_ways(self, tmp_path: Path, loss_fn: str) -> None:
+    def both_ways(self, tmp_path: Path, loss_fn: str, **own: Any) -> None:
         """Ten epochs at a stretch, and four, a fresh start from disk, and six more."""
-        whole = sample_config(loss_fn, **{**self.SETTINGS, "num_epochs": 10})
+        whole = sample_config(loss_fn, **{**self.SETTINGS, **own, "num_epochs": 10})
         folder, trainer = started(tmp_path / "straight", whole)
         run_epochs(folder, trainer, 10)
-        folder, trainer = started(tmp_path / "parts", sample_config(loss_fn, **{**self.SETTINGS, "num_epochs": 4}))
+        folder, trainer = started(
+            tmp_path / "parts", sample_config(loss_fn, **{**self.SETTINGS, **own, "num_epochs": 4})
+        )
         run_epochs(folder, trainer, 4)
         folder, trainer = restored(tmp_path / "parts", whole)
         assert trainer.epoch == 4
         run_epochs(folder, trainer, 6)
 
-    @pytest.mark.usefixtures("_priced")
-    @pytest.mark.parametrize("loss_fn", ["cosine", "infonce", "priced"])
+    @pytest.mark.parametrize("loss_fn", ["cosine", "infonce", "siglip", "full_softmax", PRICED])
     def test_a_run_in_two_parts_ends_in_the_same_bits_as_one_at_a_stretch(self, tmp_path: Path, loss_fn: str) -> None:
         self.both_ways(tmp_path, loss_fn)
         for name in ("last.pt", "best.pt"):
@@ -118,11 +115,16 @@ class TestContinuing:
         straight, parts = (read_history(tmp_path / part / "history.jsonl") for part in ("straight", "parts"))
         assert timeless(straight) == timeless(parts)
 
-    @pytest.mark.usefixtures("_priced")
+    def test_with_a_learnt_temperature_too(self, tmp_path: Path) -> None:
+        self.both_ways(tmp_path, "infonce", learn_temperature=True)
+        one, other = (load_checkpoint(tmp_path / part / "last.pt") for part in ("straight", "parts"))
+        assert same(one, other)
+        assert float(one["state"]["loss"]["temperature.log_scale"]) != pytest.approx(-math.log(0.07))
+
     def test_parameters_of_the_loss_are_restored(self, tmp_path: Path) -> None:
-        self.both_ways(tmp_path, "priced")
+        self.both_ways(tmp_path, PRICED)
         state = load_checkpoint(tmp_path / "parts" / "last.pt")["state"]
-        _, trainer = restored(tmp_path / "parts", sample_config("priced"))
+        _, trainer = restored(tmp_path / "parts", sample_config(PRICED))
         assert same(dict(trainer.loss.state_dict()), dict(state["loss"]))
         assert float(state["loss"]["log_scale"]) != 0.5
 
@@ -341,7 +343,7 @@ class TestAttempts:
 
 
 class TestConfigFiles:
-    @pytest.mark.parametrize("loss_fn", losses.loss_names())
+    @pytest.mark.parametrize("loss_fn", loss_names())
     def test_a_config_survives_in_yaml(self, tmp_path: Path, loss_fn: str) -> None:
         config = sample_config(loss_fn, lr=1e-5, clip_norm=None, data="1e5:12", schedule_epochs=9)
         path = tmp_path / "config.yaml"
@@ -367,9 +369,9 @@ class TestConfigFiles:
         [
             ("lr: 1e-3\nlr: 1e-2", "{path}:2: the key 'lr' stands twice, first on line 1"),
             ("lr: '1e-3'", "{path}: lr: found '1e-3'; should be a valid number"),
-            ("loss_fn: l2", "{path}: loss_fn: found 'l2'; allowed: mse, cosine, cosine_mse, infonce"),
+            ("loss_fn: l2", "{path}: loss_fn: found 'l2'; allowed: " + ALLOWED_LOSSES),
             ("batch_size: 3", "{path}: batch_size: found 3; cosine needs at least 4 (16 or more is recommended)"),
-            ("temperature: 0.1", "{path}: temperature belongs to infonce, not to cosine"),
+            ("temperature: 0.1", "{path}: temperature belongs to full_softmax, infonce, infonce_cosine, not to cosine"),
             ("model:\n  depht: 1", "{path}: model.depht is not a setting; did you mean model.depth or "),
             ("model:\n  depth: [1, 2]", "{path}:2: model.depth: found a list; expected one value"),
             ("source: here", "{path}:1: source: found 'here'; expected a mapping"),

@@ -46,6 +46,16 @@ class TestLossLines:
         line = loss_line("train", {**TRAIN, "train/weighted_cosine": 0.2212, "train/weighted_mse": 0.1053}, config)
         assert line == "Train Loss: 3.2145, Cosine Sim: 0.7234, Cosine x 0.8: 0.2212, MSE x 0.25: 0.1053"
 
+    def test_parts_of_any_other_loss_are_printed_by_their_names(self) -> None:
+        metrics = {"val/loss": 2.5, "val/gallery_acc": 0.1234, "val/temperature": 0.07, **VAL, **RETRIEVAL}
+        line = loss_line("val", metrics, sample_config("full_softmax"))
+        assert line == ("Val Loss: 3.1234, Cosine Sim: 0.7456, MSE: 0.4512, Gallery Acc: 0.1234, Temperature: 0.0700")
+
+    def test_infonce_prints_a_learnt_temperature_after_the_guides_line(self) -> None:
+        config = sample_config("infonce", batch_size=32, learn_temperature=True)
+        line = loss_line("val", {"val/loss": 1.0, "val/infonce_acc": 0.5, "val/temperature": 0.05}, config)
+        assert line == "Val Loss: 1.0000, InfoNCE Acc: 50.00% (chance 3.12%), Temperature: 0.0500"
+
     def test_a_line_without_a_loss_still_names_its_split(self) -> None:
         metrics = {"test/cosine_sim": 0.5, "test/mse": 0.25, "val/loss": 9.0}
         assert loss_line("test", metrics, sample_config()) == "Test Cosine Sim: 0.5000, MSE: 0.2500"

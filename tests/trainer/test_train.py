@@ -94,6 +94,11 @@ class TestResume:
         Path("pairs.npz").rename("moved.npz")
         assert cli("train --resume --output_dir run --data moved.npz --num_epochs 2").code == 0
 
+    def test_the_rows_of_an_evaluation_may_change(self, train: Line, cli: Line) -> None:
+        train("--num_epochs 1 --output_dir run")
+        assert cli("train --resume --output_dir run --eval_batch 10 --num_epochs 2").code == 0
+        assert settings()["eval_batch"] == 10
+
     def test_best_is_reported_from_before_when_nothing_better_came(self, train: Line, cli: Line) -> None:
         train("--lr 1e-30 --weight_decay 0 --num_epochs 1 --output_dir run")
         done = cli("train --resume --output_dir run --num_epochs 3")

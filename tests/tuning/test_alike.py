@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.trainer.samples import sample_arrays
 from tests.tuning.samples import space_of
-from trainer.data import Pairs, make_pairs
+from trainer.data import Pairs, load_pairs, make_pairs
 from tuning.alike import Needs, advice, differences, found_here, needs_of
 from tuning.versions import PACKAGES
 
@@ -70,7 +71,9 @@ def test_what_a_study_needs_is_read_from_its_spaces_and_data(tmp_path: Path, mon
         space: {lr: {low: 1.0e-4, high: 1.0e-1}}
     """)
     assert needs_of([space], pairs_of("digits"), None) == Needs(losses=("mse",))
-    assert needs_of([space], pairs_of(str(tmp_path)), None).data == tmp_path
+    for name, array in sample_arrays().items():
+        np.save(tmp_path / f"{name}.npy", array)
+    assert needs_of([space], load_pairs(str(tmp_path)), None).data == tmp_path
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Baselines: ridge against scikit-learn, the others by hand, all on the splits that a model is scored on."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import get_args
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from tests.trainer.samples import Arrays, refusal, sample_arrays, sample_pairs
+from trainer import columns
 from trainer.config import TrainConfig
 from trainer.data import Pairs, load_pairs, make_pairs
 from trainer.geometry import GEOMETRY
@@ -55,32 +57,40 @@ class TestRidge:
 
     @pytest.mark.parametrize(("rows", "width"), [(120, 6), (30, 50), (40, 40)], ids=["primal", "dual", "square"])
     @pytest.mark.parametrize("alpha", [1e-3, 1.0, 300.0])
-    def test_predicts_what_scikit_learn_does(self, rows: int, width: int, alpha: float) -> None:
+    @pytest.mark.parametrize("at_once", [7, 4096])
+    def test_predicts_what_scikit_learn_does(
+        self, rows: int, width: int, alpha: float, at_once: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(columns, "ROWS_AT_ONCE", at_once)
         arrays = sample_arrays(rows, width)
         arrays["inputs"] = (arrays["inputs"] * np.arange(1, width + 1) - 7).astype(np.float32)
         arrays["inputs"][:, 1] = 3  # a constant feature
         queries = sample_arrays(25, width, seed=1)["inputs"]
         ridge = Ridge(torch.from_numpy(arrays["inputs"]), torch.from_numpy(arrays["targets"]))
-        found = ridge.predict(ridge.project(torch.from_numpy(queries)), alpha)
+        found = ridge.predict(torch.from_numpy(queries), alpha)
         np.testing.assert_allclose(found, self.by_sklearn(arrays, queries, alpha), rtol=1e-6, atol=1e-6)
 
     def test_takes_inputs_of_any_shape_and_integers(self) -> None:
         images = np.random.default_rng(0).integers(0, 255, (60, 4, 3), dtype=np.uint8)
         arrays = {"inputs": images.reshape(60, 12), "targets": sample_arrays(60)["targets"]}
         ridge = Ridge(torch.from_numpy(images), torch.from_numpy(arrays["targets"]))
-        found = ridge.predict(ridge.project(torch.from_numpy(images)), 2.0)
+        found = ridge.predict(torch.from_numpy(images), 2.0)
         np.testing.assert_allclose(found, self.by_sklearn(arrays, arrays["inputs"], 2.0), rtol=1e-6, atol=1e-6)
 
     @pytest.mark.parametrize(("rows", "width"), [(120, 6), (30, 50)], ids=["primal", "dual"])
-    def test_decomposes_the_smaller_of_rows_and_width(self, rows: int, width: int) -> None:
+    def test_decomposes_the_smaller_of_rows_and_width(
+        self, rows: int, width: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        decompose, sizes = torch.linalg.eigh, []
+        monkeypatch.setattr(torch.linalg, "eigh", lambda matrix: sizes.append(matrix.shape) or decompose(matrix))
         arrays = sample_arrays(rows, width)
-        ridge = Ridge(torch.from_numpy(arrays["inputs"]), torch.from_numpy(arrays["targets"]))
-        assert ridge.project(torch.from_numpy(arrays["inputs"])).shape == (rows, min(rows, width))
+        Ridge(torch.from_numpy(arrays["inputs"]), torch.from_numpy(arrays["targets"]))
+        assert sizes == [(min(rows, width),) * 2]
 
     def test_an_endless_penalty_leaves_the_mean(self) -> None:
         arrays = sample_arrays()
         ridge = Ridge(torch.from_numpy(arrays["inputs"]), torch.from_numpy(arrays["targets"]))
-        found = ridge.predict(ridge.project(torch.from_numpy(arrays["inputs"])), 1e15)
+        found = ridge.predict(torch.from_numpy(arrays["inputs"]), 1e15)
         np.testing.assert_allclose(found, np.broadcast_to(arrays["targets"].mean(0), found.shape), atol=1e-5)
 
 
@@ -94,7 +104,7 @@ class TestRidgeBaselines:
         ridge = Ridge(train.inputs, train.targets)
 
         def metrics(split: SplitTensors, alpha: float) -> dict[str, float]:
-            predictions = ridge.predict(ridge.project(split.inputs), alpha)
+            predictions = ridge.predict(split.inputs, alpha)
             return embedding_metrics(predictions, split.targets, split.gallery, split.positive, center)
 
         grid = [share * len(train) for share in RIDGE_GRID]
@@ -125,6 +135,40 @@ class TestRidgeBaselines:
             f"ridge is left out: {rows} training rows of 20 inputs; one of the two must be at most 19"
         )
         assert list(baseline_scores(pairs, 0, 0, "val/mrr")) == ["chance", "mean_target", "untrained"]
+
+    def test_rows_fewer_than_inputs_and_too_many_numbers_have_none_and_a_reason(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pairs = sample_pairs(rows=40, width=100)
+        rows = len(split_rows(pairs, 0).train)
+        monkeypatch.setattr(baselines, "RIDGE_NUMBERS", 100 * rows)
+        assert ridge_refusal(pairs, 0) is None
+        monkeypatch.setattr(baselines, "RIDGE_NUMBERS", 100 * rows - 1)
+        assert ridge_refusal(pairs, 0) == (
+            f"ridge is left out: {rows} training rows of 100 inputs; where rows are fewer than inputs, "
+            f"they may have {100 * rows - 1:,} numbers in all"
+        )
+
+
+@pytest.mark.parametrize("width", [6, 200], ids=["primal", "dual"])
+def test_rows_on_disk_have_the_baselines_of_rows_in_memory(
+    width: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(columns, "ROWS_AT_ONCE", 50)
+    arrays = sample_arrays(rows=200, width=width)
+    for name, array in arrays.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    on_disk, in_memory = (
+        baseline_scores(pairs, 0, 0, "val/mrr")
+        for pairs in (load_pairs(str(tmp_path)), make_pairs(arrays, "in memory"))
+    )
+    assert tuple(on_disk) == get_args(Baseline)
+    for name, score in on_disk.items():
+        expected = in_memory[name]
+        assert (score.validation, score.note, score.geometry) == (
+            expected.validation, expected.note, expected.geometry,
+        )  # fmt: skip
+        assert all(torch.equal(score.test[row], expected.test[row]) for row in ROWS)
 
 
 class TestConstants:

@@ -26,7 +26,7 @@ from trainer.data import Pairs, load_pairs, make_pairs
 from trainer.errors import UserError
 from trainer.files import append_durably
 from trainer.loop import Record
-from trainer.predict import load_model, predict_file
+from trainer.predict import load_model
 from trainer.run_dir import HISTORY_FILE, RunDirectory, history_line, read_config, read_history
 from trainer.splits import split_rows
 from trainer.train import train_run
@@ -429,9 +429,10 @@ def test_the_champion_predicts_what_its_checkpoint_does(sample: Sample, client: 
         model = mlflow.pytorch.load_model("models:/study@champion")
     finally:
         mlflow.set_tracking_uri(former)
-    expected = predict_file(sample.study.folder / "confirm/runs" / run / "best.pt", "digits")
+    inputs = torch.from_numpy(load_pairs("digits").inputs)
+    expected = load_model(sample.study.folder / "confirm/runs" / run / "best.pt").predict(inputs)
     with torch.no_grad():
-        predicted = model(torch.from_numpy(load_pairs("digits").inputs)).numpy()
+        predicted = model(inputs)
     np.testing.assert_allclose(predicted, expected, atol=1e-6)
 
 

@@ -40,23 +40,25 @@ def loopback(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("loopback")
 class TestAddressesThatCanNotBeJoined:
     def test_nothing_listens(self) -> None:
+        here = ray.util.get_node_ip_address()
         with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
+            free.bind((here, 0))
+            address = f"{here}:{free.getsockname()[1]}"
             with pytest.raises(UserError) as refused:
-                join(f"127.0.0.1:{port}")
+                join(address)
         assert str(refused.value).startswith(
-            f"--address 127.0.0.1:{port}: nothing answers at 127.0.0.1:{port} (ConnectionRefusedError: "
+            f"--address {address}: nothing answers at {address} (ConnectionRefusedError: "
         )
         assert str(refused.value).endswith("is the cluster up? ray start --head prints the address of its head")
 
     def test_something_else_listens(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("tuning.join.ANSWER_SECONDS", 1.0)
+        here = ray.util.get_node_ip_address()
         with socket.socket() as other:
-            other.bind(("127.0.0.1", 0))
+            other.bind((here, 0))
             other.listen()
             with pytest.raises(UserError, match="is not the head of a Ray cluster; the port is the one that ray start"):
-                join(f"127.0.0.1:{other.getsockname()[1]}")
+                join(f"{here}:{other.getsockname()[1]}")
 
     def test_rays_client(self) -> None:
         with pytest.raises(UserError, match="a launch runs on a node of the cluster, not through Ray's client"):

@@ -12,7 +12,7 @@ import pytest
 import typer
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from trainer.cli import app as trainer_app
+from trainer.cli import app_for
 from trainer.errors import UserError
 from tuning.cli import app
 from tuning.confirmation import latest_finished
@@ -248,7 +248,7 @@ def test_a_report_that_can_not_be_written_is_a_clear_error(reports: Reports) -> 
 def parsed(step: Step) -> dict[str, Any]:
     """A step's options as the command line understands them."""
     name, *arguments = step.arguments
-    group = typer.main.get_command(trainer_app if name == "train" else app)
+    group = typer.main.get_command(app_for(arguments) if name == "train" else app)
     command = group.commands[name]  # type: ignore[attr-defined]
     return command.make_context(name, arguments).params
 

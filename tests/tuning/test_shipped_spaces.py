@@ -11,6 +11,7 @@ import pytest
 from trainer.config import TrainConfig
 from trainer.losses import loss_names
 from tuning.feasible import load_spaces
+from tuning.home import Home
 from tuning.settings import StudySettings
 from tuning.space import Parameter, Point, SearchSpace, merged_settings
 from tuning.space_file import check_grid, load_space, shipped_names
@@ -94,7 +95,7 @@ def test_its_first_line_is_the_command_that_runs_it(name: str, tmp_path: Path) -
     rest = words[len(names) :]
     assert rest[:3] == ["--data", "digits", "--study"]
     assert len(rest) == 4
-    study_folder(tmp_path, rest[3])
+    study_folder(Home(tmp_path), rest[3])
 
 
 def test_no_two_commands_mean_the_same_study() -> None:

@@ -13,6 +13,7 @@ from optuna.trial import create_trial
 from tests.trainer.samples import refusal
 from tests.tuning.samples import CONDITIONAL, DISCRETE, space_of
 from trainer.config import TrainConfig
+from trainer.losses.mse import MseConfig
 from tuning.settings import StudySettings
 from tuning.space import MAX_GRID, Choices, Domain, Parameter, Range, SearchSpace, merged_settings
 from tuning.trials import distributions
@@ -60,7 +61,7 @@ probes = st.one_of(st.integers(-60, 120), decimals)
 
 
 def distribution_of(domain: Domain) -> BaseDistribution:
-    space = SearchSpace("", "mse", (Parameter("lr", domain),), (), {}, {}, {}, {})
+    space = SearchSpace("", MseConfig, (Parameter("lr", domain),), (), {}, {}, {}, {})
     return distributions(space)["lr"]
 
 

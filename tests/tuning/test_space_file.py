@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.trainer.samples import refusal
+from tests.trainer.samples import ALLOWED_LOSSES, refusal
 from tests.tuning.samples import FILE, space_of
 from trainer.yaml_file import dump_yaml, parse_yaml
 from tuning.space import Choices, Parameter, Range
@@ -85,8 +85,8 @@ ACCEPTED = {
 
 REFUSED = {
     "no loss": ("", "space: {}", f"{FILE}:1: loss_fn is missing: the loss that this space is for"),
-    "unknown loss": ("huber", "", f"{FILE}:1: loss_fn: found 'huber'; allowed: mse, cosine, cosine_mse, infonce"),
-    "list of losses": ("[mse]", "", f"{FILE}:1: loss_fn: found ['mse']; allowed: mse, cosine, cosine_mse, infonce"),
+    "unknown loss": ("triplet", "", f"{FILE}:1: loss_fn: found 'triplet'; allowed: " + ALLOWED_LOSSES),
+    "list of losses": ("[mse]", "", f"{FILE}:1: loss_fn: found ['mse']; allowed: " + ALLOWED_LOSSES),
     "unknown section": (
         "mse",
         "spaces: {}",
@@ -113,7 +113,7 @@ REFUSED = {
     "another loss's parameter": (
         "mse",
         "space:\n  temperature: {low: 0.1, high: 1}",
-        f"{FILE}:3: space → temperature: temperature belongs to infonce, not to mse",
+        f"{FILE}:3: space → temperature: temperature belongs to full_softmax, infonce, infonce_cosine, not to mse",
     ),
     "another loss's parameter fixed": (
         "infonce",

@@ -1,0 +1,21 @@
+"""Cosine distance, the default loss."""
+
+from torch import Tensor
+
+from trainer.losses.base import LossConfig, LossModule, LossOutput, TrainTargets, cosine_distance
+
+
+class CosineConfig(LossConfig):
+    """1 − cosine similarity, the default: aligns direction and ignores scale."""
+
+    name = "cosine"
+
+    def build(self, train: TrainTargets) -> LossModule:
+        return CosineLoss()
+
+
+class CosineLoss(LossModule):
+    """mean(1 − unit(p)·unit(t)). Range [0, 2]; 0 is perfect alignment."""
+
+    def forward(self, predictions: Tensor, targets: Tensor, ids: Tensor) -> LossOutput:
+        return LossOutput(cosine_distance(predictions, targets), {})

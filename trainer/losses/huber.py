@@ -1,0 +1,33 @@
+"""Huber's loss: squared error for small errors, absolute error for large ones."""
+
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the name everyone uses
+
+from trainer.losses.base import LossConfig, LossModule, LossOutput, TrainTargets
+
+
+class HuberConfig(LossConfig):
+    """MSE that outliers do not dominate: beyond ``delta`` an error counts by its size, not by its square."""
+
+    name = "huber"
+
+    delta: float = Field(1.0, ge=1e-4, le=1e4, description="error of a dimension at which squares end, in its own unit")
+
+    def build(self, train: TrainTargets) -> LossModule:
+        return HuberLoss(self.delta)
+
+
+class HuberLoss(LossModule):
+    """Mean over rows and dimensions of e²/2 where |e| ≤ δ, else δ (|e| − δ/2), with e = p − t (Huber, 1964).
+
+    As ``torch.nn.HuberLoss``; ``SmoothL1Loss`` is this divided by δ. Range [0, ∞); with δ above all errors it is half
+    the MSE.
+    """
+
+    def __init__(self, delta: float) -> None:
+        super().__init__()
+        self.delta = delta
+
+    def forward(self, predictions: Tensor, targets: Tensor, ids: Tensor) -> LossOutput:
+        return LossOutput(F.huber_loss(predictions, targets, delta=self.delta), {})

@@ -1,0 +1,64 @@
+"""InfoNCE: each prediction against the targets of its batch."""
+
+from collections.abc import Mapping
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F  # noqa: N812 - the name everyone uses
+
+from trainer.losses.base import LossModule, LossOutput, TrainTargets, unit
+from trainer.losses.temperature import Temperature, TemperatureConfig
+
+
+class InfoNceConfig(TemperatureConfig):
+    """In-batch contrastive cross-entropy over cosine / temperature; strongest for retrieval."""
+
+    name = "infonce"
+    smallest_batch = 16
+    recommended_batch = 32
+    start_lr = 5e-4
+    in_batch = True
+
+    symmetric: bool = Field(False, description="also classify targets against predictions, and average")
+
+    def build(self, train: TrainTargets) -> LossModule:
+        return InfoNceLoss(self.temperature, self.symmetric, learn_temperature=self.learn_temperature)
+
+    def part_texts(self, parts: Mapping[str, float], batch_size: int) -> list[str]:
+        others = {name: value for name, value in parts.items() if name != "infonce_acc"}
+        accuracy = [in_batch_accuracy_text(parts["infonce_acc"], batch_size)] if "infonce_acc" in parts else []
+        return accuracy + super().part_texts(others, batch_size)
+
+
+def in_batch_accuracy_text(accuracy: float, batch_size: int) -> str:
+    """``InfoNCE Acc: 28.12% (chance 3.12%)``."""
+    return f"InfoNCE Acc: {accuracy:.2%} (chance {1 / batch_size:.2%})"
+
+
+class InfoNceLoss(LossModule):
+    """Cross-entropy of each prediction against the batch's targets (van den Oord et al., 2018, eq. 4).
+
+    −mean_i log( exp(s_ii) / Σ_{j ∈ {i} ∪ N(i)} exp(s_ij) ), with s_ij = unit(p_i)·unit(t_j) / temperature
+    and N(i) the rows whose target is another one than row i's: rows that share a target are no negatives.
+    ``symmetric`` adds the same over columns and halves the sum (Radford et al., 2021, fig. 3).
+
+    Logs ``infonce_acc``, the share of rows whose best-scored target is their own, by identity; at random
+    about 1/B. Range of the loss: [0, ∞), about log B at random.
+    """
+
+    def __init__(self, temperature: float, symmetric: bool, *, learn_temperature: bool = False) -> None:
+        super().__init__()
+        self.temperature = Temperature(temperature, learnt=learn_temperature)
+        self.symmetric = symmetric
+
+    def forward(self, predictions: Tensor, targets: Tensor, ids: Tensor) -> LossOutput:
+        scores = self.temperature(unit(predictions) @ unit(targets).T)  # (B, B)
+        labels = torch.arange(len(ids), device=ids.device)
+        twins = (ids[:, None] == ids[None, :]).fill_diagonal_(False)
+        scores = scores.masked_fill(twins, float("-inf"))
+        loss = F.cross_entropy(scores, labels)
+        if self.symmetric:
+            loss = (loss + F.cross_entropy(scores.T, labels)) / 2
+        accuracy = (scores.detach().argmax(dim=1) == labels).float().mean()
+        return LossOutput(loss, {"infonce_acc": accuracy, **self.temperature.parts()})

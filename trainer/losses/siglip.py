@@ -1,0 +1,50 @@
+"""SigLIP: every pair of a batch as a yes-or-no question of its own."""
+
+import math
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812 - the name everyone uses
+
+from trainer.losses.base import LossConfig, LossModule, LossOutput, TrainTargets, unit
+
+
+class SigLipConfig(LossConfig):
+    """Pairwise sigmoid loss with a scale and a bias that are learnt; negatives do not compete in a softmax."""
+
+    name = "siglip"
+    smallest_batch = 16
+    recommended_batch = 32
+    start_lr = 5e-4
+    in_batch = True
+
+    initial_scale: float = Field(10.0, ge=0.1, le=1000, description="scale of the cosines to start from; it is learnt")
+    initial_bias: float = Field(-10.0, ge=-100, le=100, description="bias of the scores to start from; it is learnt")
+
+    def build(self, train: TrainTargets) -> LossModule:
+        return SigLipLoss(self.initial_scale, self.initial_bias)
+
+
+class SigLipLoss(LossModule):
+    """Sigmoid cross-entropy of all pairs of a batch (Zhai et al., 2023, eq. 1 and algorithm 1).
+
+    −1/B Σ_i Σ_j log σ(z_ij (s · unit(p_i)·unit(t_j) + b)), z_ij = 1 where j = i, −1 where row j's target is another one
+    than row i's. Pairs of different rows that share a target are neither, and left out. s = exp(s') and b are learnt.
+
+    Logs ``scale`` and ``bias``. Range [0, ∞). At the start cosines hardly count beside b: with b = −10 each row pays
+    about 10 for its own target.
+    """
+
+    def __init__(self, initial_scale: float, initial_bias: float) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.tensor(math.log(initial_scale)))
+        self.bias = nn.Parameter(torch.tensor(initial_bias))
+
+    def forward(self, predictions: Tensor, targets: Tensor, ids: Tensor) -> LossOutput:
+        scale = self.log_scale.exp()
+        scores = scale * (unit(predictions) @ unit(targets).T) + self.bias  # (B, B)
+        other = ids[:, None] != ids[None, :]
+        own = -F.logsigmoid(scores.diagonal()).sum()
+        rest = -F.logsigmoid(-scores).masked_fill(~other, 0.0).sum()
+        return LossOutput((own + rest) / len(ids), {"scale": scale.detach(), "bias": self.bias.detach()})
