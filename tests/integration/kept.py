@@ -25,10 +25,11 @@ def leaderboard(team: Team, study: str) -> Leaderboard:
 
 
 def keys(uri: str) -> list[str]:
-    """All keys below an ``s3://`` address."""
+    """All keys below an ``s3://`` address, without the empty objects by which pyarrow marks folders."""
     bucket, _, prefix = uri.removeprefix("s3://").partition("/")
     pages = boto3.client("s3").get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-    return [entry["Key"] for page in pages for entry in page.get("Contents", [])]
+    found = (entry["Key"] for page in pages for entry in page.get("Contents", []))
+    return [key for key in found if not key.endswith("/")]
 
 
 def stored_curves(team: Team, study: str) -> dict[str, Curves]:
