@@ -41,10 +41,10 @@ from trainer.config import TrainConfig
 from trainer.errors import UserError
 from trainer.run_dir import CONFIG_FILE, HISTORY_FILE, RunDirectory, history_line, read_whole_lines
 from trainer.signals import StopRequest
+from tuning.cluster import Resources, Slots
 from tuning.executor import Session
 from tuning.home import Home
 from tuning.launch import LaunchRequest, launch
-from tuning.placement import Resources, Slots
 from tuning.report import Report
 from tuning.searcher import ending_from_history
 from tuning.space import SearchSpace
@@ -599,8 +599,8 @@ def play(planned: list[tuple[str, int]], race: bool) -> tuple[Story, int]:
 
         @contextmanager
         def without_ray(study: Study, pairs: Any, *_: object) -> Iterator[Session]:
-            session = NoRay(StopRequest())
-            session.disturbances, session.slots = disturbances, Slots(1, 0.0, lambda: [], wanted=1)
+            session = NoRay(pairs, StopRequest())
+            session.disturbances, session.slots = disturbances, Slots(1, 1, 0.0)
             yield session
 
         patch.setattr("tuning.launch.session", without_ray)
