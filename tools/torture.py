@@ -15,8 +15,8 @@ from pathlib import Path
 
 TESTS = Path(__file__).parents[1] / "tests" / "reliability"
 BESIDE = (
-    ("storage", "bad_trials", "launched_twice", "fuzz"),
-    ("worker_kills", "exposure", "damage", "changed", "hostile"),
+    ("driver_kills", "storage", "fuzz"),
+    ("worker_kills", "exposure", "damage", "changed", "hostile", "bad_trials", "launched_twice"),
 )
 """Two parts of about the same length; all other tests are in the third."""
 

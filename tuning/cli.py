@@ -358,10 +358,21 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
+def _end_if_swallowed(unraisable: "sys.UnraisableHookArgs") -> None:
+    """A signal may arrive where Python ignores what its handler raises: in ``__del__``, in a weak reference's callback."""
+    match unraisable.exc_value:
+        case SystemExit(code=int(code)):
+            os._exit(code)
+        case KeyboardInterrupt():
+            os._exit(130)
+    sys.__unraisablehook__(unraisable)
+
+
 def main() -> None:
     """Run the command line; a user's mistake is one message and exit code 2. What is written is the user's alone."""
     os.umask(0o077)
     signal.signal(signal.SIGTERM, lambda signum, _: sys.exit(128 + signum))
+    sys.unraisablehook = _end_if_swallowed
     try:
         app()
     except UserError as error:

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -99,6 +100,24 @@ def check_second_signal(root: Path, tmp: str, record: Recorder) -> None:
     assert known.items() <= told(root, "study").items()
     check_histories(root, "study")
     record(3, "a second SIGINT", seconds=took)
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_where_python_ignores_exceptions_ends_the_command(signum: signal.Signals) -> None:
+    program = f"""
+import os, signal
+from tuning import cli
+
+class Dying:
+    def __del__(self):
+        os.kill(os.getpid(), {signum.value})
+
+cli.app = Dying  # made, and gone at once
+cli.main()
+print("went on")
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (CODES[signum], "")
 
 
 @pytest.mark.torture
