@@ -359,7 +359,7 @@ def _printable(text: str) -> str:
 
 
 def _end_if_swallowed(unraisable: "sys.UnraisableHookArgs") -> None:
-    """A signal may arrive where Python ignores what its handler raises: in ``__del__``, in a weak reference's callback."""
+    """A signal may come where Python ignores what its handler raises: in ``__del__``, in a weak reference's call."""
     match unraisable.exc_value:
         case SystemExit(code=int(code)):
             os._exit(code)
