@@ -3,6 +3,7 @@
 Servers live as long as the session; each test has its own database, bucket and empty MLflow.
 """
 
+import os
 import time
 import uuid
 from collections.abc import Iterator
@@ -108,6 +109,12 @@ def three_nodes(_cluster: Any) -> Any:
 def team(three_nodes: Any, bucket_uri: str, postgres_uri: str, mlflow_server_uri: str) -> Team:
     """All of it together: a cluster, a bucket, a database and MLflow's server."""
     return Team(three_nodes.address, f"{bucket_uri}/losstune", postgres_uri, mlflow_server_uri)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Before a test's module imports Ray, which reads at its import whether its nodes stay on loopback."""
+    if config.option.markexpr == "integration":
+        os.environ.update(ENVIRONMENT)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
