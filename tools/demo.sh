@@ -8,7 +8,7 @@ run() { printf '\n\033[1m$ losstune %s\033[0m\n' "$*"; "$bin/losstune" "$@"; }
 rm -rf "$root"
 mkdir -p "$root"
 began=$SECONDS
-echo "A study of all four losses, 270 epochs each, on the cores of this machine."
+echo "A study of the four losses of the guide, 270 epochs each, on the cores of this machine."
 run launch mse cosine cosine_mse infonce --data digits --study demo --storage "$root" --epochs-per-loss 270 --max-epochs 27
 run status demo --storage "$root"
 run confirm demo --storage "$root" --top 1 --seeds 10
