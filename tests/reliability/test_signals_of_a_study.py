@@ -112,6 +112,7 @@ class Dying:
     def __del__(self):
         os.kill(os.getpid(), {signum.value})
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job in the background ignores it
 cli.app = Dying  # made, and gone at once
 cli.main()
 print("went on")
