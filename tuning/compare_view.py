@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from trainer.show import say
-from tuning.comparison import METRICS, Comparison, Row
+from tuning.answer import METRICS, Comparison, Row
 from tuning.progress import time_text
 from tuning.sentences import LABELS, answer, guide_sentence
 from tuning.statistics import Difference, Interval

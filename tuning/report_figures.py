@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 
 from tuning.agreement import Agreement
+from tuning.answer import Comparison, Pair
+from tuning.answer import Row as Arm
 from tuning.compare_view import ordered_rows, row_title
-from tuning.comparison import Comparison, Pair
-from tuning.comparison import Row as Arm
 from tuning.figure_parts import (
     INK,
     MUTED,

@@ -17,8 +17,9 @@ from trainer.files import write_whole
 from trainer.loop import Record
 from trainer.run_dir import HISTORY_FILE, read_history
 from tuning.agreement import Agreement, confirm_agreements, rung_verdict, search_agreements
+from tuning.answer import Comparison
 from tuning.compare_view import ordered_rows
-from tuning.comparison import Comparison, compare
+from tuning.comparison import compare
 from tuning.confirmation import ConfirmRun, Plan, latest_finished, runs_of
 from tuning.figure_parts import Figure, Style, loss_styles
 from tuning.insights import MIN_TRIALS, fates, importance, learning_curve, search_curve

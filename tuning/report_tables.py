@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tuning.answer import METRICS, Comparison, Row
 from tuning.compare_view import ordered_rows, row_title
-from tuning.comparison import METRICS, Comparison, Row
 from tuning.confirmation import Plan
 from tuning.insights import Fate, fate_order
 from tuning.progress import time_text

@@ -1,6 +1,6 @@
 """A comparison in words: the answer first, and nothing that its numbers do not carry."""
 
-from tuning.comparison import Comparison, GuideClaim, Pair, Row
+from tuning.answer import Comparison, GuideClaim, Pair, Row
 from tuning.statistics import MIN_SEEDS, Difference, Interval
 
 LABELS = {

@@ -12,10 +12,8 @@ import pytest
 
 from tests.conftest import Command
 from trainer.errors import UserError
+from tuning.answer import METRICS, Comparison, Pair
 from tuning.comparison import (
-    METRICS,
-    Comparison,
-    Pair,
     build_comparison,
     compare,
     compare_losses,

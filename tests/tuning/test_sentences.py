@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tuning.comparison import METRICS, Comparison, GuideClaim, Pair, Row
+from tuning.answer import METRICS, Comparison, GuideClaim, Pair, Row
 from tuning.sentences import answer, guide_sentence, interval_text, pair_sentence
 from tuning.statistics import Difference, Interval
 
