@@ -13,7 +13,7 @@ import numpy as np
 
 from trainer.run_dir import HISTORY_FILE, read_history
 from tuning.confirmation import ConfirmRun
-from tuning.trials import DIVERGED, TrialView
+from tuning.trial import DIVERGED, TrialView
 
 MIN_RUNS = 10
 """Runs below which nothing is said of a rung."""

@@ -20,7 +20,8 @@ from trainer.run_dir import CONFIG_FILE, HISTORY_FILE, read_history, read_run_co
 from tuning.masking import masked
 from tuning.space import SearchSpace
 from tuning.study import STORAGE_FILE, Study
-from tuning.trials import DIVERGED, STORAGE_FAILURES, TIME_BUDGET, LossTrials, TrialView, distributions, storage_reason
+from tuning.trial import DIVERGED, TIME_BUDGET, TrialView
+from tuning.trials import STORAGE_FAILURES, LossTrials, distributions, storage_reason
 
 SHOWN = 5
 """Findings that a refusal lists."""

@@ -26,7 +26,7 @@ from trainer.yaml_file import dump_yaml, read_yaml
 from tuning.proposals import derived_seed
 from tuning.settings import StudySettings
 from tuning.study import Study
-from tuning.trials import TrialView, ranked
+from tuning.trial import TrialView, ranked
 from tuning.uses import Use, split_uses
 from tuning.versions import versions_now
 

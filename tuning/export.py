@@ -11,7 +11,7 @@ from trainer.run_dir import CONFIG_FILE, config_yaml, read_run_config
 from tuning.confirmation import ConfirmRun, latest_finished
 from tuning.scoring import confirmed_run, load_results
 from tuning.study import Study
-from tuning.trials import TrialView, best_trial
+from tuning.trial import TrialView, best_trial
 
 
 def best_of(study: Study, loss_fn: str | None) -> TrialView:

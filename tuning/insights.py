@@ -15,7 +15,8 @@ from optuna.trial import FrozenTrial, create_trial
 
 from trainer.loop import Record
 from tuning.space import SearchSpace
-from tuning.trials import DIVERGED, TrialView, distributions
+from tuning.trial import DIVERGED, TrialView
+from tuning.trials import distributions
 
 MIN_TRIALS = 20
 """Trials below which nothing is said of importance: the best quarter would be fewer than five."""

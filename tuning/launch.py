@@ -25,7 +25,8 @@ from tuning.settings import StudySettings
 from tuning.space import SearchSpace, merged_settings
 from tuning.study import Study, create_study, open_study, study_exists, usable
 from tuning.tracker_process import tracking_uri_of
-from tuning.trials import STORAGE_FAILURES, TIME_BUDGET, LossTrials
+from tuning.trial import TIME_BUDGET
+from tuning.trials import STORAGE_FAILURES, LossTrials
 from tuning.turns import Turns
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from tuning.figure_parts import INK, MUTED, Figure, Style, escaped, layout, mixed, named_axis, padded
 from tuning.insights import Importance
 from tuning.space import Choices, Parameter, Range
-from tuning.trials import TrialView, best_trial
+from tuning.trial import TrialView, best_trial
 
 _HEIGHT, _TOP = 244, 10
 _GOLDEN = 0.618034

@@ -25,7 +25,7 @@ from tuning.confirmation import (
 )
 from tuning.scoring import Results, Scores, load_results
 from tuning.study import Study
-from tuning.trials import TrialView, best_trial
+from tuning.trial import TrialView, best_trial
 
 STUDY_TAG = "losstune.study"
 LOSS_TAG = "losstune.loss"

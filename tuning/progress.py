@@ -15,7 +15,7 @@ from rich.text import Text
 from trainer.show import say
 from tuning.report import Report
 from tuning.settings import StudySettings
-from tuning.trials import State, TrialView
+from tuning.trial import State, TrialView
 
 LINE_EVERY_SECONDS = 10.0
 

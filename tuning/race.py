@@ -21,7 +21,7 @@ from itertools import accumulate, pairwise
 from typing import Any, Literal
 
 from tuning.settings import StudySettings
-from tuning.trials import TrialView
+from tuning.trial import TrialView
 
 Unit = Literal["epochs", "trials"]
 

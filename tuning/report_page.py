@@ -46,7 +46,7 @@ from tuning.report_tables import (
 from tuning.reproduce import own_spaces, steps
 from tuning.sentences import LABELS, answer, guide_sentence, pair_sentence
 from tuning.study import Study
-from tuning.trials import TrialView, best_trial, ranked
+from tuning.trial import TrialView, best_trial, ranked
 
 SLICES = 3
 """Parameters of a loss whose values are shown trial by trial: those that decide most."""

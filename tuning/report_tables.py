@@ -13,7 +13,7 @@ from tuning.progress import time_text
 from tuning.sentences import LABELS, interval_text
 from tuning.space import SearchSpace
 from tuning.study import Study
-from tuning.trials import TrialView, ranked
+from tuning.trial import TrialView, ranked
 
 NONE = "–"
 

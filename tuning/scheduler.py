@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from ray.tune.schedulers import TrialScheduler
 
 from tuning.report import Report
-from tuning.trials import TrialView
+from tuning.trial import TrialView
 
 if TYPE_CHECKING:
     from ray.tune.execution.tune_controller import TuneController

@@ -18,7 +18,8 @@ from tuning.settings import StudySettings
 from tuning.study import TRIALS
 from tuning.study_files import StudyFiles
 from tuning.trainable import Task
-from tuning.trials import DIVERGED, STORAGE_FAILURES, Ending, LossTrials, TrialView, storage_reason, trial_name
+from tuning.trial import DIVERGED, Ending, TrialView, trial_name
+from tuning.trials import STORAGE_FAILURES, LossTrials, storage_reason
 from tuning.turns import Turns
 
 

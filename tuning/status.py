@@ -10,7 +10,7 @@ from tuning.home import Home
 from tuning.lock import is_locked
 from tuning.progress import counted, progress_table
 from tuning.study import Study, open_study
-from tuning.trials import TrialView, best_trial
+from tuning.trial import TrialView, best_trial
 
 
 def status_table(study: Study) -> Group:

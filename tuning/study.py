@@ -30,10 +30,10 @@ from tuning.settings import StudySettings
 from tuning.space import SearchSpace
 from tuning.space_file import read_space
 from tuning.study_files import SPEC_FILE, StudyFiles
+from tuning.trial import TrialView
 from tuning.trials import (
     STORAGE_FAILURES,
     LossTrials,
-    TrialView,
     delete_trials,
     read_dropped,
     read_owner,

@@ -13,7 +13,8 @@ from tuning.database import database_at
 from tuning.home import Home
 from tuning.lock import is_locked, locked
 from tuning.study import Study, create_study, open_study
-from tuning.trials import STORAGE_FAILURES, Ending
+from tuning.trial import Ending
+from tuning.trials import STORAGE_FAILURES
 
 POINT, OTHER = {"lr": 0.0031, "model.dropout": 0.3}, {"lr": 0.01, "model.dropout": 0.1}
 DIVERGED = Ending("pruned", "diverged", 2, 0.1, 1)

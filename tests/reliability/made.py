@@ -8,7 +8,8 @@ from trainer.data import load_pairs
 from trainer.run_dir import HISTORY_FILE, history_line, read_history
 from tuning.home import Home
 from tuning.study import Study, create_study
-from tuning.trials import Ending, LossTrials
+from tuning.trial import Ending
+from tuning.trials import LossTrials
 
 TRIALS = 6
 

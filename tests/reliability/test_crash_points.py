@@ -46,7 +46,8 @@ from tuning.lock import locked
 from tuning.report_page import write_report
 from tuning.scoring import load_results, score_plan
 from tuning.study import Study, StudySpec, create_study, open_study
-from tuning.trials import Ending, LossTrials
+from tuning.trial import Ending
+from tuning.trials import LossTrials
 
 FAULT = "power cut at every write of ours"
 Check = Callable[[Image, Path], Iterator[str]]

@@ -26,7 +26,8 @@ from tuning.settings import SamplerName
 from tuning.space import Point, SearchSpace
 from tuning.space_file import load_space, read_space
 from tuning.study import Study, create_study
-from tuning.trials import DIGEST, Ending, LossTrials, distributions, point_digest
+from tuning.trial import Ending, point_digest
+from tuning.trials import DIGEST, LossTrials, distributions
 
 TRIALS = 2000
 EPOCHS = 27

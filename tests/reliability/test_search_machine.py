@@ -41,16 +41,17 @@ from trainer.config import TrainConfig
 from trainer.errors import UserError
 from trainer.run_dir import CONFIG_FILE, HISTORY_FILE, RunDirectory, history_line, read_whole_lines
 from trainer.signals import StopRequest
-from tuning.cluster import Resources, Slots
 from tuning.executor import Session
 from tuning.home import Home
 from tuning.launch import LaunchRequest, launch
+from tuning.placement import Resources, Slots
 from tuning.report import Report
 from tuning.searcher import ending_from_history
 from tuning.space import SearchSpace
 from tuning.study import STORAGE_FILE, Study, create_study
 from tuning.trainable import Task
-from tuning.trials import STORAGE_FAILURES, TrialView
+from tuning.trial import TrialView
+from tuning.trials import STORAGE_FAILURES
 
 FAULT = "crash, stop or replay between searcher, scheduler and storage"
 EXAMPLES = 14

@@ -21,7 +21,8 @@ from tuning.confirmation import (
 from tuning.home import Home
 from tuning.scoring import ArmResult, Results, Scores
 from tuning.study import Study, create_study
-from tuning.trials import DIVERGED, Ending, LossTrials
+from tuning.trial import DIVERGED, Ending
+from tuning.trials import LossTrials
 
 from .samples import settings_of, space_of
 

@@ -13,7 +13,8 @@ from trainer.yaml_file import parse_yaml
 from tuning.settings import StudySettings
 from tuning.space import Point, SearchSpace
 from tuning.space_file import read_space
-from tuning.trials import Ending, LossTrials, TrialView
+from tuning.trial import Ending, TrialView
+from tuning.trials import LossTrials
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

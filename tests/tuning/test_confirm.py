@@ -45,7 +45,8 @@ from tuning.placement import Resources
 from tuning.scoring import Results, load_results
 from tuning.space import merged_settings
 from tuning.study import Study, create_study, open_study
-from tuning.trials import Ending, LossTrials
+from tuning.trial import Ending
+from tuning.trials import LossTrials
 
 QUIET = Console(quiet=True)
 LOSSES = ("mse", "infonce")

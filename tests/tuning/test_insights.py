@@ -17,7 +17,8 @@ from tuning.agreement import (
 from tuning.confirmation import latest_finished, runs_of
 from tuning.insights import Fate, SearchPoint, fates, importance, learning_curve, search_curve
 from tuning.space import Point
-from tuning.trials import Ending, LossTrials, TrialView, read_trials
+from tuning.trial import Ending, TrialView
+from tuning.trials import LossTrials, read_trials
 
 from .reported import confirmed, searched
 from .samples import cut, diverged, failed, new_trials, space_of, used_up

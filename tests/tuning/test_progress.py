@@ -19,7 +19,8 @@ from tuning.progress import (
 )
 from tuning.report import Report
 from tuning.settings import StudySettings
-from tuning.trials import Ending, LossTrials
+from tuning.trial import Ending
+from tuning.trials import LossTrials
 
 WARM = {"temperature": 0.0712345, "schedule": "cosine", "warmup_epochs": 3}
 

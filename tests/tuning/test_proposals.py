@@ -29,7 +29,8 @@ from tuning.proposals import derived_seed, propose
 from tuning.settings import SamplerName
 from tuning.space import Point, SearchSpace
 from tuning.space_file import load_space
-from tuning.trials import Ending, LossTrials
+from tuning.trial import Ending
+from tuning.trials import LossTrials
 
 MIXED = """
     loss_fn: infonce

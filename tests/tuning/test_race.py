@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from tests.tuning.samples import CONTINUOUS, cut, diverged, failed, new_trials, settings_of, space_of, sqlite, used_up
 from tuning.race import WINDOW_TRIALS, Dropped, Race, Standing, Unit, standing
 from tuning.scheduler import Rungs
-from tuning.trials import Ending, TrialView
+from tuning.trial import Ending, TrialView
 
 NONE = -math.inf
 Standings = dict[str, Standing]

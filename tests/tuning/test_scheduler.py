@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tests.tuning.samples import cut, diverged, failed, new_trials, space_of, used_up
 from tuning.report import Report
 from tuning.scheduler import AshaScheduler, Rungs
-from tuning.trials import Ending, LossTrials
+from tuning.trial import Ending
+from tuning.trials import LossTrials
 
 CONTINUE, STOP = "CONTINUE", "STOP"
 values = st.sampled_from([0.0, 0.1, 0.2, 0.3, 0.4, 0.5]) | st.floats(-1, 1)

@@ -22,7 +22,7 @@ from tuning.report import Report
 from tuning.settings import StudySettings
 from tuning.space import SearchSpace
 from tuning.trainable import Task
-from tuning.trials import TrialView
+from tuning.trial import TrialView
 
 FINISHED = "FINISHED"
 

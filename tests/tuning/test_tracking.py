@@ -8,7 +8,8 @@ from mlflow.tracking import MlflowClient
 from trainer.run_dir import HISTORY_FILE, history_line
 from tuning.study import Study
 from tuning.tracking import Tracker
-from tuning.trials import Ending, LossTrials
+from tuning.trial import Ending
+from tuning.trials import LossTrials
 
 from .reported import curve, point_of, searched, write_run
 

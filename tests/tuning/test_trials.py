@@ -23,7 +23,8 @@ from tests.tuning.samples import (
     stored,
     used_up,
 )
-from tuning.trials import Ending, LossTrials, TrialView, best_trial, read_trials
+from tuning.trial import Ending, TrialView, best_trial
+from tuning.trials import LossTrials, read_trials
 
 COLD: dict[str, Any] = {"temperature": 0.07, "schedule": "constant"}
 WARM: dict[str, Any] = {"temperature": 0.5, "schedule": "cosine", "warmup_epochs": 3}
