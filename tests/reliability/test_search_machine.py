@@ -600,8 +600,8 @@ def play(planned: list[tuple[str, int]], race: bool) -> tuple[Story, int]:
 
         @contextmanager
         def without_ray(study: Study, pairs: Any, *_: object) -> Iterator[Session]:
-            session = NoRay(pairs, StopRequest())
-            session.disturbances, session.slots = disturbances, Slots(1, 1, 0.0)
+            session = NoRay(StopRequest())
+            session.disturbances, session.slots = disturbances, Slots(1, 0.0, lambda: [], wanted=1)
             yield session
 
         patch.setattr("tuning.launch.session", without_ray)
