@@ -21,7 +21,7 @@ from tuning.confirmation import (
     save_plan,
     saw_test_rows,
 )
-from tuning.executor import Placement, Session, session
+from tuning.executor import Placement, Session, caught_up, session
 from tuning.home import Home
 from tuning.lock import check_held, locked
 from tuning.scoring import score_plan
@@ -73,7 +73,8 @@ def confirm(request: ConfirmRequest, console: Console) -> Confirmed:
         plan = _plan(study, request, pairs, console)
         if is_finished(study, plan):
             say(console, f"Confirmation {plan.number} of study {request.name} has its {plan.seeds} seeds already")
-            return Confirmed(study, plan, StopRequest(), tracked=True)
+            idle = caught_up(study, request.placement, "confirm", console)
+            return Confirmed(study, plan, idle.stop, idle.tracked)
         with session(study, pairs, request.placement, "confirm", console) as running:
             _train(study, plan, running, console)
             if not running.stop:

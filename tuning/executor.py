@@ -113,7 +113,15 @@ def session(
                 finally:
                     tracker.ask_to_finish()
         finally:
-            running.tracked = tracker.finish(console, stopped=bool(stop))
+            running.tracked = tracker.finish(console, stop)
+
+
+def caught_up(study: Study, placement: Placement, activity: Activity, console: Console) -> Session:
+    """A session in which nothing is left to train: MLflow gets what it may lack."""
+    with stop_on_signal() as stop:
+        idle = Session(stop)
+        idle.tracked = TrackerProcess(study, placement.tracking_uri, activity).finish(console, stop)
+    return idle
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from trainer.show import say
 from trainer.signals import StopRequest
 from tuning.audit import open_trials
 from tuning.continuing import continued
-from tuning.executor import Placement, Session, session
+from tuning.executor import Placement, Session, caught_up, session
 from tuning.feasible import check_against_data, load_spaces
 from tuning.home import Home
 from tuning.lock import check_held, locked
@@ -93,11 +93,14 @@ def _check_new(spaces: list[SearchSpace], request: LaunchRequest, pairs: Pairs) 
 
 
 def _run(study: Study, pairs: Pairs, request: LaunchRequest, console: Console) -> Outcome:
+    placement = Placement(request.resources, request.address, request.tracking_uri)
     trials = open_trials(study)
+    for own in trials.values():
+        own.settle()
     if not _has_work(trials, study.spec.settings):
         say(console, f"Study {study.spec.name} has used its budget of {study.spec.settings.budget} for each loss")
-        return Outcome(study, StopRequest(), tracked=True)
-    placement = Placement(request.resources, request.address, request.tracking_uri)
+        idle = caught_up(study, placement, "search", console)
+        return Outcome(study, idle.stop, idle.tracked)
     with session(study, pairs, placement, "search", console) as running:
         _search(study, trials, running, request.time_budget, console)
     return Outcome(study, running.stop, running.tracked)
@@ -135,7 +138,7 @@ def _search(
         try:
             running.run(
                 searcher,
-                AshaScheduler(rungs),
+                AshaScheduler(rungs, searcher.passed),
                 over=lambda: time.monotonic() > deadline or bool(searcher.storage_error or study.home.lost),
             )
         finally:

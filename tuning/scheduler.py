@@ -1,6 +1,7 @@
 """Asynchronous successive halving (Li et al., MLSys 2020), stopping type, with rungs for each loss."""
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ray.tune.schedulers import TrialScheduler
@@ -59,22 +60,33 @@ class Rungs:
 class AshaScheduler(TrialScheduler):
     """Puts :class:`Rungs` behind Ray's scheduler interface."""
 
-    def __init__(self, rungs: dict[str, Rungs]) -> None:
-        """Take the rungs of each loss, rebuilt from the truth."""
+    def __init__(self, rungs: dict[str, Rungs], passed: Callable[[Report], bool]) -> None:
+        """Take what decides, and where it is told.
+
+        Args:
+            rungs: those of each loss, rebuilt from the truth.
+            passed: records that a trial goes on from a rung; false if that can not be saved.
+        """
         super().__init__()
         self._rungs = rungs
+        self._passed = passed
 
     def on_trial_add(self, tune_controller: "TuneController", trial: "Trial") -> None:
         """Nothing to prepare."""
 
     def on_trial_result(self, tune_controller: "TuneController", trial: "Trial", result: dict[str, Any]) -> str:
-        """Cut or go on, at a rung; go on anywhere else."""
+        """Cut or go on, at a rung; go on anywhere else.
+
+        Where a rung can not be recorded its trial waits: one that trained on would save a state that is past a
+        decision which the next launch knows nothing of.
+        """
         report = Report.from_result(result)
         rungs = self._rungs[report.loss_fn]
         if report.epoch not in rungs.epochs or report.epoch in report.passed:
             return str(TrialScheduler.CONTINUE)
-        goes_on = rungs.goes_on(report.number, report.epoch, report.best)
-        return str(TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP)
+        if not rungs.goes_on(report.number, report.epoch, report.best):
+            return str(TrialScheduler.STOP)
+        return str(TrialScheduler.CONTINUE if self._passed(report) else TrialScheduler.NOOP)
 
     def on_trial_complete(self, tune_controller: "TuneController", trial: "Trial", result: dict[str, Any]) -> None:
         """A trial that ended by itself: patience carries its best to the later rungs."""

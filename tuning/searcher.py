@@ -58,6 +58,7 @@ class StudySearcher(Searcher):
         """Take over the trials of every loss.
 
         Args:
+            trials: settled, as after :meth:`LossTrials.settle`; those that have not ended are continued.
             managed: training settings that the study sets for every trial.
             files: the study's.
             concurrency: trials at a time, as many as there is room for now.
@@ -76,7 +77,7 @@ class StudySearcher(Searcher):
         self.storage_error = ""
         self._running: dict[str, _Running] = {}
         self._to_run_alone: list[TrialView] = []
-        self._to_continue = [trial for loss in trials.values() for trial in loss.settle()]
+        self._to_continue = [trial for loss in trials.values() for trial in loss if trial.ending is None]
         self._turns = Turns(trials, settings)
         for loss_fn, own in trials.items():
             progress.add_loss(loss_fn, counted(own))
@@ -103,12 +104,14 @@ class StudySearcher(Searcher):
         return None if self._running and not self.storage_error else str(Searcher.FINISHED)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        """A trial goes on: a rung it passed is told."""
-        report = Report.from_result(result)
-        self._count(trial_id, report)
-        if report.epoch in self._settings.rungs and report.epoch not in report.passed:
-            with self._storing():
-                self._trials[report.loss_fn].report(report.number, report.epoch, report.best)
+        """A trial goes on."""
+        self._count(trial_id, Report.from_result(result))
+
+    def passed(self, report: Report) -> bool:
+        """Record that a trial goes on from a rung; false if nothing can be saved any more."""
+        with self._storing():
+            self._trials[report.loss_fn].report(report.number, report.epoch, report.best)
+        return not self.storage_error
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """A trial ended: by itself, cut, or with its worker."""

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from trainer.errors import UserError
 from trainer.show import say
+from trainer.signals import StopRequest
 from tuning.home import Home
 from tuning.picture import Activity
 from tuning.study import Study
@@ -57,14 +58,16 @@ class TrackerProcess:
         assert self._process.stdin is not None
         self._process.stdin.close()
 
-    def finish(self, console: Console, *, stopped: bool) -> bool:
+    def finish(self, console: Console, stop: StopRequest) -> bool:
         """Wait until it has, not for long once a signal came; whether MLflow now has everything."""
-        patience = STOPPED_SECONDS if stopped else PATIENCE_SECONDS
         self.ask_to_finish()
         began = time.monotonic()
         told = False
-        while (code := self._process.poll()) is None and time.monotonic() - began < patience:
-            if not told and time.monotonic() - began > 2:
+        while (code := self._process.poll()) is None:
+            waited = time.monotonic() - began
+            if waited > (STOPPED_SECONDS if stop else PATIENCE_SECONDS):
+                break
+            if not told and waited > 2:
                 say(console, "Writing the last runs to MLflow …")
                 told = True
             time.sleep(0.05)

@@ -143,18 +143,13 @@ class LossTrials:
         for storage, trial_id in self._both(number):
             storage.set_trial_state_values(trial_id, TrialState.RUNNING)
 
-    def settle(self) -> list[TrialView]:
-        """Complete ends that a crash cut short; returns the trials that are to be continued, in order."""
-        unfinished = []
+    def settle(self) -> None:
+        """Complete ends that a crash cut short; what has not ended waits to be continued."""
         for trial in list(self):
-            if trial.state in ("running", "paused"):
-                if trial.ending is not None:
-                    self.end(trial.number, trial.ending)
-                    continue
-                if trial.state == "running":
-                    self.pause(trial.number)
-                unfinished.append(self[trial.number])
-        return unfinished
+            if trial.state in ("running", "paused") and trial.ending is not None:
+                self.end(trial.number, trial.ending)
+            elif trial.state == "running":
+                self.pause(trial.number)
 
     @property
     def dropped(self) -> dict[str, Any] | None:

@@ -73,7 +73,7 @@ class InProcess(Session):
                 result = worker.train()
                 ended = result["done"]
                 if not ended and scheduler is not None:
-                    ended = scheduler.on_trial_result(nothing, nothing, result) != "CONTINUE"
+                    ended = scheduler.on_trial_result(nothing, nothing, result) == "STOP"
                 if ended:
                     if scheduler is not None:
                         scheduler.on_trial_complete(nothing, nothing, result)
@@ -363,7 +363,7 @@ def test_the_tracker_and_the_commands_find_the_study_by_themselves(
             process.cmdline() for process in psutil.Process().children() if "tuning.sync" in process.cmdline()
         ]
         assert command[-2:] == ["study", "search"]
-        assert tracker.finish(quiet(), stopped=False), (study.folder / "tracker.log").read_text()
+        assert tracker.finish(quiet(), StopRequest()), (study.folder / "tracker.log").read_text()
     client = MlflowClient(mlflow_server_uri, registry_uri=mlflow_server_uri)
     experiment = client.get_experiment_by_name("study")
     assert experiment is not None

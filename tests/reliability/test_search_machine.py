@@ -35,7 +35,7 @@ from sqlalchemy.exc import DatabaseError
 from tests.reliability.conftest import Recorder
 from tests.reliability.model import End, Model, Name, Trial
 from tests.trainer.samples import sample_arrays
-from tests.tuning.samples import facts, settings_of, space_of
+from tests.tuning.samples import PowerCutError, facts, settings_of, space_of
 from tests.tuning.simulation import Launch
 from trainer.config import TrainConfig
 from trainer.errors import UserError
@@ -70,10 +70,6 @@ QUIET = Console(quiet=True)
 
 def space_for(loss: str) -> SearchSpace:
     return space_of(f"loss_fn: {loss}\nspace: {SPACES[loss]}")
-
-
-class PowerCutError(BaseException):
-    """In place of kill -9: nothing of the product's may catch it."""
 
 
 class Power:
@@ -562,8 +558,8 @@ class NoRay(Session):
             if not isinstance(answer, dict):
                 return
             worker = Worker(answer["task"])
+            report = self._step(worker)
             while not over():
-                report = self._step(worker)
                 match self.disturbances.comes():
                     case "crash":
                         raise PowerCutError
@@ -573,11 +569,14 @@ class NoRay(Session):
                     case "restart":
                         worker = Worker(answer["task"])
                 result = report.to_result()
-                if result["done"] or scheduler.on_trial_result(nothing, nothing, result) == "STOP":
+                decision = "STOP" if result["done"] else scheduler.on_trial_result(nothing, nothing, result)
+                if decision == "STOP":
                     scheduler.on_trial_complete(nothing, nothing, result)
                     searcher.on_trial_complete(trial_id, result)
                     break
                 searcher.on_trial_result(trial_id, result)
+                if decision == "CONTINUE":
+                    report = self._step(worker)  # Tune sends a worker on before it asks whether all is over
             if over():
                 return
 
@@ -605,6 +604,7 @@ def play(planned: list[tuple[str, int]], race: bool) -> tuple[Story, int]:
             yield session
 
         patch.setattr("tuning.launch.session", without_ray)
+        patch.setattr("tuning.launch.caught_up", lambda *_: Session(StopRequest()))
         request = request_in(Path(folder), race)
         while (study := launched(request, power, disturbances)) is None:
             pass

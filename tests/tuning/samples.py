@@ -6,6 +6,7 @@ from textwrap import dedent
 from typing import Any
 
 import optuna
+import pytest
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial
 
@@ -84,6 +85,17 @@ def diverged(epochs: int, best: float | None = None) -> Ending:
 
 def failed(epochs: int = 0) -> Ending:
     return Ending("failed", "its worker died", epochs, None, 0)
+
+
+class PowerCutError(BaseException):
+    """In place of kill -9: nothing of the product's may catch it."""
+
+
+def cut_power_at(storage: BaseStorage, call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise PowerCutError
+
+    monkeypatch.setattr(storage, call, fail)
 
 
 def search(trials: LossTrials, propose: Callable[[LossTrials], Point | None], judge: Callable[[Point], float]) -> None:

@@ -94,15 +94,17 @@ class Launch:
         fate: Fate = uses_its_epochs,
     ) -> None:
         self.trials = {space.loss_fn: LossTrials(storage, space.loss_fn, space) for space in spaces}
+        for own in self.trials.values():
+            own.settle()
         rungs = {loss: Rungs(settings.rungs, settings.reduction_factor) for loss in self.trials}
         for loss, own in self.trials.items():
             rungs[loss].rebuild(list(own))
-        self.scheduler = AshaScheduler(rungs)
         managed = {"num_epochs": settings.max_epochs, "schedule_epochs": settings.max_epochs, "threads": 1}
         progress = Progress("study", settings, Console(file=io.StringIO()))
         self.searcher = StudySearcher(
             self.trials, settings, managed, FolderFiles(folder), lambda: concurrency, progress, 1, "optuna.db"
         )
+        self.scheduler = AshaScheduler(rungs, self.searcher.passed)
         self.workers: dict[str, Worker] = {}
         self.tasks: list[Task] = []
         self._fate = fate
@@ -121,7 +123,7 @@ class Launch:
         """Pass a result on as Ray Tune does: a done one to the two on_trial_complete only."""
         result = report.to_result()
         nothing: Any = None
-        if not result["done"] and self.scheduler.on_trial_result(nothing, nothing, result) == "CONTINUE":
+        if not result["done"] and self.scheduler.on_trial_result(nothing, nothing, result) != "STOP":
             self.searcher.on_trial_result(trial_id, result)
             return
         self.scheduler.on_trial_complete(nothing, nothing, result)

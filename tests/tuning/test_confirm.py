@@ -28,6 +28,7 @@ from trainer.files import append_durably
 from trainer.loop import Record
 from trainer.predict import load_model
 from trainer.run_dir import HISTORY_FILE, RunDirectory, history_line, read_config, read_history
+from trainer.signals import StopRequest
 from trainer.splits import split_rows
 from trainer.train import train_run
 from tuning.baselines import Baseline
@@ -115,7 +116,7 @@ class NoTracker:
     def ask_to_finish(self) -> None:
         pass
 
-    def finish(self, console: Console, *, stopped: bool) -> bool:
+    def finish(self, console: Console, stop: StopRequest) -> bool:
         return True
 
 

@@ -4,7 +4,10 @@ import hashlib
 import io
 import math
 import os
+import shutil
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +135,22 @@ def test_launching_again_runs_nothing_again(finished: Outcome, ray_address: str)
     before = files_digest(finished.study.trials_folder)
     launch(request_for(finished.study.home.root, ray_address, "mse", "infonce"), QUIET)
     assert files_digest(finished.study.trials_folder) == before
+
+
+def test_a_launch_with_nothing_left_to_train_completes_what_was_cut_short(
+    finished: Outcome, ray_address: str, tmp_path: Path
+) -> None:
+    """The last process died between a trial's end and its state, before MLflow had anything."""
+    shutil.copytree(finished.study.home.root / "studies", tmp_path / "studies")
+    study = open_study(Home(tmp_path), finished.study.spec.name)
+    with closing(sqlite3.connect(study.folder / "optuna.db")) as storage, storage:
+        storage.execute("UPDATE trials SET state = 'RUNNING', datetime_complete = NULL WHERE trial_id = 1")
+    launch(request_for(tmp_path, ray_address, "mse", "infonce"), QUIET)
+    expected = {loss: [trial.state for trial in own] for loss, own in optuna_trials(finished.study).items()}
+    assert {loss: [trial.state for trial in own] for loss, own in optuna_trials(study).items()} == expected
+    runs = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}").search_runs(["1"])
+    assert {run.info.status for run in runs} <= {"FINISHED", "KILLED"}
+    assert len(runs) > sum(map(len, expected.values()))
 
 
 def test_the_export_trains_to_the_same_curve(finished: Outcome, tmp_path: Path) -> None:

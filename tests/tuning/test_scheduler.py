@@ -133,16 +133,18 @@ class Driver:
         """Forget everything but the truth."""
         rungs = Rungs(RUNGS, 3)
         rungs.rebuild(list(self.trials))
-        self.scheduler = AshaScheduler({self.trials.loss_fn: rungs})
+        self.scheduler = AshaScheduler({self.trials.loss_fn: rungs}, self._passed)
 
     def result(self, number: int, epoch: int, best: float) -> str:
         report = self._report(number, epoch, best, None)
         decision = self.scheduler.on_trial_result(None, None, report.to_result())  # type: ignore[arg-type]
         if decision == STOP:
             self.trials.end(number, cut(best, epoch))
-        elif epoch in RUNGS:
-            self.trials.report(number, epoch, best)
         return decision
+
+    def _passed(self, report: Report) -> bool:
+        self.trials.report(report.number, report.epoch, report.best)
+        return True
 
     def end(self, number: int, epoch: int, best: float, kind: str) -> None:
         result = self._report(number, epoch, best, kind).to_result()
@@ -240,7 +242,7 @@ def test_only_rungs_that_the_truth_does_not_know_are_decided() -> None:
 
 
 def test_losses_are_not_compared_with_each_other() -> None:
-    scheduler = AshaScheduler({"mse": Rungs((1,), 3), "infonce": Rungs((1,), 3)})
+    scheduler = AshaScheduler({"mse": Rungs((1,), 3), "infonce": Rungs((1,), 3)}, lambda report: True)
     for loss_fn, best in [("mse", 0.2), ("infonce", 0.9)]:
         result = Report(loss_fn, 0, 1, best, 1, None, "", (), 0.0).to_result()
         assert scheduler.on_trial_result(None, None, result) == CONTINUE  # type: ignore[arg-type]

@@ -13,8 +13,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import TrialState
+from ray.tune.schedulers import TrialScheduler
 
-from tests.tuning.samples import facts, settings_of, space_of, sqlite, stored
+from tests.tuning.samples import PowerCutError, cut_power_at, facts, settings_of, space_of, sqlite, stored
 from tests.tuning.simulation import Fate, Launch, uses_its_epochs, value_at, write_history
 from trainer.config import TrainConfig
 from tuning.proposals import derived_seed
@@ -272,6 +273,43 @@ def test_unfinished_trials_come_first_and_know_their_rungs(tmp_path: Path) -> No
     assert {(task.loss_fn, task.number) for task in again[4:]} == {("mse", 2), ("cosine", 2)}
     settings = {(task.loss_fn, task.number): task.settings for task in before}
     assert {(task.loss_fn, task.number): task.settings for task in again[:4]} == settings
+
+
+def test_an_end_that_was_cut_short_counts_at_its_rung(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of six values at a rung the best two go on, of five only the best."""
+    storage = InMemoryStorage()
+    run = launch(tmp_path, storage=storage, trials=6)
+    first = run.start()
+    for epoch in (1, 9):
+        run.tell("id0", report_of(first, epoch, 0.9, "epochs" if epoch == 9 else None))
+    for number in (1, 2, 3):
+        run.tell(f"id{number}", report_of(run.start(), 1, number / 10))
+    fifth = run.start()
+    with monkeypatch.context() as patch:
+        cut_power_at(storage, "set_trial_intermediate_value", patch)
+        with pytest.raises(PowerCutError):
+            run.tell("id4", report_of(fifth, 1, 0.3))
+    after = launch(tmp_path, storage=storage, trials=6)
+    assert [trial.state for trial in after.trials["mse"]] == ["complete", *["pruned"] * 4]
+    after.tell("id0", report_of(after.start(), 1, 0.5))
+    assert "id0" in after.workers
+
+
+def test_a_trial_does_not_train_on_from_a_rung_that_could_not_be_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = launch(tmp_path, storage=(storage := InMemoryStorage()))
+    result = report_of(run.start(), 1, 0.5).to_result()
+    nothing: Any = None
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "set_trial_intermediate_value", disk_full)
+        assert run.scheduler.on_trial_result(nothing, nothing, result) == TrialScheduler.NOOP
+    assert run.searcher.storage_error == "optuna.db: can not be written: No space left on device"
+    assert run.trials["mse"][0].rungs == {}
+
+
+def disk_full(*_: object) -> None:
+    raise OSError("No space left on device")
 
 
 def test_a_continued_trial_spends_only_what_is_new(tmp_path: Path) -> None:
