@@ -13,7 +13,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*/README.md"))
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *EXAMPLES]
-SLOW = [*EXAMPLES, *(ROOT / "docs" / name for name in ("confirming.md", "own.md", "studies.md"))]
+SLOW = [*EXAMPLES, ROOT / "README.md"] + [
+    ROOT / "docs" / name for name in ("confirming.md", "losses.md", "own.md", "quickstart.md", "studies.md")
+]
 """Whole studies take minutes."""
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)
 FILE = re.compile(r"^# ([\w./-]+\.\w+)\n")

@@ -280,8 +280,7 @@ def test_other_data_is_refused(finished: Outcome, tmp_path: Path) -> None:
 
 
 SHIPPED = [
-    ("mse", "cosine", "cosine_mse", "infonce"),
-    ("siglip", "full_softmax", "infonce_cosine", "huber"),
+    ("mse", "cosine", "cosine_mse", "infonce", "siglip", "full_softmax", "infonce_cosine", "huber"),
     ("guide_1_mse", "guide_1_cosine", "guide_2_infonce"),
     ("guide_template_mse", "guide_template_cosine", "guide_template_cosine_mse", "guide_template_infonce"),
     ("guide_3_infonce",),
@@ -292,7 +291,7 @@ def test_the_list_of_shipped_spaces_is_complete() -> None:
     assert sorted(name for names in SHIPPED for name in names) == shipped_names()
 
 
-@pytest.mark.parametrize("spaces", SHIPPED)
+@pytest.mark.parametrize("spaces", [SHIPPED[0], *(pytest.param(own, marks=pytest.mark.slow) for own in SHIPPED[1:])])
 def test_every_shipped_space_trains(spaces: tuple[str, ...], ray_address: str, tmp_path: Path) -> None:
     short = {"max_epochs": 1, "grace_epochs": 1, "trials": 1, "objective": "val/mrr"}
     study = launch(request_for(tmp_path, ray_address, *spaces, **short), QUIET).study
@@ -334,6 +333,7 @@ def test_trials_spread_over_all_gpus_and_see_only_their_own(
     assert found == seen
 
 
+@pytest.mark.slow
 def test_a_study_runs_on_shares_of_gpus(ray_address: str, tmp_path: Path) -> None:
     short = {"max_epochs": 1, "grace_epochs": 1, "trials": 2}
     study = launch(request_for(tmp_path, ray_address, "mse", gpus=0.25, **short), QUIET).study
