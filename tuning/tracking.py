@@ -90,8 +90,9 @@ class Tracker:
     def sync(self, activity: Activity | None) -> None:
         """Write what MLflow lacks; where nothing goes on, no run is left RUNNING, and the winner is registered."""
         shown = set()
-        self._study.files.update()
-        for picture in study_picture(self._study, self._study.trials(self._storage), activity):
+        trials = self._study.trials(self._storage)
+        self._study.files.update()  # after it: what has ended by then is whole in the files
+        for picture in study_picture(self._study, trials, activity):
             self._sync_run(picture)
             shown.add(picture.key)
         for key in self._logged.keys() - shown:  # as of a storage that was put back to an earlier state

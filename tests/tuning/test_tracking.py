@@ -7,6 +7,7 @@ from mlflow.tracking import MlflowClient
 
 from trainer.run_dir import HISTORY_FILE, history_line
 from tuning.study import Study
+from tuning.study_files import FolderFiles
 from tuning.tracking import Tracker
 from tuning.trial import Ending
 from tuning.trials import LossTrials
@@ -47,3 +48,24 @@ def test_epochs_that_are_no_longer_in_a_history_are_not_shown(tmp_path: Path, sa
     own.end(0, Ending("pruned", "cut at rung 3", 3, curve(0.4, 3)[-1], 3))
     (tracker if same_tracker else Tracker(study, uri)).sync(None)
     assert shown(client, name) == seen
+
+
+def test_a_trial_that_ends_while_files_are_brought_from_a_bucket_is_not_closed_without_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, uri = searched(tmp_path, (0, 0)), f"sqlite:///{tmp_path}/mlflow.db"
+    own = LossTrials(study.storage(), "infonce", study.spec.search_spaces()["infonce"])
+    own.end(own.add(POINT, seed=0), Ending("complete", "used its epochs", 9, 0.9, 9))  # the best, which has files too
+    name = own[own.add(point_of("infonce", 0.7, 4), seed=1)].name
+    write_run(study.trials_folder / name, own.space.settings(POINT), [])
+    tracker = Tracker(study, uri)
+
+    def bring_too_early(files: FolderFiles) -> None:
+        own.end(1, Ending("pruned", "cut at rung 3", 3, curve(0.4, 3)[-1], 3))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FolderFiles, "update", bring_too_early)
+        tracker.sync("search")
+    seen = write_epochs(study, name, 3)
+    tracker.sync(None)
+    assert shown(MlflowClient(uri), name) == seen
