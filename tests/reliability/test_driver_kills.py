@@ -30,10 +30,8 @@ from tests.reliability.studies import (
     undisturbed,
     wait_until_gone,
 )
+from tuning.private_folder import HELPERS_SECONDS
 from tuning.study import SPEC_FILE
-
-HELPERS_SECONDS = 75.0
-"""Ray's agents outlive a killed launch by 60 seconds, in which they may write into its temporary folder."""
 
 
 @dataclass
@@ -47,7 +45,7 @@ class Killed:
     recovered: list[float] = field(default_factory=list)
     told: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     disk: dict[str, TrialOnDisk] = field(default_factory=dict)
-    folders: dict[str, float] = field(default_factory=dict)
+    folders: set[str] = field(default_factory=set)
 
     def launch_and_kill(self, command: list[str], after: float, *, look: bool = True) -> bool:
         """Kill the launch itself so many seconds after its start; false if it had ended by then.
@@ -66,8 +64,7 @@ class Killed:
             if not look:
                 return True
             wait_until_gone(below)
-            for folder in self.tmp.glob("losstune-*"):
-                self.folders.setdefault(folder.name, time.time())
+            self.folders |= {folder.name for folder in self.tmp.glob("losstune-*")}
         self._look(began)
         return process.returncode == -signal.SIGKILL
 
@@ -78,9 +75,11 @@ class Killed:
         self._check_cleared(began)
 
     def _check_cleared(self, began: float) -> None:
-        """A launch clears the folders of those before it, once the last helper of a dying Ray writes no more."""
-        left = {folder.name for folder in self.tmp.glob("losstune-*")}
-        assert not [name for name, at in self.folders.items() if name in left and began - at > HELPERS_SECONDS]
+        """A launch clears the folders of those before it; a helper of a dying Ray may make one again for a while."""
+        for folder in self.tmp.glob("losstune-*"):
+            if folder.name in self.folders:
+                assert not (folder / ".alive").exists()
+                assert began - folder.stat().st_mtime < HELPERS_SECONDS
 
     def _look(self, began: float) -> None:
         """Compare the study with what was known before this launch."""
