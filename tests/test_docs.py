@@ -14,7 +14,8 @@ ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*/README.md"))
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *EXAMPLES]
 SLOW = [*EXAMPLES, ROOT / "README.md"] + [
-    ROOT / "docs" / name for name in ("confirming.md", "losses.md", "own.md", "quickstart.md", "studies.md")
+    ROOT / "docs" / name
+    for name in ("confirming.md", "losses.md", "own.md", "quickstart.md", "spaces.md", "studies.md")
 ]
 """Whole studies take minutes."""
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)

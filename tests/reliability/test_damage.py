@@ -21,14 +21,12 @@ from tests.reliability.conftest import Recorder
 from tests.reliability.made import made
 from tests.reliability.studies import SHORT, leaderboard, run, start, undisturbed, wait_for
 from tests.trainer.samples import sample_config, sample_trainer, timeless
-from tests.tuning.conftest import request_for
+from tests.tuning.conftest import NoTracker, request_for
 from tests.tuning.reported import SPACES, confirmed, curve, point_of, write_run
 from trainer.checkpoint import DamagedCheckpointError
 from trainer.errors import UserError
 from trainer.run_dir import RunDirectory, read_history
-from trainer.signals import StopRequest
 from tuning.confirmation import plans, record_test_use, runs_of, saw_test_rows
-from tuning.executor import Session
 from tuning.home import Home
 from tuning.launch import launch
 from tuning.scoring import load_results
@@ -109,7 +107,7 @@ def damage_storage(study: Study, folder: Path, cases: int, seed: int) -> Counter
 
 @pytest.fixture
 def untracked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tuning.launch.caught_up", lambda *_: Session(StopRequest()))
+    monkeypatch.setattr("tuning.executor.TrackerProcess", NoTracker)
 
 
 def test_no_changed_number_in_optunas_storage_goes_unnoticed(

@@ -35,6 +35,7 @@ from sqlalchemy.exc import DatabaseError
 from tests.reliability.conftest import Recorder
 from tests.reliability.model import End, Model, Name, Trial
 from tests.trainer.samples import sample_arrays
+from tests.tuning.conftest import NoTracker
 from tests.tuning.samples import PowerCutError, facts, settings_of, space_of
 from tests.tuning.simulation import Launch
 from trainer.config import TrainConfig
@@ -604,7 +605,7 @@ def play(planned: list[tuple[str, int]], race: bool) -> tuple[Story, int]:
             yield session
 
         patch.setattr("tuning.launch.session", without_ray)
-        patch.setattr("tuning.launch.caught_up", lambda *_: Session(StopRequest()))
+        patch.setattr("tuning.executor.TrackerProcess", NoTracker)
         request = request_in(Path(folder), race)
         while (study := launched(request, power, disturbances)) is None:
             pass

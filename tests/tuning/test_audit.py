@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tests.tuning.conftest import request_for
+from tests.tuning.conftest import NoTracker, request_for
 from trainer.errors import UserError
 from tuning.home import Home
 from tuning.launch import launch
@@ -21,7 +21,9 @@ QUIET = Console(quiet=True)
 @pytest.fixture(scope="module")
 def original(ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> Study:
     root = tmp_path_factory.mktemp("original")
-    return launch(request_for(root, ray_address, "mse", max_epochs=3, trials=2), QUIET).study
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tuning.executor.TrackerProcess", NoTracker)
+        return launch(request_for(root, ray_address, "mse", max_epochs=3, trials=2), QUIET).study
 
 
 @pytest.fixture
@@ -85,7 +87,7 @@ def test_a_database_that_is_none(study: Study) -> None:
     assert refused(study).startswith(f"{path}: damaged (")
 
 
-def test_a_trial_whose_folder_is_gone_does_not_stop_the_study(study: Study, ray_address: str) -> None:
+def test_a_trial_whose_folder_is_gone_does_not_stop_the_study(study: Study, ray_address: str, untracked: None) -> None:
     shutil.rmtree(study.trials_folder / "mse-0000")
     launch(request_for(study.home.root, ray_address, trials=3), QUIET)
     assert len(study.trials()["mse"]) == 3

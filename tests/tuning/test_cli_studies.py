@@ -50,6 +50,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_an_interrupted_study_ends_with_the_leaderboard_of_an_undisturbed_one(
     undisturbed: Path, tmp_path: Path
 ) -> None:

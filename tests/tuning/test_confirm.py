@@ -19,7 +19,7 @@ import yaml
 from mlflow.tracking import MlflowClient
 from rich.console import Console
 
-from tests.tuning.conftest import request_for
+from tests.tuning.conftest import NoTracker, request_for
 from tests.tuning.samples import diverged, used_up
 from trainer.config import TrainConfig
 from trainer.data import Pairs, load_pairs, make_pairs
@@ -28,7 +28,6 @@ from trainer.files import append_durably
 from trainer.loop import Record
 from trainer.predict import load_model
 from trainer.run_dir import HISTORY_FILE, RunDirectory, history_line, read_config, read_history
-from trainer.signals import StopRequest
 from trainer.splits import split_rows
 from trainer.train import train_run
 from tuning.baselines import Baseline
@@ -41,7 +40,6 @@ from tuning.export import export
 from tuning.feasible import load_spaces
 from tuning.home import Home
 from tuning.launch import launch, managed_settings
-from tuning.picture import Activity
 from tuning.placement import Resources
 from tuning.scoring import Results, load_results
 from tuning.space import merged_settings
@@ -105,24 +103,6 @@ class Sample:
     @property
     def results(self) -> tuple[Results, dict[str, dict[str, npt.NDArray[np.float64]]]]:
         return load_results(self.study, self.confirmed.plan)
-
-
-class NoTracker:
-    """In place of the process that writes to MLflow, which takes longer than all training here."""
-
-    def __init__(self, study: Study, tracking_uri: str | None, activity: Activity) -> None:
-        pass
-
-    def ask_to_finish(self) -> None:
-        pass
-
-    def finish(self, console: Console, stop: StopRequest) -> bool:
-        return True
-
-
-@pytest.fixture
-def untracked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tuning.executor.TrackerProcess", NoTracker)
 
 
 @pytest.fixture(scope="module")

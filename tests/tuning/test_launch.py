@@ -167,7 +167,7 @@ def test_the_export_trains_to_the_same_curve(finished: Outcome, tmp_path: Path) 
             assert after[name] == pytest.approx(before[name], abs=1e-6)
 
 
-def test_a_larger_budget_extends_and_keeps_what_was(ray_address: str, tmp_path: Path) -> None:
+def test_a_larger_budget_extends_and_keeps_what_was(ray_address: str, tmp_path: Path, untracked: None) -> None:
     request = request_for(tmp_path, ray_address, "cosine", max_epochs=3, trials=2)
     study = launch(request, QUIET).study
     before = files_digest(study.trials_folder)
@@ -178,7 +178,9 @@ def test_a_larger_budget_extends_and_keeps_what_was(ray_address: str, tmp_path: 
     assert open_study(Home(tmp_path), "study").spec.settings.trials == 4
 
 
-def test_no_search_path_reads_a_test_row(ray_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_search_path_reads_a_test_row(
+    ray_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, untracked: None
+) -> None:
     """After loading, the test rows become NaN; a study sees no difference."""
     pairs = load_pairs("digits")
     poisoned = poison(pairs, split_rows(pairs, 0).test)
@@ -201,7 +203,9 @@ def write_space(path: Path, loss_fn: str, **sections: object) -> str:
     return str(path)
 
 
-def test_a_diverging_trial_is_pruned_told_nan_and_ranked_last(ray_address: str, tmp_path: Path) -> None:
+def test_a_diverging_trial_is_pruned_told_nan_and_ranked_last(
+    ray_address: str, tmp_path: Path, untracked: None
+) -> None:
     space = write_space(
         tmp_path / "wild.yaml",
         "mse",
@@ -218,7 +222,7 @@ def test_a_diverging_trial_is_pruned_told_nan_and_ranked_last(ray_address: str, 
     assert export(study, None, tmp_path / "best.yaml").trial == "mse-0001"
 
 
-def test_an_exception_fails_its_trial_alone(ray_address: str, tmp_path: Path) -> None:
+def test_an_exception_fails_its_trial_alone(ray_address: str, tmp_path: Path, untracked: None) -> None:
     """Between the extremes, at which a space is checked, its derived learning rate is 0."""
     space = write_space(
         tmp_path / "weights.yaml",
@@ -236,7 +240,9 @@ def test_an_exception_fails_its_trial_alone(ray_address: str, tmp_path: Path) ->
     assert "lr" in ends[1.0][1]
 
 
-def test_a_damaged_checkpoint_is_said_and_its_trial_trained_again(ray_address: str, tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_said_and_its_trial_trained_again(
+    ray_address: str, tmp_path: Path, untracked: None
+) -> None:
     """A checkpoint that is none stands where the second trial would put its own."""
     study = launch(request_for(tmp_path, ray_address, "cosine", max_epochs=3, trials=1), QUIET).study
     folder = study.trials_folder / "cosine-0001"
@@ -249,7 +255,9 @@ def test_a_damaged_checkpoint_is_said_and_its_trial_trained_again(ray_address: s
     assert "trained again from its first epoch" in said.getvalue()
 
 
-def test_a_time_budget_ends_the_study_and_leaves_nothing_running(ray_address: str, tmp_path: Path) -> None:
+def test_a_time_budget_ends_the_study_and_leaves_nothing_running(
+    ray_address: str, tmp_path: Path, untracked: None
+) -> None:
     request = request_for(
         tmp_path, ray_address, "mse", max_epochs=10_000, trials=2, grace_epochs=10_000, time_budget=4.0
     )
@@ -292,7 +300,7 @@ def test_the_list_of_shipped_spaces_is_complete() -> None:
 
 
 @pytest.mark.parametrize("spaces", [SHIPPED[0], *(pytest.param(own, marks=pytest.mark.slow) for own in SHIPPED[1:])])
-def test_every_shipped_space_trains(spaces: tuple[str, ...], ray_address: str, tmp_path: Path) -> None:
+def test_every_shipped_space_trains(spaces: tuple[str, ...], ray_address: str, tmp_path: Path, untracked: None) -> None:
     short = {"max_epochs": 1, "grace_epochs": 1, "trials": 1, "objective": "val/mrr"}
     study = launch(request_for(tmp_path, ray_address, *spaces, **short), QUIET).study
     ends = [trial.user_attrs["end"]["reason"] for trials in optuna_trials(study).values() for trial in trials]
@@ -307,7 +315,11 @@ class Seeing(TrialTrainable):
 
 
 @pytest.mark.parametrize(
-    ("share", "seen"), [(0.25, {"0": 2, "1": 2}), (0.0, {"": 4})], ids=["shares of two GPUs", "no share"]
+    ("share", "seen"),
+    [
+        pytest.param(0.25, {"0": 2, "1": 2}, id="shares of two GPUs"),
+        pytest.param(0.0, {"": 4}, id="no share", marks=pytest.mark.slow),
+    ],
 )
 def test_trials_spread_over_all_gpus_and_see_only_their_own(
     share: float, seen: dict[str, int], ray_address: str
@@ -334,7 +346,7 @@ def test_trials_spread_over_all_gpus_and_see_only_their_own(
 
 
 @pytest.mark.slow
-def test_a_study_runs_on_shares_of_gpus(ray_address: str, tmp_path: Path) -> None:
+def test_a_study_runs_on_shares_of_gpus(ray_address: str, tmp_path: Path, untracked: None) -> None:
     short = {"max_epochs": 1, "grace_epochs": 1, "trials": 2}
     study = launch(request_for(tmp_path, ray_address, "mse", gpus=0.25, **short), QUIET).study
     assert [trial.state.name for trial in optuna_trials(study)["mse"]] == ["COMPLETE", "COMPLETE"]

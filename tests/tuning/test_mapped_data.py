@@ -33,7 +33,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path / "pairs"
 
 
-def test_trials_train_as_on_the_same_arrays_in_memory(folder: Path, tmp_path: Path, ray_address: str) -> None:
+def test_trials_train_as_on_the_same_arrays_in_memory(
+    folder: Path, tmp_path: Path, ray_address: str, untracked: None
+) -> None:
     (tmp_path / "own.yaml").write_text(SPACE)
     request = request_for(
         tmp_path, ray_address, str(tmp_path / "own.yaml"), data=str(folder), trials=2, max_epochs=3, grace_epochs=3

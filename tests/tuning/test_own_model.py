@@ -236,7 +236,7 @@ def study_of(folder: Path, address: str, factory: str, monkeypatch: pytest.Monke
 
 
 def test_a_study_searches_the_options_of_a_users_model(
-    tmp_path: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, ray_address: str, untracked: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = study_of(tmp_path, ray_address, "tokens", monkeypatch)
     trials = study.trials()["cosine"]
