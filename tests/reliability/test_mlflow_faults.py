@@ -28,8 +28,8 @@ from tuning.tracking import PARENT_TAG, RUN_TAG, Tracker
 
 LACKS = "MLflow lacks a part of this study"
 SLOWER = 2.0
-"""Nothing of MLflow may make a search take so many times as long: a request that hangs takes twenty seconds, longer than
-a whole search; a busy machine alone has made 1.6."""
+"""Nothing of MLflow may make a search take so many times as long: a request that hangs takes twenty seconds, longer
+than a whole search; a busy machine alone has made 1.6."""
 
 Runs = dict[str, dict[str, Any]]
 
