@@ -115,6 +115,14 @@ REMOVALS: tuple[Removal, ...] = (
         ("tests/reliability/test_storage.py::test_a_search_that_can_not_write_the_next_trial_ends_at_once",),
     ),
     Removal(
+        4,
+        "a trial waits at a rung that can not be saved",
+        "tuning/scheduler.py",
+        "TrialScheduler.CONTINUE if self._passed(report) else TrialScheduler.NOOP",
+        "TrialScheduler.CONTINUE if self._passed(report) else TrialScheduler.CONTINUE",
+        ("tests/tuning/test_searcher.py::test_a_trial_does_not_train_on_from_a_rung_that_could_not_be_saved",),
+    ),
+    Removal(
         5,
         "a run that MLflow made twice is removed",
         "tuning/tracking.py",
