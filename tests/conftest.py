@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,6 +57,33 @@ def losstune(
 
     yield run
     torch.set_num_threads(threads)
+
+
+class _NoTracker:
+    """In place of the process that writes to MLflow, which takes longer than all training in most tests."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def ask_to_finish(self) -> None:
+        pass
+
+    def finish(self, *_: object) -> bool:
+        return True
+
+
+@contextmanager
+def without_tracker() -> Iterator[None]:
+    """Launches and confirmations in the block write nothing to MLflow."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tuning.executor.TrackerProcess", _NoTracker)
+        yield
+
+
+@pytest.fixture
+def untracked() -> Iterator[None]:
+    with without_tracker():
+        yield
 
 
 class SkipGuard:

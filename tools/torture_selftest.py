@@ -118,8 +118,8 @@ REMOVALS: tuple[Removal, ...] = (
         4,
         "a trial waits at a rung that can not be saved",
         "tuning/scheduler.py",
-        "TrialScheduler.CONTINUE if self._passed(report) else TrialScheduler.NOOP",
-        "TrialScheduler.CONTINUE if self._passed(report) else TrialScheduler.CONTINUE",
+        "TrialScheduler.CONTINUE if self._record(report) else TrialScheduler.NOOP",
+        "TrialScheduler.CONTINUE if self._record(report) else TrialScheduler.CONTINUE",
         ("tests/tuning/test_searcher.py::test_a_trial_does_not_train_on_from_a_rung_that_could_not_be_saved",),
     ),
     Removal(
@@ -205,7 +205,7 @@ REMOVALS: tuple[Removal, ...] = (
     Removal(
         10,
         "files are the user's alone",
-        "tuning/cli.py",
+        "tuning/process.py",
         "    os.umask(0o077)\n",
         "    os.umask(0o022)\n",
         ("tests/reliability/test_exposure.py::test_what_a_launch_writes_is_private",),

@@ -1,8 +1,6 @@
 """The entry point ``losstune``. Each command imports what it needs, so that ``train`` never loads Ray."""
 
 import json
-import os
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,6 +19,7 @@ from tuning.options import (
     TrackingUri,
     seconds_of,
 )
+from tuning.process import run
 
 if TYPE_CHECKING:
     from tuning.home import Home
@@ -353,33 +352,6 @@ def _study(home: "Home", name: str, *, files: bool = False) -> "Study":
     return study
 
 
-def _printable(text: str) -> str:
-    """Names in a file may hold characters that steer a terminal."""
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
-
-
-def _end_if_swallowed(unraisable: "sys.UnraisableHookArgs") -> None:
-    """A signal may come where Python ignores what its handler raises: in ``__del__``, in a weak reference's call."""
-    match unraisable.exc_value:
-        case SystemExit(code=int(code)):
-            os._exit(code)
-        case KeyboardInterrupt():
-            os._exit(130)
-    sys.__unraisablehook__(unraisable)
-
-
 def main() -> None:
-    """Run the command line; a user's mistake is one message and exit code 2. What is written is the user's alone."""
-    os.umask(0o077)
-    signal.signal(signal.SIGTERM, lambda signum, _: sys.exit(128 + signum))
-    sys.unraisablehook = _end_if_swallowed
-    try:
-        app()
-    except UserError as error:
-        print(f"error: {_printable(str(error))}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+    """Run the command line."""
+    run(app)

@@ -138,7 +138,7 @@ def _search(
         try:
             running.run(
                 searcher,
-                AshaScheduler(rungs, searcher.passed),
+                AshaScheduler(rungs, searcher.record_rung),
                 over=lambda: time.monotonic() > deadline or bool(searcher.storage_error or study.home.lost),
             )
         finally:

@@ -60,16 +60,16 @@ class Rungs:
 class AshaScheduler(TrialScheduler):
     """Puts :class:`Rungs` behind Ray's scheduler interface."""
 
-    def __init__(self, rungs: dict[str, Rungs], passed: Callable[[Report], bool]) -> None:
+    def __init__(self, rungs: dict[str, Rungs], record: Callable[[Report], bool]) -> None:
         """Take what decides, and where it is told.
 
         Args:
             rungs: those of each loss, rebuilt from the truth.
-            passed: records that a trial goes on from a rung; false if that can not be saved.
+            record: records that a trial goes on from a rung; false if that can not be saved.
         """
         super().__init__()
         self._rungs = rungs
-        self._passed = passed
+        self._record = record
 
     def on_trial_add(self, tune_controller: "TuneController", trial: "Trial") -> None:
         """Nothing to prepare."""
@@ -86,7 +86,7 @@ class AshaScheduler(TrialScheduler):
             return str(TrialScheduler.CONTINUE)
         if not rungs.goes_on(report.number, report.epoch, report.best):
             return str(TrialScheduler.STOP)
-        return str(TrialScheduler.CONTINUE if self._passed(report) else TrialScheduler.NOOP)
+        return str(TrialScheduler.CONTINUE if self._record(report) else TrialScheduler.NOOP)
 
     def on_trial_complete(self, tune_controller: "TuneController", trial: "Trial", result: dict[str, Any]) -> None:
         """A trial that ended by itself: patience carries its best to the later rungs."""

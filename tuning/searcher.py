@@ -107,7 +107,7 @@ class StudySearcher(Searcher):
         """A trial goes on."""
         self._count(trial_id, Report.from_result(result))
 
-    def passed(self, report: Report) -> bool:
+    def record_rung(self, report: Report) -> bool:
         """Record that a trial goes on from a rung; false if nothing can be saved any more."""
         with self._storing():
             self._trials[report.loss_fn].report(report.number, report.epoch, report.best)

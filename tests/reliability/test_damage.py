@@ -21,7 +21,7 @@ from tests.reliability.conftest import Recorder
 from tests.reliability.made import made
 from tests.reliability.studies import SHORT, leaderboard, run, start, undisturbed, wait_for
 from tests.trainer.samples import sample_config, sample_trainer, timeless
-from tests.tuning.conftest import NoTracker, request_for
+from tests.tuning.conftest import request_for
 from tests.tuning.reported import SPACES, confirmed, curve, point_of, write_run
 from trainer.checkpoint import DamagedCheckpointError
 from trainer.errors import UserError
@@ -103,11 +103,6 @@ def damage_storage(study: Study, folder: Path, cases: int, seed: int) -> Counter
         else:
             assert numbers_in(database) == expected, f"case {case} of seed {seed}: a changed number went unnoticed"
     return outcomes
-
-
-@pytest.fixture
-def untracked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tuning.executor.TrackerProcess", NoTracker)
 
 
 def test_no_changed_number_in_optunas_storage_goes_unnoticed(

@@ -134,7 +134,7 @@ def search(study: Study, slots: int) -> tuple[Tune, LossTrials]:
     progress = Progress("study", settings, Console(file=io.StringIO()))
     managed = {**SMALL, "num_epochs": EPOCHS, "schedule_epochs": EPOCHS}
     searcher = StudySearcher({"cosine": own}, settings, managed, study.files, lambda: slots, progress, 1, "optuna.db")
-    return Tune(searcher, AshaScheduler({"cosine": Rungs((), 2)}, searcher.passed)), own
+    return Tune(searcher, AshaScheduler({"cosine": Rungs((), 2)}, searcher.record_rung)), own
 
 
 def seed_of(study: Study, number: int) -> int:

@@ -32,10 +32,10 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DatabaseError
 
+from tests.conftest import without_tracker
 from tests.reliability.conftest import Recorder
 from tests.reliability.model import End, Model, Name, Trial
 from tests.trainer.samples import sample_arrays
-from tests.tuning.conftest import NoTracker
 from tests.tuning.samples import PowerCutError, facts, settings_of, space_of
 from tests.tuning.simulation import Launch
 from trainer.config import TrainConfig
@@ -605,10 +605,10 @@ def play(planned: list[tuple[str, int]], race: bool) -> tuple[Story, int]:
             yield session
 
         patch.setattr("tuning.launch.session", without_ray)
-        patch.setattr("tuning.executor.TrackerProcess", NoTracker)
         request = request_in(Path(folder), race)
-        while (study := launched(request, power, disturbances)) is None:
-            pass
+        with without_tracker():
+            while (study := launched(request, power, disturbances)) is None:
+                pass
         return [facts(trial) for own in study.trials().values() for trial in own], disturbances.happened
 
 

@@ -4,15 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
-from trainer.signals import StopRequest
 from tuning.cluster import ENVIRONMENT
 from tuning.home import Home
 from tuning.launch import LaunchRequest
-from tuning.picture import Activity
 from tuning.placement import Resources
-from tuning.study import Study
 
 
 @pytest.fixture(scope="session")
@@ -44,21 +40,3 @@ def request_for(root: Path, address: str | None, *spaces: str, **changes: object
         options=changes,
         **{**defaults, **fields},  # type: ignore[arg-type]
     )
-
-
-class NoTracker:
-    """In place of the process that writes to MLflow, which takes longer than all training here."""
-
-    def __init__(self, study: Study, tracking_uri: str | None, activity: Activity) -> None:
-        pass
-
-    def ask_to_finish(self) -> None:
-        pass
-
-    def finish(self, console: Console, stop: StopRequest) -> bool:
-        return True
-
-
-@pytest.fixture
-def untracked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tuning.executor.TrackerProcess", NoTracker)

@@ -104,7 +104,7 @@ class Launch:
         self.searcher = StudySearcher(
             self.trials, settings, managed, FolderFiles(folder), lambda: concurrency, progress, 1, "optuna.db"
         )
-        self.scheduler = AshaScheduler(rungs, self.searcher.passed)
+        self.scheduler = AshaScheduler(rungs, self.searcher.record_rung)
         self.workers: dict[str, Worker] = {}
         self.tasks: list[Task] = []
         self._fate = fate

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from tests.tuning.conftest import NoTracker, request_for
+from tests.conftest import without_tracker
+from tests.tuning.conftest import request_for
 from trainer.errors import UserError
 from tuning.home import Home
 from tuning.launch import launch
@@ -21,8 +22,7 @@ QUIET = Console(quiet=True)
 @pytest.fixture(scope="module")
 def original(ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> Study:
     root = tmp_path_factory.mktemp("original")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tuning.executor.TrackerProcess", NoTracker)
+    with without_tracker():
         return launch(request_for(root, ray_address, "mse", max_epochs=3, trials=2), QUIET).study
 
 

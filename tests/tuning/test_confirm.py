@@ -19,7 +19,8 @@ import yaml
 from mlflow.tracking import MlflowClient
 from rich.console import Console
 
-from tests.tuning.conftest import NoTracker, request_for
+from tests.conftest import without_tracker
+from tests.tuning.conftest import request_for
 from tests.tuning.samples import diverged, used_up
 from trainer.config import TrainConfig
 from trainer.data import Pairs, load_pairs, make_pairs
@@ -109,8 +110,7 @@ class Sample:
 def sample(ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> Sample:
     """The search leaves MLflow to the confirmation, which has to write what is missing."""
     root = tmp_path_factory.mktemp("confirmed")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tuning.executor.TrackerProcess", NoTracker)
+    with without_tracker():
         launch(request_for(root, ray_address, *LOSSES, max_epochs=3, trials=3, seed=1), QUIET)
     unconfirmed = tmp_path_factory.mktemp("unconfirmed") / "root"
     shutil.copytree(root, unconfirmed)

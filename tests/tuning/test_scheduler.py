@@ -133,7 +133,7 @@ class Driver:
         """Forget everything but the truth."""
         rungs = Rungs(RUNGS, 3)
         rungs.rebuild(list(self.trials))
-        self.scheduler = AshaScheduler({self.trials.loss_fn: rungs}, self._passed)
+        self.scheduler = AshaScheduler({self.trials.loss_fn: rungs}, self._record)
 
     def result(self, number: int, epoch: int, best: float) -> str:
         report = self._report(number, epoch, best, None)
@@ -142,7 +142,7 @@ class Driver:
             self.trials.end(number, cut(best, epoch))
         return decision
 
-    def _passed(self, report: Report) -> bool:
+    def _record(self, report: Report) -> bool:
         self.trials.report(report.number, report.epoch, report.best)
         return True
 
