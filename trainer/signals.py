@@ -2,8 +2,10 @@
 
 import os
 import signal
+import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -11,9 +13,12 @@ _SHOW_CURSOR = b"\x1b[?25h\n"  # a progress display hides it
 
 
 class StopRequest:
-    """Whether a signal has asked to stop, and the exit code that says so."""
+    """Whether a signal has asked to stop, when, and the exit code that says so."""
 
     signum: int | None = None
+    since: float = 0.0
+    """When it came, in seconds of :func:`time.monotonic`."""
+    _raises = False
 
     def __bool__(self) -> bool:
         return self.signum is not None
@@ -23,28 +28,81 @@ class StopRequest:
         """130 after SIGINT, 143 after SIGTERM."""
         return 128 + (self.signum or 0)
 
+    @contextmanager
+    def raising(self) -> Iterator[None]:
+        """In the block nothing has to end well: a signal, also an earlier one, is a ``SystemExit`` on the spot."""
+        self._raises = True
+        try:
+            self._leave()
+            yield
+        finally:
+            self._raises = False
+
+    def ask(self, signum: int) -> None:
+        """A signal has come."""
+        self.signum, self.since = signum, time.monotonic()
+        self._leave()
+
+    def _leave(self) -> None:
+        if self and self._raises:
+            raise SystemExit(self.exit_code)
+
 
 @contextmanager
-def stop_on_signal() -> Iterator[StopRequest]:
+def stop_on_signal(patience: float | None = None) -> Iterator[StopRequest]:
     """Within the block, the first signal sets the request, and a second ends the process.
 
     At once means without any cleaning up: what is on disk is whole at every instant, and Ray's processes end with
     the one that started them.
+
+    Args:
+        patience: seconds after the first signal in which the block has to end; the process ends at once otherwise.
     """
     request = StopRequest()
     former = {number: signal.getsignal(number) for number in _SIGNALS}
 
     def ask(signum: int, frame: FrameType | None) -> None:
         if request:
-            if os.isatty(1):
-                os.write(1, _SHOW_CURSOR)
-            os._exit(128 + signum)
-        request.signum = signum
+            _end_at_once(signum)
+        request.ask(signum)
 
     for number in _SIGNALS:
         signal.signal(number, ask)
     try:
-        yield request
+        with nullcontext() if patience is None else _ended_within(patience):
+            yield request
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
+
+
+def _end_at_once(signum: int) -> None:
+    if os.isatty(1):
+        os.write(1, _SHOW_CURSOR)
+    os._exit(128 + signum)
+
+
+@contextmanager
+def _ended_within(patience: float) -> Iterator[None]:
+    """Watch from a thread: where the main one is in C++ that waits, Python hears of a signal only afterwards."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    over = threading.Event()
+
+    def watch() -> None:
+        while came := os.read(reader, 1):
+            if came[0] in _SIGNALS and not over.wait(patience):
+                os.write(2, f"ended at once, {patience:g} s after the signal: the same command goes on\n".encode())
+                _end_at_once(came[0])
+
+    watching = threading.Thread(target=watch, daemon=True)
+    watching.start()
+    former = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)  # gets the number of every signal at once
+    try:
+        yield
+    finally:
+        over.set()
+        signal.set_wakeup_fd(former)
+        os.close(writer)
+        watching.join()
+        os.close(reader)

@@ -16,6 +16,7 @@ from tuning.private_folder import private_folder
 ENVIRONMENT = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # undocumented: without it Ray listens on every interface
     "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_prestart_worker_first_driver": "0",  # one for each core, of which a trial takes none
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_AIR_NEW_OUTPUT": "0",  # with verbose=0: silent
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
@@ -28,6 +29,8 @@ ENVIRONMENT = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }
 """What Ray and Tune are told before they are imported."""
+
+_NOT_NEEDED = ("start_api_server", "start_log_monitor", "start_monitor")
 
 MIN_OBJECT_STORE = 256 * 1024 * 1024
 
@@ -57,8 +60,10 @@ def ray_running(address: str | None, cores: int, data_bytes: int) -> Iterator[Pa
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     with private_folder() as folder:
         try:
-            _start(address, cores, data_bytes, folder)
-            importing.join()  # two threads that import parts of ray.tune at once meet in its circular imports
+            try:
+                _start(address, cores, data_bytes, folder)
+            finally:
+                importing.join()  # two threads that import parts of ray.tune at once meet in its circular imports
             yield folder / "tune"
         finally:
             ray.shutdown()
@@ -71,7 +76,7 @@ def _start(address: str | None, cores: int, data_bytes: int, folder: Path) -> No
         with _own_sigterm():
             join(address)
         return
-    with _no_dashboard_process(), _own_sigterm():
+    with _only_what_trials_need(), _own_sigterm(), _processes_apart():
         ray.init(
             address="local",
             num_cpus=max(usable_cores(), cores),
@@ -100,19 +105,48 @@ def _own_sigterm() -> Iterator[None]:
 
 
 @contextmanager
-def _no_dashboard_process() -> Iterator[None]:
-    """Ray started in this block has no process for its dashboard.
+def _processes_apart() -> Iterator[None]:
+    """Ray's processes that start in this block are each in a group of their own, and end where the block is left.
+
+    ``timeout``, a shell and a batch system send SIGTERM to a whole group. A Ray that died of it makes the launch wait
+    for it for half a minute, in place of saving what there is.
+    """
+    from ray._private import services
+
+    module: Any = services
+    original, started = module.ConsolePopen, []
+
+    def apart(*arguments: Any, **options: Any) -> Any:
+        started.append(original(*arguments, process_group=0, **options))
+        return started[-1]
+
+    module.ConsolePopen = apart
+    try:
+        yield
+    except BaseException:
+        for process in started:
+            process.kill()
+        raise
+    finally:
+        module.ConsolePopen = original
+
+
+@contextmanager
+def _only_what_trials_need() -> Iterator[None]:
+    """Ray started in this block has no process for its dashboard, for the logs of workers, or for growing by itself.
 
     Even without a dashboard Ray starts one for usage statistics, and even with those off it asks the metadata
-    servers of three clouds where it runs. No setting of Ray 2.60 prevents it. Where a later Ray has no such
-    method, nothing changes.
+    servers of three clouds where it runs. The two others have nothing to do here, and cost every launch a second and
+    a half. No setting of Ray 2.60 prevents them. Where a later Ray has no such methods, nothing changes.
     """
     from ray._private.node import Node
 
     node: Any = Node
-    original = getattr(node, "start_api_server", None)
-    node.start_api_server = lambda self, **_: None
+    originals = {name: getattr(node, name) for name in _NOT_NEEDED if hasattr(node, name)}
+    for name in originals:
+        setattr(node, name, lambda self, **_: None)
     try:
         yield
     finally:
-        node.start_api_server = original
+        for name, original in originals.items():
+            setattr(node, name, original)

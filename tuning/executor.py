@@ -1,7 +1,7 @@
 """Runs tasks on Ray Tune beside a tracker: the one way in which a search and a confirmation train."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,10 @@ from tuning.tracker_process import TrackerProcess
 if TYPE_CHECKING:
     from ray.tune.schedulers import TrialScheduler
     from ray.tune.search import Searcher
+
+
+STOP_SECONDS = 9.0
+"""A launch that has not stopped so long after a signal ends at once: its Ray may have died of the same signal."""
 
 
 @dataclass(frozen=True)
@@ -96,17 +100,17 @@ def session(
     """Start tracker and Ray, and stop both: Ray first, while the tracker writes what is left."""
     wish = placement.resources
     cores = (wish.concurrency or 1) * wish.cpus_per_trial
-    with stop_on_signal() as stop:
+    with stop_on_signal(STOP_SECONDS) as stop:
         running = Session(stop)
         tracker = TrackerProcess(study, placement.tracking_uri, activity)
         try:
-            with (
-                ray_running(placement.address, cores, pairs.bytes_in_memory) as folder,
-                _nodes(study, pairs, placement.address, stop, console) as nodes,
-            ):
+            with ExitStack() as stack:
+                with stop.raising():
+                    running.folder = stack.enter_context(ray_running(placement.address, cores, pairs.bytes_in_memory))
+                running.nodes = stack.enter_context(_nodes(study, pairs, placement.address, stop, console))
                 import ray  # not before it was told what it reads at its import
 
-                running.folder, running.nodes, running.data = folder, nodes, ray.put(pairs)
+                running.data = ray.put(pairs)
                 running.slots = _slots(study, running, wish, console)
                 try:
                     yield running
@@ -118,7 +122,7 @@ def session(
 
 def caught_up(study: Study, placement: Placement, activity: Activity, console: Console) -> Session:
     """A session in which nothing is left to train: MLflow gets what it may lack."""
-    with stop_on_signal() as stop:
+    with stop_on_signal(STOP_SECONDS) as stop:
         idle = Session(stop)
         idle.tracked = TrackerProcess(study, placement.tracking_uri, activity).finish(console, stop)
     return idle

@@ -19,8 +19,8 @@ LOG_FILE = "tracker.log"
 TRACKING_URI = "LOSSTUNE_TRACKING_URI"
 """Environment variable with MLflow's store: it may hold a password."""
 PATIENCE_SECONDS = 30.0
-STOPPED_SECONDS = 5.0
-"""How long a launch waits for MLflow at its end, and after a signal."""
+STOPPED_SECONDS = 6.0
+"""How long a launch waits for MLflow at its end, and how long after a signal."""
 
 
 def tracking_uri_of(home: Home, given: str | None) -> str:
@@ -52,6 +52,7 @@ class TrackerProcess:
                 start_new_session=True,
                 env={**os.environ, **study.home.environment(), TRACKING_URI: uri},  # its arguments are for all to see
             )
+        os.setpriority(os.PRIO_PROCESS, self._process.pid, 19)  # from its first import on: training does not wait
 
     def ask_to_finish(self) -> None:
         """The truth is complete: let it write what is left."""
@@ -65,7 +66,7 @@ class TrackerProcess:
         told = False
         while (code := self._process.poll()) is None:
             waited = time.monotonic() - began
-            if waited > (STOPPED_SECONDS if stop else PATIENCE_SECONDS):
+            if time.monotonic() > (stop.since + STOPPED_SECONDS if stop else began + PATIENCE_SECONDS):
                 break
             if not told and waited > 2:
                 say(console, "Writing the last runs to MLflow …")

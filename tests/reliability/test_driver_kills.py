@@ -19,6 +19,7 @@ from tests.reliability.studies import (
     TrialOnDisk,
     check_ended,
     check_histories,
+    epochs_on_disk,
     leaderboard,
     on_disk,
     private_tmp,
@@ -28,6 +29,7 @@ from tests.reliability.studies import (
     trained_twice,
     tree,
     undisturbed,
+    wait_for,
     wait_until_gone,
 )
 from tuning.private_folder import HELPERS_SECONDS
@@ -47,14 +49,18 @@ class Killed:
     disk: dict[str, TrialOnDisk] = field(default_factory=dict)
     folders: set[str] = field(default_factory=set)
 
-    def launch_and_kill(self, command: list[str], after: float, *, look: bool = True) -> bool:
-        """Kill the launch itself so many seconds after its start; false if it had ended by then.
+    def launch_and_kill(self, command: list[str], after: float, *, trains: bool = False, look: bool = True) -> bool:
+        """Kill the launch itself so many seconds after its start, or its first epoch; false if it had ended by then.
 
         Without a look at what it leaves, the next launch begins while some of its processes still live.
         """
-        began = time.time()
+        began, before = time.time(), epochs_on_disk(self.root, "study")
         process = start(self.root, *command, TMPDIR=str(self.tmp))
         try:
+            if trains:
+                wait_for(
+                    lambda: epochs_on_disk(self.root, "study") > before or process.poll() is not None, 90, "trains"
+                )
             process.wait(after)
         except subprocess.TimeoutExpired:
             below = tree(process.pid)
@@ -102,15 +108,24 @@ class Killed:
             record(1, fault, injected=self.kills if number == 0 else 0, seconds=seconds, note=note)
 
 
+def instants(seed: int, starting: int, training: int) -> list[tuple[float, bool]]:
+    """Random instants for kills, in a random order: seconds after a start, or after a launch's first epoch."""
+    rng = random.Random(seed)
+    drawn = [(rng.uniform(1, 6), False) for _ in range(starting)] + [
+        (rng.uniform(0, 1.2), True) for _ in range(training)
+    ]
+    return rng.sample(drawn, len(drawn))
+
+
 def test_three_kills_change_nothing(tmp_path: Path, record: Recorder) -> None:
     """One while it starts, two while it trains, each followed at once by the next launch."""
     with private_tmp() as tmp:
         killed = Killed(tmp_path, tmp)
-        rng = random.Random(0)
-        for low, high in ((1.0, 4.0), (6.0, 7.0), (6.0, 7.0)):
-            killed.launch_and_kill(SHORT, rng.uniform(low, high), look=False)
+        for after, trains in instants(0, starting=1, training=2):
+            killed.launch_and_kill(SHORT, after, trains=trains, look=False)
         before = told(tmp_path, "study")
         killed.finish(SHORT)
+    assert killed.kills == 3
     assert before.items() <= told(tmp_path, "study").items()
     check_ended(tmp_path, "study", 1, 27, 9)
     assert leaderboard(tmp_path, "study") == leaderboard(undisturbed(*SHORT), "study")
@@ -121,25 +136,21 @@ def test_three_kills_change_nothing(tmp_path: Path, record: Recorder) -> None:
 def test_eleven_kills_change_nothing(tmp_path: Path, record: Recorder) -> None:
     with private_tmp() as tmp:
         killed = Killed(tmp_path, tmp)
-        rng = random.Random(1)
-        while killed.kills < 11 and killed.launch_and_kill(LONG, rng.uniform(3, 9)):
-            pass
+        for after, trains in instants(1, starting=4, training=7):
+            assert killed.launch_and_kill(LONG, after, trains=trains)
         killed.finish(LONG)
-    assert killed.kills == 11
-    check_ended(tmp_path, "study", 1, 120, 27)
+    check_ended(tmp_path, "study", 1, 81, 27)
     assert leaderboard(tmp_path, "study") == leaderboard(undisturbed(*LONG), "study")
     killed.record(record, "at a random instant, one slot")
 
 
 @pytest.mark.torture
 def test_six_kills_of_two_trials_at_a_time(tmp_path: Path, record: Recorder) -> None:
-    command = ["launch", *STUDY, "--concurrency", "2", "--epochs-per-loss", "120", "--max-epochs", "27"]
+    command = ["launch", *STUDY, "--concurrency", "2", "--epochs-per-loss", "81", "--max-epochs", "27"]
     with private_tmp() as tmp:
         killed = Killed(tmp_path, tmp)
-        rng = random.Random(2)
-        while killed.kills < 6 and killed.launch_and_kill(command, rng.uniform(4, 9)):
-            pass
+        for after, trains in instants(2, starting=2, training=4):
+            assert killed.launch_and_kill(command, after, trains=trains)
         killed.finish(command)
-    assert killed.kills == 6
-    check_ended(tmp_path, "study", 2, 120, 27)
+    check_ended(tmp_path, "study", 2, 81, 27)
     killed.record(record, "at a random instant, two slots")

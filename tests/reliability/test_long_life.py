@@ -1,16 +1,20 @@
 """A study that is launched again and again, and one of thousands of trials."""
 
 import itertools
+import json
 import shutil
+import sqlite3
 import statistics
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import psutil
 import pytest
+from optuna.distributions import distribution_to_json
 from optuna.storages import InMemoryStorage
-from optuna.trial import TrialState, create_trial
+from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from tests.reliability.conftest import Recorder
 from tests.reliability.made import timed
@@ -94,27 +98,49 @@ def many_trials(root: Path, space: SearchSpace, sampler: SamplerName) -> Study:
     """A study of 2,000 ended trials, with their files, as if each had been cut at its first rung."""
     budget = {"sampler": sampler, "max_epochs": EPOCHS, "trials": TRIALS + 1}
     study = create_study(Home(root), "many", [space], settings_of(**budget), "digits", load_pairs("digits").digest)
-    storage = study.storage()
-    LossTrials(storage, space.loss_fn, space)
-    study_id = storage.get_study_id_from_name(space.loss_fn)
-    known = distributions(space)
+    LossTrials(study.storage(), space.loss_fn, space)
+    known, ended = distributions(space), []
     for number, point in enumerate(points_of(space)):
         value = 0.01 + number * 0.377 % 0.3
         ending = Ending("pruned", "cut at rung 3", 3, value, 3)
         used = {name: known[name] for name in point}
         attributes = {"seed": number, "end": vars(ending), DIGEST: point_digest(point, used)}
-        template = create_trial(
-            state=TrialState.PRUNED,
-            params=point,
-            distributions=used,
-            intermediate_values={3: value},
-            user_attrs=attributes,
+        ended.append(
+            create_trial(
+                state=TrialState.PRUNED,
+                params=point,
+                distributions=used,
+                intermediate_values={3: value},
+                user_attrs=attributes,
+            )
         )
-        storage.create_new_trial(study_id, template_trial=template)
         folder = study.trials_folder / f"{space.loss_fn}-{number:04d}"
         write_run(folder, space.settings(point), [0.0, value / 2, value])
         (folder / HISTORY_FILE).write_text("".join(timed(folder / HISTORY_FILE)))
+    write_rows(study.folder / "optuna.db", ended)
     return study
+
+
+def write_rows(database: Path, ended: list[FrozenTrial]) -> None:
+    """What Optuna's ``create_new_trial`` writes for each, in one transaction: a minute less for each study."""
+    rows: dict[str, list[tuple[object, ...]]] = {
+        "trials (trial_id, number, study_id, state, datetime_start, datetime_complete)": [],
+        "trial_params (trial_id, param_name, param_value, distribution_json)": [],
+        "trial_intermediate_values (trial_id, step, intermediate_value, intermediate_value_type)": [],
+        "trial_user_attributes (trial_id, key, value_json)": [],
+    }
+    trials, parameters, values, attributes = rows.values()
+    for number, trial in enumerate(ended):
+        key = number + 1
+        trials.append((key, number, 1, trial.state.name, str(trial.datetime_start), str(trial.datetime_complete)))
+        for name, of in trial.distributions.items():
+            parameters.append((key, name, of.to_internal_repr(trial.params[name]), distribution_to_json(of)))
+        values += [(key, step, value, "FINITE") for step, value in trial.intermediate_values.items()]
+        attributes += [(key, name, json.dumps(value)) for name, value in trial.user_attrs.items()]
+    with closing(sqlite3.connect(database)) as connection, connection:
+        for table, found in rows.items():
+            marks = ", ".join("?" * len(found[0]))
+            connection.executemany(f"INSERT INTO {table} VALUES ({marks})", found)
 
 
 @pytest.fixture(scope="module")

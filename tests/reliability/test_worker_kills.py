@@ -170,7 +170,7 @@ def test_a_node_dies_and_another_comes(tmp_path: Path, record: Recorder, monkeyp
     try:
         dying, staying = (cluster.add_node(num_cpus=1, **shape) for _ in range(2))
         command = ["launch", *STUDY, "--address", cluster.address, "--concurrency", "2", "--max-epochs", "27"]
-        process = start(tmp_path, *command, "--epochs-per-loss", "270")  # long enough for the new node to be needed
+        process = start(tmp_path, *command, "--epochs-per-loss", "189")  # long enough for the new node to be needed
         wait_for(lambda: training(raylet(dying)) and training(raylet(staying)), 60, "both nodes train")
         wait_for(lambda: epochs_on_disk(tmp_path, "study") > 6, 30, "some epochs")
         cluster.remove_node(dying, allow_graceful=False)
@@ -184,7 +184,7 @@ def test_a_node_dies_and_another_comes(tmp_path: Path, record: Recorder, monkeyp
         assert process.returncode == 0, out
     finally:
         cluster.shutdown()
-    check_ended(tmp_path, "study", 2, 270, 27)
+    check_ended(tmp_path, "study", 2, 189, 27)
     states = {t.state.name for trials in optuna_trials(tmp_path, "study").values() for t in trials}
     assert states <= {"COMPLETE", "PRUNED"}
     assert used, "nothing was trained on the node that came"

@@ -49,3 +49,54 @@ def test_former_handlers_stand_again_afterwards(signum: signal.Signals) -> None:
     with stop_on_signal():
         assert signal.getsignal(signum) is not before
     assert signal.getsignal(signum) is before
+
+
+@pytest.mark.parametrize("signum", [signum for signum, _ in SIGNALS])
+def test_where_nothing_has_to_end_well_a_signal_leaves_on_the_spot(signum: signal.Signals) -> None:
+    with stop_on_signal() as stop:
+        with pytest.raises(SystemExit) as left, stop.raising():
+            os.kill(os.getpid(), signum)
+        assert left.value.code == stop.exit_code == 128 + signum
+        with pytest.raises(SystemExit), stop.raising():  # the signal that came before counts
+            pytest.fail("went on")
+
+
+def test_a_signal_after_such_a_block_only_asks() -> None:
+    with stop_on_signal() as stop:
+        with stop.raising():
+            pass
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop
+
+
+WAITING = """
+import sys, threading, time
+from trainer.signals import stop_on_signal
+
+with stop_on_signal(patience=float(sys.argv[1])) as stop:
+    print("waits", flush=True)
+    time.sleep(float(sys.argv[2]))
+print("ended well", threading.active_count())
+"""
+
+
+@pytest.mark.parametrize(("signum", "code"), SIGNALS)
+def test_a_block_that_goes_on_ends_when_patience_does(signum: signal.Signals, code: int) -> None:
+    patient = [sys.executable, "-c", WAITING, "0.2", "60"]
+    with subprocess.Popen(patient, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "waits\n"
+        process.send_signal(signum)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (code, "")
+    assert err == "ended at once, 0.2 s after the signal: the same command goes on\n"
+
+
+def test_a_block_that_ends_in_time_after_a_signal_is_left_alone() -> None:
+    patient = [sys.executable, "-c", WAITING, "30", "0.5"]
+    with subprocess.Popen(patient, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "waits\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=30)[0] == "ended well 1\n"
+    assert process.returncode == 0
