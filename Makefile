@@ -54,9 +54,9 @@ postgresql:
 integration: setup programs postgresql
 	$(BIN)/python -m pytest -m integration tests/integration
 
-# Faults injected into whole studies, and a table of what was lost: at most 20 minutes.
+# Faults injected into whole studies, and a table of what was lost: at most 20 minutes on two quiet cores, broken off after 40.
 torture: setup programs
-	timeout --signal=INT 1200 $(BIN)/python tools/torture.py
+	timeout --signal=INT 2400 $(BIN)/python tools/torture.py
 
 # Takes each protection away and shows that a test notices.
 torture-selftest: setup

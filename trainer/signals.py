@@ -1,15 +1,19 @@
 """The first SIGINT or SIGTERM asks to stop; the second stops at once."""
 
 import os
+import select
 import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_SHOW_CURSOR = b"\x1b[?25h\n"  # a progress display hides it
+_SHOW_CURSOR = "\x1b[?25h\n"  # a progress display hides it
+_OVER = b"\0"
+SAME_SECONDS = 0.25
+"""The same signal again so soon is the first one: ``timeout`` sends its own to the command, and to its group."""
 
 
 class StopRequest:
@@ -39,9 +43,13 @@ class StopRequest:
             self._raises = False
 
     def ask(self, signum: int) -> None:
-        """A signal has come."""
-        self.signum, self.since = signum, time.monotonic()
-        self._leave()
+        """A signal has come: the first asks, a second ends the process."""
+        now = time.monotonic()
+        if self.signum is None:
+            self.signum, self.since = signum, now
+            self._leave()
+        elif signum != self.signum or now > self.since + SAME_SECONDS:
+            _end_at_once(signum)
 
     def _leave(self) -> None:
         if self and self._raises:
@@ -62,8 +70,6 @@ def stop_on_signal(patience: float | None = None) -> Iterator[StopRequest]:
     former = {number: signal.getsignal(number) for number in _SIGNALS}
 
     def ask(signum: int, frame: FrameType | None) -> None:
-        if request:
-            _end_at_once(signum)
         request.ask(signum)
 
     for number in _SIGNALS:
@@ -76,10 +82,20 @@ def stop_on_signal(patience: float | None = None) -> Iterator[StopRequest]:
             signal.signal(number, handler)
 
 
-def _end_at_once(signum: int) -> None:
-    if os.isatty(1):
-        os.write(1, _SHOW_CURSOR)
-    os._exit(128 + signum)
+def _end_at_once(signum: int, why: str = "") -> None:
+    """End the process as a signal does, with no cleaning up; whoever read what it writes may be gone, or not read."""
+    try:
+        if os.isatty(1):
+            _write(1, _SHOW_CURSOR)
+        _write(2, why)
+    finally:
+        os._exit(128 + signum)
+
+
+def _write(descriptor: int, text: str) -> None:
+    with suppress(OSError):
+        if select.select([], [descriptor], [], 0)[1]:
+            os.write(descriptor, text.encode())
 
 
 @contextmanager
@@ -87,13 +103,19 @@ def _ended_within(patience: float) -> Iterator[None]:
     """Watch from a thread: where the main one is in C++ that waits, Python hears of a signal only afterwards."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    over = threading.Event()
 
     def watch() -> None:
-        while came := os.read(reader, 1):
-            if came[0] in _SIGNALS and not over.wait(patience):
-                os.write(2, f"ended at once, {patience:g} s after the signal: the same command goes on\n".encode())
-                _end_at_once(came[0])
+        heard = StopRequest()
+        why = f"not stopped {patience:g} s after the signal, and ended: the same command goes on\n"
+        while True:
+            left = max(0.0, heard.since + patience - time.monotonic()) if heard else None
+            if not select.select([reader], [], [], left)[0]:
+                _end_at_once(heard.signum or 0, why)
+            came = os.read(reader, 1)
+            if came == _OVER:
+                return
+            if came[0] in _SIGNALS:
+                heard.ask(came[0])
 
     watching = threading.Thread(target=watch, daemon=True)
     watching.start()
@@ -101,8 +123,8 @@ def _ended_within(patience: float) -> Iterator[None]:
     try:
         yield
     finally:
-        over.set()
         signal.set_wakeup_fd(former)
-        os.close(writer)
+        os.write(writer, _OVER)
         watching.join()
+        os.close(writer)
         os.close(reader)

@@ -55,18 +55,36 @@ def ray_running(address: str | None, cores: int, data_bytes: int) -> Iterator[Pa
     os.environ.update(ENVIRONMENT)
     import ray
 
-    importing = threading.Thread(target=importlib.import_module, args=("ray.tune",), daemon=True)  # while Ray starts
-    importing.start()
     logging.getLogger("ray").setLevel(logging.CRITICAL)
-    with private_folder() as folder:
+    with private_folder() as folder, _tune_imported_meanwhile() as imported:
         try:
-            try:
-                _start(address, cores, data_bytes, folder)
-            finally:
-                importing.join()  # two threads that import parts of ray.tune at once meet in its circular imports
+            _start(address, cores, data_bytes, folder)
+            imported.wait()
             yield folder / "tune"
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _tune_imported_meanwhile() -> Iterator[threading.Event]:
+    """Import Ray Tune while Ray starts; the event is set once it is there.
+
+    Two threads that import parts of it at once meet in its circular imports, and a Python that ends in the midst of
+    an import may crash: the block ends after the import.
+    """
+    imported = threading.Event()
+
+    def import_tune() -> None:
+        try:
+            importlib.import_module("ray.tune")
+        finally:
+            imported.set()
+
+    threading.Thread(target=import_tune, daemon=True).start()
+    try:
+        yield imported
+    finally:
+        imported.wait()
 
 
 def _start(address: str | None, cores: int, data_bytes: int, folder: Path) -> None:
@@ -111,6 +129,7 @@ def _processes_apart() -> Iterator[None]:
     ``timeout``, a shell and a batch system send SIGTERM to a whole group. A Ray that died of it makes the launch wait
     for it for half a minute, in place of saving what there is.
     """
+    import ray
     from ray._private import services
 
     module: Any = services
@@ -124,6 +143,7 @@ def _processes_apart() -> Iterator[None]:
     try:
         yield
     except BaseException:
+        ray.shutdown()  # before: it may have to talk to them
         for process in started:
             process.kill()
         raise

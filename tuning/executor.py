@@ -116,6 +116,10 @@ def session(
                     yield running
                 finally:
                     tracker.ask_to_finish()
+        except Exception as error:
+            if stop and not isinstance(error, UserError):  # Ray died of the same signal
+                raise SystemExit(stop.exit_code) from error
+            raise
         finally:
             running.tracked = tracker.finish(console, stop)
 

@@ -2,7 +2,6 @@
 
 import os
 import select
-import signal
 import sys
 import time
 from pathlib import Path
@@ -22,7 +21,6 @@ FOLLOW_SECONDS = 5.0
 
 def follow(study: Study, tracking_uri: str, activity: Activity) -> None:
     """Sync until standard input ends, which it does when the launch has finished or died; then once more."""
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a batch system sends it to every process: the launch's end is ours
     tracker: Tracker | None = None
     while not select.select([sys.stdin], [], [], FOLLOW_SECONDS)[0]:
         try:

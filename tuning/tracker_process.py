@@ -1,10 +1,12 @@
 """The tracker as a process of its own: nothing of MLflow runs in the launch, slow or down as it may be."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 from rich.console import Console
 
@@ -40,10 +42,10 @@ class TrackerProcess:
     """Follows a study from outside: reads the truth, writes MLflow, until the launch ends or dies."""
 
     def __init__(self, study: Study, tracking_uri: str | None, activity: Activity) -> None:
-        """Start it; it is in a session of its own, so that Ctrl-C does not reach it."""
+        """Start it, deaf to the signals that end a launch, which a batch system sends to all: it ends after that."""
         self._study = study
         uri = tracking_uri_of(study.home, tracking_uri)
-        with (study.folder / LOG_FILE).open("w") as log:
+        with (study.folder / LOG_FILE).open("w") as log, _signals_blocked():
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tuning.sync", study.spec.name, activity],
                 stdin=subprocess.PIPE,
@@ -94,3 +96,13 @@ class TrackerProcess:
         for line in (self._study.folder / LOG_FILE).read_text().splitlines():
             if line.startswith("note: "):
                 say(console, line.removeprefix("note: "))
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """What starts in this block never hears of SIGINT and SIGTERM."""
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)

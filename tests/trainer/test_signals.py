@@ -4,10 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
-from trainer.signals import stop_on_signal
+from trainer.signals import SAME_SECONDS, stop_on_signal
 
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 
@@ -22,13 +24,15 @@ def test_the_first_signal_only_asks_to_stop(signum: signal.Signals, code: int) -
 
 
 STUBBORN = """
-import os, signal, sys
-from trainer.signals import stop_on_signal
+import os, signal, sys, time
+from trainer.signals import SAME_SECONDS, stop_on_signal
 
 with stop_on_signal():
     try:
         os.kill(os.getpid(), int(sys.argv[1]))
+        os.kill(os.getpid(), int(sys.argv[1]))  # at once again: the same one
         print("asked", flush=True)
+        time.sleep(SAME_SECONDS + 0.01)
         os.kill(os.getpid(), int(sys.argv[2]))
     finally:
         print("tidied up")
@@ -80,23 +84,46 @@ print("ended well", threading.active_count())
 """
 
 
-@pytest.mark.parametrize(("signum", "code"), SIGNALS)
-def test_a_block_that_goes_on_ends_when_patience_does(signum: signal.Signals, code: int) -> None:
-    patient = [sys.executable, "-c", WAITING, "0.2", "60"]
-    with subprocess.Popen(patient, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+@contextmanager
+def waiting(patience: str, seconds: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that is in a block with patience for so many seconds."""
+    command = [sys.executable, "-c", WAITING, patience, seconds]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "waits\n"
+        yield process
+
+
+@pytest.mark.parametrize(("signum", "code"), SIGNALS)
+def test_a_block_that_goes_on_ends_when_patience_does(signum: signal.Signals, code: int) -> None:
+    with waiting("0.2", "60") as process:
         process.send_signal(signum)
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (code, "")
-    assert err == "ended at once, 0.2 s after the signal: the same command goes on\n"
+    assert err == "not stopped 0.2 s after the signal, and ended: the same command goes on\n"
+
+
+def test_such_a_block_ends_though_nobody_reads_what_it_says_of_it() -> None:
+    with waiting("0.2", "60") as process:
+        for stream in (process.stdout, process.stderr):
+            assert stream is not None
+            stream.close()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 143
+
+
+@pytest.mark.parametrize(("second", "code"), SIGNALS)
+def test_a_second_signal_ends_such_a_block_at_once(second: signal.Signals, code: int) -> None:
+    with waiting("50", "60") as process:
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(SAME_SECONDS + 0.1)
+        process.send_signal(second)
+        assert process.wait(timeout=30) == code
 
 
 def test_a_block_that_ends_in_time_after_a_signal_is_left_alone() -> None:
-    patient = [sys.executable, "-c", WAITING, "30", "0.5"]
-    with subprocess.Popen(patient, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "waits\n"
+    with waiting("30", "0.5") as process:
         process.send_signal(signal.SIGTERM)
         assert process.communicate(timeout=30)[0] == "ended well 1\n"
     assert process.returncode == 0
