@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""Those that ask a command to stop."""
 _SHOW_CURSOR = "\x1b[?25h\n"  # a progress display hides it
 _OVER = b"\0"
 SAME_SECONDS = 0.25
@@ -67,12 +68,12 @@ def stop_on_signal(patience: float | None = None) -> Iterator[StopRequest]:
         patience: seconds after the first signal in which the block has to end; the process ends at once otherwise.
     """
     request = StopRequest()
-    former = {number: signal.getsignal(number) for number in _SIGNALS}
+    former = {number: signal.getsignal(number) for number in SIGNALS}
 
     def ask(signum: int, frame: FrameType | None) -> None:
         request.ask(signum)
 
-    for number in _SIGNALS:
+    for number in SIGNALS:
         signal.signal(number, ask)
     try:
         with nullcontext() if patience is None else _ended_within(patience):
@@ -114,7 +115,7 @@ def _ended_within(patience: float) -> Iterator[None]:
             came = os.read(reader, 1)
             if came == _OVER:
                 return
-            if came[0] in _SIGNALS:
+            if came[0] in SIGNALS:
                 heard.ask(came[0])
 
     watching = threading.Thread(target=watch, daemon=True)

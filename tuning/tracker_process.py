@@ -12,7 +12,7 @@ from rich.console import Console
 
 from trainer.errors import UserError
 from trainer.show import say
-from trainer.signals import StopRequest
+from trainer.signals import SIGNALS, StopRequest
 from tuning.home import Home
 from tuning.picture import Activity
 from tuning.study import Study
@@ -100,8 +100,8 @@ class TrackerProcess:
 
 @contextmanager
 def _signals_blocked() -> Iterator[None]:
-    """What starts in this block never hears of SIGINT and SIGTERM."""
-    former = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    """What starts in this block never hears of a signal to stop."""
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     try:
         yield
     finally:
