@@ -13,15 +13,15 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from trainer.columns import moments_of
-from trainer.config import ModelConfig
-from trainer.data import load_pairs
-from trainer.losses import LossModule
-from trainer.losses.infonce import InfoNceConfig
-from trainer.metrics import cosine_similarity, embedding_metrics
-from trainer.model import Encoder
-from trainer.resident import CenteredTargets, SplitTensors, split_tensors
-from trainer.splits import split_rows
+from losstune.trainer.config.train_config import ModelConfig
+from losstune.trainer.data.columns import moments_of
+from losstune.trainer.data.pairs import load_pairs
+from losstune.trainer.data.resident import CenteredTargets, SplitTensors, split_tensors
+from losstune.trainer.data.splits import split_rows
+from losstune.trainer.losses import LossModule
+from losstune.trainer.losses.infonce import InfoNceConfig
+from losstune.trainer.model.encoder import Encoder
+from losstune.trainer.score.metrics import cosine_similarity, embedding_metrics
 
 CPU = torch.device("cpu")
 CLIP_NORM = 1.0

@@ -24,12 +24,12 @@ from typing import Any
 from ray import tune
 from rich.console import Console
 
-import tuning.trainable
-from tuning.executor import Session
-from tuning.home import Home
-from tuning.launch import LaunchRequest, launch
-from tuning.placement import Resources
-from tuning.report import Report
+import losstune.tuning.execute.worker
+from losstune.tuning.commands.launch import LaunchRequest, launch
+from losstune.tuning.execute.placement import Resources
+from losstune.tuning.execute.session import Session
+from losstune.tuning.storage.home import Home
+from losstune.tuning.study.messages import Report
 
 HERE = Path(__file__).resolve().parent
 SLOTS = 2
@@ -72,7 +72,7 @@ def measure(trials: int, folder: Path) -> dict[str, float]:
             after_mib=resident() / 2**20,
         )
 
-    tuning.trainable.TrialTrainable = NoWork  # type: ignore[assignment,misc]
+    losstune.tuning.execute.worker.TrialTrainable = NoWork  # type: ignore[assignment,misc]
     Session.run = metered  # type: ignore[method-assign]
     options = {"trials": trials, "max_epochs": 1, "grace_epochs": 1}
     space = str(HERE / "infonce_space.yaml")

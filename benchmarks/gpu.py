@@ -26,12 +26,12 @@ import numpy as np
 import torch
 from dataloader_loop import CPU, training_epochs
 
-from trainer.config import TrainConfig
-from trainer.data import Pairs, load_pairs, make_pairs
-from trainer.loop import Trainer, pick_device
-from trainer.resident import resident_data, split_tensors
-from trainer.splits import split_rows
-from tuning import gpu_probe
+from losstune.trainer.config.train_config import TrainConfig
+from losstune.trainer.data.pairs import Pairs, load_pairs, make_pairs
+from losstune.trainer.data.resident import resident_data, split_tensors
+from losstune.trainer.data.splits import split_rows
+from losstune.trainer.run.loop import Trainer, pick_device
+from losstune.tuning.execute import gpu_probe
 
 Row = dict[str, Any]
 

@@ -28,7 +28,7 @@ from ray.air.integrations.mlflow import MLflowLoggerCallback
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from trainer.resident import SplitTensors
+from losstune.trainer.data.resident import SplitTensors
 
 MAX_EPOCHS = 27
 GRACE_EPOCHS = 3

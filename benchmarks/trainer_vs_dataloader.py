@@ -17,10 +17,10 @@ from statistics import median
 import torch
 from dataloader_loop import digits_splits, training_epochs
 
-from trainer.config import TrainConfig
-from trainer.data import load_pairs
-from trainer.loop import Trainer
-from trainer.resident import resident_data
+from losstune.trainer.config.train_config import TrainConfig
+from losstune.trainer.data.pairs import load_pairs
+from losstune.trainer.data.resident import resident_data
+from losstune.trainer.run.loop import Trainer
 
 SETTINGS = {"temperature": 0.07, "batch_size": 32, "lr": 5e-4, "hidden_dim": 128, "depth": 2, "dropout": 0.0}
 MODEL_SETTINGS = ("hidden_dim", "depth", "dropout")

@@ -38,7 +38,7 @@ def losstune(
 
     Anything but a clean exit is raised into the test, so a traceback can not pass for a message.
     """
-    from tuning.cli import main
+    from losstune.tuning.cli.app import main
 
     monkeypatch.chdir(tmp_path_factory.mktemp("cwd"))
     threads = torch.get_num_threads()
@@ -76,7 +76,7 @@ class _NoTracker:
 def without_tracker() -> Iterator[None]:
     """Launches and confirmations in the block write nothing to MLflow."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tuning.executor.TrackerProcess", _NoTracker)
+        patch.setattr("losstune.tuning.execute.session.TrackerProcess", _NoTracker)
         yield
 
 

@@ -10,8 +10,8 @@ import pytest
 import typer
 import yaml
 
-from tuning.cli import app
-from tuning.space_file import shipped_names
+from losstune.tuning.cli.app import app
+from losstune.tuning.space.reader import shipped_names
 
 ROOT = Path(__file__).parent.parent
 DEPLOY = ROOT / "deploy"

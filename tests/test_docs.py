@@ -110,8 +110,8 @@ def start_and_stop(command: str, folder: Path) -> None:
 
 def test_commands_inside_text_exist() -> None:
     """Inline ``losstune COMMAND``s name real commands and shipped spaces."""
-    from tuning.cli import app
-    from tuning.space_file import shipped_names
+    from losstune.tuning.cli.app import app
+    from losstune.tuning.space.reader import shipped_names
 
     known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
     for document in DOCUMENTS:
@@ -148,7 +148,7 @@ def test_the_wheel_works_outside_the_clone(tmp_path: Path) -> None:
     )
     assert ended.returncode == 0, ended.stderr
     assert "temperature" in ended.stdout
-    where = "import search_spaces, trainer; print(trainer.__file__, search_spaces.__file__)"
+    where = "from losstune import search_spaces, trainer; print(trainer.__file__, search_spaces.__file__)"
     found = subprocess.run(
         [sys.executable, "-c", where],
         cwd=tmp_path,

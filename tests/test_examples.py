@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from trainer.config import TrainConfig
-from trainer.errors import UserError
-from trainer.model import build_model
+from losstune.trainer.base.errors import UserError
+from losstune.trainer.config.train_config import TrainConfig
+from losstune.trainer.model.encoder import build_model
 
 TEXT_PAIRS = Path(__file__).parent.parent / "examples" / "text-pairs"
 

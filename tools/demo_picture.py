@@ -8,10 +8,10 @@ from pathlib import Path
 import matplotlib
 from matplotlib import pyplot as plt
 
-from trainer.metrics import chance_level
-from trainer.run_dir import read_history
-from tuning.home import Home
-from tuning.study import Study, open_study
+from losstune.trainer.run.run_dir import read_history
+from losstune.trainer.score.metrics import chance_level
+from losstune.tuning.storage.home import Home
+from losstune.tuning.study.study import Study, open_study
 
 ROOT = Path(__file__).parent.parent
 

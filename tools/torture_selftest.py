@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("trainer", "tuning", "search_spaces", "tests", "benchmarks", "docs", "pyproject.toml", "README.md")
+PARTS = ("losstune", "trainer", "tuning", "search_spaces", "tests", "benchmarks", "docs", "pyproject.toml", "README.md")
 TOO_LONG = 900
 
 
@@ -45,23 +45,23 @@ REMOVALS: tuple[Removal, ...] = (
     Removal(
         1,
         "what trials had at rungs is known after a restart",
-        "tuning/scheduler.py",
+        "tuning/execute/asha.py",
         "                    self._values[epoch][trial.number] = value\n",
         "                    pass\n",
-        ("tests/reliability/test_search_machine.py", "tests/tuning/test_scheduler.py"),
+        ("tests/reliability/test_search_machine.py", "tests/tuning/execute/test_asha.py"),
     ),
     Removal(
         1,
         "workers of an older launch can not write",
-        "trainer/run_dir.py",
+        "trainer/run/run_dir.py",
         "            if newest > self._attempt:",
         "            if False:",
-        ("tests/trainer/test_run_dir.py",),
+        ("tests/trainer/run/test_run_dir.py",),
     ),
     Removal(
         1,
         "a history is synced before its checkpoint",
-        "trainer/files.py",
+        "trainer/base/files.py",
         "        stream.write(content)\n        stream.flush()\n        os.fsync(stream.fileno())\n    if created:",
         "        stream.write(content)\n        stream.flush()\n    if created:",
         ("tests/reliability/test_crash_points.py",),
@@ -69,7 +69,7 @@ REMOVALS: tuple[Removal, ...] = (
     Removal(
         2,
         "a trial whose worker died is tried again",
-        "tuning/executor.py",
+        "tuning/execute/session.py",
         "            max_failures=3,\n",
         "            max_failures=0,\n",
         ("tests/reliability/test_worker_kills.py::test_a_trial_goes_on_when_its_worker_was_killed",),
@@ -77,7 +77,7 @@ REMOVALS: tuple[Removal, ...] = (
     Removal(
         2,
         "a trial without room on its GPU goes on alone",
-        "tuning/searcher.py",
+        "tuning/execute/study_searcher.py",
         'if report is not None and report.end == "memory" and not running.alone:',
         "if False:",
         ("tests/reliability/test_memory.py",),
@@ -85,23 +85,23 @@ REMOVALS: tuple[Removal, ...] = (
     Removal(
         3,
         "a second signal ends the process",
-        "trainer/signals.py",
+        "trainer/base/signals.py",
         "            _end_at_once(signum)\n",
         "            pass\n",
-        ("tests/trainer/test_signals.py",),
+        ("tests/trainer/base/test_signals.py",),
     ),
     Removal(
         3,
         "a launch that does not stop is ended",
-        "trainer/signals.py",
+        "trainer/base/signals.py",
         "                _end_at_once(heard.signum or 0, why)\n",
         "                pass\n",
-        ("tests/trainer/test_signals.py",),
+        ("tests/trainer/base/test_signals.py",),
     ),
     Removal(
         3,
         "a signal to the launch's group does not reach Ray",
-        "tuning/cluster.py",
+        "tuning/execute/local_ray.py",
         "*arguments, process_group=0, **options",
         "*arguments, **options",
         ("tests/reliability/test_signals_of_a_study.py::test_a_study_goes_on_after_every_kind_of_signal",),
@@ -109,7 +109,7 @@ REMOVALS: tuple[Removal, ...] = (
     Removal(
         3,
         "SIGTERM is the launch's, not Ray's",
-        "tuning/cluster.py",
+        "tuning/execute/local_ray.py",
         "    module.set_sigterm_handler = lambda handler: None\n    try:\n        yield\n",
         "    yield\n    return\n    try:\n        pass\n",
         ("tests/reliability/test_signals_of_a_study.py::test_a_confirmation_stops_and_goes_on",),
@@ -117,7 +117,7 @@ REMOVALS: tuple[Removal, ...] = (
     Removal(
         4,
         "files are synced before they get their name",
-        "trainer/files.py",
+        "trainer/base/files.py",
         "            yield stream\n            stream.flush()\n            os.fsync(stream.fileno())\n",
         "            yield stream\n",
         ("tests/reliability/test_crash_points.py",),
@@ -125,7 +125,7 @@ REMOVALS: tuple[Removal, ...] = (
     Removal(
         4,
         "a storage that can not be written ends the search",
-        "tuning/searcher.py",
+        "tuning/execute/study_searcher.py",
         "        except STORAGE_FAILURES as error:\n            self.storage_error",
         "        except ZeroDivisionError as error:\n            self.storage_error",
         ("tests/reliability/test_storage.py::test_a_search_that_can_not_write_the_next_trial_ends_at_once",),
@@ -133,15 +133,17 @@ REMOVALS: tuple[Removal, ...] = (
     Removal(
         4,
         "a trial waits at a rung that can not be saved",
-        "tuning/scheduler.py",
+        "tuning/execute/asha.py",
         "TrialScheduler.CONTINUE if self._record(report) else TrialScheduler.NOOP",
         "TrialScheduler.CONTINUE if self._record(report) else TrialScheduler.CONTINUE",
-        ("tests/tuning/test_searcher.py::test_a_trial_does_not_train_on_from_a_rung_that_could_not_be_saved",),
+        (
+            "tests/tuning/execute/test_study_searcher.py::test_a_trial_does_not_train_on_from_a_rung_that_could_not_be_saved",
+        ),
     ),
     Removal(
         5,
         "a run that MLflow made twice is removed",
-        "tuning/tracking.py",
+        "tuning/track/mlflow_sync.py",
         "                self._client.delete_run(run.info.run_id)\n",
         "                pass\n",
         ("tests/reliability/test_mlflow_faults.py::test_runs_made_twice_and_strays_go_and_a_users_own_run_stays",),
@@ -149,7 +151,7 @@ REMOVALS: tuple[Removal, ...] = (
     Removal(
         6,
         "the SHA-256 of a settings file",
-        "trainer/files.py",
+        "trainer/base/files.py",
         "    if sealed(body) != text:",
         "    if False:",
         ("tests/reliability/test_damage.py",),
@@ -157,55 +159,55 @@ REMOVALS: tuple[Removal, ...] = (
     Removal(
         6,
         "the checksum of a line of history",
-        "trainer/files.py",
+        "trainer/base/files.py",
         '    return body if crc == f"{zlib.crc32(body)}}}".encode() else None',
         "    return body",
-        ("tests/trainer/test_run_dir.py",),
+        ("tests/trainer/run/test_run_dir.py",),
     ),
     Removal(
         6,
         "Optuna's storage is compared with the trials' files",
-        "tuning/audit.py",
+        "tuning/study/audit.py",
         "    if findings:\n",
         "    if False:\n",
-        ("tests/tuning/test_audit.py",),
+        ("tests/tuning/study/test_audit.py",),
     ),
     Removal(
         7,
         "the lock of a study",
-        "tuning/lock.py",
+        "tuning/storage/lock.py",
         "            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
         "            pass\n",
-        ("tests/tuning/test_study.py",),
+        ("tests/tuning/study/test_study.py",),
     ),
     Removal(
         8,
         "a number that is not finite ends its trial",
-        "trainer/loop.py",
+        "trainer/run/loop.py",
         "        if not all(map(math.isfinite, metrics.values())):\n            self.end",
         "        if False:\n            self.end",
-        ("tests/trainer/test_loop.py",),
+        ("tests/trainer/run/test_loop.py",),
     ),
     Removal(
         8,
         "an exception fails its trial alone",
-        "tuning/trainable.py",
+        "tuning/execute/worker.py",
         "        except Exception as error:\n            return self._failed(error).to_result()",
         "        except ZeroDivisionError as error:\n            return self._failed(error).to_result()",
-        ("tests/tuning/test_launch.py::test_an_exception_fails_its_trial_alone",),
+        ("tests/tuning/commands/test_launch.py::test_an_exception_fails_its_trial_alone",),
     ),
     Removal(
         9,
         "other data is refused",
-        "tuning/continuing.py",
+        "tuning/study/continuation.py",
         "    if data_digest != spec.data_digest:\n",
         "    if False:\n",
-        ("tests/reliability/test_changed.py", "tests/tuning/test_study.py"),
+        ("tests/reliability/test_changed.py", "tests/tuning/study/test_study.py"),
     ),
     Removal(
         9,
         "other versions are refused",
-        "tuning/versions.py",
+        "tuning/study/versions.py",
         "    if differences and not accepted:\n",
         "    if False:\n",
         ("tests/reliability/test_changed.py",),
@@ -213,7 +215,7 @@ REMOVALS: tuple[Removal, ...] = (
     Removal(
         10,
         "Ray listens on loopback",
-        "tuning/cluster.py",
+        "tuning/execute/local_ray.py",
         '"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",',
         '"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1",',
         ("tests/reliability/test_exposure.py::test_a_launch_opens_ports_on_loopback_only",),
@@ -221,7 +223,7 @@ REMOVALS: tuple[Removal, ...] = (
     Removal(
         10,
         "files are the user's alone",
-        "tuning/process.py",
+        "tuning/cli/process.py",
         "    os.umask(0o077)\n",
         "    os.umask(0o022)\n",
         ("tests/reliability/test_exposure.py::test_what_a_launch_writes_is_private",),
@@ -229,7 +231,7 @@ REMOVALS: tuple[Removal, ...] = (
     Removal(
         11,
         "links in a study are refused",
-        "tuning/inside.py",
+        "tuning/storage/plain_files.py",
         "            if entry.is_symlink():\n",
         "            if False:\n",
         ("tests/reliability/test_hostile.py::test_a_link_out_of_a_study_is_not_followed",),
@@ -237,7 +239,7 @@ REMOVALS: tuple[Removal, ...] = (
     Removal(
         11,
         "no pickle is loaded",
-        "trainer/checkpoint.py",
+        "trainer/run/checkpoint.py",
         "weights_only=True)",
         "weights_only=False)",
         ("tests/reliability/test_hostile.py::test_no_file_runs_code",),
@@ -245,7 +247,7 @@ REMOVALS: tuple[Removal, ...] = (
     Removal(
         11,
         "passwords are masked",
-        "tuning/masking.py",
+        "tuning/storage/passwords.py",
         "    text = _FIELD.sub(",
         "    return text\n    text = _FIELD.sub(",
         ("tests/reliability/test_exposure.py::TestPasswords",),
@@ -253,7 +255,7 @@ REMOVALS: tuple[Removal, ...] = (
     Removal(
         12,
         "a launch's temporary folder goes with it",
-        "tuning/private_folder.py",
+        "tuning/storage/scratch.py",
         "            yield folder\n    finally:\n        shutil.rmtree(folder, ignore_errors=True)\n",
         "            yield folder\n    finally:\n        pass\n",
         ("tests/reliability/test_exposure.py::test_rays_folder_is_private_and_gone_afterwards",),
@@ -289,7 +291,10 @@ def main() -> int:
         copy = Path(folder)
         for part in PARTS:
             source = ROOT / part
-            (shutil.copytree if source.is_dir() else shutil.copy)(source, copy / part)
+            if source.is_dir():
+                shutil.copytree(source, copy / part, symlinks=True)
+            else:
+                shutil.copy(source, copy / part)
         every = tuple(dict.fromkeys(test for removal in REMOVALS for test in removal.tests))
         whole = run_tests(copy, every)
         if whole.returncode != 0:

@@ -2,10 +2,10 @@
 
 import torch
 
-from trainer.data import load_pairs
-from trainer.metrics import embedding_metrics
-from trainer.resident import split_tensors
-from trainer.splits import split_rows
+from losstune.trainer.data.pairs import load_pairs
+from losstune.trainer.data.resident import split_tensors
+from losstune.trainer.data.splits import split_rows
+from losstune.trainer.score.metrics import embedding_metrics
 
 SHOWN = ("mrr", "recall_at_1", "recall_at_10", "cosine_sim")
 

@@ -14,12 +14,12 @@ import boto3
 import pytest
 from mlflow.tracking import MlflowClient
 
+from losstune.tuning.execute.local_ray import ENVIRONMENT
 from tests.integration import servers
 from tests.integration.drivers import Team
 from tests.integration.nodes import complete
 from tests.integration.relay import Relay
 from tests.integration.servers import Postgres
-from tuning.cluster import ENVIRONMENT
 
 
 @pytest.fixture(scope="session")

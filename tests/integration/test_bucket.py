@@ -11,18 +11,18 @@ import boto3
 import pytest
 import torch
 
+from losstune.trainer.base.errors import UserError
+from losstune.trainer.data.resident import resident_data
+from losstune.trainer.run.checkpoint import DamagedCheckpointError, load_checkpoint
+from losstune.trainer.run.loop import Trainer
+from losstune.trainer.run.run_dir import BEST_FILE, HISTORY_FILE, LAST_FILE, RunDirectory, StorageError, read_history
+from losstune.tuning.execute.worker import keep_error
+from losstune.tuning.storage.bucket import Bucket, BucketError, bucket_at
+from losstune.tuning.storage.bucket_layout import Opening, RunObjects, RunPrefix, parse_opening
+from losstune.tuning.storage.bucket_run import BucketRun
+from losstune.tuning.storage.failures import STORAGE_FAILURES
+from losstune.tuning.storage.study_files import BucketFiles
 from tests.trainer.samples import sample_config, sample_pairs, timeless
-from trainer.checkpoint import DamagedCheckpointError, load_checkpoint
-from trainer.errors import UserError
-from trainer.loop import Trainer
-from trainer.resident import resident_data
-from trainer.run_dir import BEST_FILE, HISTORY_FILE, LAST_FILE, RunDirectory, StorageError, read_history
-from tuning.bucket import Bucket, BucketError, bucket_at
-from tuning.bucket_run import BucketRun
-from tuning.run_prefix import Opening, RunObjects, RunPrefix, parse_opening
-from tuning.study_files import BucketFiles
-from tuning.trainable import keep_error
-from tuning.trials import STORAGE_FAILURES
 
 ID, OTHER_ID = "0123456789abcdef", "fedcba9876543210"
 RUN = "trials/mse-0000"
@@ -107,7 +107,7 @@ def test_a_store_that_is_gone_or_refuses_is_a_storage_failure(bucket: Bucket) ->
 
 
 def test_a_store_that_answers_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch, bucket: Bucket) -> None:
-    monkeypatch.setattr("tuning.bucket._TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr("losstune.tuning.storage.bucket._TIMEOUT_SECONDS", 0.2)
     with socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
         deaf.listen(50)

@@ -6,15 +6,15 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from losstune.trainer.base.errors import UserError
+from losstune.tuning.storage.database import database_at
+from losstune.tuning.storage.failures import STORAGE_FAILURES
+from losstune.tuning.storage.home import Home
+from losstune.tuning.storage.lock import is_locked, locked
+from losstune.tuning.study.audit import open_trials
+from losstune.tuning.study.study import Study, create_study, open_study
+from losstune.tuning.study.trial import Ending
 from tests.tuning.samples import CONDITIONAL, CONTINUOUS, facts, settings_of, space_of, used_up
-from trainer.errors import UserError
-from tuning.audit import open_trials
-from tuning.database import database_at
-from tuning.home import Home
-from tuning.lock import is_locked, locked
-from tuning.study import Study, create_study, open_study
-from tuning.trial import Ending
-from tuning.trials import STORAGE_FAILURES
 
 POINT, OTHER = {"lr": 0.0031, "model.dropout": 0.3}, {"lr": 0.01, "model.dropout": 0.1}
 DIVERGED = Ending("pruned", "diverged", 2, 0.1, 1)

@@ -13,10 +13,10 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from trainer.errors import UserError
-from tuning.database import Database, database_at
-from tuning.lease import TTL_SECONDS, Lease, LeaseLostError, Process, current_process, holding, is_held
-from tuning.trials import STORAGE_FAILURES
+from losstune.trainer.base.errors import UserError
+from losstune.tuning.storage.database import Database, database_at
+from losstune.tuning.storage.failures import STORAGE_FAILURES
+from losstune.tuning.storage.lease import TTL_SECONDS, Lease, LeaseLostError, Process, current_process, holding, is_held
 
 
 @pytest.fixture
@@ -125,8 +125,8 @@ def test_of_many_launches_at_once_one_takes_an_expired_lease(database: Database,
 
 HOLD = """
 import sys
-from tuning.database import database_at
-from tuning.lease import holding
+from losstune.tuning.storage.database import database_at
+from losstune.tuning.storage.lease import holding
 with holding(database_at(sys.argv[1]), "first"):
     print("held", flush=True)
     sys.stdin.read()

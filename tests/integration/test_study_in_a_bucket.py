@@ -18,29 +18,29 @@ from mlflow.tracking import MlflowClient
 from ray.tune.search import Searcher
 from rich.console import Console
 
+from losstune.trainer.base.errors import UserError
+from losstune.trainer.base.signals import StopRequest
+from losstune.trainer.run.run_dir import LAST_FILE, read_config
+from losstune.tuning.commands.confirm import ConfirmRequest, confirm
+from losstune.tuning.commands.delete import delete_study
+from losstune.tuning.commands.export import export
+from losstune.tuning.commands.launch import LaunchRequest, launch
+from losstune.tuning.commands.sync import publish, sync_study
+from losstune.tuning.confirm.compare import compare
+from losstune.tuning.execute.placement import Resources, Slots
+from losstune.tuning.execute.session import Placement, Session
+from losstune.tuning.execute.worker import TrialTrainable
+from losstune.tuning.report.page import write_report
+from losstune.tuning.show.status import list_json, status_json
+from losstune.tuning.storage.home import Home, home_at
+from losstune.tuning.storage.lease import Lease
+from losstune.tuning.storage.lock import locked
+from losstune.tuning.study.study import open_study
+from losstune.tuning.track.process import TrackerProcess
 from tests.conftest import Command
 from tests.integration.relay import Relay
 from tests.trainer.samples import sample_arrays
 from tests.tuning.samples import facts
-from trainer.errors import UserError
-from trainer.run_dir import LAST_FILE, read_config
-from trainer.signals import StopRequest
-from tuning.comparison import compare
-from tuning.confirm import ConfirmRequest, confirm
-from tuning.delete import delete_study
-from tuning.executor import Placement, Session
-from tuning.export import export
-from tuning.home import Home, home_at
-from tuning.launch import LaunchRequest, launch
-from tuning.lease import Lease
-from tuning.lock import locked
-from tuning.placement import Resources, Slots
-from tuning.report_page import write_report
-from tuning.status import list_json, status_json
-from tuning.study import open_study
-from tuning.sync import publish, sync_study
-from tuning.tracker_process import TrackerProcess
-from tuning.trainable import TrialTrainable
 
 SMALL = "batch_size: 16, model.hidden_dim: 8, model.depth: 1"
 SPACES = {
@@ -354,13 +354,15 @@ def test_the_tracker_and_the_commands_find_the_study_by_themselves(
     place: Place, mlflow_server_uri: str, losstune: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     place.launch()
-    monkeypatch.setattr("tuning.tracker_process.PATIENCE_SECONDS", 120.0)
+    monkeypatch.setattr("losstune.tuning.track.process.PATIENCE_SECONDS", 120.0)
     with place.home() as home:
         study = open_study(home, "study")
         study.files.folder.mkdir(parents=True, exist_ok=True)
         tracker = TrackerProcess(study, mlflow_server_uri, "search")
         (command,) = [
-            process.cmdline() for process in psutil.Process().children() if "tuning.sync" in process.cmdline()
+            process.cmdline()
+            for process in psutil.Process().children()
+            if "losstune.tuning.commands.sync" in process.cmdline()
         ]
         assert command[-2:] == ["study", "search"]
         assert tracker.finish(quiet(), StopRequest()), (study.folder / "tracker.log").read_text()

@@ -54,7 +54,7 @@ LOSS = '''
 import torch
 from pydantic import Field
 
-from trainer.losses import LossConfig, LossModule, LossOutput, TrainTargets, unit
+from losstune.trainer.losses import LossConfig, LossModule, LossOutput, TrainTargets, unit
 
 class AngleConfig(LossConfig):
     """The angle between prediction and target, to a power."""

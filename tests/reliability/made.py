@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
+from losstune.trainer.data.pairs import load_pairs
+from losstune.trainer.run.run_dir import HISTORY_FILE, history_line, read_history
+from losstune.tuning.storage.home import Home
+from losstune.tuning.study.loss_trials import LossTrials
+from losstune.tuning.study.study import Study, create_study
+from losstune.tuning.study.trial import Ending
 from tests.tuning.reported import LAST, LEVEL, RUNGS, SPACES, curve, point_of, write_run
 from tests.tuning.samples import settings_of, space_of
-from trainer.data import load_pairs
-from trainer.run_dir import HISTORY_FILE, history_line, read_history
-from tuning.home import Home
-from tuning.study import Study, create_study
-from tuning.trial import Ending
-from tuning.trials import LossTrials
 
 TRIALS = 6
 

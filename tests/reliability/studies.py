@@ -22,11 +22,11 @@ import optuna
 import psutil
 from optuna.trial import FrozenTrial
 
-from trainer.checkpoint import load_checkpoint
-from trainer.run_dir import HISTORY_FILE, LAST_FILE, read_history, read_whole_lines
-from tuning.home import Home
-from tuning.status import status_json
-from tuning.study import open_study
+from losstune.trainer.run.checkpoint import load_checkpoint
+from losstune.trainer.run.run_dir import HISTORY_FILE, LAST_FILE, read_history, read_whole_lines
+from losstune.tuning.show.status import status_json
+from losstune.tuning.storage.home import Home
+from losstune.tuning.study.study import open_study
 
 LOSSTUNE = str(Path(sys.executable).with_name("losstune"))
 

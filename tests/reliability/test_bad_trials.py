@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from optuna.trial import FrozenTrial
 
+from losstune.trainer.run.run_dir import HISTORY_FILE, read_history
+from losstune.tuning.study.seeds import derived_seed
 from tests.reliability.conftest import Recorder
 from tests.reliability.studies import (
     check_histories,
@@ -19,8 +21,6 @@ from tests.reliability.studies import (
     told,
     undisturbed,
 )
-from trainer.run_dir import HISTORY_FILE, read_history
-from tuning.proposals import derived_seed
 
 FAULTS = os.pathsep.join([str(Path(__file__).parent / "faults"), *filter(None, [os.environ.get("PYTHONPATH")])])
 COMMAND = [

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 
+from losstune.trainer.base.yaml_file import read_yaml
+from losstune.tuning.confirm.plan import make_plan, plan_folder, plans, save_plan
+from losstune.tuning.study.study import Study, open_study
 from tests.conftest import Command
 from tests.reliability.conftest import Recorder
 from tests.reliability.made import made
 from tests.trainer.samples import sample_arrays
 from tests.tuning.reported import SPACES
-from trainer.yaml_file import read_yaml
-from tuning.confirmation import make_plan, plan_folder, plans, save_plan
-from tuning.study import Study, open_study
 
 pytestmark = pytest.mark.torture
 
@@ -148,7 +148,7 @@ def test_an_unfinished_confirmation_goes_on_with_other_versions_only_on_record(
     plan = make_plan(study, 1, 1, 2, 1, split_given=False)
     save_plan(study, plan.model_copy(update={"versions": {**plan.versions, **OLD}}))
     before = contents(study)
-    monkeypatch.setattr("tuning.confirm.session", no_session)
+    monkeypatch.setattr("losstune.tuning.commands.confirm.session", no_session)
     refused = losstune(*CONFIRM, study.home.root)
     assert refused.code == 2
     assert refused.err.startswith("error: confirmation 1 of study 'study' began with other versions; ")

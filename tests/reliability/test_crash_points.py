@@ -16,19 +16,16 @@ import numpy as np
 import pytest
 import torch
 
-from tests.reliability.conftest import Recorder
-from tests.reliability.disk import Disk, Image, power_cuts
-from tests.trainer.samples import sample_arrays, sample_config, sample_pairs, sample_trainer, timeless
-from tests.tuning.samples import CONTINUOUS, settings_of, space_of
-from trainer.checkpoint import DamagedCheckpointError, load_checkpoint
-from trainer.cli import app_for
-from trainer.config import TrainConfig
-from trainer.data import Pairs, load_pairs
-from trainer.files import make_folder
-from trainer.loop import Trainer
-from trainer.resident import resident_data
-from trainer.run_dir import RunDirectory, read_history, read_run_config
-from tuning.confirmation import (
+from losstune.trainer.base.files import make_folder
+from losstune.trainer.cli.app import app_for
+from losstune.trainer.config.train_config import TrainConfig
+from losstune.trainer.data.pairs import Pairs, load_pairs
+from losstune.trainer.data.resident import resident_data
+from losstune.trainer.run.checkpoint import DamagedCheckpointError, load_checkpoint
+from losstune.trainer.run.loop import Trainer
+from losstune.trainer.run.run_dir import RunDirectory, read_history, read_run_config
+from losstune.tuning.commands.export import export
+from losstune.tuning.confirm.plan import (
     ConfirmRun,
     Plan,
     RunResult,
@@ -40,14 +37,17 @@ from tuning.confirmation import (
     save_plan,
     saw_test_rows,
 )
-from tuning.export import export
-from tuning.home import Home
-from tuning.lock import locked
-from tuning.report_page import write_report
-from tuning.scoring import load_results, score_plan
-from tuning.study import Study, StudySpec, create_study, open_study
-from tuning.trial import Ending
-from tuning.trials import LossTrials
+from losstune.tuning.confirm.scoring import load_results, score_plan
+from losstune.tuning.report.page import write_report
+from losstune.tuning.storage.home import Home
+from losstune.tuning.storage.lock import locked
+from losstune.tuning.study.loss_trials import LossTrials
+from losstune.tuning.study.study import Study, StudySpec, create_study, open_study
+from losstune.tuning.study.trial import Ending
+from tests.reliability.conftest import Recorder
+from tests.reliability.disk import Disk, Image, power_cuts
+from tests.trainer.samples import sample_arrays, sample_config, sample_pairs, sample_trainer, timeless
+from tests.tuning.samples import CONTINUOUS, settings_of, space_of
 
 FAULT = "power cut at every write of ours"
 Check = Callable[[Image, Path], Iterator[str]]
@@ -575,9 +575,9 @@ def remove_in_place(path: Path, other: Path) -> None:
     other.mkdir()
 
 
-NO_FILE_SYNC = ("trainer.files.os", OsWithout(stat.S_ISREG))
-NO_FOLDER_SYNC = ("trainer.files.os", OsWithout(stat.S_ISDIR))
-NO_APPEND_SYNC = ("trainer.run_dir.append_durably", append_only)
+NO_FILE_SYNC = ("losstune.trainer.base.files.os", OsWithout(stat.S_ISREG))
+NO_FOLDER_SYNC = ("losstune.trainer.base.files.os", OsWithout(stat.S_ISDIR))
+NO_APPEND_SYNC = ("losstune.trainer.run.run_dir.append_durably", append_only)
 
 
 def plain(module: str) -> tuple[str, Any]:
@@ -592,26 +592,26 @@ REMOVED: dict[str, tuple[tuple[str, Any], Callable[[Path], Iterator[str]]]] = {
     "a run, its files not synced": (NO_FILE_SYNC, run_losses),
     "a run, its folders not synced": (NO_FOLDER_SYNC, run_losses),
     "a run, its history not synced": (NO_APPEND_SYNC, run_losses),
-    "a run, its folder made plainly": (plain_folder("trainer.run_dir"), run_losses),
-    "a run, its checkpoints written plainly": (plain("trainer.checkpoint"), run_losses),
-    "a run, its config written plainly": (plain("trainer.run_dir"), run_losses),
-    "going on, history written plainly": (plain("trainer.run_dir"), rerun_losses),
+    "a run, its folder made plainly": (plain_folder("losstune.trainer.run.run_dir"), run_losses),
+    "a run, its checkpoints written plainly": (plain("losstune.trainer.run.checkpoint"), run_losses),
+    "a run, its config written plainly": (plain("losstune.trainer.run.run_dir"), run_losses),
+    "going on, history written plainly": (plain("losstune.trainer.run.run_dir"), rerun_losses),
     "going on, files not synced": (NO_FILE_SYNC, rerun_losses),
     "going on, folders not synced": (NO_FOLDER_SYNC, rerun_losses),
     "a study, its files not synced": (NO_FILE_SYNC, study_losses),
     "a study, its folders not synced": (NO_FOLDER_SYNC, study_losses),
-    "a study, written plainly": (plain("tuning.study_files"), study_losses),
-    "a study, its folder made plainly": (plain_folder("tuning.lock"), study_losses),
+    "a study, written plainly": (plain("losstune.tuning.storage.study_files"), study_losses),
+    "a study, its folder made plainly": (plain_folder("losstune.tuning.storage.lock"), study_losses),
     "a deletion, its folders not synced": (NO_FOLDER_SYNC, deletion_losses),
-    "a deletion, in its place": (("tuning.study_files.move", remove_in_place), deletion_losses),
+    "a deletion, in its place": (("losstune.tuning.storage.study_files.move", remove_in_place), deletion_losses),
     "a confirmation, its files not synced": (NO_FILE_SYNC, confirm_losses),
     "a confirmation, its folders not synced": (NO_FOLDER_SYNC, confirm_losses),
-    "a confirmation, written plainly": (plain("tuning.study_files"), confirm_losses),
-    "a confirmation, its folders made plainly": (plain_folder("tuning.confirmation"), confirm_losses),
-    "scores written plainly": (plain("tuning.study_files"), confirm_losses),
+    "a confirmation, written plainly": (plain("losstune.tuning.storage.study_files"), confirm_losses),
+    "a confirmation, its folders made plainly": (plain_folder("losstune.tuning.confirm.plan"), confirm_losses),
+    "scores written plainly": (plain("losstune.tuning.storage.study_files"), confirm_losses),
     "an export, not synced": (NO_FILE_SYNC, export_losses),
     "an export, its folder not synced": (NO_FOLDER_SYNC, export_losses),
-    "an export, written plainly": (plain("tuning.export"), export_losses),
+    "an export, written plainly": (plain("losstune.tuning.commands.export"), export_losses),
 }
 
 

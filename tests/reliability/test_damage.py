@@ -17,21 +17,21 @@ import optuna
 import pytest
 from rich.console import Console
 
+from losstune.trainer.base.errors import UserError
+from losstune.trainer.run.checkpoint import DamagedCheckpointError
+from losstune.trainer.run.run_dir import RunDirectory, read_history
+from losstune.tuning.commands.launch import launch
+from losstune.tuning.confirm.plan import plans, record_test_use, runs_of, saw_test_rows
+from losstune.tuning.confirm.scoring import load_results
+from losstune.tuning.storage.home import Home
+from losstune.tuning.study.loss_trials import LossTrials
+from losstune.tuning.study.study import Study, open_study
 from tests.reliability.conftest import Recorder
 from tests.reliability.made import made
 from tests.reliability.studies import SHORT, leaderboard, run, start, undisturbed, wait_for
 from tests.trainer.samples import sample_config, sample_trainer, timeless
 from tests.tuning.conftest import request_for
 from tests.tuning.reported import SPACES, confirmed, curve, point_of, write_run
-from trainer.checkpoint import DamagedCheckpointError
-from trainer.errors import UserError
-from trainer.run_dir import RunDirectory, read_history
-from tuning.confirmation import plans, record_test_use, runs_of, saw_test_rows
-from tuning.home import Home
-from tuning.launch import launch
-from tuning.scoring import load_results
-from tuning.study import Study, open_study
-from tuning.trials import LossTrials
 
 QUIET = Console(quiet=True)
 
@@ -169,9 +169,9 @@ def test_an_unfinished_trials_changed_number_is_refused(tmp_path: Path, change: 
 
 def test_a_confirmation_is_not_built_on_a_damaged_storage(study: Study, tmp_path: Path) -> None:
     """Its settings are picked by the numbers in there."""
-    from tuning.confirm import ConfirmRequest, confirm
-    from tuning.executor import Placement
-    from tuning.placement import Resources
+    from losstune.tuning.commands.confirm import ConfirmRequest, confirm
+    from losstune.tuning.execute.placement import Resources
+    from losstune.tuning.execute.session import Placement
 
     shutil.copytree(study.home.root / "studies", tmp_path / "studies")
     with closing(sqlite3.connect(tmp_path / "studies/study/optuna.db")) as storage, storage:

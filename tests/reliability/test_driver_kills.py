@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from losstune.tuning.storage.scratch import HELPERS_SECONDS
+from losstune.tuning.study.study import SPEC_FILE
 from tests.reliability.conftest import Recorder
 from tests.reliability.studies import (
     LONG,
@@ -32,8 +34,6 @@ from tests.reliability.studies import (
     wait_for,
     wait_until_gone,
 )
-from tuning.private_folder import HELPERS_SECONDS
-from tuning.study import SPEC_FILE
 
 
 @dataclass

@@ -16,10 +16,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from losstune.tuning.storage.home import Home
 from tests.conftest import Command
 from tests.reliability.conftest import Recorder
 from tests.reliability.network import ADDRESS, GATEWAY, Network, network
-from tuning.home import Home
 
 pytestmark = pytest.mark.torture
 
@@ -261,7 +261,7 @@ class TestPasswords:
         files = [path for path in launched.root.rglob("*") if path.is_file() and not path.is_symlink()]
         assert [path for path in files if SECRET.encode() in path.read_bytes()] == []
         assert SECRET not in seen.printed
-        assert any("tuning.sync" in command for command in seen.commands)
+        assert any("losstune.tuning.commands.sync" in command for command in seen.commands)
         assert [command for command in seen.commands if SECRET in command] == []
         record(11, "a password in an address, a whole launch")
 
@@ -290,7 +290,7 @@ class TestPasswords:
         assert list(Path().iterdir()) == []
 
     def test_the_ui_gets_its_address_unseen(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        from tuning import ui
+        from losstune.tuning.commands import ui
 
         given: list[object] = []
 

@@ -15,20 +15,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from optuna.storages import InMemoryStorage
 
+from losstune.trainer.base.errors import UserError
+from losstune.trainer.base.memory import memory_limit
+from losstune.trainer.base.yaml_file import dump_yaml, parse_yaml
+from losstune.trainer.data.formats import MAX_EXPANSION, READERS, SMALL
+from losstune.trainer.run.run_dir import history_line, read_whole_lines
+from losstune.tuning.commands.check import typical_point
+from losstune.tuning.search.proposals import propose
+from losstune.tuning.space.expression import Expression
+from losstune.tuning.space.reader import check_grid, load_space, shipped_names
+from losstune.tuning.space.settings import SamplerName
+from losstune.tuning.study.loss_trials import LossTrials
 from tests.conftest import Command
 from tests.reliability.conftest import Recorder
 from tests.reliability.damage import changes
-from trainer.data_files import MAX_EXPANSION, READERS, SMALL
-from trainer.errors import UserError
-from trainer.memory import memory_limit
-from trainer.run_dir import history_line, read_whole_lines
-from trainer.yaml_file import dump_yaml, parse_yaml
-from tuning.check import typical_point
-from tuning.expression import Expression
-from tuning.proposals import propose
-from tuning.settings import SamplerName
-from tuning.space_file import check_grid, load_space, shipped_names
-from tuning.trials import LossTrials
 
 GIB = 2**30
 SECONDS = 10.0

@@ -27,23 +27,23 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from safetensors.torch import save
 
+from losstune.trainer.base.errors import UserError
+from losstune.trainer.base.files import sealed as sealed_text
+from losstune.trainer.base.files import write_whole
+from losstune.trainer.base.memory import free_memory
+from losstune.trainer.base.yaml_file import dump_yaml, parse_yaml, read_yaml
+from losstune.trainer.data.pairs import load_pairs, make_pairs
+from losstune.trainer.run.checkpoint import load_checkpoint, save_checkpoint
+from losstune.trainer.run.predict import load_model
+from losstune.trainer.run.run_dir import RunDirectory
+from losstune.tuning.space.reader import load_space, read_space
+from losstune.tuning.storage.home import Home
+from losstune.tuning.study.loss_trials import LossTrials
+from losstune.tuning.study.study import Study, create_study
 from tests.conftest import Command
 from tests.reliability.damage import Change, changes
 from tests.trainer.samples import refusal, sample_arrays, sample_config, sample_pairs, sample_trainer
 from tests.tuning.samples import settings_of, used_up
-from trainer.checkpoint import load_checkpoint, save_checkpoint
-from trainer.data import load_pairs, make_pairs
-from trainer.errors import UserError
-from trainer.files import sealed as sealed_text
-from trainer.files import write_whole
-from trainer.memory import free_memory
-from trainer.predict import load_model
-from trainer.run_dir import RunDirectory
-from trainer.yaml_file import dump_yaml, parse_yaml, read_yaml
-from tuning.home import Home
-from tuning.space_file import load_space, read_space
-from tuning.study import Study, create_study
-from tuning.trials import LossTrials
 
 MIB = 1024 * 1024
 LIE = """
@@ -181,11 +181,11 @@ def make_bombs(folder: Path) -> list[str]:
 MEASURE = """
 import json, sys, time
 from pathlib import Path
-from trainer.checkpoint import load_checkpoint
-from trainer.data import load_pairs
-from trainer.errors import UserError
-from trainer.predict import load_model
-from trainer.yaml_file import read_yaml
+from losstune.trainer.run.checkpoint import load_checkpoint
+from losstune.trainer.data.pairs import load_pairs
+from losstune.trainer.base.errors import UserError
+from losstune.trainer.run.predict import load_model
+from losstune.trainer.base.yaml_file import read_yaml
 import pyarrow.parquet, safetensors.torch
 
 def peak():
@@ -225,7 +225,7 @@ def test_a_bomb_is_refused_in_little_memory_and_time(tmp_path: Path) -> None:
 def test_data_that_memory_can_not_hold_is_refused_by_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.npz"
     np.savez(path, **sample_arrays(rows=20))
-    monkeypatch.setattr("trainer.data_files.free_memory", lambda: 1000)
+    monkeypatch.setattr("losstune.trainer.data.formats.free_memory", lambda: 1000)
     claimed = sum(array.nbytes + 128 for array in sample_arrays(rows=20).values())
     assert refusal(load_pairs, str(path)) == (
         f"{path}: its arrays take {claimed:,} bytes of memory, and 1,000 are free"
@@ -689,7 +689,7 @@ def test_a_damaged_storage_is_read_or_refused(root: Path, tmp_path: Path, change
 
 
 def spec_of(root: Path) -> Any:
-    from tuning.study import open_study
+    from losstune.tuning.study.study import open_study
 
     return open_study(Home(root), "one").spec
 

@@ -11,11 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from losstune.tuning.storage.home import Home
+from losstune.tuning.storage.lock import is_locked, locked
 from tests.conftest import Command
 from tests.reliability.conftest import Recorder
 from tests.reliability.studies import SHORT, alive, start, tree, wait_for, wait_until_gone
-from tuning.home import Home
-from tuning.lock import is_locked, locked
 
 pytestmark = pytest.mark.torture
 

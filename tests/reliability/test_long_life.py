@@ -16,22 +16,22 @@ from optuna.distributions import distribution_to_json
 from optuna.storages import InMemoryStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
+from losstune.trainer.base.yaml_file import parse_yaml
+from losstune.trainer.data.pairs import load_pairs
+from losstune.trainer.run.run_dir import HISTORY_FILE, read_history
+from losstune.tuning.search.proposals import propose
+from losstune.tuning.space.reader import load_space, read_space
+from losstune.tuning.space.search_space import Point, SearchSpace
+from losstune.tuning.space.settings import SamplerName
+from losstune.tuning.storage.home import Home
+from losstune.tuning.study.loss_trials import DIGEST, LossTrials, distributions
+from losstune.tuning.study.study import Study, create_study
+from losstune.tuning.study.trial import Ending, point_digest
 from tests.reliability.conftest import Recorder
 from tests.reliability.made import timed
 from tests.reliability.studies import private_tmp, start, wait_for
 from tests.tuning.reported import write_run
 from tests.tuning.samples import settings_of
-from trainer.data import load_pairs
-from trainer.run_dir import HISTORY_FILE, read_history
-from trainer.yaml_file import parse_yaml
-from tuning.home import Home
-from tuning.proposals import propose
-from tuning.settings import SamplerName
-from tuning.space import Point, SearchSpace
-from tuning.space_file import load_space, read_space
-from tuning.study import Study, create_study
-from tuning.trial import Ending, point_digest
-from tuning.trials import DIGEST, LossTrials, distributions
 
 TRIALS = 2000
 EPOCHS = 27

@@ -9,25 +9,26 @@ import torch
 from ray.tune.search import Searcher
 from rich.console import Console
 
+from losstune.trainer.base.files import make_folder
+from losstune.trainer.data.pairs import Pairs
+from losstune.trainer.run.loop import Record, Trainer
+from losstune.trainer.run.run_dir import HISTORY_FILE, read_history
+from losstune.tuning.confirm.plan import Arm, ConfirmRun
+from losstune.tuning.execute.asha import AshaScheduler
+from losstune.tuning.execute.confirm_searcher import ConfirmSearcher
+from losstune.tuning.execute.study_searcher import StudySearcher
+from losstune.tuning.execute.worker import TrialTrainable
+from losstune.tuning.search.rungs import Rungs
+from losstune.tuning.show.confirm_progress import ConfirmProgress
+from losstune.tuning.show.progress import Progress
+from losstune.tuning.storage.home import Home
+from losstune.tuning.study.loss_trials import LossTrials
+from losstune.tuning.study.messages import Report, Task
+from losstune.tuning.study.seeds import derived_seed
+from losstune.tuning.study.study import Study, create_study
 from tests.reliability.conftest import Recorder
 from tests.trainer.samples import sample_pairs, timeless
 from tests.tuning.samples import settings_of, space_of
-from trainer.data import Pairs
-from trainer.files import make_folder
-from trainer.loop import Record, Trainer
-from trainer.run_dir import HISTORY_FILE, read_history
-from tuning.confirm_progress import ConfirmProgress
-from tuning.confirm_searcher import ConfirmSearcher
-from tuning.confirmation import Arm, ConfirmRun
-from tuning.home import Home
-from tuning.progress import Progress
-from tuning.proposals import derived_seed
-from tuning.report import Report
-from tuning.scheduler import AshaScheduler, Rungs
-from tuning.searcher import StudySearcher
-from tuning.study import Study, create_study
-from tuning.trainable import Task, TrialTrainable
-from tuning.trials import LossTrials
 
 FAULT = "out of memory on a shared GPU"
 NO_ROOM = "CUDA out of memory. Tried to allocate 2.00 GiB."

@@ -32,27 +32,26 @@ from sqlalchemy import event
 from sqlalchemy.engine import Connection, Engine
 from sqlalchemy.exc import DatabaseError
 
+from losstune.trainer.base.errors import UserError
+from losstune.trainer.base.signals import StopRequest
+from losstune.trainer.config.train_config import TrainConfig
+from losstune.trainer.run.run_dir import CONFIG_FILE, HISTORY_FILE, RunDirectory, history_line, read_whole_lines
+from losstune.tuning.commands.launch import LaunchRequest, launch
+from losstune.tuning.execute.placement import Resources, Slots
+from losstune.tuning.execute.session import Session
+from losstune.tuning.execute.study_searcher import ending_from_history
+from losstune.tuning.space.search_space import SearchSpace
+from losstune.tuning.storage.failures import STORAGE_FAILURES
+from losstune.tuning.storage.home import Home
+from losstune.tuning.study.messages import Report, Task
+from losstune.tuning.study.study import STORAGE_FILE, Study, create_study
+from losstune.tuning.study.trial import TrialView
 from tests.conftest import without_tracker
 from tests.reliability.conftest import Recorder
 from tests.reliability.model import End, Model, Name, Trial
 from tests.trainer.samples import sample_arrays
 from tests.tuning.samples import PowerCutError, facts, settings_of, space_of
 from tests.tuning.simulation import Launch
-from trainer.config import TrainConfig
-from trainer.errors import UserError
-from trainer.run_dir import CONFIG_FILE, HISTORY_FILE, RunDirectory, history_line, read_whole_lines
-from trainer.signals import StopRequest
-from tuning.executor import Session
-from tuning.home import Home
-from tuning.launch import LaunchRequest, launch
-from tuning.placement import Resources, Slots
-from tuning.report import Report
-from tuning.searcher import ending_from_history
-from tuning.space import SearchSpace
-from tuning.study import STORAGE_FILE, Study, create_study
-from tuning.trainable import Task
-from tuning.trial import TrialView
-from tuning.trials import STORAGE_FAILURES
 
 FAULT = "crash, stop or replay between searcher, scheduler and storage"
 EXAMPLES = 14
@@ -604,7 +603,7 @@ def play(planned: list[tuple[str, int]], race: bool) -> tuple[Story, int]:
             session.disturbances, session.slots = disturbances, Slots(1, 0.0, lambda: [], wanted=1)
             yield session
 
-        patch.setattr("tuning.launch.session", without_ray)
+        patch.setattr("losstune.tuning.commands.launch.session", without_ray)
         request = request_in(Path(folder), race)
         with without_tracker():
             while (study := launched(request, power, disturbances)) is None:

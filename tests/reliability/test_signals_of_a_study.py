@@ -13,6 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from losstune.trainer.base.signals import SAME_SECONDS
+from losstune.trainer.run.checkpoint import load_checkpoint
+from losstune.trainer.run.run_dir import read_history
 from tests.reliability.conftest import Recorder
 from tests.reliability.studies import (
     SHORT,
@@ -33,9 +36,6 @@ from tests.reliability.studies import (
     wait_for,
     wait_until_gone,
 )
-from trainer.checkpoint import load_checkpoint
-from trainer.run_dir import read_history
-from trainer.signals import SAME_SECONDS
 
 END_SECONDS = 10.0
 """A first signal ends a launch within this time, a second one within the next."""
@@ -136,7 +136,7 @@ def check_second_signal(root: Path, tmp: str, record: Recorder) -> None:
 def test_a_signal_where_python_ignores_exceptions_ends_the_command(signum: signal.Signals) -> None:
     program = f"""
 import os, signal
-from tuning import cli
+from losstune.tuning.cli import app as cli
 
 class Dying:
     def __del__(self):

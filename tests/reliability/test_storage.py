@@ -14,17 +14,17 @@ from typing import TypeVar
 
 import pytest
 
+from losstune.trainer.run.checkpoint import load_checkpoint
+from losstune.trainer.run.run_dir import read_history, read_run_config, read_whole_lines
+from losstune.tuning.confirm.plan import RESULTS_FILE
+from losstune.tuning.storage.home import Home
+from losstune.tuning.study.study import open_study
 from tests.reliability.conftest import Recorder
 from tests.reliability.studies import LOSSTUNE, STUDY, check_ended, leaderboard, run, start, undisturbed, wait_for
 from tests.trainer.samples import timeless
 from tests.tuning.reported import SPACES
 from tests.tuning.samples import settings_of, space_of, sqlite
 from tests.tuning.simulation import Launch
-from trainer.checkpoint import load_checkpoint
-from trainer.run_dir import read_history, read_run_config, read_whole_lines
-from tuning.confirmation import RESULTS_FILE
-from tuning.home import Home
-from tuning.study import open_study
 
 Test = TypeVar("Test", bound=Callable[..., None])
 

@@ -12,6 +12,7 @@ from typing import Any
 import psutil
 import pytest
 
+from losstune.tuning.execute.local_ray import ENVIRONMENT
 from tests.reliability.conftest import Recorder
 from tests.reliability.studies import (
     SHORT,
@@ -35,7 +36,6 @@ from tests.reliability.studies import (
     wait_for,
     wait_until_gone,
 )
-from tuning.cluster import ENVIRONMENT
 
 pytestmark = pytest.mark.torture
 
@@ -112,11 +112,11 @@ def test_a_trial_whose_worker_always_dies_fails_alone(tmp_path: Path, tmp: str, 
 OLD_WORKER = """
 import sys
 from pathlib import Path
-from trainer.config import TrainConfig
-from trainer.data import load_pairs
-from trainer.loop import Trainer, pick_device
-from trainer.resident import resident_data
-from trainer.run_dir import RunDirectory, StaleAttemptError, read_run_config
+from losstune.trainer.config.train_config import TrainConfig
+from losstune.trainer.data.pairs import load_pairs
+from losstune.trainer.run.loop import Trainer, pick_device
+from losstune.trainer.data.resident import resident_data
+from losstune.trainer.run.run_dir import RunDirectory, StaleAttemptError, read_run_config
 
 folder = RunDirectory(Path(sys.argv[1]), attempt=1)
 config = TrainConfig.from_flat(read_run_config(folder.path / "config.yaml").settings)

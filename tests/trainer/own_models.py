@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from trainer.data import Pairs, make_pairs
+from losstune.trainer.data.pairs import Pairs, make_pairs
 
 HERE = "tests.trainer.own_models"
 SCALE = 1.0

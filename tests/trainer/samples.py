@@ -8,11 +8,11 @@ import numpy.typing as npt
 import pytest
 import torch
 
-from trainer.config import TrainConfig
-from trainer.data import Pairs, make_pairs
-from trainer.errors import UserError
-from trainer.loop import Trainer
-from trainer.resident import resident_data
+from losstune.trainer.base.errors import UserError
+from losstune.trainer.config.train_config import TrainConfig
+from losstune.trainer.data.pairs import Pairs, make_pairs
+from losstune.trainer.data.resident import resident_data
+from losstune.trainer.run.loop import Trainer
 
 Arrays = dict[str, npt.NDArray[Any]]
 

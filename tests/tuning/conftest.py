@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tuning.cluster import ENVIRONMENT
-from tuning.home import Home
-from tuning.launch import LaunchRequest
-from tuning.placement import Resources
+from losstune.tuning.commands.launch import LaunchRequest
+from losstune.tuning.execute.local_ray import ENVIRONMENT
+from losstune.tuning.execute.placement import Resources
+from losstune.tuning.storage.home import Home
 
 
 @pytest.fixture(scope="session")

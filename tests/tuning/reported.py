@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from trainer.config import TrainConfig
-from trainer.files import sealed, with_crc, write_whole
-from trainer.run_dir import CONFIG_FILE, HISTORY_FILE, config_yaml, history_line
-from tuning.confirmation import (
+from losstune.trainer.base.files import sealed, with_crc, write_whole
+from losstune.trainer.config.train_config import TrainConfig
+from losstune.trainer.run.run_dir import CONFIG_FILE, HISTORY_FILE, config_yaml, history_line
+from losstune.tuning.confirm.plan import (
     RESULTS_FILE,
     SCORES_FILE,
     Plan,
@@ -18,13 +18,12 @@ from tuning.confirmation import (
     runs_of,
     save_plan,
 )
-from tuning.home import Home
-from tuning.scoring import ArmResult, Results, Scores
-from tuning.study import Study, create_study
-from tuning.trial import DIVERGED, Ending
-from tuning.trials import LossTrials
-
-from .samples import settings_of, space_of
+from losstune.tuning.confirm.scoring import ArmResult, Results, Scores
+from losstune.tuning.storage.home import Home
+from losstune.tuning.study.loss_trials import LossTrials
+from losstune.tuning.study.study import Study, create_study
+from losstune.tuning.study.trial import DIVERGED, Ending
+from tests.tuning.samples import settings_of, space_of
 
 SPACES = {
     "infonce": """

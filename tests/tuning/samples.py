@@ -10,12 +10,12 @@ import pytest
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.trial import FrozenTrial
 
-from trainer.yaml_file import parse_yaml
-from tuning.settings import StudySettings
-from tuning.space import Point, SearchSpace
-from tuning.space_file import read_space
-from tuning.trial import Ending, TrialView
-from tuning.trials import LossTrials
+from losstune.trainer.base.yaml_file import parse_yaml
+from losstune.tuning.space.reader import read_space
+from losstune.tuning.space.search_space import Point, SearchSpace
+from losstune.tuning.space.settings import StudySettings
+from losstune.tuning.study.loss_trials import LossTrials
+from losstune.tuning.study.trial import Ending, TrialView
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 

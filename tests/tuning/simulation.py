@@ -9,16 +9,16 @@ from typing import Any
 from optuna.storages import BaseStorage
 from rich.console import Console
 
-from trainer.run_dir import HISTORY_FILE, history_line, read_history
-from tuning.progress import Progress
-from tuning.report import Report
-from tuning.scheduler import AshaScheduler, Rungs
-from tuning.searcher import StudySearcher
-from tuning.settings import StudySettings
-from tuning.space import SearchSpace
-from tuning.study_files import FolderFiles
-from tuning.trainable import Task
-from tuning.trials import LossTrials
+from losstune.trainer.run.run_dir import HISTORY_FILE, history_line, read_history
+from losstune.tuning.execute.asha import AshaScheduler
+from losstune.tuning.execute.study_searcher import StudySearcher
+from losstune.tuning.search.rungs import Rungs
+from losstune.tuning.show.progress import Progress
+from losstune.tuning.space.search_space import SearchSpace
+from losstune.tuning.space.settings import StudySettings
+from losstune.tuning.storage.study_files import FolderFiles
+from losstune.tuning.study.loss_trials import LossTrials
+from losstune.tuning.study.messages import Report, Task
 
 Fate = Callable[[Task], tuple[int, str]]
 """The epoch at which a trial ends by itself, and why: epochs, patience, diverged or error."""

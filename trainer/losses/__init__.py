@@ -5,7 +5,7 @@ Both, and nothing else, are what a new loss has to bring. The eight that come wi
 registered as anyone else's are.
 """
 
-from trainer.losses.base import (
+from losstune.trainer.losses.base import (
     Gallery,
     LossConfig,
     LossModule,
@@ -15,7 +15,7 @@ from trainer.losses.base import (
     cosine_distance,
     unit,
 )
-from trainer.losses.registry import is_loss_name, loss_config_class, loss_names, loss_reference
+from losstune.trainer.losses.registry import is_loss_name, loss_config_class, loss_names, loss_reference
 
 __all__ = [
     "Gallery",

@@ -11,7 +11,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
-from trainer.units import UNIT_EPS
+from losstune.trainer.base.units import UNIT_EPS
 
 
 def unit(x: Tensor) -> Tensor:

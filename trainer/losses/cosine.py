@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from trainer.losses.base import LossConfig, LossModule, LossOutput, TrainTargets, cosine_distance
+from losstune.trainer.losses.base import LossConfig, LossModule, LossOutput, TrainTargets, cosine_distance
 
 
 class CosineConfig(LossConfig):

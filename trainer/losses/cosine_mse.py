@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name everyone uses
 
-from trainer.losses.base import LossConfig, LossModule, LossOutput, TrainTargets, cosine_distance
+from losstune.trainer.losses.base import LossConfig, LossModule, LossOutput, TrainTargets, cosine_distance
 
 
 class CosineMseConfig(LossConfig):

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor
 
-from trainer.losses.base import Gallery, LossModule, LossOutput, TrainTargets, unit
-from trainer.losses.temperature import Temperature, TemperatureConfig
+from losstune.trainer.losses.base import Gallery, LossModule, LossOutput, TrainTargets, unit
+from losstune.trainer.losses.temperature import Temperature, TemperatureConfig
 
 SCORES_AT_ONCE = 2**24
 """Scores held at once where no gradient is taken: 64 MiB in float32."""

@@ -4,7 +4,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name everyone uses
 
-from trainer.losses.base import LossConfig, LossModule, LossOutput, TrainTargets
+from losstune.trainer.losses.base import LossConfig, LossModule, LossOutput, TrainTargets
 
 
 class HuberConfig(LossConfig):

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from pydantic import Field
 from torch import Tensor
 
-from trainer.losses.base import LossModule, LossOutput, TrainTargets, cosine_distance
-from trainer.losses.infonce import InfoNceConfig, InfoNceLoss
+from losstune.trainer.losses.base import LossModule, LossOutput, TrainTargets, cosine_distance
+from losstune.trainer.losses.infonce import InfoNceConfig, InfoNceLoss
 
 
 class InfoNceCosineConfig(InfoNceConfig):

@@ -3,7 +3,7 @@
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name everyone uses
 
-from trainer.losses.base import LossConfig, LossModule, LossOutput, TrainTargets
+from losstune.trainer.losses.base import LossConfig, LossModule, LossOutput, TrainTargets
 
 
 class MseConfig(LossConfig):

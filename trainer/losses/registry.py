@@ -14,9 +14,9 @@ from importlib.metadata import EntryPoint, entry_points
 from types import NoneType, UnionType
 from typing import Literal, Union, get_args, get_origin
 
-from trainer.errors import UserError, one_line
-from trainer.losses.base import LossConfig
-from trainer.references import is_reference, resolve
+from losstune.trainer.base.errors import UserError, one_line
+from losstune.trainer.base.references import is_reference, resolve
+from losstune.trainer.losses.base import LossConfig
 
 GROUP = "losstune.losses"
 _NAME = re.compile(r"[A-Za-z0-9_]{1,40}")
@@ -105,7 +105,7 @@ def _checked(found: object, where: str) -> type[LossConfig]:
     """What was imported, once it is a loss that can work."""
     if not isinstance(found, type) or not issubclass(found, LossConfig):
         shown = found.__name__ if isinstance(found, type) else type(found).__name__
-        raise UserError(f"{where}: found {shown}; expected a subclass of trainer.losses.LossConfig")
+        raise UserError(f"{where}: found {shown}; expected a subclass of losstune.LossConfig")
     for mistake in _mistakes(found):
         raise UserError(f"{where}: {mistake}")
     return found

@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everyone uses
 
-from trainer.losses.base import LossConfig, LossModule, LossOutput, TrainTargets, unit
+from losstune.trainer.losses.base import LossConfig, LossModule, LossOutput, TrainTargets, unit
 
 
 class SigLipConfig(LossConfig):

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-TARGET = "trainer.loop"
+TARGET = "losstune.trainer.run.loop"
 
 
 def inject(trainer: Any, fault: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ TILTED = '''
     from pydantic import Field
     from torch import Tensor
 
-    from trainer.losses import LossConfig, LossModule, LossOutput, TrainTargets, unit
+    from losstune.trainer.losses import LossConfig, LossModule, LossOutput, TrainTargets, unit
 
 
     class TiltedConfig(LossConfig):

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trainer.losses import Gallery, LossModule, LossOutput, loss_config_class
+from losstune.trainer.losses import Gallery, LossModule, LossOutput, loss_config_class
 
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-12}
 

@@ -5,10 +5,10 @@ import torch
 from pytorch_metric_learning.losses import NTXentLoss
 from torch import Tensor
 
+from losstune.trainer.losses import Gallery, LossModule
+from losstune.trainer.losses import full_softmax as source
+from losstune.trainer.losses.full_softmax import FullSoftmaxConfig
 from tests.trainer.losses.reference import TOLERANCE, Targets, cosine_by_loops, random_batch, softmax_by_loops
-from trainer.losses import Gallery, LossModule
-from trainer.losses import full_softmax as source
-from trainer.losses.full_softmax import FullSoftmaxConfig
 
 GALLERY_IDS = torch.tensor([2, 3, 5, 7, 11, 13])
 

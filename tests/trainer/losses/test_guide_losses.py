@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from pytorch_metric_learning.losses import NTXentLoss
 from torch import Tensor
 
+from losstune.trainer.losses import loss_config_class, loss_names, unit
 from tests.trainer.losses.reference import (
     TOLERANCE,
     cosine_by_loops,
@@ -22,7 +23,6 @@ from tests.trainer.losses.reference import (
     run,
     twin_batch,
 )
-from trainer.losses import loss_config_class, loss_names, unit
 
 DIRECTION = ("cosine", "infonce", "infonce_cosine", "siglip", "full_softmax")
 

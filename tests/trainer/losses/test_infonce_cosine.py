@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import torch
 
+from losstune.trainer.losses.infonce_cosine import InfoNceCosineConfig
 from tests.trainer.losses.reference import TOLERANCE, cosine_loss_by_loops, infonce_by_loops, run, twin_batch
-from trainer.losses.infonce_cosine import InfoNceCosineConfig
 
 
 @pytest.mark.parametrize("dtype", TOLERANCE)

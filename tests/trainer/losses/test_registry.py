@@ -8,13 +8,13 @@ from typing import ClassVar
 import pytest
 from pydantic import Field
 
+from losstune.trainer.config.train_config import TrainConfig, flat_fields
+from losstune.trainer.losses import LossConfig, LossModule, TrainTargets, loss_config_class, loss_names, loss_reference
+from losstune.trainer.losses.mse import MseConfig
+from losstune.trainer.run.run_dir import read_config
 from tests.trainer.conftest import Line
 from tests.trainer.losses.packages import TILTED, install
 from tests.trainer.samples import ALLOWED_LOSSES, refusal
-from trainer.config import TrainConfig, flat_fields
-from trainer.losses import LossConfig, LossModule, TrainTargets, loss_config_class, loss_names, loss_reference
-from trainer.losses.mse import MseConfig
-from trainer.run_dir import read_config
 
 OURS = ["cosine", "cosine_mse", "full_softmax", "huber", "infonce", "infonce_cosine", "mse", "siglip"]
 HERE = __name__
@@ -87,12 +87,16 @@ class TestOurs:
 
     def test_no_module_of_a_loss_is_imported_before_it_is_asked_for(self) -> None:
         code = (
-            "import sys; from trainer.losses import loss_config_class, loss_names\n"
+            "import sys; from losstune.trainer.losses import loss_config_class, loss_names\n"
             "loss_names(); loss_config_class('mse')\n"
-            "print(*sorted(m for m in sys.modules if m.startswith('trainer.losses.')))"
+            "print(*sorted(m for m in sys.modules if m.startswith('losstune.trainer.losses.')))"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        assert done.stdout.split() == ["trainer.losses.base", "trainer.losses.mse", "trainer.losses.registry"]
+        assert done.stdout.split() == [
+            "losstune.trainer.losses.base",
+            "losstune.trainer.losses.mse",
+            "losstune.trainer.losses.registry",
+        ]
 
 
 class TestPaths:
@@ -109,8 +113,8 @@ class TestPaths:
         ("name", "message"),
         [
             ("Missing", f"module {HERE!r} has no attribute 'Missing'"),
-            ("NOT_A_CLASS", "found int; expected a subclass of trainer.losses.LossConfig"),
-            ("Nest", "found Nest; expected a subclass of trainer.losses.LossConfig"),
+            ("NOT_A_CLASS", "found int; expected a subclass of losstune.LossConfig"),
+            ("Nest", "found Nest; expected a subclass of losstune.LossConfig"),
             ("NamelessConfig", 'name: found None; expected 1 to 40 letters, digits and _, as name: ClassVar[str] = "'),
             ("SpacedConfig", "name: found 'two words'; expected 1 to 40 letters, digits and _"),
             ("TakenConfig", "its name 'mse' is that of a loss of losstune 0.1.0; choose another"),
@@ -199,7 +203,7 @@ class TestPackages:
         monkeypatch.setattr(sys, "path", ["/nowhere"])
         message = "loss_fn: found 'mse'; allowed: none is registered (install losstune again: its metadata is older"
         assert refusal(loss_config_class, "mse").startswith(message)
-        assert loss_reference(MseConfig) == "trainer.losses.mse:MseConfig"
+        assert loss_reference(MseConfig) == "losstune.trainer.losses.mse:MseConfig"
 
 
 class TestTheCommandLine:

@@ -7,9 +7,9 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from losstune.trainer.losses.temperature import Temperature
 from tests.trainer.losses.reference import module_of, random_batch, run, twin_batch
 from tests.trainer.samples import refusal, sample_config, sample_trainer
-from trainer.losses.temperature import Temperature
 
 LEARNERS = ("infonce", "infonce_cosine", "full_softmax")
 

@@ -1,0 +1,1 @@
+"""Which loss, with which settings, on your data."""

@@ -1,0 +1,184 @@
+"""The house: packages import downwards only, and each big library has one room.
+
+The orders below are the whole rule; ARCHITECTURE.md tells what each package is for.
+"""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import losstune
+from tests.trainer.samples import sample_arrays
+
+ROOT = Path(losstune.__file__).parent
+
+TRAINER = ("base", "losses", "score", "config", "data", "model", "run", "cli")
+TUNING = (
+    "space",
+    "storage",
+    "study",
+    "search",
+    "confirm",
+    "track",
+    "show",
+    "execute",
+    "report",
+    "commands",
+    "cli",
+)
+ORDERS = {"trainer": TRAINER, "tuning": TUNING}
+STRANGERS = {("show", "track"), ("report", "execute")}
+"""Neighbours in the list that do not know each other."""
+
+ROOMS = {
+    "ray": ("tuning/execute",),
+    "mlflow": ("tuning/track",),
+    "typer": ("tuning/cli", "trainer/cli"),
+}
+"""Where alone a library is imported."""
+SEARCH = ("ray", "optuna", "mlflow")
+
+
+@dataclass(frozen=True)
+class Import:
+    """One import in one module, both by their parts below ``losstune``; a library's name has one part."""
+
+    module: tuple[str, ...]
+    imported: tuple[str, ...]
+    ours: bool
+
+    def __str__(self) -> str:
+        return f"{'/'.join(self.module)} imports {'.'.join(self.imported)}"
+
+
+def sources() -> list[Path]:
+    """All modules of the product, through the links of a clone."""
+    found = (Path(folder) / name for folder, _, names in os.walk(ROOT, followlinks=True) for name in names)
+    return sorted(path for path in found if path.suffix == ".py")
+
+
+def imports_of(path: Path) -> Iterator[Import]:
+    """All imports of a module, also those inside functions and for type checkers only."""
+    module = path.relative_to(ROOT).with_suffix("").parts
+    for node in ast.walk(ast.parse(path.read_text())):
+        match node:
+            case ast.ImportFrom(module=str(name), level=0):
+                names = [f"{name}.{alias.name}" if name == "losstune" else name for alias in node.names]
+            case ast.Import():
+                names = [alias.name for alias in node.names]
+            case ast.ImportFrom():
+                names = ["a relative import"]
+            case _:
+                continue
+        for name in names:
+            parts = tuple(name.split("."))
+            yield Import(module, parts[1:], True) if parts[0] == "losstune" else Import(module, parts[:1], False)
+
+
+IMPORTS = [found for path in sources() for found in imports_of(path)]
+
+
+def goes_up(found: Import) -> bool:
+    """Whether a module imports from a package that stands below its own in the list, or from a stranger."""
+    (top, *inside), (other, *target) = found.module, found.imported or ("",)
+    if top not in ORDERS:
+        return False  # the face: names only
+    if other != top:
+        return (top, other) != ("tuning", "trainer") and other != "search_spaces"
+    order, package = ORDERS[top], inside[0]
+    if package == "__init__" or not target:
+        return True
+    up = order.index(target[0]) > order.index(package)
+    return up or (package, target[0]) in STRANGERS or (target[0], package) in STRANGERS
+
+
+def test_all_packages_are_walked_and_each_has_its_place() -> None:
+    assert len(sources()) > 120
+    for top, order in ORDERS.items():
+        packages = {path.relative_to(ROOT).parts[1] for path in sources() if path.relative_to(ROOT).parts[0] == top}
+        assert packages == {*order, "__init__.py"}, "a package, and no module, below each of the two"
+
+
+def test_packages_import_downwards_only() -> None:
+    assert [str(found) for found in IMPORTS if found.ours and goes_up(found)] == []
+
+
+@pytest.mark.parametrize("library", ROOMS)
+def test_a_big_library_has_one_room(library: str) -> None:
+    found = [one for one in IMPORTS if not one.ours and one.imported == (library,)]
+    assert found, f"nothing imports {library} any more: take it out of the table"
+    assert [str(one) for one in found if "/".join(one.module[:2]) not in ROOMS[library]] == []
+
+
+def test_no_import_is_relative() -> None:
+    assert [str(found) for found in IMPORTS if found.imported == ("a relative import",)] == []
+
+
+def test_no_two_modules_import_each_other() -> None:
+    arrows = {(found.module, found.imported) for found in IMPORTS if found.ours}
+    assert sorted("/".join(a) for a, b in arrows if (b, a) in arrows and a != b) == []
+
+
+def test_the_rules_see_what_they_forbid() -> None:
+    """Each rule on an import that breaks it."""
+    assert goes_up(Import(("tuning", "space", "reader"), ("tuning", "storage", "home"), True))
+    assert goes_up(Import(("tuning", "show", "status"), ("tuning", "track", "runs"), True))
+    assert goes_up(Import(("tuning", "execute", "session"), ("tuning", "report", "page"), True))
+    assert goes_up(Import(("trainer", "run", "loop"), ("tuning", "space", "settings"), True))
+    assert goes_up(Import(("trainer", "base", "files"), ("trainer", "run", "loop"), True))
+    assert not goes_up(Import(("tuning", "study", "study"), ("tuning", "storage", "home"), True))
+    assert not goes_up(Import(("tuning", "space", "settings"), ("trainer", "score", "metrics"), True))
+
+
+def loaded_after(program: str, folder: Path) -> set[str]:
+    """Top-level modules, and ours by two parts, in a fresh interpreter once it has run a program."""
+    report = "import sys, json; print(json.dumps(sorted({'.'.join(n.split('.')[:2]) for n in sys.modules})))"
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program) + "\n" + report],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_no_module_of_the_trainer_loads_anything_of_search(tmp_path: Path) -> None:
+    modules = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in sources()]
+    program = "\n".join(
+        f"import losstune.{name.removesuffix('.__init__')}" for name in modules if name[:7] == "trainer"
+    )
+    loaded = loaded_after(program, tmp_path)
+    assert "torch" in loaded
+    assert loaded.isdisjoint([*SEARCH, "losstune.tuning"])
+
+
+def test_training_and_predicting_from_the_command_line_load_nothing_of_search(tmp_path: Path) -> None:
+    np.savez(tmp_path / "pairs.npz", **sample_arrays())
+    program = """
+        import sys
+        from losstune.tuning.cli.app import main
+
+        def run(line):
+            sys.argv = ["losstune", *line.split()]
+            try:
+                main()
+            except SystemExit as end:
+                assert not end.code, end.code
+
+        run("train --data pairs.npz --num_epochs 1 --threads 1 --output_dir run --test")
+        run("predict --data pairs.npz --checkpoint run/best.pt --output p.npy")
+    """
+    loaded = loaded_after(program, tmp_path)
+    assert {"torch", "losstune.trainer", "losstune.tuning"} <= loaded
+    assert loaded.isdisjoint(SEARCH)
+    assert (tmp_path / "p.npy").exists()

@@ -1,0 +1,129 @@
+"""The first signal asks, the second insists."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from losstune.trainer.base.signals import SAME_SECONDS, stop_on_signal
+
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+
+
+@pytest.mark.parametrize(("signum", "code"), SIGNALS)
+def test_the_first_signal_only_asks_to_stop(signum: signal.Signals, code: int) -> None:
+    with stop_on_signal() as stop:
+        assert not stop
+        os.kill(os.getpid(), signum)
+        assert stop
+        assert stop.exit_code == code
+
+
+STUBBORN = """
+import os, signal, sys, time
+from losstune.trainer.base.signals import SAME_SECONDS, stop_on_signal
+
+with stop_on_signal():
+    try:
+        os.kill(os.getpid(), int(sys.argv[1]))
+        os.kill(os.getpid(), int(sys.argv[1]))  # at once again: the same one
+        print("asked", flush=True)
+        time.sleep(SAME_SECONDS + 0.01)
+        os.kill(os.getpid(), int(sys.argv[2]))
+    finally:
+        print("tidied up")
+"""
+
+
+@pytest.mark.parametrize("first", [signum for signum, _ in SIGNALS])
+@pytest.mark.parametrize(("second", "code"), SIGNALS)
+def test_the_second_signal_ends_the_process_at_once(first: int, second: int, code: int) -> None:
+    arguments = [sys.executable, "-c", STUBBORN, str(int(first)), str(int(second))]
+    ended = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (code, "asked\n", "")
+
+
+@pytest.mark.parametrize("signum", [signum for signum, _ in SIGNALS])
+def test_former_handlers_stand_again_afterwards(signum: signal.Signals) -> None:
+    before = signal.getsignal(signum)
+    with stop_on_signal():
+        assert signal.getsignal(signum) is not before
+    assert signal.getsignal(signum) is before
+
+
+@pytest.mark.parametrize("signum", [signum for signum, _ in SIGNALS])
+def test_where_nothing_has_to_end_well_a_signal_leaves_on_the_spot(signum: signal.Signals) -> None:
+    with stop_on_signal() as stop:
+        with pytest.raises(SystemExit) as left, stop.raising():
+            os.kill(os.getpid(), signum)
+        assert left.value.code == stop.exit_code == 128 + signum
+        with pytest.raises(SystemExit), stop.raising():  # the signal that came before counts
+            pytest.fail("went on")
+
+
+def test_a_signal_after_such_a_block_only_asks() -> None:
+    with stop_on_signal() as stop:
+        with stop.raising():
+            pass
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop
+
+
+WAITING = """
+import sys, threading, time
+from losstune.trainer.base.signals import stop_on_signal
+
+with stop_on_signal(patience=float(sys.argv[1])) as stop:
+    print("waits", flush=True)
+    time.sleep(float(sys.argv[2]))
+print("ended well", threading.active_count())
+"""
+
+
+@contextmanager
+def waiting(patience: str, seconds: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that is in a block with patience for so many seconds."""
+    command = [sys.executable, "-c", WAITING, patience, seconds]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "waits\n"
+        yield process
+
+
+@pytest.mark.parametrize(("signum", "code"), SIGNALS)
+def test_a_block_that_goes_on_ends_when_patience_does(signum: signal.Signals, code: int) -> None:
+    with waiting("0.2", "60") as process:
+        process.send_signal(signum)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (code, "")
+    assert err == "not stopped 0.2 s after the signal, and ended: the same command goes on\n"
+
+
+def test_such_a_block_ends_though_nobody_reads_what_it_says_of_it() -> None:
+    with waiting("0.2", "60") as process:
+        for stream in (process.stdout, process.stderr):
+            assert stream is not None
+            stream.close()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 143
+
+
+@pytest.mark.parametrize(("second", "code"), SIGNALS)
+def test_a_second_signal_ends_such_a_block_at_once(second: signal.Signals, code: int) -> None:
+    with waiting("50", "60") as process:
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(SAME_SECONDS + 0.1)
+        process.send_signal(second)
+        assert process.wait(timeout=30) == code
+
+
+def test_a_block_that_ends_in_time_after_a_signal_is_left_alone() -> None:
+    with waiting("30", "0.5") as process:
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=30)[0] == "ended well 1\n"
+    assert process.returncode == 0

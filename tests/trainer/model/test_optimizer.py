@@ -1,0 +1,76 @@
+"""The optimizer against torch's own, clipping included."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from losstune.trainer.model.optimizer import ClippedAdamW
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(6, 8), nn.LayerNorm(8), nn.Tanh(), nn.Linear(8, 3))
+
+
+def loss_of(model: nn.Module, step: int) -> torch.Tensor:
+    inputs = torch.randn(16, 6, generator=torch.Generator().manual_seed(step))
+    return 100 * model(inputs).square().mean()
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.05, 1e9])
+def test_equals_clip_grad_norm_and_fused_adamw(clip_norm: float | None) -> None:
+    ours, theirs = network(), network()
+    optimizer = ClippedAdamW(ours.parameters(), 0.1, clip_norm)
+    matrices = [p for p in theirs.parameters() if p.ndim >= 2]
+    others = [p for p in theirs.parameters() if p.ndim < 2]
+    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
+    reference = torch.optim.AdamW(groups, fused=True)
+    for step in range(30):
+        lr = 0.01 / (1 + step)
+        for group in reference.param_groups:
+            group["lr"] = lr
+        optimizer.zero_grad()
+        reference.zero_grad()
+        loss_of(ours, step).backward()
+        loss_of(theirs, step).backward()
+        if clip_norm is not None:
+            nn.utils.clip_grad_norm_(theirs.parameters(), clip_norm)
+        optimizer.step(lr)
+        reference.step()
+        for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+            torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
+
+
+def test_state_continues_bit_for_bit() -> None:
+    straight, first = network(), network()
+    whole = ClippedAdamW(straight.parameters(), 0.1, 1.0)
+    half = ClippedAdamW(first.parameters(), 0.1, 1.0)
+    for step in range(3):
+        half.zero_grad()
+        loss_of(first, step).backward()
+        half.step(0.01)
+    second = copy.deepcopy(first)
+    rest = ClippedAdamW(second.parameters(), 0.1, 1.0)
+    rest.load_state_dict(copy.deepcopy(half.state_dict()))
+    for step in range(6):
+        whole.zero_grad()
+        loss_of(straight, step).backward()
+        whole.step(0.01)
+        if step >= 3:
+            rest.zero_grad()
+            loss_of(second, step).backward()
+            rest.step(0.01)
+    assert all(torch.equal(a, b) for a, b in zip(straight.parameters(), second.parameters(), strict=True))
+
+
+def test_frozen_and_unused_parameters_stay() -> None:
+    model, unused = network(), nn.Parameter(torch.ones(2))
+    frozen = next(model.parameters()).requires_grad_(False)
+    before = frozen.clone()
+    optimizer = ClippedAdamW([*model.parameters(), unused], 0.1, 1.0)
+    loss_of(model, 0).backward()
+    optimizer.step(0.01)
+    assert torch.equal(frozen, before)
+    assert torch.equal(unused, torch.ones(2))

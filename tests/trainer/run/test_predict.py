@@ -1,0 +1,162 @@
+"""``losstune predict``: one row per input row, in order, equal to what the model gives."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from losstune.trainer.data.pairs import load_pairs
+from losstune.trainer.data.resident import split_tensors
+from losstune.trainer.data.splits import split_rows
+from losstune.trainer.run.checkpoint import load_checkpoint, save_checkpoint
+from losstune.trainer.run.predict import Scored, load_model, score_test
+from losstune.trainer.run.run_dir import RunDirectory
+from losstune.trainer.score.geometry import geometry
+from tests.trainer.conftest import Line
+from tests.trainer.samples import refusal, sample_arrays, sample_config, sample_trainer
+
+
+@pytest.fixture
+def run(train: Line) -> str:
+    """A trained run in the folder ``run``."""
+    train("--loss_fn infonce --num_epochs 2 --output_dir run")
+    return "run"
+
+
+@pytest.mark.usefixtures("run")
+class TestPredict:
+    def predict(self, cli: Line, line: str = "--data pairs.npz --output p.npy") -> np.ndarray:
+        assert cli(f"predict --checkpoint run/best.pt {line}").code == 0
+        return np.load("p.npy")
+
+    def test_gives_one_row_per_input_row_in_order(self, cli: Line) -> None:
+        found = self.predict(cli)
+        trained = load_model(Path("run/best.pt"))
+        expected = trained.predict(torch.from_numpy(sample_arrays()["inputs"])).numpy()
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, expected)
+
+    def test_says_what_it_wrote(self, cli: Line) -> None:
+        done = cli("predict --checkpoint run/best.pt --data pairs.npz --output p.npy")
+        assert (done.out, done.err) == ("Wrote p.npy: 200 rows of 5 dimensions, float32\n", "")
+
+    def test_reversed_inputs_give_reversed_rows(self, cli: Line) -> None:
+        forward = self.predict(cli)
+        np.savez("reversed.npz", inputs=sample_arrays()["inputs"][::-1])
+        backward = self.predict(cli, "--data reversed.npz --output p.npy")
+        np.testing.assert_allclose(backward[::-1], forward, rtol=1e-4, atol=1e-5)
+
+    def test_needs_no_targets(self, cli: Line) -> None:
+        np.savez("inputs.npz", inputs=sample_arrays()["inputs"][:1])
+        assert self.predict(cli, "--data inputs.npz --output p.npy").shape == (1, 5)
+
+    def test_takes_the_last_state_too(self, cli: Line) -> None:
+        assert cli("predict --checkpoint run/last.pt --data pairs.npz --output last.npy").code == 0
+        state = load_checkpoint(Path("run/last.pt"))["state"]["model"]
+        trained = load_model(Path("run/best.pt"))
+        trained.model.load_state_dict(state)
+        expected = trained.predict(torch.from_numpy(sample_arrays()["inputs"])).numpy()
+        np.testing.assert_array_equal(np.load("last.npy"), expected)
+
+    def test_a_saved_model_predicts_what_the_trained_one_did(self, tmp_path: Path) -> None:
+        config = sample_config("mse", num_epochs=1, **{"model.dropout": 0.5})
+        trainer = sample_trainer(config)
+        folder = RunDirectory(tmp_path)
+        folder.start(config)
+        folder.save(trainer, [trainer.run_epoch()])
+        inputs = trainer.data.train.inputs
+        assert torch.equal(load_model(tmp_path / "best.pt").predict(inputs), trainer.predict(inputs))
+
+    def test_inputs_of_another_shape_are_refused(self, cli: Line) -> None:
+        np.savez("other.npz", inputs=np.ones((3, 7)))
+        done = cli("predict --checkpoint run/best.pt --data other.npz --output p.npy")
+        message = "--data other.npz: one input has shape (7,); the model takes (6,)"
+        assert (done.code, done.err) == (2, f"error: {message}\n")
+        assert not Path("p.npy").exists()
+
+    def test_predictions_that_are_not_finite_are_refused(self, cli: Line) -> None:
+        inputs = sample_arrays()["inputs"]
+        inputs[11] = 3e38
+        np.savez("huge.npz", inputs=inputs)
+        done = cli("predict --checkpoint run/best.pt --data huge.npz --output p.npy")
+        message = "--data huge.npz: predictions hold NaN or infinity in 1 of 200 rows, first row 11"
+        assert (done.code, done.err) == (2, f"error: {message}\n")
+        assert not Path("p.npy").exists()
+
+    @pytest.mark.parametrize("damage", ["flip", "cut", "other"])
+    def test_a_damaged_checkpoint_is_refused(self, cli: Line, damage: str) -> None:
+        content = bytearray(Path("run/best.pt").read_bytes())
+        content[len(content) // 2] ^= 1
+        cut = content[: len(content) // 2]
+        Path("bad.pt").write_bytes({"flip": bytes(content), "cut": bytes(cut), "other": b"something"}[damage])
+        done = cli("predict --checkpoint bad.pt --data pairs.npz --output p.npy")
+        reason = {"flip": "damaged, its content does not match its SHA-256"}.get(
+            damage, "cut short, or not written by losstune"
+        )
+        assert (done.code, done.err) == (2, f"error: checkpoint bad.pt: {reason}\n")
+
+    def test_a_checkpoint_of_something_else_is_refused(self, cli: Line) -> None:
+        save_checkpoint(Path("else.pt"), {"weights": torch.ones(2)})
+        done = cli("predict --checkpoint else.pt --data pairs.npz --output p.npy")
+        assert (done.code, done.err) == (2, "error: checkpoint else.pt: not a model of a run: 'config'\n")
+
+    @pytest.mark.parametrize(
+        ("changed", "message"),
+        [
+            ({"checkpoint": "none.pt"}, "checkpoint none.pt: can not be read: No such file or directory"),
+            ({"data": "none.npz"}, "--data none.npz: no such file"),
+            ({"output": "pairs.npz/p.npy"}, "--output pairs.npz/p.npy: can not be written: Not a directory"),
+        ],
+    )
+    def test_a_mistake_is_one_message_and_exit_code_2(self, cli: Line, changed: dict[str, str], message: str) -> None:
+        options = {"checkpoint": "run/best.pt", "data": "pairs.npz", "output": "p.npy", **changed}
+        done = cli("predict " + " ".join(f"--{name} {value}" for name, value in options.items()))
+        assert (done.code, done.out, done.err) == (2, "", f"error: {message}\n")
+
+
+class TestScoreTest:
+    def scored_and_metrics(self, line: str, train: Line) -> tuple[Scored, dict[str, float]]:
+        """The test split as ``score_test`` has it, and as the run's own trainer evaluates it."""
+        train(f"{line} --num_epochs 2 --output_dir run")
+        pairs, trained = load_pairs("pairs.npz"), load_model(Path("run/best.pt"))
+        trainer = sample_trainer(trained.config, pairs)
+        trainer.model.load_state_dict(trained.model.state_dict())
+        rows = split_rows(pairs, trained.config.split_seed).test
+        return score_test(Path("run/best.pt"), pairs), trainer.evaluate(split_tensors(pairs, rows, torch.device("cpu")))
+
+    @pytest.mark.parametrize("line", ["", "--center", "--center --split_seed 3", "--center --fit train+val"])
+    def test_scores_as_the_run_was_validated(self, train: Line, line: str) -> None:
+        scored, expected = self.scored_and_metrics(line, train)
+        del expected["loss"]
+        assert {name: scored.metrics[f"test/{name}"] for name in expected} == pytest.approx(expected)
+
+    def test_describes_the_space_that_is_ranked_in(self, train: Line) -> None:
+        scored, _ = self.scored_and_metrics("--center", train)
+        pairs, trained = load_pairs("pairs.npz"), load_model(Path("run/best.pt"))
+        rows = split_rows(pairs, 0)
+        split = split_tensors(pairs, rows.test, torch.device("cpu"))
+        center = torch.from_numpy(pairs.targets[rows.train].mean(axis=0))
+        expected = geometry(trained.predict(split.inputs), split.targets, split.gallery, center)
+        assert {name: scored.metrics[f"test/{name}"] for name in expected} == pytest.approx(expected, rel=1e-4)
+        assert (scored.gallery, scored.dim) == (len(split.gallery), 5)
+
+    def test_predictions_that_are_not_finite_are_refused(self, train: Line) -> None:
+        train("--num_epochs 1 --output_dir run")
+        pairs = load_pairs("pairs.npz")
+        inputs = pairs.inputs.copy()
+        inputs[split_rows(pairs, 0).test[3]] = 3e38
+        message = refusal(score_test, Path("run/best.pt"), replace(pairs, inputs=inputs))
+        assert message.startswith(
+            f"{Path('pairs.npz').resolve()}: test split: predictions hold NaN or infinity in 1 of"
+        )
+
+
+def test_a_model_trained_on_a_gpu_predicts_without_one(train: Line, cli: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    train("--num_epochs 1 --precision float32 --output_dir run")
+    content = load_checkpoint(Path("run/best.pt"))
+    content["config"]["device"] = "cuda"
+    save_checkpoint(Path("run/best.pt"), content)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert cli("predict --checkpoint run/best.pt --data pairs.npz --output p.npy").code == 0

@@ -1,0 +1,294 @@
+"""Metrics against plain loops, scikit-learn, and the enumeration of every order of the tied."""
+
+import itertools
+import json
+import math
+import statistics
+import subprocess
+import sys
+import textwrap
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import label_ranking_average_precision_score, top_k_accuracy_score
+from sklearn.metrics.pairwise import paired_cosine_distances
+from torch import Tensor
+
+from losstune.trainer.score import metrics
+from losstune.trainer.score.metrics import (
+    NonFiniteError,
+    Ranks,
+    chance_level,
+    cosine_similarity,
+    embedding_metrics,
+    rank_in_gallery,
+    refuse_non_finite,
+    row_scores,
+)
+
+NAMES = ["cosine_sim", "mse", "mrr", "recall_at_1", "recall_at_5", "recall_at_10", "median_rank"]
+
+
+def random_gallery(queries: int = 40, gallery: int = 30, dims: int = 6, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """Noisy copies of gallery targets as queries, in every rank from first to last."""
+    generator = torch.Generator().manual_seed(seed)
+    targets = torch.randn(gallery, dims, generator=generator)
+    positive = torch.randint(gallery, (queries,), generator=generator)
+    return targets[positive] + torch.randn(queries, dims, generator=generator), targets, positive
+
+
+def ranks_by_loops(predictions: Tensor, gallery: Tensor, positive: Tensor) -> list[int]:
+    ranks = []
+    for query, own in zip(predictions.double(), positive.tolist(), strict=True):
+        scores = [float(query @ target / query.norm() / target.norm()) for target in gallery.double()]
+        ranks.append(1 + sum(score > scores[own] for score in scores))
+    return ranks
+
+
+def test_each_metric_is_that_of_plain_loops() -> None:
+    predictions, gallery, positive = random_gallery()
+    targets = gallery[positive]
+    found = embedding_metrics(predictions, targets, gallery, positive)
+    ranks = ranks_by_loops(predictions, gallery, positive)
+    pairs = list(zip(predictions.tolist(), targets.tolist(), strict=True))
+    assert list(found) == NAMES
+    assert found["mrr"] == pytest.approx(statistics.mean(1 / rank for rank in ranks))
+    for k in (1, 5, 10):
+        assert found[f"recall_at_{k}"] == pytest.approx(statistics.mean(rank <= k for rank in ranks))
+    assert found["median_rank"] == statistics.median(ranks)
+    cosines = [sum(a * b for a, b in zip(p, t, strict=True)) / math.hypot(*p) / math.hypot(*t) for p, t in pairs]
+    assert found["cosine_sim"] == pytest.approx(statistics.mean(cosines), abs=1e-6)
+    squares = [(a - b) ** 2 for p, t in pairs for a, b in zip(p, t, strict=True)]
+    assert found["mse"] == pytest.approx(statistics.mean(squares))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_mrr_and_recall_are_those_of_scikit_learn(seed: int) -> None:
+    predictions, gallery, positive = random_gallery(seed=seed)
+    ranks = rank_in_gallery(predictions, gallery, positive)
+    scores = (torch.nn.functional.normalize(predictions) @ torch.nn.functional.normalize(gallery).T).numpy()
+    relevant = np.eye(len(gallery))[positive.numpy()]
+    assert ranks.mrr() == pytest.approx(label_ranking_average_precision_score(relevant, scores))
+    for k in (1, 5, 10):
+        expected = top_k_accuracy_score(positive.numpy(), scores, k=k, labels=range(len(gallery)))
+        assert ranks.recall_at(k) == pytest.approx(expected)
+
+
+def test_cosine_similarity_is_that_of_scikit_learn() -> None:
+    predictions, gallery, positive = random_gallery()
+    expected = 1 - paired_cosine_distances(predictions.numpy(), gallery[positive].numpy())
+    np.testing.assert_allclose(cosine_similarity(predictions, gallery[positive]).numpy(), expected, atol=1e-6)
+
+
+def test_cosine_similarity_of_a_zero_row_is_0() -> None:
+    assert cosine_similarity(torch.zeros(1, 3), torch.ones(1, 3)).tolist() == [0.0]
+
+
+class TestTies:
+    """Scores are made of whole numbers over an axis-aligned gallery, so that ties are exact."""
+
+    @staticmethod
+    def by_enumeration(scores: list[list[int]], own: list[int]) -> dict[str, float]:
+        """Each metric's mean over every order of the gallery, the tied standing in that order."""
+        gallery = range(len(scores[0]))
+        orders = list(itertools.permutations(gallery))
+        reciprocal, expected_rank = [], []
+        recalls: dict[int, list[float]] = {1: [], 2: [], 3: []}
+        for row, positive in zip(scores, own, strict=True):
+            ranks = [sorted(order, key=lambda g, row=row: -row[g]).index(positive) + 1 for order in orders]
+            reciprocal.append(statistics.mean(1 / rank for rank in ranks))
+            expected_rank.append(statistics.mean(ranks))
+            for k, values in recalls.items():
+                values.append(statistics.mean(rank <= k for rank in ranks))
+        found = {f"recall_at_{k}": statistics.mean(values) for k, values in recalls.items()}
+        return {"mrr": statistics.mean(reciprocal), "median_rank": statistics.median(expected_rank), **found}
+
+    @given(st.integers(2, 5).flatmap(lambda g: st.lists(st.tuples(*[st.integers(0, 2)] * g), min_size=1, max_size=4)))
+    def test_each_metric_is_its_expectation_over_a_random_order_of_the_tied(self, scores: list[tuple[int]]) -> None:
+        size = len(scores[0])
+        own = [index % size for index in range(len(scores))]
+        found = rank_in_gallery(torch.tensor(scores).float(), torch.eye(size), torch.tensor(own))
+        expected = self.by_enumeration([list(row) for row in scores], own)
+        assert found.mrr() == pytest.approx(expected["mrr"])
+        assert found.median_rank() == pytest.approx(expected["median_rank"])
+        for k in (1, 2, 3):
+            assert found.recall_at(k) == pytest.approx(expected[f"recall_at_{k}"])
+
+    def test_two_above_and_one_tied_of_five(self) -> None:
+        ranks = Ranks(above=torch.tensor([2]), tied=torch.tensor([1]), gallery=5)
+        assert ranks.mrr() == pytest.approx((1 / 3 + 1 / 4) / 2)
+        assert [ranks.recall_at(k) for k in (1, 2, 3, 4, 5)] == [0, 0, 0.5, 1, 1]
+        assert ranks.median_rank() == 3.5
+
+
+class TestRowScores:
+    def test_their_means_are_the_metrics(self) -> None:
+        predictions, gallery, positive = random_gallery()
+        predictions[5] = 0  # all tied
+        center = torch.full((6,), 0.5)
+        for about in (None, center):
+            rows = row_scores(predictions, gallery[positive], gallery, positive, about)
+            found = embedding_metrics(predictions, gallery[positive], gallery, positive, about)
+            assert [*rows, "median_rank"] == NAMES
+            for name, values in rows.items():
+                assert values.shape == (40,)
+                assert values.dtype == torch.float64
+                assert found[name] == float(values.mean())
+
+    def test_each_row_is_the_metrics_of_that_row_alone(self) -> None:
+        predictions, gallery, positive = random_gallery(queries=8)
+        predictions[5] = 0
+        rows = row_scores(predictions, gallery[positive], gallery, positive)
+        for row in range(8):
+            only = slice(row, row + 1)
+            alone = embedding_metrics(predictions[only], gallery[positive][only], gallery, positive[only])
+            assert {name: float(values[row]) for name, values in rows.items()} == pytest.approx(
+                {name: alone[name] for name in rows}, abs=1e-6
+            )
+
+    def test_by_hand(self) -> None:
+        gallery = torch.eye(3)
+        predictions = torch.tensor([[2.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.0], [0.0, 1.0, 2.0]])
+        positive = torch.tensor([0, 1, 2, 1])
+        rows = row_scores(predictions, gallery[positive], gallery, positive)
+        assert rows["mrr"].tolist() == pytest.approx([1, (1 + 1 / 2) / 2, (1 + 1 / 2 + 1 / 3) / 3, 1 / 2])
+        assert rows["recall_at_1"].tolist() == pytest.approx([1, 1 / 2, 1 / 3, 0])
+        assert rows["recall_at_5"].tolist() == [1, 1, 1, 1]
+        assert rows["cosine_sim"].tolist() == pytest.approx([1, 0.5**0.5, 0, 0.2**0.5])
+        assert rows["mse"].tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 4 / 3])
+
+
+class TestCenter:
+    CENTER = torch.tensor([1.0, -2.0, 0.5, 3.0, 0.0, 1.0])
+
+    def test_ranks_are_those_of_data_that_was_shifted_by_hand(self) -> None:
+        predictions, gallery, positive = random_gallery()
+        found = rank_in_gallery(predictions + self.CENTER, gallery + self.CENTER, positive, self.CENTER)
+        shifted = (predictions + self.CENTER) - self.CENTER, (gallery + self.CENTER) - self.CENTER
+        expected = rank_in_gallery(*shifted, positive)
+        assert (
+            found.above.tolist()
+            == expected.above.tolist()
+            == [rank - 1 for rank in ranks_by_loops(predictions, gallery, positive)]
+        )
+        plain = rank_in_gallery(predictions + self.CENTER, gallery + self.CENTER, positive)
+        assert found.above.tolist() != plain.above.tolist()
+
+    def test_cosine_and_mse_stay_the_plain_ones(self) -> None:
+        predictions, gallery, positive = random_gallery()
+        arguments = predictions, gallery[positive], gallery, positive
+        centered, plain = embedding_metrics(*arguments, self.CENTER), embedding_metrics(*arguments)
+        assert centered["mrr"] != plain["mrr"]
+        assert (centered["cosine_sim"], centered["mse"]) == (plain["cosine_sim"], plain["mse"])
+
+    def test_a_prediction_at_the_centre_ties_with_all(self) -> None:
+        gallery = torch.randn(7, 6, generator=torch.Generator().manual_seed(0))
+        found = embedding_metrics(self.CENTER.expand(7, 6), gallery, gallery, torch.arange(7), self.CENTER)
+        chance = chance_level(7)
+        assert {name: found[name] for name in chance} == pytest.approx(chance)
+
+    def test_a_prediction_that_overflows_about_it_is_refused(self) -> None:
+        predictions, gallery, positive = random_gallery(queries=5)
+        predictions[2] = 3e38
+        with pytest.raises(NonFiniteError, match="in 1 of 5 rows, first row 2"):
+            rank_in_gallery(predictions, gallery, positive, torch.full((6,), -3e38))
+
+
+class TestCollapsedModels:
+    @pytest.mark.parametrize("gallery", [1, 7, 364])
+    def test_zero_predictions_score_at_chance(self, gallery: int) -> None:
+        targets = torch.randn(gallery, 4, generator=torch.Generator().manual_seed(0))
+        found = embedding_metrics(torch.zeros_like(targets), targets, targets, torch.arange(gallery))
+        chance = chance_level(gallery)
+        assert {name: found[name] for name in chance} == pytest.approx(chance)
+
+    @pytest.mark.parametrize("gallery", [1, 7, 364])
+    def test_one_prediction_for_all_scores_at_chance(self, gallery: int) -> None:
+        targets = torch.randn(gallery, 4, generator=torch.Generator().manual_seed(0))
+        same = torch.tensor([[0.3, -1.0, 2.0, 0.1]]).expand(gallery, 4)
+        found = embedding_metrics(same, targets, targets, torch.arange(gallery))
+        chance = chance_level(gallery)
+        assert {name: found[name] for name in chance} == pytest.approx(chance)
+
+
+def test_perfect_predictions_score_perfectly() -> None:
+    targets = torch.randn(50, 8, generator=torch.Generator().manual_seed(0))
+    found = embedding_metrics(targets.clone(), targets, targets, torch.arange(50))
+    perfect = {"cosine_sim": 1, "mse": 0, "mrr": 1, "recall_at_1": 1, "recall_at_5": 1, "recall_at_10": 1}
+    assert found == pytest.approx({**perfect, "median_rank": 1})
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_predictions_that_are_not_finite_are_refused_before_ranking(bad: float) -> None:
+    predictions, gallery, positive = random_gallery(queries=5)
+    predictions[1, 2] = predictions[3, 0] = bad
+    message = "^predictions hold NaN or infinity in 2 of 5 rows, first row 1$"
+    with pytest.raises(NonFiniteError, match=message):
+        refuse_non_finite(predictions)
+    with pytest.raises(NonFiniteError, match=message):
+        rank_in_gallery(predictions, gallery, positive)
+    with pytest.raises(NonFiniteError, match=message):
+        embedding_metrics(predictions, gallery[positive], gallery, positive)
+
+
+@pytest.mark.parametrize("scores_per_chunk", [1, 45, 100, 30 * 39, 10**9])
+def test_ranking_in_chunks_changes_nothing(monkeypatch: pytest.MonkeyPatch, scores_per_chunk: int) -> None:
+    predictions, gallery, positive = random_gallery()
+    predictions[3] = 0  # all tied
+    monkeypatch.setattr(metrics, "SCORES_PER_CHUNK", scores_per_chunk)
+    found = rank_in_gallery(predictions, gallery, positive)
+    expected = ranks_by_loops(predictions[predictions.norm(dim=1) > 0], gallery, positive[predictions.norm(dim=1) > 0])
+    assert [*found.above[:3].tolist(), *found.above[4:].tolist()] == [rank - 1 for rank in expected]
+    assert found.tied.tolist() == [0, 0, 0, 29, *[0] * 36]
+
+
+@pytest.mark.parametrize("gallery", [1, 3, 12, 364])
+def test_chance_level_is_the_mean_over_every_place_of_the_own_target(gallery: int) -> None:
+    places = range(1, gallery + 1)
+    expected = {"mrr": statistics.mean(1 / place for place in places), "median_rank": statistics.mean(places)}
+    for k in (1, 5, 10):
+        expected[f"recall_at_{k}"] = statistics.mean(place <= k for place in places)
+    assert chance_level(gallery) == pytest.approx(expected)
+
+
+@given(st.integers(0, 2**31), st.integers(-12, 12))
+def test_ranks_ignore_the_scale_of_predictions(seed: int, exponent: int) -> None:
+    predictions, gallery, positive = random_gallery(seed=seed)
+    scaled = rank_in_gallery(predictions * 2.0**exponent, gallery, positive)
+    assert scaled.above.tolist() == rank_in_gallery(predictions, gallery, positive).above.tolist()
+
+
+@given(st.integers(0, 2**31), st.integers(1, 12))
+def test_the_order_of_queries_and_gallery_changes_no_rank(seed: int, size: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    predictions = torch.randint(0, 4, (20, size), generator=generator).float()
+    positive = torch.randint(size, (20,), generator=generator)
+    queries, places = torch.randperm(20, generator=generator), torch.randperm(size, generator=generator)
+    expected = rank_in_gallery(predictions, torch.eye(size), positive)
+    moved = rank_in_gallery(predictions[queries], torch.eye(size)[places], places.argsort()[positive[queries]])
+    assert moved.above.tolist() == expected.above[queries].tolist()
+    assert moved.tied.tolist() == expected.tied[queries].tolist()
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_queries_and_targets_fit_in_two_gibibytes() -> None:
+    program = textwrap.dedent("""
+        import json, resource, torch
+        from losstune.trainer.score.metrics import embedding_metrics
+
+        torch.set_num_threads(2)
+        generator = torch.Generator().manual_seed(0)
+        gallery = torch.randn(100_000, 256, generator=generator)
+        positive = torch.randperm(100_000, generator=generator)
+        targets = gallery[positive]
+        found = embedding_metrics(targets, targets, gallery, positive)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        print(json.dumps({**found, "peak": peak * (1 if __import__("sys").platform == "darwin" else 1024)}))
+    """)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert found["peak"] < 2 * 2**30
+    assert found["mrr"] == found["recall_at_1"] == found["median_rank"] == 1

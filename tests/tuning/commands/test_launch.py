@@ -1,0 +1,353 @@
+"""Launches on a real Ray, read back from Optuna's storage, the history files and MLflow."""
+
+import hashlib
+import io
+import math
+import os
+import shutil
+import sqlite3
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+import yaml
+from mlflow.tracking import MlflowClient
+from rich.console import Console
+
+from losstune.trainer.base.errors import UserError
+from losstune.trainer.config.train_config import TrainConfig
+from losstune.trainer.data.pairs import Pairs, load_pairs, make_pairs
+from losstune.trainer.data.splits import split_rows
+from losstune.trainer.run.run_dir import RunDirectory, read_config, read_history
+from losstune.trainer.run.train import train_run
+from losstune.tuning.commands.export import export
+from losstune.tuning.commands.launch import Outcome, launch
+from losstune.tuning.execute.local_ray import ray_running
+from losstune.tuning.execute.placement import Resources, machines_now, slots
+from losstune.tuning.execute.worker import TrialTrainable
+from losstune.tuning.space.reader import shipped_names
+from losstune.tuning.storage.home import Home
+from losstune.tuning.study.messages import Task
+from losstune.tuning.study.study import Study, open_study
+from tests.tuning.conftest import request_for
+
+QUIET = Console(quiet=True)
+Trials = dict[str, list[optuna.trial.FrozenTrial]]
+
+
+def optuna_trials(study: Study) -> Trials:
+    """As any Optuna program would read them."""
+    url = f"sqlite:///{study.folder / 'optuna.db'}"
+    return {loss: optuna.load_study(study_name=loss, storage=url).trials for loss in study.spec.spaces}
+
+
+def files_digest(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+@pytest.fixture(scope="module")
+def finished(ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """A study of two losses, 45 epochs each, to 9 epochs a trial."""
+    root = tmp_path_factory.mktemp("finished")
+    request = request_for(root, ray_address, "mse", "infonce", max_epochs=9, epochs_per_loss=45, seed=3)
+    return launch(request, QUIET)
+
+
+def test_every_trial_has_ended_with_a_reason(finished: Outcome) -> None:
+    for trials in optuna_trials(finished.study).values():
+        assert {trial.state.name for trial in trials} <= {"COMPLETE", "PRUNED"}
+        assert all(trial.user_attrs["end"]["reason"] for trial in trials)
+
+
+def test_losses_end_level_within_a_trial_a_slot(finished: Outcome) -> None:
+    spent = {
+        loss: sum(trial.user_attrs["end"]["epochs"] for trial in trials)
+        for loss, trials in optuna_trials(finished.study).items()
+    }
+    assert all(45 <= epochs < 45 + 2 * 9 for epochs in spent.values()), spent
+
+
+def test_optuna_and_the_history_files_hold_the_same_numbers(finished: Outcome) -> None:
+    for loss, trials in optuna_trials(finished.study).items():
+        for trial in trials:
+            records = read_history(finished.study.trials_folder / f"{loss}-{trial.number:04d}" / "history.jsonl")
+            values = [record["val/mrr"] for record in records]
+            end = trial.user_attrs["end"]
+            assert end["epochs"] == len(records)
+            assert end["best"] == max(values)
+            assert end["best_epoch"] == values.index(max(values)) + 1
+            for epoch, value in trial.intermediate_values.items():
+                assert value == max(values[:epoch])
+            assert trial.value == (max(values) if trial.state.name == "COMPLETE" else None)
+            assert max(trial.intermediate_values) == len(records)
+
+
+def test_cuts_follow_the_rule_in_some_order_of_arrival(finished: Outcome) -> None:
+    """Of n values at the first rung, no more than those that ever ranked in the top third went on, the best did."""
+    for trials in optuna_trials(finished.study).values():
+        first = {trial.number: trial.intermediate_values[3] for trial in trials}
+        went_on = {trial.number for trial in trials if max(trial.intermediate_values) > 3}
+        assert max(first, key=lambda number: (first[number], -number)) in went_on
+        assert all(first[n] > np.median(list(first.values())) or n < 4 for n in went_on)
+
+
+def test_mlflow_holds_the_same_numbers(finished: Outcome) -> None:
+    client = MlflowClient(f"sqlite:///{finished.study.home.root / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("study")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], max_results=1000)
+    children = {run.info.run_name: run for run in runs if "losstune.trial" in run.data.tags}
+    parents = {run.info.run_name: run for run in runs if "losstune.trial" not in run.data.tags}
+    assert set(parents) == {"mse", "infonce"}
+    assert {run.info.status for run in parents.values()} == {"FINISHED"}
+    for loss, trials in optuna_trials(finished.study).items():
+        for trial in trials:
+            run = children.pop(f"{loss}-{trial.number:04d}")
+            folder = finished.study.trials_folder / run.info.run_name
+            assert run.info.status == ("FINISHED" if trial.state.name == "COMPLETE" else "KILLED")
+            assert run.data.tags["mlflow.parentRunId"] == parents[loss].info.run_id
+            assert run.data.tags["losstune.reason"] == trial.user_attrs["end"]["reason"]
+            assert run.data.params == {k: str(v) for k, v in read_config(folder / "config.yaml").settings.items()}
+            for name in ("val/mrr", "train/loss", "val/cosine_sim", "val/recall_at_10"):
+                logged = {point.step: point.value for point in client.get_metric_history(run.info.run_id, name)}
+                assert logged == {int(r["epoch"]): r[name] for r in read_history(folder / "history.jsonl")}
+    assert not children
+
+
+def test_mlflow_has_the_files_of_the_best_of_each_loss(finished: Outcome) -> None:
+    client = MlflowClient(f"sqlite:///{finished.study.home.root / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("study")
+    assert experiment is not None
+    for parent in client.search_runs([experiment.experiment_id], "tags.`losstune.best_trial` LIKE '%'"):
+        best = parent.data.tags["losstune.best_trial"]
+        (run,) = client.search_runs([experiment.experiment_id], f"tags.`losstune.trial` = '{best}'")
+        assert {file.path for file in client.list_artifacts(run.info.run_id)} == {"best.pt", "config.yaml"}
+
+
+def test_launching_again_runs_nothing_again(finished: Outcome, ray_address: str) -> None:
+    before = files_digest(finished.study.trials_folder)
+    launch(request_for(finished.study.home.root, ray_address, "mse", "infonce"), QUIET)
+    assert files_digest(finished.study.trials_folder) == before
+
+
+def test_a_launch_with_nothing_left_to_train_completes_what_was_cut_short(
+    finished: Outcome, ray_address: str, tmp_path: Path
+) -> None:
+    """The last process died between a trial's end and its state, before MLflow had anything."""
+    shutil.copytree(finished.study.home.root / "studies", tmp_path / "studies")
+    study = open_study(Home(tmp_path), finished.study.spec.name)
+    with closing(sqlite3.connect(study.folder / "optuna.db")) as storage, storage:
+        storage.execute("UPDATE trials SET state = 'RUNNING', datetime_complete = NULL WHERE trial_id = 1")
+    launch(request_for(tmp_path, ray_address, "mse", "infonce"), QUIET)
+    expected = {loss: [trial.state for trial in own] for loss, own in optuna_trials(finished.study).items()}
+    assert {loss: [trial.state for trial in own] for loss, own in optuna_trials(study).items()} == expected
+    runs = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}").search_runs(["1"])
+    assert {run.info.status for run in runs} <= {"FINISHED", "KILLED"}
+    assert len(runs) > sum(map(len, expected.values()))
+
+
+def test_the_export_trains_to_the_same_curve(finished: Outcome, tmp_path: Path) -> None:
+    exported = export(finished.study, None, tmp_path / "best.yaml")
+    file = read_config(tmp_path / "best.yaml")
+    config = TrainConfig.from_flat(file.settings)
+    assert (config.threads, config.horizon, config.num_epochs) == (1, 9, 9)
+    assert {"study", "trial", "metric", "value", "versions", "data_digest"} <= set(file.source)
+    train_run(config, load_pairs(config.data), RunDirectory(tmp_path / "final"), QUIET, resume=False)
+    searched = read_history(finished.study.trials_folder / exported.trial / "history.jsonl")
+    final = read_history(tmp_path / "final" / "history.jsonl")
+    for before, after in zip(searched, final, strict=False):
+        for name in (name for name in before if name.startswith("val/")):
+            assert after[name] == pytest.approx(before[name], abs=1e-6)
+
+
+def test_a_larger_budget_extends_and_keeps_what_was(ray_address: str, tmp_path: Path, untracked: None) -> None:
+    request = request_for(tmp_path, ray_address, "cosine", max_epochs=3, trials=2)
+    study = launch(request, QUIET).study
+    before = files_digest(study.trials_folder)
+    launch(request_for(tmp_path, ray_address, trials=4), QUIET)
+    after = files_digest(study.trials_folder)
+    assert before.items() <= after.items()
+    assert len(optuna_trials(study)["cosine"]) == 4
+    assert open_study(Home(tmp_path), "study").spec.settings.trials == 4
+
+
+def test_no_search_path_reads_a_test_row(
+    ray_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, untracked: None
+) -> None:
+    """After loading, the test rows become NaN; a study sees no difference."""
+    pairs = load_pairs("digits")
+    poisoned = poison(pairs, split_rows(pairs, 0).test)
+    monkeypatch.setattr("losstune.tuning.commands.launch.load_pairs", lambda source: poisoned)
+    study = launch(request_for(tmp_path, ray_address, "mse", "infonce", max_epochs=3, trials=2), QUIET).study
+    for trials in optuna_trials(study).values():
+        assert all(math.isfinite(trial.user_attrs["end"]["best"]) for trial in trials)
+        assert {trial.user_attrs["end"]["reason"] for trial in trials} == {"used its epochs"}
+
+
+def poison(pairs: Pairs, rows: np.ndarray) -> Pairs:
+    inputs, targets = pairs.inputs.copy(), pairs.targets.copy()
+    inputs[rows] = np.nan
+    targets[rows] = np.nan
+    return Pairs(pairs.source, inputs, targets, pairs.ids, pairs.split, pairs.digest)
+
+
+def write_space(path: Path, loss_fn: str, **sections: object) -> str:
+    path.write_text(yaml.safe_dump({"loss_fn": loss_fn, **sections}, sort_keys=False))
+    return str(path)
+
+
+def test_a_diverging_trial_is_pruned_told_nan_and_ranked_last(
+    ray_address: str, tmp_path: Path, untracked: None
+) -> None:
+    space = write_space(
+        tmp_path / "wild.yaml",
+        "mse",
+        space={"lr": {"choices": [100.0, 0.001]}},
+        fixed={"clip_norm": None, "model.depth": 12, "model.layer_norm": False},
+        study={"sampler": "grid", "max_epochs": 3, "grace_epochs": 3, "trials": 2},
+    )
+    study = launch(request_for(tmp_path, ray_address, space), QUIET).study
+    wild, calm = optuna_trials(study)["mse"]
+    assert wild.state.name == "PRUNED"
+    assert wild.user_attrs["end"]["reason"] == "diverged"
+    assert math.isnan(wild.intermediate_values[max(wild.intermediate_values)])
+    assert calm.state.name == "COMPLETE"
+    assert export(study, None, tmp_path / "best.yaml").trial == "mse-0001"
+
+
+def test_an_exception_fails_its_trial_alone(ray_address: str, tmp_path: Path, untracked: None) -> None:
+    """Between the extremes, at which a space is checked, its derived learning rate is 0."""
+    space = write_space(
+        tmp_path / "weights.yaml",
+        "cosine_mse",
+        space={"cosine_weight": {"low": 0.5, "high": 1.5, "step": 0.5}},
+        derived={"lr": "(cosine_weight - 1) * (cosine_weight - 1) / 100"},
+        study={"sampler": "grid", "max_epochs": 3, "grace_epochs": 3, "trials": 3},
+    )
+    study = launch(request_for(tmp_path, ray_address, space), QUIET).study
+    ends = {
+        trial.params["cosine_weight"]: (trial.state.name, trial.user_attrs["end"]["reason"])
+        for trial in optuna_trials(study)["cosine_mse"]
+    }
+    assert {weight: state for weight, (state, _) in ends.items()} == {0.5: "COMPLETE", 1.0: "FAIL", 1.5: "COMPLETE"}
+    assert "lr" in ends[1.0][1]
+
+
+def test_a_damaged_checkpoint_is_said_and_its_trial_trained_again(
+    ray_address: str, tmp_path: Path, untracked: None
+) -> None:
+    """A checkpoint that is none stands where the second trial would put its own."""
+    study = launch(request_for(tmp_path, ray_address, "cosine", max_epochs=3, trials=1), QUIET).study
+    folder = study.trials_folder / "cosine-0001"
+    folder.mkdir()
+    (folder / "last.pt").write_bytes(b"nothing")
+    said = io.StringIO()
+    launch(request_for(tmp_path, ray_address, trials=3), Console(file=said))
+    assert [trial.state.name for trial in optuna_trials(study)["cosine"]] == ["COMPLETE"] * 3
+    assert f"checkpoint {folder / 'last.pt'}: cut short, or not written by losstune" in said.getvalue()
+    assert "trained again from its first epoch" in said.getvalue()
+
+
+def test_a_time_budget_ends_the_study_and_leaves_nothing_running(
+    ray_address: str, tmp_path: Path, untracked: None
+) -> None:
+    request = request_for(
+        tmp_path, ray_address, "mse", max_epochs=10_000, trials=2, grace_epochs=10_000, time_budget=4.0
+    )
+    study = launch(request, QUIET).study
+    for trial in optuna_trials(study)["mse"]:
+        assert (trial.state.name, trial.user_attrs["end"]["reason"]) == ("PRUNED", "time budget")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"max_epochs": 4}, "max_epochs: 9 in the study, 4 now"),
+        ({"seed": 9}, "seed: 3 in the study, 9 now"),
+        ({"sampler": "random"}, "sampler: tpe in the study, random now"),
+    ],
+)
+def test_changed_settings_are_refused(finished: Outcome, change: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        launch(request_for(finished.study.home.root, None, **change), QUIET)
+
+
+def test_other_data_is_refused(finished: Outcome, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "other.npz", inputs=rng.normal(size=(300, 3)), targets=rng.normal(size=(300, 3)))
+    other = make_pairs(dict(np.load(tmp_path / "other.npz")), "other")
+    with pytest.raises(UserError, match=f"data: SHA-256 .* in the study, {other.digest[:12]} now"):
+        launch(request_for(finished.study.home.root, None, data=str(tmp_path / "other.npz")), QUIET)
+
+
+SHIPPED = [
+    ("mse", "cosine", "cosine_mse", "infonce", "siglip", "full_softmax", "infonce_cosine", "huber"),
+    ("guide_1_mse", "guide_1_cosine", "guide_2_infonce"),
+    ("guide_template_mse", "guide_template_cosine", "guide_template_cosine_mse", "guide_template_infonce"),
+    ("guide_3_infonce",),
+]
+
+
+def test_the_list_of_shipped_spaces_is_complete() -> None:
+    assert sorted(name for names in SHIPPED for name in names) == shipped_names()
+
+
+@pytest.mark.parametrize("spaces", [SHIPPED[0], *(pytest.param(own, marks=pytest.mark.slow) for own in SHIPPED[1:])])
+def test_every_shipped_space_trains(spaces: tuple[str, ...], ray_address: str, tmp_path: Path, untracked: None) -> None:
+    short = {"max_epochs": 1, "grace_epochs": 1, "trials": 1, "objective": "val/mrr"}
+    study = launch(request_for(tmp_path, ray_address, *spaces, **short), QUIET).study
+    ends = [trial.user_attrs["end"]["reason"] for trials in optuna_trials(study).values() for trial in trials]
+    assert ends == ["used its epochs"] * len(spaces)
+
+
+class Seeing(TrialTrainable):
+    """A worker that tells which GPUs it sees."""
+
+    def step(self) -> dict[str, Any]:
+        return {"seen": os.environ["CUDA_VISIBLE_DEVICES"]}
+
+
+@pytest.mark.parametrize(
+    ("share", "seen"),
+    [
+        pytest.param(0.25, {"0": 2, "1": 2}, id="shares of two GPUs"),
+        pytest.param(0.0, {"": 4}, id="no share", marks=pytest.mark.slow),
+    ],
+)
+def test_trials_spread_over_all_gpus_and_see_only_their_own(
+    share: float, seen: dict[str, int], ray_address: str
+) -> None:
+    """Placed as Tune places trials: a group of resources each."""
+    wish = Resources(concurrency=4, cpus_per_trial=1, gpus_per_trial=share)
+    task = {"task": Task("mse", 0, {}, Path(), (), (), attempt=1)}
+    with ray_running(ray_address, 4, data_bytes=0):
+        import ray
+        from ray import tune
+        from ray.util.placement_group import placement_group, remove_placement_group
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+        gpus = slots(wish, share, machines_now, grows=True).gpus
+        worker = ray.remote(num_cpus=0.5, num_gpus=gpus)(tune.with_parameters(Seeing, pairs=load_pairs("digits")))
+        groups = [placement_group([{"CPU": 0.5, **({"GPU": gpus} if gpus else {})}]) for _ in range(4)]
+        ray.get([group.ready() for group in groups])
+        strategies = [PlacementGroupSchedulingStrategy(placement_group=group) for group in groups]
+        trials = [worker.options(scheduling_strategy=strategy).remote(config=task) for strategy in strategies]
+        found = Counter(result["seen"] for result in ray.get([trial.train.remote() for trial in trials]))
+        for group in groups:
+            remove_placement_group(group)
+    assert found == seen
+
+
+@pytest.mark.slow
+def test_a_study_runs_on_shares_of_gpus(ray_address: str, tmp_path: Path, untracked: None) -> None:
+    short = {"max_epochs": 1, "grace_epochs": 1, "trials": 2}
+    study = launch(request_for(tmp_path, ray_address, "mse", gpus=0.25, **short), QUIET).study
+    assert [trial.state.name for trial in optuna_trials(study)["mse"]] == ["COMPLETE", "COMPLETE"]

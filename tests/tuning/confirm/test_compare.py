@@ -1,0 +1,397 @@
+"""What a comparison claims, from scores whose true effects are known; without Ray."""
+
+import itertools
+import json
+import math
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from losstune.trainer.base.errors import UserError
+from losstune.tuning.confirm.compare import (
+    build_comparison,
+    compare,
+    compare_losses,
+    guide_verdict,
+    pareto,
+)
+from losstune.tuning.confirm.findings import METRICS, Comparison, Pair
+from losstune.tuning.confirm.plan import Arm, Plan, save_plan
+from losstune.tuning.confirm.scoring import ArmResult, Results, Scores, _save
+from losstune.tuning.confirm.statistics import Interval, difference, holm
+from losstune.tuning.space.feasibility import load_spaces
+from losstune.tuning.space.search_space import merged_settings
+from losstune.tuning.storage.home import Home
+from losstune.tuning.study.study import Study, create_study
+from tests.conftest import Command
+
+MEASURES = ("mrr", "cosine_sim")
+SIGNS = {"effective_rank": [9.0], "hubness": [0.5], "alignment": [0.5], "uniformity": [-2.0]}
+SEEDS, TARGETS = 10, 80
+
+
+def noisy(level: float, name: str, seeds: int = SEEDS, targets: int = TARGETS, noise: float = 0.01) -> "np.ndarray":
+    """(S, T) scores: a level, what seeds and targets add alike to all arms, and noise of this arm's own.
+
+    Centred by row and by column, so that the level is the sample's mean: effects are what the test says they are.
+    """
+    common = np.random.default_rng(0)
+    shared = common.normal(0, 0.02, (seeds, 1)) + common.normal(0, 0.1, (1, targets))
+    own = np.random.default_rng(list(name.encode())).normal(0, noise, (seeds, targets))
+    scores = shared + own
+    return np.asarray(scores - scores.mean() + level)
+
+
+def scores_of(mrr: float, cosine_sim: float, name: str, **shape: float) -> Scores:
+    levels = {"mrr": mrr, "cosine_sim": cosine_sim, "mse": 0.1}
+    return {metric: noisy(levels.get(metric, mrr), name + metric, **shape) for metric in METRICS}  # type: ignore[arg-type]
+
+
+def verdicts(pairs: list[Pair]) -> dict[tuple[str, str, str], str]:
+    return {(pair.first, pair.second, pair.measure): pair.verdict for pair in pairs}
+
+
+# Pairs
+
+
+def test_clear_effects_are_claimed_the_better_loss_first() -> None:
+    scores = {"mse": scores_of(0.2, 0.8, "a"), "cosine": scores_of(0.3, 0.7, "b")}
+    pairs = compare_losses(scores, MEASURES, SEEDS)
+    assert verdicts(pairs) == {("cosine", "mse", "mrr"): "first", ("mse", "cosine", "cosine_sim"): "first"}
+    for pair in pairs:
+        assert pair.difference.value == pytest.approx(0.1)
+        assert pair.difference.low < 0.1 < pair.difference.high
+        assert pair.p_adjusted < 0.05
+        assert pair.difference.superiority == 1.0
+
+
+def test_equal_losses_are_undecided_and_say_how_many_seeds_would_do() -> None:
+    """Every cell differs by its own noise alone, and not at all in the mean: more seeds help."""
+    scores = {"mse": scores_of(0.3, 0.7, "a", noise=0.05), "cosine": scores_of(0.3, 0.7, "b", noise=0.05)}
+    for pair in compare_losses(scores, MEASURES, SEEDS):
+        assert (pair.verdict, pair.difference.value) == ("undecided", pytest.approx(0, abs=1e-12))
+        assert pair.smaller is not None
+        assert pair.smaller < pair.detectable
+        assert pair.seeds_needed is not None
+        assert SEEDS < pair.seeds_needed <= 200
+
+
+def test_where_targets_are_too_few_no_number_of_seeds_helps() -> None:
+    """The losses differ by target, up and down, and hardly otherwise."""
+    by_target = np.random.default_rng(5).normal(0, 0.3, (1, 20))
+    one = scores_of(0.3, 0.7, "a", targets=20, noise=0.001)
+    other = {metric: values + by_target - by_target.mean() for metric, values in one.items()}
+    other = {metric: values + noisy(0, "x", targets=20, noise=0.001) for metric, values in other.items()}
+    for pair in compare_losses({"mse": one, "cosine": other}, MEASURES, SEEDS):
+        assert (pair.verdict, pair.seeds_needed) == ("undecided", None)
+
+
+@pytest.mark.parametrize(("seeds", "verdict"), [(2, "too few seeds"), (9, "too few seeds"), (10, "first")])
+def test_no_claim_with_fewer_than_ten_seeds(seeds: int, verdict: str) -> None:
+    scores = {"mse": scores_of(0.2, 0.6, "a", seeds=seeds), "cosine": scores_of(0.3, 0.7, "b", seeds=seeds)}
+    assert {pair.verdict for pair in compare_losses(scores, MEASURES, seeds)} == {verdict}
+
+
+def test_a_single_seed_is_refused_before_anything_is_trained(losstune: Command) -> None:
+    """It has no spread: after its training, and its look at the test split, nothing could be said."""
+    ended = losstune("confirm", "study", "--seeds", "1")
+    assert ended.code == 2
+    assert "--seeds" in ended.err
+
+
+def test_holm_is_over_all_pairs_and_both_measures() -> None:
+    levels = {"a": (0.300, 0.700), "b": (0.302, 0.701), "c": (0.301, 0.704), "d": (0.306, 0.7005)}
+    scores = {loss: scores_of(*level, loss, noise=0.03) for loss, level in levels.items()}
+    pairs = compare_losses(scores, MEASURES, SEEDS)
+    assert len(pairs) == 12
+    assert [pair.p_adjusted for pair in pairs] == holm([pair.difference.p for pair in pairs])
+    assert [pair.verdict for pair in pairs] == ["first" if pair.p_adjusted < 0.05 else "undecided" for pair in pairs]
+    raw = [pair for pair in pairs if pair.difference.p < 0.05]
+    assert len(raw) > sum(pair.verdict == "first" for pair in pairs) > 0, "the correction decides nothing here"
+
+
+def test_the_order_of_the_losses_is_nothing_to_it() -> None:
+    levels = {"a": (0.30, 0.70), "b": (0.31, 0.69), "c": (0.299, 0.75)}
+    scores = {loss: scores_of(*level, loss) for loss, level in levels.items()}
+    expected = {(p.first, p.second, p.measure): p for p in compare_losses(scores, MEASURES, SEEDS)}
+    for order in itertools.permutations(scores):
+        found = compare_losses({loss: scores[loss] for loss in order}, MEASURES, SEEDS)
+        assert {(p.first, p.second, p.measure): p for p in found} == expected
+
+
+def test_swapped_arms_swap_sign_and_limits() -> None:
+    a, b = noisy(0.3, "a"), noisy(0.31, "b")
+    there, back = difference(a, b), difference(b, a)
+    assert (there.value, there.low, there.high) == pytest.approx((-back.value, -back.high, -back.low))
+    assert (there.p, there.superiority) == pytest.approx((back.p, 1 - back.superiority))
+
+
+def equal_losses(rng: np.random.Generator) -> dict[str, Scores]:
+    """Four losses without a true difference; seeds, targets and losses all have effects of their own."""
+    seeds, targets = rng.normal(0, 0.02, (10, 1)), rng.normal(0, 0.2, (1, 60))
+
+    def one() -> "np.ndarray":
+        own = rng.normal(0, 0.02, (10, 1)) + rng.normal(0, 0.05, (1, 60)) + rng.normal(0, 0.1, (10, 60))
+        return np.asarray(0.4 + seeds + targets + own)
+
+    return {loss: {measure: one() for measure in MEASURES} for loss in "abcd"}
+
+
+def test_of_equal_losses_any_claim_is_rare(monkeypatch: pytest.MonkeyPatch) -> None:
+    studies = 300
+    monkeypatch.setattr("losstune.tuning.confirm.compare.difference", partial(difference, resamples=500))
+    monkeypatch.setattr(
+        "losstune.tuning.confirm.compare.seeds_needed", lambda *_, **__: None
+    )  # it claims nothing, and takes long
+    rng = np.random.default_rng(2026)
+    wrong = sum(
+        any(pair.verdict == "first" for pair in compare_losses(equal_losses(rng), MEASURES, 10)) for _ in range(studies)
+    )
+    assert wrong / studies <= 0.06 + 3 * math.sqrt(0.06 * 0.94 / studies)
+
+
+# Pareto
+
+
+def flat(mrr: float, cosine_sim: float) -> Scores:
+    return {"mrr": np.full((10, 4), mrr), "cosine_sim": np.full((10, 4), cosine_sim)}
+
+
+A, B, C = flat(0.3, 0.7), flat(0.2, 0.8), flat(0.1, 0.6)
+
+
+def pair(first: str, second: str, measure: str, verdict: str) -> Pair:
+    nothing = difference(noisy(0.3, first), noisy(0.3, second), resamples=20)
+    return Pair(
+        first=first,
+        second=second,
+        measure=measure,
+        difference=nothing,
+        p_adjusted=0.01,
+        verdict=verdict,  # type: ignore[arg-type]
+        detectable=0.1,
+        smaller=None,
+        seeds_needed=None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("scores", "pairs", "expected"),
+    [
+        ({"a": A}, [], ["a"]),
+        ({"a": A, "b": B}, [pair("a", "b", "mrr", "first"), pair("b", "a", "cosine_sim", "first")], ["a", "b"]),
+        ({"a": A, "c": C}, [pair("a", "c", "mrr", "first"), pair("a", "c", "cosine_sim", "undecided")], ["a"]),
+        ({"a": A, "c": C}, [pair("a", "c", "mrr", "first")], ["a"]),
+        ({"a": A, "c": C}, [pair("a", "c", "mrr", "undecided")], ["a", "c"]),
+        ({"a": A, "c": C}, [pair("a", "c", "mrr", "too few seeds")], ["a", "c"]),
+        ({"a": A, "b": B}, [pair("a", "b", "mrr", "first")], ["a", "b"]),  # b is higher on the other, if not surely
+        (
+            {"a": A, "b": B, "c": C},
+            [pair("a", "c", "mrr", "first"), pair("b", "c", "cosine_sim", "first")],
+            ["a", "b"],
+        ),
+    ],
+)
+def test_the_pareto_set_by_hand(scores: dict[str, Scores], pairs: list[Pair], expected: list[str]) -> None:
+    assert pareto(scores, pairs, MEASURES) == expected
+
+
+# The guide
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "seeds", "verdict"),
+    [
+        (0.05, 0.09, 10, "held"),
+        (0.30, 0.40, 10, "held"),
+        (0.049, 0.2, 10, "undecided"),
+        (-0.1, 0.05, 10, "undecided"),
+        (-0.1, 0.049, 10, "not held"),
+        (0.30, 0.40, 9, "too few seeds"),
+    ],
+)
+def test_a_claim_of_the_guide(low: float, high: float, seeds: int, verdict: str) -> None:
+    assert guide_verdict(Interval((low + high) / 2, low, high), (0.05, 0.10), seeds) == verdict
+
+
+# A whole comparison
+
+
+LOSSES = ("mse", "cosine", "infonce")
+LEVELS = {"mse": (0.20, 0.60), "cosine": (0.25, 0.645), "infonce": (0.40, 0.50)}
+
+
+def arm_of(name: str, loss: str, role: str, value: float | None) -> Arm:
+    return Arm(name=name, loss_fn=loss, role=role, settings={}, search_value=value)  # type: ignore[arg-type]
+
+
+def confirmed(
+    root: Path,
+    levels: Mapping[str, tuple[float, float]] = LEVELS,
+    ridge: float = 0.1,
+    seeds: int = SEEDS,
+    uses_before: int = 0,
+) -> tuple[Study, Plan, Results, dict[str, Scores]]:
+    """A finished confirmation whose picks have these true scores; starts are 0.05 lower in MRR; no loss was trained.
+
+    A loss without a level failed.
+    """
+    spaces = load_spaces(list(LOSSES))
+    study = create_study(Home(root), "hand", spaces, merged_settings(spaces, {}), "digits", "d" * 64)
+    arms, results = [], []
+    scores: dict[str, Scores] = {}
+    for loss in LOSSES:
+        pick, start = f"{loss}-0001", f"{loss}-start"
+        arms += [arm_of(pick, loss, "candidate", 0.5), arm_of(start, loss, "start", None)]
+        for name, lower in ((pick, 0.0), (start, 0.05)):
+            role, searched = ("start", None) if lower else ("candidate", 0.5)
+            mrr, cosine_sim = levels.get(loss, (0.0, 0.0))
+            lost = loss not in levels
+            if not lost:
+                scores[name] = scores_of(mrr - lower, cosine_sim, name, seeds=seeds)
+            results.append(
+                ArmResult(
+                    name=name,
+                    loss_fn=loss,
+                    role=role,  # type: ignore[arg-type]
+                    search_value=searched,
+                    validation=[None if lost else mrr - lower] * seeds,
+                    ends=["diverged" if lost else "epochs"] * seeds,
+                    geometry={} if lost else SIGNS,
+                    output_dim=10,
+                )
+            )
+    for name, mrr in (("chance", 0.01), ("ridge", ridge), ("ridge_centered", ridge - 0.05)):
+        scores[name] = scores_of(mrr, 0.3, name, seeds=seeds)
+        results.append(ArmResult(name=name, loss_fn=None, role="baseline", validation=[mrr] * seeds))
+    plan = Plan(
+        number=1,
+        created="2026-01-01T00:00:00Z",
+        top=1,
+        seeds=seeds,
+        split_given=False,
+        arms=arms,
+        starts={loss: f"{loss}-start" for loss in LOSSES},
+        versions={},
+    )
+    picks = {loss: f"{loss}-0001" for loss in LOSSES if loss in levels}
+    return study, plan, Results(picks=picks, arms=results, targets=TARGETS, test_uses_before=uses_before), scores
+
+
+def test_a_comparison_of_three_losses(tmp_path: Path) -> None:
+    found = build_comparison(*confirmed(tmp_path, uses_before=2))
+    assert (found.winner, found.measures, found.seeds, found.targets) == ("infonce", MEASURES, 10, TARGETS)
+    assert (found.test_uses_before, found.failed, found.enough_seeds) == (2, {}, True)
+    assert verdicts(found.pairs) == {
+        ("infonce", "mse", "mrr"): "first",
+        ("infonce", "cosine", "mrr"): "first",
+        ("cosine", "mse", "mrr"): "first",
+        ("mse", "infonce", "cosine_sim"): "first",
+        ("cosine", "infonce", "cosine_sim"): "first",
+        ("cosine", "mse", "cosine_sim"): "first",
+    }
+    assert found.pareto == ["cosine", "infonce"]
+    row = found.pick("infonce")
+    assert row.test["mrr"].value == pytest.approx(0.4)
+    assert row.gain["mrr"].value == pytest.approx(0.05)
+    assert (row.search_value, row.validation) == (0.5, pytest.approx(0.4))
+    assert row.optimism == pytest.approx(0.1)
+    assert found.ridge is not None
+    assert found.ridge.name == "ridge"
+    assert found.over_ridge is not None
+    assert found.over_ridge.value == pytest.approx(0.3)
+
+
+def test_the_guides_claims_are_relative_gains_tuned_and_untuned(tmp_path: Path) -> None:
+    claims = {(c.better, c.at): c for c in build_comparison(*confirmed(tmp_path)).guide}
+    assert set(claims) == set(itertools.product(("cosine", "infonce"), ("tuned", "untuned")))
+    assert claims["cosine", "tuned"].gain.value == pytest.approx(0.645 / 0.6 - 1)  # 7.5 % more cosine similarity
+    assert claims["cosine", "tuned"].verdict == "held"
+    assert claims["infonce", "tuned"].gain.value == pytest.approx(0.4 / 0.25 - 1)
+    assert claims["infonce", "untuned"].gain.value == pytest.approx(0.35 / 0.2 - 1)
+    assert claims["infonce", "tuned"].claimed == (0.10, 0.20)
+
+
+def test_a_gain_below_the_claim_is_not_held(tmp_path: Path) -> None:
+    levels = {"mse": (0.2, 0.6), "cosine": (0.2, 0.606), "infonce": (0.202, 0.5)}
+    claims = build_comparison(*confirmed(tmp_path, levels)).guide
+    assert {claim.verdict for claim in claims if claim.at == "tuned"} == {"not held"}
+
+
+def test_a_ridge_that_beats_the_winner(tmp_path: Path) -> None:
+    found = build_comparison(*confirmed(tmp_path, ridge=0.5))
+    assert found.winner == "infonce"
+    assert found.over_ridge is not None
+    assert found.over_ridge.high < 0
+    assert found.over_ridge.value == pytest.approx(-0.1)
+
+
+def test_the_test_split_has_no_say_in_who_wins(tmp_path: Path) -> None:
+    study, plan, results, scores = confirmed(tmp_path)
+    for metric in METRICS:
+        scores["mse-0001"][metric] = scores["mse-0001"][metric] + 1
+    assert build_comparison(study, plan, results, scores).winner == "infonce"
+
+
+def test_a_failed_loss_is_listed_with_its_reason(tmp_path: Path) -> None:
+    found = build_comparison(*confirmed(tmp_path, {loss: LEVELS[loss] for loss in ("mse", "infonce")}))
+    assert found.failed == {"cosine": "10 of 10 runs failed or diverged (diverged)"}
+    assert {loss for pair in found.pairs for loss in (pair.first, pair.second)} == {"mse", "infonce"}
+    assert [claim.better for claim in found.guide] == []
+
+
+def test_a_single_loss_left_is_compared_with_baselines_alone(tmp_path: Path) -> None:
+    found = build_comparison(*confirmed(tmp_path, {"mse": LEVELS["mse"]}))
+    assert (found.winner, found.pairs, found.pareto, list(found.failed)) == ("mse", [], ["mse"], ["cosine", "infonce"])
+    assert found.over_ridge is not None
+
+
+def test_without_a_confirmation_there_is_nothing_to_compare(tmp_path: Path) -> None:
+    study, plan, *_ = confirmed(tmp_path)
+    with pytest.raises(UserError, match="'hand' is not confirmed yet: losstune confirm hand trains its best"):
+        compare(study)
+    save_plan(study, plan)
+    with pytest.raises(UserError) as refused:
+        compare(study)
+    assert str(refused.value) == (
+        "the confirmation of study 'hand' is not finished, 0 of 60 runs are done: "
+        "losstune confirm hand --top 1 --seeds 10 goes on"
+    )
+
+
+def refuse_constant(name: str) -> None:
+    raise AssertionError(f"{name} is no JSON")
+
+
+@pytest.mark.parametrize("levels", [LEVELS, {"mse": LEVELS["mse"]}])
+@pytest.mark.parametrize("seeds", [2, SEEDS])
+def test_json_has_finite_numbers_or_null(
+    tmp_path: Path, losstune: Command, levels: dict[str, tuple[float, float]], seeds: int
+) -> None:
+    study, plan, results, scores = confirmed(tmp_path, levels, seeds=seeds)
+    save_plan(study, plan)
+    _save(study, plan, results, scores)
+    told = losstune("compare", "hand", "--json", "--storage", tmp_path)
+    assert told.code == 0
+    found = json.loads(told.out, parse_constant=refuse_constant)
+    assert found["winner"] == ("infonce" if len(levels) > 1 else "mse")
+    assert found["enough_seeds"] is (seeds == SEEDS)
+    assert found["answer"]
+    again = Comparison.model_validate({k: v for k, v in found.items() if k in Comparison.model_fields})
+    assert again == compare(study)
+
+
+def test_the_tables_fit_80_columns(tmp_path: Path, losstune: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    study, plan, results, scores = confirmed(tmp_path, uses_before=1)
+    save_plan(study, plan)
+    _save(study, plan, results, scores)
+    shown = losstune("compare", "hand", "--storage", tmp_path)
+    assert shown.code == 0
+    assert "infonce untuned" in shown.out
+    tables = [line for line in shown.out.splitlines() if "±" in line]
+    assert tables
+    assert max(map(len, tables)) <= 80

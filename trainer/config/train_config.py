@@ -1,0 +1,271 @@
+"""The training config: every setting, its default, unit and limits, in this one place.
+
+Outside, a config is flat: ``lr``, ``temperature``, ``model.hidden_dim``. The same names serve the command
+line, YAML files, search spaces and tracking. Inside, it is typed: the loss's own parameters sit in
+``config.loss``, the encoder's in ``config.model``. With ``model.factory`` a model of the user's own takes the
+encoder's place, and its options are the settings under ``model.``.
+"""
+
+import difflib
+from collections.abc import Container, Iterator, Mapping
+from contextlib import suppress
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
+from pydantic.fields import FieldInfo
+
+from losstune.trainer.base.errors import UserError, shown
+from losstune.trainer.config.factory import FACTORY, Factory, Scalar, load_factory
+from losstune.trainer.losses import LossConfig, loss_config_class, loss_names, loss_reference
+from losstune.trainer.losses.cosine import CosineConfig
+from losstune.trainer.score.metrics import Objective
+
+Schedule = Literal["constant", "cosine"]
+Precision = Literal["auto", "float32", "bfloat16"]
+Device = Literal["auto", "cpu", "cuda"]
+Fit = Literal["train", "train+val"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class ModelConfig(_Frozen):
+    """The built-in encoder."""
+
+    hidden_dim: int = Field(256, ge=1, le=65_536, description="width of each hidden layer")
+    depth: int = Field(2, ge=0, le=64, description="number of hidden layers; 0 is a plain linear map")
+    residual: bool = Field(False, description="add each hidden layer's input to its output, from the second on")
+    dropout: float = Field(0.0, ge=0, le=0.95, description="share of hidden units dropped in training")
+    layer_norm: bool = Field(True, description="normalise each hidden layer before its activation")
+    standardize: bool = Field(True, description="shift and scale inputs by the training split's mean and deviation")
+
+
+class FactoryConfig(_Frozen):
+    """A model of the user's own, in place of the built-in encoder."""
+
+    factory: str = Field(description="package.module:name of a function or class that builds the model")
+    options: Mapping[str, Scalar] = Field(default_factory=dict, description="every option of the factory, by name")
+
+
+class TrainConfig(_Frozen):
+    """Everything that decides how a model is trained. Build it with :meth:`from_flat`."""
+
+    data: str = Field(
+        "digits", description="digits, a .npz/.safetensors/.parquet file, a folder of .npy, or package.module:function"
+    )
+    loss: SerializeAsAny[LossConfig] = Field(default_factory=CosineConfig)
+    model: ModelConfig | FactoryConfig = Field(default_factory=ModelConfig)
+    batch_size: int = Field(ge=1, le=1_048_576, description="rows per step; default: the loss's recommended start")
+    accumulate: int = Field(
+        1, ge=1, le=1_048_576, description="batches whose gradients are averaged into one step of the optimizer"
+    )
+    num_epochs: int = Field(300, ge=1, le=1_000_000, description="epochs to train at most")
+    lr: float = Field(gt=0, le=100, description="peak learning rate of AdamW; default: the loss's recommended start")
+    weight_decay: float = Field(0.01, ge=0, le=100, description="decoupled weight decay of AdamW")
+    clip_norm: float | None = Field(1.0, gt=0, description="largest L2 norm of the gradient; null: no clipping")
+    schedule: Schedule = Field("constant", description="learning rate after the warm-up: constant, or cosine to 0")
+    warmup_epochs: int = Field(0, ge=0, le=1_000_000, description="epochs of linear warm-up")
+    schedule_epochs: int | None = Field(
+        None, ge=1, le=1_000_000, description="epoch at which the cosine schedule reaches 0; null: num_epochs"
+    )
+    objective: Objective = Field("val/mrr", description="the metric whose best epoch is kept")
+    patience: int | None = Field(None, ge=1, description="epochs without a new best before stopping; null: never")
+    fit: Fit = Field("train", description="rows to train on; train+val leaves nothing to validate on")
+    center: bool = Field(False, description="subtract the training split's mean target in the loss and in retrieval")
+    eval_batch: int = Field(
+        4096, ge=1, le=1_048_576, description="rows that pass through the model at once outside training"
+    )
+    precision: Precision = Field("auto", description="arithmetic of the model; auto: bfloat16 on a GPU")
+    device: Device = Field("auto", description="auto: a GPU if there is one")
+    threads: int | None = Field(None, ge=1, le=1024, description="CPU threads; null: as many as torch takes")
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of weights, batches and dropout")
+    split_seed: int = Field(0, ge=0, lt=2**63, description="seed of the train/val split; the test split has none")
+
+    @classmethod
+    def from_flat(cls, settings: Mapping[str, Any], where: str = "") -> "TrainConfig":
+        """Build a config from flat names; what is absent takes its default.
+
+        Args:
+            settings: ``{"loss_fn": "infonce", "temperature": 0.05, "model.depth": 0, …}``.
+            where: put before messages, for example a file name.
+
+        Raises:
+            UserError: an unknown name, a value outside its limits, or a rule broken; says which.
+        """
+        prefix = f"{where}: " if where else ""
+        try:
+            loss_class = loss_config_class(settings.get("loss_fn", CosineConfig.name))
+            factory = load_factory(settings[FACTORY]) if FACTORY in settings else None
+        except UserError as error:
+            raise UserError(f"{prefix}{error}") from None
+        fields = flat_fields(loss_class, factory)
+        for name in settings:
+            if name != "loss_fn" and name not in fields:
+                raise UserError(f"{prefix}{unknown_name(str(name), loss_class, factory)}")
+        parts: dict[str, dict[str, Any]] = {"": {}, "loss": {}, "model": {}}
+        for name, value in settings.items():
+            if name != "loss_fn":
+                group, field = fields[name].group, fields[name].field
+                parts[group][field] = value
+        try:
+            config = cls(
+                **{**_recommended(loss_class), **parts[""]},
+                loss=loss_class.model_validate(parts["loss"]),
+                model=_model_config(factory, parts["model"]),
+            )
+        except ValidationError as error:
+            raise UserError(prefix + describe(error)) from None
+        except UserError as error:
+            raise UserError(f"{prefix}{error}") from None
+        check_batch_rule(config.batch_size, loss_class, prefix)
+        return config
+
+    def flat(self) -> dict[str, Any]:
+        """All settings under flat names, ``loss_fn`` first; :meth:`from_flat` reads it back equal."""
+        result: dict[str, Any] = {"loss_fn": loss_reference(type(self.loss))}
+        result |= self.loss.model_dump() | self.model_dump(exclude={"loss", "model"})
+        match self.model:
+            case ModelConfig() as encoder:
+                own = encoder.model_dump()
+            case FactoryConfig(factory=factory, options=options):
+                own = {"factory": factory, **options}
+        return result | {f"model.{name}": value for name, value in own.items()}
+
+    @property
+    def horizon(self) -> int:
+        """Epoch at which the cosine schedule ends."""
+        return self.schedule_epochs or self.num_epochs
+
+
+class FlatField(BaseModel):
+    """One setting by its flat name: where it sits, and its type, default and limits."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    group: Literal["", "loss", "model"]
+    field: str
+    info: FieldInfo
+
+
+COMMAND_NAMES = (
+    *("loss_fn", "source", "config", "output_dir", "resume"),
+    *("checkpoint", "test", "overwrite", "json", "help"),
+)
+"""Names that a config file, and the command line of a training, use for something else than a setting."""
+
+
+def flat_fields(loss_class: type[LossConfig], factory: Factory | None = None) -> dict[str, FlatField]:
+    """Every setting of a config with this loss and model, by flat name (``loss_fn`` itself aside).
+
+    Raises:
+        UserError: a parameter of the loss has the name of a training setting, or of another option.
+    """
+    result = {name: FlatField(group="loss", field=name, info=info) for name, info in loss_class.model_fields.items()}
+    for name in (*TrainConfig.model_fields, *ModelConfig.model_fields, *COMMAND_NAMES):
+        if name in result:
+            raise UserError(f"loss {loss_class.name}: its parameter {name!r} is a training setting already")
+    for name, info in TrainConfig.model_fields.items():
+        if name not in ("loss", "model"):
+            result[name] = FlatField(group="", field=name, info=info)
+    own = {"factory": FactoryConfig.model_fields["factory"], **factory.options} if factory else ModelConfig.model_fields
+    return result | {f"model.{name}": FlatField(group="model", field=name, info=info) for name, info in own.items()}
+
+
+def default_settings(loss_class: type[LossConfig], factory: Factory | None = None) -> dict[str, Any]:
+    """What every setting is where nothing is given, by flat name; an option that a factory requires is not there."""
+    fields = flat_fields(loss_class, factory).items()
+    known = {
+        n: field.info.get_default(call_default_factory=True) for n, field in fields if not field.info.is_required()
+    }
+    return known | _recommended(loss_class)
+
+
+def required_settings(loss_class: type[LossConfig], factory: Factory | None = None) -> set[str]:
+    """Settings without a default, by flat name: options that a factory requires."""
+    return flat_fields(loss_class, factory).keys() - default_settings(loss_class, factory).keys() - {FACTORY}
+
+
+def _recommended(loss_class: type[LossConfig]) -> dict[str, Any]:
+    return {"batch_size": loss_class.recommended_batch, "lr": loss_class.start_lr}
+
+
+def _model_config(factory: Factory | None, settings: Mapping[str, Any]) -> ModelConfig | FactoryConfig:
+    if factory is None:
+        return ModelConfig.model_validate(settings)
+    return FactoryConfig(factory=factory.reference, options=factory.checked(settings))
+
+
+def flatten(nested: Mapping[str, Any]) -> dict[str, Any]:
+    """``{"model": {"depth": 0}}`` → ``{"model.depth": 0}``; flat names pass through.
+
+    Raises:
+        UserError: a name stands twice.
+    """
+    flat: dict[str, Any] = {}
+    for name, value in _flatten(nested, ""):
+        if name in flat:
+            raise UserError(f"{name} stands twice, nested and with a dot")
+        flat[name] = value
+    return flat
+
+
+def _flatten(nested: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in nested.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def unknown_name(
+    name: str, loss_class: type[LossConfig], factory: Factory | None = None, hidden: Container[str] = ()
+) -> str:
+    """Message for a name that no setting has, with the loss it belongs to or the nearest names not ``hidden``."""
+    if factory and name.startswith("model."):
+        hint = _hint(name.removeprefix("model."), list(factory.options), "model.")
+        return f"{name} is not an option of {factory.reference}{hint}"
+    if owners := list(_owners(name)):
+        return f"{name} belongs to {', '.join(owners)}, not to {loss_class.name}"
+    settings = dict.fromkeys([*flat_fields(loss_class, factory), FACTORY])
+    allowed = [setting for setting in settings if setting not in hidden]
+    return f"{name} is not a setting{_hint(name, allowed)}"
+
+
+def _hint(name: str, allowed: list[str], prefix: str = "") -> str:
+    near = [f"{prefix}{other}" for other in difflib.get_close_matches(name, allowed, n=3, cutoff=0.5)]
+    if near:
+        return f"; did you mean {' or '.join(near)}?"
+    return f"; allowed: {', '.join(f'{prefix}{other}' for other in allowed) or 'none'}"
+
+
+def _owners(parameter: str) -> Iterator[str]:
+    for loss in loss_names():
+        with suppress(UserError):  # one that can not be imported is no reason to refuse another
+            if parameter in loss_config_class(loss).model_fields:
+                yield loss
+
+
+def check_batch_rule(batch_size: float, loss_class: type[LossConfig], prefix: str = "") -> None:
+    """Refuse a batch smaller than the loss allows.
+
+    Raises:
+        UserError: with the rule.
+    """
+    if batch_size < loss_class.smallest_batch:
+        raise UserError(
+            f"{prefix}batch_size: found {batch_size}; {loss_class.name} needs at least "
+            f"{loss_class.smallest_batch} ({loss_class.recommended_batch} or more is recommended)"
+        )
+
+
+def describe(error: ValidationError) -> str:
+    """Pydantic's findings as ``name: found value; what is allowed``, one per line."""
+    lines = []
+    for finding in error.errors():
+        name = ".".join(str(part) for part in finding["loc"])
+        if error.title == "ModelConfig":
+            name = f"model.{name}"
+        rule = finding["msg"].removeprefix("Input ").removeprefix("Value error, ")
+        lines.append(f"{name}: found {shown(finding['input'])}; {rule}" if name else rule)
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""Pairs of inputs and targets: formats, checks, splits."""

@@ -1,0 +1,195 @@
+"""What is checked of pairs before any training. Rows pass by once, in pieces, so that memory stays bounded."""
+
+import hashlib
+import sys
+from collections.abc import Iterator
+from math import prod
+
+import numpy as np
+import numpy.typing as npt
+
+from losstune.trainer.base.errors import UserError
+from losstune.trainer.base.units import UNIT_EPS
+from losstune.trainer.data.npy import Array, MappedArray
+
+SPLIT_NAMES = ("train", "val", "test")
+PIECE_BYTES = 4 * 1024 * 1024
+
+Rows = Array | MappedArray
+"""(N, …) rows in memory or on disk; both are indexed alike."""
+
+
+def typed_targets(targets: Rows, source: str) -> Rows:
+    """Targets as float32, once their shape and type are right."""
+    if targets.ndim != 2 or targets.size == 0:
+        raise UserError(f"{source}: targets has shape {targets.shape}; expected (rows, dimensions)")
+    if not np.issubdtype(targets.dtype, np.floating):
+        raise UserError(f"{source}: targets has type {targets.dtype}; expected float")
+    return _as_type(targets, np.float32)
+
+
+def typed_inputs(inputs: Rows, source: str) -> Rows:
+    """Inputs as float32, uint8 or int64, once their shape and type are right."""
+    if inputs.ndim < 2 or inputs.size == 0:
+        raise UserError(f"{source}: inputs has shape {inputs.shape}; expected (rows, …) with at least 2 axes")
+    if np.issubdtype(inputs.dtype, np.floating):
+        return _as_type(inputs, np.float32)
+    if inputs.dtype == np.uint8 or inputs.dtype == np.bool_:
+        return _as_type(inputs, np.uint8)
+    if np.issubdtype(inputs.dtype, np.integer):
+        return _as_type(inputs, np.int64)
+    raise UserError(f"{source}: inputs has type {inputs.dtype}; expected float or integer")
+
+
+def _as_type(rows: Rows, dtype: npt.DTypeLike) -> Rows:
+    if isinstance(rows, MappedArray):
+        return rows.astype(dtype)
+    with np.errstate(over="ignore", invalid="ignore"):  # too large a number becomes infinity, and is refused as that
+        return np.ascontiguousarray(rows, dtype=dtype)
+
+
+def row_bytes(rows: Rows) -> int:
+    """Bytes of one row in memory."""
+    return rows.dtype.itemsize * prod(rows.shape[1:])
+
+
+def pieces(rows: Rows) -> Iterator[tuple[int, Array]]:
+    """All rows in order, some megabytes at a time, each piece with the number of its first row."""
+    step = max(1, PIECE_BYTES // row_bytes(rows))
+    for start in range(0, len(rows), step):
+        yield start, rows[start : start + step]
+
+
+def check_inputs(parts: Iterator[tuple[int, Array]], source: str) -> None:
+    """Refuse float inputs that are not finite.
+
+    Raises:
+        UserError: naming the first such row.
+    """
+    bad = _BadRows()
+    for start, part in parts:
+        if np.issubdtype(part.dtype, np.floating):
+            bad.add(start, ~_finite(part))
+    bad.refuse_non_finite("inputs", source)
+
+
+def check_targets(parts: Iterator[tuple[int, Array]], source: str, *, identify: bool) -> npt.NDArray[np.int64]:
+    """Refuse targets that are not finite or have no direction.
+
+    Returns:
+        Ids by content, (N,), if they are asked for; else none.
+
+    Raises:
+        UserError: naming the first such row.
+    """
+    non_finite, zero = _BadRows(), _BadRows()
+    ids: list[npt.NDArray[np.int64]] = []
+    for start, part in parts:
+        non_finite.add(start, ~_finite(part))
+        with np.errstate(over="ignore", invalid="ignore"):
+            zero.add(start, np.linalg.norm(part, axis=1) <= UNIT_EPS)
+        if identify:
+            ids.append(_ids_by_content(part))
+    non_finite.refuse_non_finite("targets", source)
+    if zero.count:
+        raise UserError(
+            f"{source}: targets row {zero.first} is all zeros, or nearly ({zero.count} such rows); "
+            "a target needs a direction: remove these rows"
+        )
+    return np.concatenate(ids) if ids else np.empty(0, dtype=np.int64)
+
+
+class _BadRows:
+    """Rows that something is wrong with: how many, and which is the first."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first = -1
+
+    def add(self, start: int, bad: Array) -> None:
+        """Take in the next rows, the first of which has number ``start``."""
+        rows = np.flatnonzero(bad)
+        if len(rows) and not self.count:
+            self.first = start + int(rows[0])
+        self.count += len(rows)
+
+    def refuse_non_finite(self, name: str, source: str) -> None:
+        if self.count:
+            raise UserError(f"{source}: {name} row {self.first} holds NaN or infinity ({self.count} such rows)")
+
+
+def _finite(rows: Array) -> Array:
+    return np.asarray(np.isfinite(rows.reshape(len(rows), -1)).all(axis=1))
+
+
+def _ids_by_content(targets: Array) -> npt.NDArray[np.int64]:
+    """Equal target rows get equal ids, wherever they stand: a 64-bit hash of the row (−0 counts as 0)."""
+    rows = targets + np.float32(0)
+    digests = b"".join(hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows)
+    return np.frombuffer(digests, dtype="<i8").astype(np.int64)
+
+
+def checked_ids(ids: Array, targets: Rows, source: str) -> npt.NDArray[np.int64]:
+    """Ids as int64, if rows that share one share the target, up to rounding."""
+    if ids.shape != (len(targets),) or not np.issubdtype(ids.dtype, np.integer):
+        raise UserError(
+            f"{source}: ids has type {ids.dtype} and shape {ids.shape}; expected integers, shape ({len(targets)},)"
+        )
+    result = ids.astype(np.int64)
+    _, first, inverse = np.unique(result, return_index=True, return_inverse=True)
+    others = first[inverse]
+    repeated = np.flatnonzero(others != np.arange(len(result)))
+    step = max(1, PIECE_BYTES // row_bytes(targets))
+    for start in range(0, len(repeated), step):
+        rows = repeated[start : start + step]
+        representative = targets[others[rows]]
+        apart = np.abs(targets[rows] - representative).max(axis=1) > 1e-3 * np.abs(representative).max(axis=1)
+        if apart.any():
+            row = rows[apart.argmax()]
+            raise UserError(
+                f"{source}: ids rows {others[row]} and {row} are both {result[row]}, but their targets differ; "
+                "an id is the identity of one target"
+            )
+    return result
+
+
+def checked_split(split: Array, ids: npt.NDArray[np.int64], source: str) -> npt.NDArray[np.int8]:
+    """The split of each row as an index into ``SPLIT_NAMES``, if no target is in two."""
+    if split.shape != ids.shape:
+        raise UserError(f"{source}: split has shape {split.shape}; expected ({len(ids)},)")
+    names = _split_texts(split, source)
+    result = np.full(len(ids), -1, dtype=np.int8)
+    for index, name in enumerate(SPLIT_NAMES):
+        result[names == name] = index
+    unknown = np.flatnonzero(result < 0)
+    if len(unknown):
+        row = unknown[0]
+        raise UserError(f"{source}: split row {row} is {str(names[row])[:40]!r}; allowed: {', '.join(SPLIT_NAMES)}")
+    for test_ids, other in ((ids[result == 2], ids[result != 2]), (ids[result == 1], ids[result == 0])):
+        if len(shared := np.intersect1d(test_ids, other)):
+            rows = np.flatnonzero(ids == shared[0])
+            pair = next((a, b) for a in rows for b in rows if result[a] != result[b])
+            raise UserError(
+                f"{source}: split puts rows {pair[0]} and {pair[1]}, which share a target, into "
+                f"{SPLIT_NAMES[result[pair[0]]]} and {SPLIT_NAMES[result[pair[1]]]}; a target belongs to one split"
+            )
+    return result
+
+
+def _split_texts(split: Array, source: str) -> Array:
+    match split.dtype.kind:
+        case "O":
+            return split  # as an array of text each would take the room of the longest
+        case "S":
+            return np.char.decode(split, "utf-8", "replace")
+        case "U" if split.dtype.itemsize == 0 or _codes(split).max() <= sys.maxunicode:
+            return split
+        case "i" | "u" | "b":
+            return split.astype(str)
+    raise UserError(f"{source}: split has type {split.dtype}; expected text: {', '.join(SPLIT_NAMES)}")
+
+
+def _codes(texts: Array) -> npt.NDArray[np.uint32]:
+    """The characters as numbers: a damaged file may hold some that no text has, and that NumPy fails to show."""
+    native = np.ascontiguousarray(texts, dtype=texts.dtype.newbyteorder("="))
+    return native.view(np.uint32)

@@ -1,0 +1,151 @@
+"""Splits as training and evaluation see them: on the device for a whole run, but for what stays on disk."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from losstune.trainer.base.errors import UserError
+from losstune.trainer.config.train_config import TrainConfig
+from losstune.trainer.data.columns import Column, Moments, column, mean_of, moments_of
+from losstune.trainer.data.pairs import Pairs
+from losstune.trainer.data.splits import Rows, split_rows
+from losstune.trainer.losses import Gallery, centered
+
+
+@dataclass(frozen=True)
+class TrainSplit:
+    """The N rows that are trained on, for one device.
+
+    Attributes:
+        inputs: (N, …).  targets: (N, d).  ids: (N,) int64.
+    """
+
+    inputs: Column
+    targets: Column
+    ids: Tensor
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def moments(self) -> Moments:
+        """Moments of the inputs, by which an encoder standardises them."""
+        return moments_of(self.inputs)
+
+    @cached_property
+    def mean_target(self) -> Tensor:
+        """Mean over rows of the targets, (d,) float32, summed in float64: what ``center`` subtracts."""
+        return mean_of(self.targets).float()
+
+    @cached_property
+    def gallery(self) -> Tensor:
+        """Each distinct target once, by rising id, (G, d); on the device as a whole."""
+        _, first = np.unique(self.ids.cpu().numpy(), return_index=True)
+        return self.targets.index_select(0, torch.from_numpy(first).to(self.ids.device))
+
+
+@dataclass(frozen=True)
+class SplitTensors:
+    """A split that is evaluated, for one device: N rows, a gallery of G distinct targets.
+
+    Attributes:
+        inputs: (N, …), maybe on disk; all else is on the device.
+        targets: (N, d).  ids: (N,) int64.
+        gallery: (G, d), each distinct target once.  positive: (N,) int64, gallery row of a row's own target.
+    """
+
+    inputs: Column
+    targets: Tensor
+    ids: Tensor
+    gallery: Tensor
+    positive: Tensor
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class ResidentData:
+    """What training may see: the training and validation splits. The test split is not in it."""
+
+    train: TrainSplit
+    val: SplitTensors | None
+    source: str
+    digest: str
+
+
+def resident_data(pairs: Pairs, config: TrainConfig, device: torch.device) -> ResidentData:
+    """Put the training and validation rows on the device, but for those that stay on disk.
+
+    Raises:
+        UserError: a split is too small for the batch.
+    """
+    rows = split_rows(pairs, config.split_seed, train_on_val=config.fit == "train+val")
+    train = train_split(pairs, rows.train, device)
+    val = split_tensors(pairs, rows.val, device) if len(rows.val) else None
+    data = ResidentData(train, val, pairs.source, pairs.digest)
+    check_rows(config, data)
+    return data
+
+
+def train_split(pairs: Pairs, rows: Rows, device: torch.device) -> TrainSplit:
+    """Some rows of the pairs, to be trained on."""
+    return TrainSplit(
+        inputs=column(pairs.inputs, rows, device),
+        targets=column(pairs.targets, rows, device),
+        ids=torch.from_numpy(pairs.ids[rows]).to(device),
+    )
+
+
+def split_tensors(pairs: Pairs, rows: Rows, device: torch.device) -> SplitTensors:
+    """Some rows of the pairs, to be evaluated."""
+    ids = pairs.ids[rows]
+    _, first, positive = np.unique(ids, return_index=True, return_inverse=True)
+    targets = torch.from_numpy(pairs.targets[rows]).to(device)
+    return SplitTensors(
+        inputs=column(pairs.inputs, rows, device),
+        targets=targets,
+        ids=torch.from_numpy(ids).to(device),
+        gallery=targets[torch.from_numpy(first).to(device)],
+        positive=torch.from_numpy(positive.reshape(-1)).to(device),
+    )
+
+
+@dataclass(frozen=True)
+class CenteredTargets:
+    """The training split's targets as a loss sees them: about ``center`` (d,), if there is one."""
+
+    split: TrainSplit
+    center: Tensor | None
+
+    def gallery(self) -> Gallery:
+        """Each distinct target once, by rising id."""
+        return Gallery(centered(self.split.gallery, self.center), self.split.ids.unique())
+
+
+def check_rows(config: TrainConfig, data: ResidentData) -> None:
+    """Refuse a split that does not fill one batch.
+
+    Raises:
+        UserError: naming the split, its rows and the batch.
+    """
+    _refuse_short(config, data.source, len(data.train), len(data.val) if data.val else None)
+
+
+def check_split_sizes(config: TrainConfig, pairs: Pairs) -> None:
+    """As :func:`check_rows`, before anything is put on a device."""
+    rows = split_rows(pairs, config.split_seed, train_on_val=config.fit == "train+val")
+    _refuse_short(config, pairs.source, len(rows.train), len(rows.val) or None)
+
+
+def _refuse_short(config: TrainConfig, source: str, train: int, val: int | None) -> None:
+    counted = {"train": train} | ({"val": val} if config.loss.in_batch and val is not None else {})
+    for name, rows in counted.items():
+        if rows < config.batch_size:
+            raise UserError(
+                f"{source}: the {name} split has {rows} rows, fewer than one batch of {config.batch_size}; "
+                "use a smaller batch_size or more data"
+            )

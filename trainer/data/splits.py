@@ -1,0 +1,68 @@
+"""Train, validation and test rows: 60/20/20 by target identity.
+
+The test split depends on the ids alone, never on a seed: a target that is in the test split stays there
+whatever else is in the file. The seed moves targets between train and validation only.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from losstune.trainer.base.errors import UserError
+from losstune.trainer.data.pairs import Pairs
+
+TEST_SHARE = 0.2
+VAL_SHARE = 0.2
+_TEST_SALT = 2**63 + 0x7E57  # no split_seed reaches it: the two draws stay independent
+Rows = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Row numbers of each split, (n,) int64 each. Validation rows come in a fixed random order."""
+
+    train: Rows
+    val: Rows
+    test: Rows
+
+
+def split_rows(pairs: Pairs, split_seed: int, *, train_on_val: bool = False) -> Splits:
+    """Split by id, or as the data's own ``split`` array says.
+
+    Args:
+        split_seed: moves ids between train and validation.
+        train_on_val: add the validation rows to the training rows and leave validation empty.
+
+    Raises:
+        UserError: a split that is needed has no rows.
+    """
+    codes = pairs.split if pairs.split is not None else _codes_by_id(pairs.ids, split_seed)
+    train, val, test = (np.flatnonzero(codes == code) for code in range(3))
+    if train_on_val:
+        train, val = np.flatnonzero(codes != 2), val[:0]
+    elif len(val) == 0:
+        raise UserError(f"{pairs.source}: the val split has no rows, of {len(pairs.ids)} in all")
+    if len(train) == 0:
+        raise UserError(f"{pairs.source}: the train split has no rows, of {len(pairs.ids)} in all")
+    order = np.random.default_rng(split_seed).permutation(len(val))
+    return Splits(train, val[order], test)
+
+
+def _codes_by_id(ids: npt.NDArray[np.int64], split_seed: int) -> npt.NDArray[np.int8]:
+    codes = np.zeros(len(ids), dtype=np.int8)
+    codes[_uniform(ids, split_seed) < VAL_SHARE / (1 - TEST_SHARE)] = 1
+    codes[_uniform(ids, _TEST_SALT) < TEST_SHARE] = 2
+    return codes
+
+
+def _uniform(ids: npt.NDArray[np.int64], salt: int) -> npt.NDArray[np.float64]:
+    """A number in [0, 1) for each id: two rounds of SplitMix64's finaliser (Steele et al., 2014)."""
+    salted = np.uint64((salt * 0x9E3779B97F4A7C15 + 0x632BE59BD9B4E019) % 2**64)
+    return _mix(_mix(ids.astype(np.uint64)) ^ salted).astype(np.float64) / 2.0**64
+
+
+def _mix(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))

@@ -1,0 +1,1 @@
+"""The encoder, frozen parts, and the optimizer."""

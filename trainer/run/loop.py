@@ -1,0 +1,320 @@
+"""The training loop: one epoch, one evaluation, state in and out."""
+
+import hashlib
+import itertools
+import math
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from losstune.trainer.base.errors import UserError
+from losstune.trainer.config.train_config import Device, FactoryConfig, Precision, TrainConfig
+from losstune.trainer.data.columns import ROWS_AT_ONCE, Column, rows_at_once
+from losstune.trainer.data.resident import CenteredTargets, ResidentData, SplitTensors
+from losstune.trainer.losses import LossOutput, centered
+from losstune.trainer.model.encoder import Encoder, build_model, check_output
+from losstune.trainer.model.frozen import frozen_digest, load_trained_state, trained_state
+from losstune.trainer.model.optimizer import ClippedAdamW
+from losstune.trainer.score.metrics import NonFiniteError, cosine_similarity, embedding_metrics
+from losstune.trainer.score.parts import checked_output
+
+End = Literal["epochs", "patience", "diverged"]
+"""Why a run ended: its epochs are used, no new best for ``patience`` epochs, or a number was not finite."""
+
+Record = dict[str, float]
+"""One epoch: ``epoch``, ``time`` (Unix seconds), ``seconds``, ``lr`` and the metrics by their full names."""
+
+
+def pick_device(device: Device) -> torch.device:
+    """The torch device; ``auto`` is a GPU if there is one.
+
+    Raises:
+        UserError: ``cuda`` where torch sees no GPU.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("device: found cuda, but torch sees no GPU here; allowed: auto, cpu")
+    return torch.device(device)
+
+
+def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[None]:
+    """Arithmetic of the model: bfloat16 when asked to, or on a GPU that may choose; else float32."""
+    if precision == "bfloat16" or (precision == "auto" and device.type == "cuda"):
+        return torch.autocast(device.type, torch.bfloat16)
+    return nullcontext()
+
+
+@torch.no_grad()
+def embed_pieces(model: nn.Module, inputs: Column, config: TrainConfig, device: torch.device) -> Iterator[Tensor]:
+    """Embeddings (n, d) float32 on the device of inputs (N, …), in order, ``eval_batch`` rows at a time."""
+    model.eval()
+    for rows in inputs.split(config.eval_batch):
+        with autocast(config.precision, device):
+            yield model(rows.to(device)).float()
+
+
+@contextmanager
+def seeded(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
+    """Torch's generators seeded by (seed, epoch), and put back afterwards; weights are drawn at epoch 0."""
+    key = hashlib.blake2b(f"{seed}/{epoch}".encode(), digest_size=8).digest()
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(int.from_bytes(key, "little") >> 1)
+        yield
+
+
+class Trainer:
+    """Trains one model with one loss. All randomness of an epoch follows from (seed, epoch).
+
+    Attributes:
+        epoch: epochs trained so far.
+        best_epoch, best_value: where the objective was highest; 0 and −inf before the first epoch.
+        center: (d,) the training targets' mean, which loss and retrieval subtract; None without ``center``.
+        frozen: SHA-256 of the model's frozen weights, None where all are trained.
+        end: why the run has ended, None while it may go on.
+    """
+
+    def __init__(self, config: TrainConfig, data: ResidentData) -> None:
+        self.config = config
+        self.data = data
+        self.device = data.train.inputs.device
+        self.epoch = 0
+        self.best_epoch = 0
+        self.best_value = -math.inf
+        self.best_state: dict[str, Tensor] = {}
+        self.end: End | None = None
+        self.center = data.train.mean_target if config.center else None
+        with seeded(config.seed, 0, self.device):
+            self.model = self._new_model()
+            self.loss = config.loss.build(CenteredTargets(data.train, self.center)).to(self.device)
+        parameters = (*self.model.parameters(), *self.loss.parameters())
+        self.optimizer = ClippedAdamW(parameters, config.weight_decay, config.clip_norm)
+        self._lr = config.lr
+
+    def _new_model(self) -> nn.Module:
+        config, train = self.config.model, self.data.train
+        output_dim = train.targets.shape[1]
+        model = build_model(config, tuple(train.inputs.shape[1:]), output_dim)
+        self.frozen = frozen_digest(model)
+        if isinstance(model, Encoder):
+            model.fit_inputs(train.moments)
+            if self.center is not None:
+                model.fit_targets(self.center)
+        model = model.to(self.device)
+        if isinstance(config, FactoryConfig):
+            with autocast(self.config.precision, self.device):
+                few = torch.arange(min(2, len(train)), device=self.device)
+                check_output(model, config, train.inputs.index_select(0, few), output_dim)
+        return model
+
+    def run_epoch(self) -> Record:
+        """Train one epoch, evaluate, and judge; sets :attr:`end` when the run is over."""
+        if self.end is not None:
+            raise RuntimeError(f"the run has ended: {self.end}")
+        began = time.perf_counter()
+        self.epoch += 1
+        with seeded(self.config.seed, self.epoch, self.device):
+            metrics = {f"train/{name}": value for name, value in self._train().items()}
+        if self.data.val is not None and all(map(math.isfinite, metrics.values())):
+            try:
+                metrics |= {f"val/{name}": value for name, value in self.evaluate(self.data.val).items()}
+            except NonFiniteError:
+                metrics["val/loss"] = math.nan
+        self._judge(metrics)
+        seconds = time.perf_counter() - began
+        return {"epoch": self.epoch, "time": time.time(), "seconds": seconds, "lr": self._lr, **metrics}
+
+    @torch.no_grad()
+    def evaluate(self, split: SplitTensors) -> dict[str, float]:
+        """Loss and metrics on a split: ``loss``, the loss's own parts, and the embedding metrics.
+
+        Raises:
+            NonFiniteError: the model predicts NaN or infinity.
+        """
+        predictions = self.predict(split.inputs)
+        result = embedding_metrics(predictions, split.targets, split.gallery, split.positive, self.center)
+        return self._evaluate_loss(predictions, split) | result
+
+    def predict(self, inputs: Column) -> Tensor:
+        """Embeddings (N, d) float32 of inputs (N, …), in order."""
+        return torch.cat(list(embed_pieces(self.model, inputs, self.config, self.device)))
+
+    def state(self) -> dict[str, Any]:
+        """All that the next epoch depends on; tensors are references, to be saved before training goes on."""
+        return {
+            "model": trained_state(self.model),
+            "loss": self.loss.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "epoch": self.epoch,
+            "best_epoch": self.best_epoch,
+            "best_value": self.best_value,
+            "end": self.end,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue exactly where :meth:`state` was taken."""
+        load_trained_state(self.model, state["model"])
+        self.loss.load_state_dict(state["loss"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.epoch, self.best_epoch = (_count(state[name]) for name in ("epoch", "best_epoch"))
+        self.best_value = float(state["best_value"])
+        self.end = "diverged" if state["end"] == "diverged" else self._used_up()
+
+    def run_batches(self, count: int) -> None:
+        """Train on the first batches only, to see how long one takes."""
+        self.model.train()
+        rows = min(len(self.data.train), count * self.config.batch_size)
+        batches = self._batches(torch.arange(rows, device=self.device))
+        for group in _grouped(batches, self.config.accumulate):
+            self._step(group)
+
+    def _train(self) -> dict[str, float]:
+        """One pass over the training rows; means over rows of loss, cosine similarity and loss parts."""
+        self.model.train()
+        self.loss.train()
+        order = torch.randperm(len(self.data.train), device=self.device)
+        if self.config.loss.in_batch:  # a partial batch would have fewer negatives
+            order = order[: len(order) - len(order) % self.config.batch_size]
+        batches = math.ceil(len(order) / self.config.batch_size)
+        means = _EpochMeans()
+        done = 0
+        for group in _grouped(self._batches(order), self.config.accumulate):
+            done += len(group)
+            self._lr = self._lr_at((self.epoch - 1) + done / batches)
+            for batch, (output, predictions) in zip(group, self._step(group), strict=True):
+                means.add(output, predictions, batch.targets)
+        return means.result()
+
+    def _batches(self, order: Tensor) -> Iterator["_Batch"]:
+        """Rows in the given order, gathered by some thousands at a time and cut into batches."""
+        size = self.config.batch_size
+        split = self.data.train
+        for rows in order.split(size * max(1, rows_at_once(split.inputs) // size)):
+            columns = (x.index_select(0, rows).split(size) for x in (split.inputs, split.targets, split.ids))
+            yield from map(_Batch._make, zip(*columns, strict=True))
+
+    def _step(self, group: list["_Batch"]) -> list[tuple[LossOutput, Tensor]]:
+        """One step of the optimizer, on the batches' gradients averaged by their rows.
+
+        Returns:
+            Of each batch the loss, and the predictions (B, d) that it was taken at.
+        """
+        self.optimizer.zero_grad()
+        rows = sum(len(batch.ids) for batch in group)
+        results = [self._backward(batch, len(batch.ids) / rows) for batch in group]
+        self.optimizer.step(self._lr)
+        return results
+
+    def _backward(self, batch: "_Batch", share: float) -> tuple[LossOutput, Tensor]:
+        """Add a batch's gradients, times ``share``, to those that are there."""
+        with autocast(self.config.precision, self.device):
+            predictions = self.model(batch.inputs).float()
+        output = self._loss_of(predictions, batch.targets, batch.ids)
+        output.loss.backward(None if share == 1 else torch.full_like(output.loss, share))
+        return output, predictions.detach()
+
+    def _loss_of(self, predictions: Tensor, targets: Tensor, ids: Tensor) -> LossOutput:
+        output = self.loss(centered(predictions, self.center), centered(targets, self.center), ids)
+        return checked_output(output, self.config.loss.name)
+
+    def _evaluate_loss(self, predictions: Tensor, split: SplitTensors) -> dict[str, float]:
+        self.loss.eval()
+        size = self.config.batch_size if self.config.loss.in_batch else len(split)
+        sums: dict[str, float] = {}
+        batches = len(split) // size
+        for index in range(batches):
+            rows = slice(index * size, (index + 1) * size)
+            output = self._loss_of(predictions[rows], split.targets[rows], split.ids[rows])
+            for name, value in {"loss": output.loss, **output.parts}.items():
+                sums[name] = sums.get(name, 0.0) + float(value)
+        return {name: total / batches for name, total in sums.items()}
+
+    def _judge(self, metrics: dict[str, float]) -> None:
+        if not all(map(math.isfinite, metrics.values())):
+            self.end = "diverged"
+            return
+        nothing = self.data.val is None  # to validate on: the last epoch is best
+        value = float(self.epoch) if nothing else metrics[self.config.objective]
+        if value > self.best_value:
+            self.best_epoch, self.best_value = self.epoch, value
+            self.best_state = {name: tensor.detach().clone() for name, tensor in trained_state(self.model).items()}
+        self.end = self._used_up()
+
+    def _used_up(self) -> End | None:
+        if self.epoch >= self.config.num_epochs:
+            return "epochs"
+        if self.config.patience is not None and self.epoch - self.best_epoch >= self.config.patience:
+            return "patience"
+        return None
+
+    def _lr_at(self, position: float) -> float:
+        """Learning rate of a step that ends at ``position`` epochs."""
+        config = self.config
+        if position < config.warmup_epochs:
+            return config.lr * position / config.warmup_epochs
+        if config.schedule == "constant":
+            return config.lr
+        done = (position - config.warmup_epochs) / max(1, config.horizon - config.warmup_epochs)
+        return config.lr * (1 + math.cos(math.pi * min(1.0, done))) / 2
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int) or value < 0:
+        raise ValueError(f"found {value!r} where a number of epochs was expected")
+    return value
+
+
+class _Batch(NamedTuple):
+    """B rows of a split: inputs (B, …), targets (B, d), ids (B,)."""
+
+    inputs: Tensor
+    targets: Tensor
+    ids: Tensor
+
+
+def _grouped(batches: Iterator[_Batch], size: int) -> Iterator[list[_Batch]]:
+    """So many batches at a time; the last group may be shorter."""
+    while group := list(itertools.islice(batches, size)):
+        yield group
+
+
+class _EpochMeans:
+    """Means over the rows of an epoch, gathered without waiting for the device, and reduced in large pieces."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, float] = {}
+        self._rows = 0
+        self._outputs: list[LossOutput] = []
+        self._predictions: list[Tensor] = []
+        self._targets: list[Tensor] = []
+
+    def add(self, output: LossOutput, predictions: Tensor, targets: Tensor) -> None:
+        """Take in one batch."""
+        self._outputs.append(LossOutput(output.loss.detach(), output.parts))
+        self._predictions.append(predictions)
+        self._targets.append(targets)
+        if len(self._outputs) * len(predictions) >= ROWS_AT_ONCE:
+            self._reduce()
+
+    def result(self) -> dict[str, float]:
+        """The means; an epoch has at least one batch."""
+        self._reduce()
+        return {name: total / self._rows for name, total in self._sums.items()}
+
+    def _reduce(self) -> None:
+        if not self._outputs:
+            return
+        sizes = torch.tensor([len(p) for p in self._predictions], dtype=torch.float64)
+        columns = {"loss": [output.loss for output in self._outputs]}
+        columns |= {name: [output.parts[name] for output in self._outputs] for name in self._outputs[0].parts}
+        for name, values in columns.items():
+            total = torch.stack(values).double().cpu() @ sizes
+            self._sums[name] = self._sums.get(name, 0.0) + float(total)
+        cosine = cosine_similarity(torch.cat(self._predictions), torch.cat(self._targets)).double().sum()
+        self._sums["cosine_sim"] = self._sums.get("cosine_sim", 0.0) + float(cosine)
+        self._rows += int(sizes.sum())
+        self._outputs, self._predictions, self._targets = [], [], []

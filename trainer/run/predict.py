@@ -1,0 +1,154 @@
+"""A trained model back from its checkpoint, and what it makes of new inputs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from losstune.trainer.base.errors import UserError, one_line
+from losstune.trainer.base.files import written_whole
+from losstune.trainer.base.waiting import shown_if_long
+from losstune.trainer.config.train_config import FactoryConfig, ModelConfig, TrainConfig
+from losstune.trainer.data.columns import Column, column, mean_of, whole_column
+from losstune.trainer.data.npy import write_npy_header
+from losstune.trainer.data.pairs import Pairs, load_inputs
+from losstune.trainer.data.resident import split_tensors
+from losstune.trainer.data.splits import split_rows
+from losstune.trainer.model.encoder import build_model
+from losstune.trainer.model.frozen import check_frozen, frozen_digest, load_trained_state
+from losstune.trainer.run.checkpoint import DamagedCheckpointError, load_checkpoint
+from losstune.trainer.run.loop import embed_pieces, pick_device, seeded
+from losstune.trainer.score.geometry import geometry, geometry_flags
+from losstune.trainer.score.metrics import NonFiniteError, embedding_metrics, refuse_rows
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model with the config it was trained by; it takes inputs of ``input_shape`` and NumPy type ``input_dtype``."""
+
+    model: nn.Module
+    config: TrainConfig
+    input_shape: tuple[int, ...]
+    input_dtype: str
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return next(self.model.parameters()).device
+
+    def predict(self, inputs: Column) -> Tensor:
+        """Embeddings (N, d) float32 of inputs (N, …), in order, on the model's device."""
+        return torch.cat(list(self.predict_pieces(inputs)))
+
+    def predict_pieces(self, inputs: Column) -> Iterator[Tensor]:
+        """As :meth:`predict`, ``eval_batch`` rows at a time."""
+        return embed_pieces(self.model, inputs, self.config, self.device)
+
+
+def load_model(path: Path) -> TrainedModel:
+    """The model of a ``best.pt`` or ``last.pt``.
+
+    Raises:
+        UserError: the file can not be read, is damaged, or is no checkpoint of a run; the user's factory can not be
+            called any more, or gives other frozen weights.
+    """
+    content = load_checkpoint(path)
+    try:
+        config = TrainConfig.from_flat(content["config"], where=f"checkpoint {path}")
+        weights: dict[str, Any] = content["model"] if "model" in content else content["state"]["model"]
+        input_shape, input_dtype = tuple(map(int, content["input_shape"])), str(content["input_dtype"])
+        output_dim = int(content["output_dim"])
+        match config.model:
+            case ModelConfig() as encoder:
+                with torch.device("meta"):  # no memory for weights before it is known that they are there
+                    model = build_model(encoder, input_shape, output_dim)
+                model.load_state_dict(weights, assign=True)
+            case FactoryConfig():
+                with seeded(config.seed, 0, torch.device("cpu")):  # what is frozen may have been drawn
+                    model = build_model(config.model, input_shape, output_dim)
+                check_frozen(frozen_digest(model), config.model, content, path)
+                load_trained_state(model, weights)
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
+        raise DamagedCheckpointError(f"checkpoint {path}: not a model of a run: {one_line(error)}") from None
+    device = pick_device("cpu" if config.device == "cpu" else "auto")  # trained on a GPU, a model serves anywhere
+    return TrainedModel(model.to(device), config, input_shape, input_dtype)
+
+
+def predict_file(checkpoint: Path, source: str, output: Path) -> tuple[int, int]:
+    """Write the embeddings of all inputs of ``source`` to a ``.npy`` file, one row per input row, in order.
+
+    Inputs that stay on disk, and embeddings, are never whole in memory.
+
+    Returns:
+        The shape (N, d) of what was written.
+
+    Raises:
+        UserError: the inputs have another shape than the model was trained on, or, for a user's own model, another
+            type; or predictions are not finite.
+        OSError: the file can not be written.
+    """
+    trained = load_model(checkpoint)
+    inputs = load_inputs(source)
+    if inputs.shape[1:] != trained.input_shape:
+        raise UserError(
+            f"--data {source}: one input has shape {inputs.shape[1:]}; the model takes {trained.input_shape}"
+        )
+    if isinstance(trained.config.model, FactoryConfig) and inputs.dtype != trained.input_dtype:
+        raise UserError(f"--data {source}: inputs are {inputs.dtype}; the model was trained on {trained.input_dtype}")
+    finite: list[Tensor] = []
+    with written_whole(output) as stream, shown_if_long("Embedding", len(inputs)) as advance:
+        for rows in trained.predict_pieces(whole_column(inputs)):
+            if not finite:
+                write_npy_header(stream, (len(inputs), rows.shape[1]), np.float32)
+            stream.write(rows.cpu().numpy().data)
+            finite.append(torch.isfinite(rows).all(dim=-1).cpu())
+            advance(len(rows))
+        try:
+            refuse_rows(torch.cat(finite))
+        except NonFiniteError as error:
+            raise UserError(f"--data {source}: {error}") from None
+    return len(inputs), rows.shape[1]
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A model on the locked test split.
+
+    Attributes:
+        metrics: ``test/…``: those of :func:`embedding_metrics` and of :func:`geometry`.
+        gallery: G, the number of distinct targets.
+        dim: min(N, d), the highest effective rank there could be.
+        flags: sentences of :func:`geometry_flags`.
+    """
+
+    metrics: dict[str, float]
+    gallery: int
+    dim: int
+    flags: list[str]
+
+
+def score_test(checkpoint: Path, pairs: Pairs) -> Scored:
+    """Score a model on the test split of its own run, about that run's centre if it was trained with one.
+
+    Raises:
+        UserError: the test split has no rows, or predictions are not finite.
+    """
+    trained = load_model(checkpoint)
+    rows = split_rows(pairs, trained.config.split_seed, train_on_val=trained.config.fit == "train+val")
+    if len(rows.test) == 0:
+        raise UserError(f"{pairs.source}: the test split has no rows to score")
+    split = split_tensors(pairs, rows.test, trained.device)
+    center = mean_of(column(pairs.targets, rows.train, trained.device)).float() if trained.config.center else None
+    predictions = trained.predict(split.inputs)
+    try:
+        scores = embedding_metrics(predictions, split.targets, split.gallery, split.positive, center)
+        shape = geometry(predictions, split.targets, split.gallery, center)
+    except NonFiniteError as error:
+        raise UserError(f"{pairs.source}: test split: {error}") from None
+    dim = min(predictions.shape)
+    metrics = {f"test/{name}": value for name, value in {**scores, **shape}.items()}
+    return Scored(metrics, len(split.gallery), dim, geometry_flags(shape, dim))

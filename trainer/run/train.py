@@ -1,0 +1,113 @@
+"""One run from config to saved model: start or continue, train, save, stop when asked."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from losstune.trainer.base.errors import UserError
+from losstune.trainer.base.signals import StopRequest, stop_on_signal
+from losstune.trainer.config.train_config import TrainConfig
+from losstune.trainer.data.pairs import Pairs
+from losstune.trainer.data.resident import resident_data
+from losstune.trainer.losses import loss_config_class
+from losstune.trainer.run.checkpoint import load_checkpoint
+from losstune.trainer.run.loop import Record, Trainer, pick_device
+from losstune.trainer.run.run_dir import LAST_FILE, RunDirectory
+from losstune.trainer.run.show import EpochDisplay, say
+
+SAVE_EVERY_SECONDS = 2.0
+
+CHANGEABLE = ("num_epochs", "patience", "eval_batch", "device", "threads", "data")
+"""Settings that a resumed run may change; whether the data is the same is seen by its content."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """How a run stands when it stops: its trainer, the record of its best epoch, and a signal if one came."""
+
+    trainer: Trainer
+    best: Record | None
+    interrupted: StopRequest
+
+
+def set_threads(config: TrainConfig) -> TrainConfig:
+    """Apply ``threads`` to torch; returns the config with the number that is in force."""
+    if config.threads is not None:
+        torch.set_num_threads(config.threads)
+    return config.model_copy(update={"threads": torch.get_num_threads()})
+
+
+def resumed_config(state: Path, options: dict[str, Any]) -> TrainConfig:
+    """The config of a saved run, with what a resumed run may change taken from ``options``.
+
+    Raises:
+        UserError: ``options`` name another loss or other settings than the checkpoint's; says which.
+    """
+    content = load_checkpoint(state)
+    if "state" not in content or not isinstance(content.get("config"), dict):
+        raise UserError(f"--checkpoint {state}: holds no training state to resume from; use {LAST_FILE} of the run")
+    before = TrainConfig.from_flat(content["config"], where=str(state))
+    saved = before.flat()  # a setting that is younger than the checkpoint stands at its default
+    loss = options.get("loss_fn", saved["loss_fn"])
+    if loss_config_class(loss) is not type(before.loss):
+        raise UserError(f"--resume: the checkpoint was trained with loss_fn {saved['loss_fn']}, not {loss}")
+    options = {name: value for name, value in options.items() if name != "loss_fn"}
+    pinned = {"schedule_epochs": before.horizon}  # as config.yaml has it once a run was resumed
+    differs = [
+        f"{name} is {saved.get(name)} in the checkpoint, {value} was asked for"
+        for name, value in options.items()
+        if name not in CHANGEABLE and value not in (saved.get(name), pinned.get(name, saved.get(name)))
+    ]
+    if differs:
+        raise UserError("--resume continues a run with its own settings:\n" + "\n".join(differs))
+    changes = {name: value for name, value in options.items() if name in CHANGEABLE}
+    return TrainConfig.from_flat(saved | pinned | changes)
+
+
+def train_run(config: TrainConfig, pairs: Pairs, folder: RunDirectory, console: Console, *, resume: bool) -> Finished:
+    """Train to the end of the config, or to the first SIGINT or SIGTERM; saves at least every two seconds.
+
+    Raises:
+        UserError: data too small, a folder that can not be written, a checkpoint of other data.
+    """
+    config = set_threads(config)
+    data = resident_data(pairs, config, pick_device(config.device))
+    trainer = Trainer(config, data)
+    history = _continue(folder, trainer, console) if resume else []
+    if not resume:
+        folder.start(config)
+    best = next((record for record in history if record["epoch"] == trainer.best_epoch), None)
+    gallery = len(data.val.gallery) if data.val else None
+    unsaved: list[Record] = []
+    saved_at = time.monotonic()
+    with stop_on_signal() as stop, EpochDisplay(config, gallery, console) as display:
+        while trainer.end is None and not stop:
+            record = trainer.run_epoch()
+            unsaved.append(record)
+            if trainer.best_epoch == trainer.epoch:
+                best = record
+            display.show(record)
+            if time.monotonic() - saved_at > SAVE_EVERY_SECONDS:
+                folder.save(trainer, unsaved)
+                unsaved, saved_at = [], time.monotonic()
+        if unsaved:
+            folder.save(trainer, unsaved)
+    return Finished(trainer, best, stop)
+
+
+def _continue(folder: RunDirectory, trainer: Trainer, console: Console) -> list[Record]:
+    digest = str(load_checkpoint(folder.path / LAST_FILE).get("data_digest"))
+    if digest != trainer.data.digest:
+        raise UserError(
+            f"--resume: {trainer.data.source} is not the data of the checkpoint "
+            f"(SHA-256 {trainer.data.digest[:12]}, checkpoint {digest[:12]})"
+        )
+    restored = folder.restore(trainer)
+    for damage in restored.damage:
+        say(console, damage)
+    say(console, f"Resuming after epoch {trainer.epoch}")
+    return restored.records

@@ -1,0 +1,169 @@
+"""Metrics of an embedding: similarity to its own target, and its rank among all targets.
+
+Retrieval is over the full gallery of a split: every distinct target once. A query's rank is
+1 + the number of gallery targets that score higher than its own. Where scores tie, each metric is its
+expectation over a random order of the tied, so a model that can not tell targets apart scores at chance.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from losstune.trainer.losses import centered, unit
+
+SCORES_PER_CHUNK = 2**24
+"""Scores held at once while ranking: 64 MiB of float32, whatever the size of the gallery."""
+
+Objective = Literal["val/mrr", "val/cosine_sim", "val/recall_at_1", "val/recall_at_5", "val/recall_at_10"]
+"""What a trial may be judged by: higher is better, and comparable between losses and batch sizes."""
+
+RECALL_DEPTHS = (1, 5, 10)
+
+
+class NonFiniteError(ValueError):
+    """Predictions hold NaN or infinity, which no metric may rank (``score > NaN`` is False)."""
+
+
+def cosine_similarity(predictions: Tensor, targets: Tensor) -> Tensor:
+    """Cosine of each row pair, (N, d) × (N, d) → (N,), in [−1, 1]; 0 where a row is zero."""
+    return (unit(predictions) * unit(targets)).sum(dim=-1)
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Where each of N queries finds its own target in a gallery of G.
+
+    Attributes:
+        above: (N,) int64, gallery targets that score strictly higher than the query's own.
+        tied: (N,) int64, other gallery targets that score exactly the same.
+        gallery: G.
+    """
+
+    above: Tensor
+    tied: Tensor
+    gallery: int
+
+    def reciprocal(self) -> Tensor:
+        """Expected reciprocal rank of each query, (N,) float64: the mean of 1/r for r from above+1 to above+1+tied."""
+        harmonic = _harmonic(self.gallery, self.above.device)
+        total = harmonic[self.above + self.tied + 1] - harmonic[self.above]
+        return total / (self.tied + 1)
+
+    def within(self, k: int) -> Tensor:
+        """Probability that each query's own target is among the first k, (N,) float64 in [0, 1]."""
+        places = (k - self.above).clamp(min=0).minimum(self.tied + 1)
+        return places.double() / (self.tied + 1)
+
+    def mrr(self) -> float:
+        """Mean reciprocal rank, in (0, 1]."""
+        return float(self.reciprocal().mean())
+
+    def recall_at(self, k: int) -> float:
+        """Share of queries whose own target is among the first k, in [0, 1]."""
+        return float(self.within(k).mean())
+
+    def median_rank(self) -> float:
+        """Median over queries of the expected rank, in [1, G]."""
+        return float((self.above + 1 + self.tied.double() / 2).quantile(0.5))
+
+
+def rank_in_gallery(predictions: Tensor, gallery: Tensor, positive: Tensor, center: Tensor | None = None) -> Ranks:
+    """Rank each query's own target among all gallery targets by cosine, in chunks of bounded memory.
+
+    Args:
+        predictions: (N, d) float, the queries.
+        gallery: (G, d) float, every distinct target once.
+        positive: (N,) int64, the gallery row of each query's own target.
+        center: (d,), subtracted from predictions and gallery first; None subtracts nothing. With the training
+            targets' mean, targets that are near every query for lying in that direction (hubs) lose their lead.
+
+    Raises:
+        NonFiniteError: a prediction is NaN or infinite.
+    """
+    predictions = centered(predictions, center)
+    refuse_non_finite(predictions)
+    columns = unit(centered(gallery, center)).float().T
+    rows_per_chunk = max(1, SCORES_PER_CHUNK // len(gallery))
+    # Allocated once: small results kept from every chunk would pin the heap between the large ones, 16 MiB a chunk.
+    above, tied = torch.empty_like(positive), torch.empty_like(positive)
+    for start in range(0, len(positive), rows_per_chunk):
+        rows = slice(start, start + rows_per_chunk)
+        scores = unit(predictions[rows]).float() @ columns  # (rows, G)
+        own_score = scores.gather(1, positive[rows, None])  # from the same product, so that it ties with itself
+        above[rows] = (scores > own_score).sum(dim=1)
+        tied[rows] = (scores == own_score).sum(dim=1) - 1
+    return Ranks(above, tied, len(gallery))
+
+
+def refuse_non_finite(predictions: Tensor) -> None:
+    """Raise NonFiniteError, naming the first such row, unless every prediction is finite."""
+    refuse_rows(torch.isfinite(predictions).all(dim=-1))
+
+
+def refuse_rows(finite: Tensor) -> None:
+    """As :func:`refuse_non_finite`, of rows (N,) bool that are finite or not."""
+    if not bool(finite.all()):
+        row = int((~finite).nonzero()[0])
+        count = int((~finite).sum())
+        raise NonFiniteError(f"predictions hold NaN or infinity in {count} of {len(finite)} rows, first row {row}")
+
+
+@torch.no_grad()
+def row_scores(
+    predictions: Tensor, targets: Tensor, gallery: Tensor, positive: Tensor, center: Tensor | None = None
+) -> dict[str, Tensor]:
+    """What each row adds to the metrics: their means over rows are those of :func:`embedding_metrics`.
+
+    Args:
+        predictions, targets: (N, d), row by row.
+        gallery, positive, center: as in :func:`rank_in_gallery`; only the ranks are taken about the centre.
+
+    Returns:
+        Each (N,) float64: ``cosine_sim`` [−1, 1], ``mse`` [0, ∞), and ``mrr`` (0, 1] and ``recall_at_1|5|10``
+        [0, 1] as expected over a random order of the tied.
+
+    Raises:
+        NonFiniteError: a prediction is NaN or infinite.
+    """
+    return _row_scores(rank_in_gallery(predictions, gallery, positive, center), predictions, targets)
+
+
+def _row_scores(ranks: Ranks, predictions: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    return {
+        "cosine_sim": cosine_similarity(predictions, targets).double(),
+        "mse": (predictions.float() - targets).square().mean(dim=-1).double(),
+        "mrr": ranks.reciprocal(),
+        **{f"recall_at_{k}": ranks.within(k) for k in RECALL_DEPTHS},
+    }
+
+
+@torch.no_grad()
+def embedding_metrics(
+    predictions: Tensor, targets: Tensor, gallery: Tensor, positive: Tensor, center: Tensor | None = None
+) -> dict[str, float]:
+    """All metrics that do not depend on the loss; arguments and errors as in :func:`row_scores`.
+
+    Returns:
+        ``cosine_sim`` [−1, 1], ``mse`` [0, ∞), ``mrr`` (0, 1], ``recall_at_1|5|10`` [0, 1] and
+        ``median_rank`` [1, G].
+    """
+    ranks = rank_in_gallery(predictions, gallery, positive, center)
+    means = {name: float(values.mean()) for name, values in _row_scores(ranks, predictions, targets).items()}
+    return {**means, "median_rank": ranks.median_rank()}
+
+
+def chance_level(gallery: int) -> dict[str, float]:
+    """Expected retrieval metrics of a random order of a gallery of G targets."""
+    return {
+        "mrr": float(_harmonic(gallery, torch.device("cpu"))[gallery]) / gallery,
+        **{f"recall_at_{k}": min(k, gallery) / gallery for k in RECALL_DEPTHS},
+        "median_rank": (gallery + 1) / 2,
+    }
+
+
+def _harmonic(n: int, device: torch.device) -> Tensor:
+    """H_0 … H_n, where H_k = 1 + 1/2 + … + 1/k, as (n + 1,) float64."""
+    terms = 1 / torch.arange(1, n + 1, dtype=torch.float64, device=device)
+    return torch.cat([terms.new_zeros(1), terms.cumsum(0)])

@@ -1,0 +1,37 @@
+"""A loss's own logged parts, among all that an epoch records."""
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from losstune.trainer.base.errors import UserError
+from losstune.trainer.losses import LossOutput
+from losstune.trainer.score.geometry import GEOMETRY
+from losstune.trainer.score.metrics import RECALL_DEPTHS
+
+METRICS = frozenset(
+    ("loss", "cosine_sim", "mse", "mrr", *(f"recall_at_{k}" for k in RECALL_DEPTHS), "median_rank", *GEOMETRY)
+)
+"""Names that every run records, whatever its loss; no part may have one of them."""
+
+
+def checked_output(output: object, loss: str) -> LossOutput:
+    """What a loss module returned, its parts detached.
+
+    Raises:
+        UserError: it is no LossOutput of scalars, or a part has the name of a metric.
+    """
+    if not isinstance(output, LossOutput):
+        raise UserError(f"loss {loss}: its module returned {type(output).__name__}; expected LossOutput(loss, parts)")
+    for name, value in {"loss": output.loss, **output.parts}.items():
+        if not isinstance(value, Tensor) or value.ndim > 0:
+            found = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)
+            raise UserError(f"loss {loss}: {name}: found {found}; expected a tensor that holds one number, shape ()")
+    if taken := METRICS.intersection(output.parts):
+        raise UserError(f"loss {loss}: its part {min(taken)!r} has the name of a metric; give it another")
+    return LossOutput(output.loss, {name: value.detach() for name, value in output.parts.items()})
+
+
+def own_parts(metrics: Mapping[str, float]) -> dict[str, float]:
+    """What of a split's metrics, named without the split, is the loss's own."""
+    return {name: value for name, value in metrics.items() if name not in METRICS}

@@ -1,0 +1,1 @@
+"""The command line. With the trainer's own, the only importer of typer."""

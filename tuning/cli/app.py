@@ -1,0 +1,357 @@
+"""The entry point ``losstune``. Each command imports what it needs, so that ``train`` never loads Ray."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from losstune.trainer.base.errors import UserError
+from losstune.tuning.cli.options import (
+    AcceptChange,
+    AsJson,
+    GpusPerTrial,
+    Name,
+    Storage,
+    StudyStorage,
+    TrackingUri,
+    seconds_of,
+)
+from losstune.tuning.cli.process import run
+
+if TYPE_CHECKING:
+    from losstune.tuning.storage.home import Home
+    from losstune.tuning.study.study import Study
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    help="Which loss, with which settings, on your data.",
+)
+_FORWARD = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
+_CONTEXT = {"token_normalize_func": lambda name: name.replace("_", "-")}
+
+
+@app.command(context_settings=_FORWARD)
+def train(context: typer.Context) -> None:
+    """Train one model with one loss."""
+    _trainer(context)
+
+
+@app.command(context_settings=_FORWARD)
+def predict(context: typer.Context) -> None:
+    """Embed inputs with a trained model."""
+    _trainer(context)
+
+
+def _trainer(context: typer.Context) -> None:
+    from losstune.trainer.cli.app import app_for
+
+    arguments = [str(context.info_name), *context.args]
+    app_for(arguments)(arguments, prog_name="losstune")
+
+
+@app.command(context_settings=_CONTEXT)
+def launch(
+    context: typer.Context,
+    spaces: Annotated[
+        list[str] | None, typer.Argument(help="search spaces: shipped names or paths, one a loss")
+    ] = None,
+    study: Annotated[str, typer.Option(help="name of the study; an existing one is continued")] = "",
+    data: Annotated[str | None, typer.Option(help="digits, a file, a folder, or package.module:function")] = None,
+    epochs_per_loss: Annotated[int | None, typer.Option(help="epochs that each loss may spend")] = None,
+    trials: Annotated[int | None, typer.Option(help="trials of each loss, instead of epochs")] = None,
+    max_epochs: Annotated[int | None, typer.Option(help="epochs of a trial that is never cut")] = None,
+    grace_epochs: Annotated[int | None, typer.Option(help="epochs before the first cut")] = None,
+    reduction_factor: Annotated[int | None, typer.Option(help="at a rung, one trial in this many goes on")] = None,
+    sampler: Annotated[str | None, typer.Option(help="tpe, random or grid")] = None,
+    objective: Annotated[str | None, typer.Option(help="val/mrr, val/cosine_sim, val/recall_at_1|5|10")] = None,
+    seed: Annotated[int | None, typer.Option(help="seed of proposals, training and split")] = None,
+    race: Annotated[
+        bool, typer.Option("--race", help="drop losses that can no longer win; others get their epochs")
+    ] = False,
+    time_budget: Annotated[str | None, typer.Option(help="stop after this long: 90s, 30m, 2h")] = None,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="trials at a time  (default: all slots)")] = None,
+    cpus_per_trial: Annotated[int, typer.Option(min=1, help="cores, and threads, of a trial")] = 1,
+    gpus_per_trial: GpusPerTrial = None,
+    address: Annotated[str | None, typer.Option(help="a running Ray cluster to join")] = None,
+    accept_change: AcceptChange = False,
+    tracking_uri: TrackingUri = None,
+    storage: Storage = ".",
+    study_storage: StudyStorage = None,
+) -> None:
+    """Start a study over one or more losses, or continue it."""
+    from losstune.tuning.commands.launch import LaunchRequest
+    from losstune.tuning.commands.launch import launch as run_launch
+    from losstune.tuning.execute.placement import Resources
+
+    options = {
+        "epochs_per_loss": epochs_per_loss,
+        "trials": trials,
+        "max_epochs": max_epochs,
+        "grace_epochs": grace_epochs,
+        "reduction_factor": reduction_factor,
+        "sampler": sampler,
+        "objective": objective,
+        "seed": seed,
+        "race": race or None,
+    }
+    if not study:
+        raise UserError("--study NAME is missing: the name under which the study is kept and continued")
+    home = _home(context, storage, study_storage)
+    request = LaunchRequest(
+        spaces=spaces or [],
+        data=data,
+        name=study,
+        home=home,
+        resources=Resources(concurrency, cpus_per_trial, gpus_per_trial),
+        options={name: value for name, value in options.items() if value is not None},
+        time_budget=seconds_of(time_budget) if time_budget else None,
+        address=address,
+        tracking_uri=tracking_uri,
+        accept_change=accept_change,
+    )
+    outcome = run_launch(request, Console())
+    if outcome.stopped:
+        print(f"Stopped; the same command continues study {study}", file=sys.stderr)
+        raise typer.Exit(outcome.stopped.exit_code)
+    at = home.options()
+    print(f"Next: losstune confirm {study}{at}    losstune ui{at}")
+
+
+@app.command(context_settings=_CONTEXT)
+def status(
+    context: typer.Context,
+    name: Name,
+    storage: Storage = ".",
+    study_storage: StudyStorage = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show how far a study is and what is best."""
+    from losstune.tuning.show.status import status_json, status_table
+
+    study = _study(_home(context, storage, study_storage), name)
+    if as_json:
+        print(json.dumps(status_json(study), indent=2))
+    else:
+        Console().print(status_table(study))
+
+
+@app.command("list", context_settings=_CONTEXT)
+def list_(
+    context: typer.Context, storage: Storage = ".", study_storage: StudyStorage = None, as_json: AsJson = False
+) -> None:
+    """List the studies here."""
+    from losstune.tuning.show.status import list_json, list_table
+
+    home = _home(context, storage, study_storage)
+    if as_json:
+        print(json.dumps(list_json(home), indent=2))
+    else:
+        Console().print(list_table(home))
+
+
+@app.command(context_settings=_CONTEXT)
+def delete(
+    context: typer.Context,
+    name: Name,
+    storage: Storage = ".",
+    study_storage: StudyStorage = None,
+    tracking_uri: TrackingUri = None,
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+) -> None:
+    """Delete a study: its trials, its checkpoints, its runs in MLflow."""
+    from losstune.tuning.commands.delete import delete_study
+    from losstune.tuning.track.process import tracking_uri_of
+
+    home = _home(context, storage, study_storage)
+    uri = tracking_uri_of(home, tracking_uri)
+    study = _study(home, name)
+    where = study.files.where(study.folder)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UserError(f"delete {name}: nobody to ask; add --yes to delete {where} for good")
+        typer.confirm(f"Delete {where} and its runs in MLflow for good?", abort=True)
+    delete_study(study, uri)
+    print(f"Deleted study {name}")
+
+
+@app.command(context_settings=_CONTEXT)
+def check(
+    spaces: Annotated[list[str], typer.Argument(help="search spaces: shipped names or paths, one a loss")],
+    data: Annotated[str, typer.Option(help="digits, a file, a folder, or package.module:function")] = "digits",
+    epochs_per_loss: Annotated[int | None, typer.Option(help="epochs that each loss may spend")] = None,
+    trials: Annotated[int | None, typer.Option(help="trials of each loss, instead of epochs")] = None,
+    max_epochs: Annotated[int | None, typer.Option(help="epochs of a trial that is never cut")] = None,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="trials at a time  (default: all cores)")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Validate search spaces; show rungs, expected epochs and the time they take."""
+    from losstune.tuning.commands.check import check_spaces, checked_json, show_checked
+
+    options = {"epochs_per_loss": epochs_per_loss, "trials": trials, "max_epochs": max_epochs}
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    checked = check_spaces(spaces, data, given, concurrency)
+    if as_json:
+        print(json.dumps(checked_json(checked), indent=2))
+    else:
+        show_checked(checked, Console())
+
+
+@app.command(context_settings=_CONTEXT)
+def confirm(
+    context: typer.Context,
+    name: Name,
+    top: Annotated[int, typer.Option(min=1, max=100, help="settings of each loss to train again")] = 3,
+    seeds: Annotated[int, typer.Option(min=2, max=1000, help="fresh seeds; claims need at least 10")] = 10,
+    concurrency: Annotated[int | None, typer.Option(min=1, help="runs at a time  (default: all slots)")] = None,
+    cpus_per_trial: Annotated[int, typer.Option(min=1, help="cores, and threads, of a run")] = 1,
+    gpus_per_trial: GpusPerTrial = None,
+    address: Annotated[str | None, typer.Option(help="a running Ray cluster to join")] = None,
+    accept_change: AcceptChange = False,
+    tracking_uri: TrackingUri = None,
+    storage: Storage = ".",
+    study_storage: StudyStorage = None,
+) -> None:
+    """Train each loss's best settings again with fresh seeds, and score the picks on the test split once."""
+    from losstune.tuning.commands.confirm import ConfirmRequest
+    from losstune.tuning.commands.confirm import confirm as run_confirm
+    from losstune.tuning.confirm.compare import compare as compared
+    from losstune.tuning.execute.placement import Resources
+    from losstune.tuning.execute.session import Placement
+    from losstune.tuning.show.comparison import show_comparison
+    from losstune.tuning.study.study import open_study
+
+    placement = Placement(Resources(concurrency, cpus_per_trial, gpus_per_trial), address, tracking_uri)
+    home = _home(context, storage, study_storage)
+    confirmed = run_confirm(ConfirmRequest(name, home, top, seeds, placement, accept_change), Console())
+    if confirmed.stopped:
+        print(f"Stopped; the same command continues the confirmation of study {name}", file=sys.stderr)
+        raise typer.Exit(confirmed.stopped.exit_code)
+    show_comparison(compared(open_study(home, name)), Console())
+    at = home.options()
+    print(f"Next: losstune report {name}{at} --output report.html    losstune export {name}{at} --output best.yaml")
+
+
+@app.command(context_settings=_CONTEXT)
+def compare(
+    context: typer.Context,
+    name: Name,
+    storage: Storage = ".",
+    study_storage: StudyStorage = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show which loss, by how much and how sure, from the newest confirmation."""
+    from losstune.tuning.confirm.compare import compare as compared
+    from losstune.tuning.show.comparison import comparison_json, show_comparison
+
+    comparison = compared(_study(_home(context, storage, study_storage), name, files=True))
+    if as_json:
+        print(json.dumps(comparison_json(comparison), indent=2))
+    else:
+        show_comparison(comparison, Console())
+
+
+@app.command(context_settings=_CONTEXT)
+def report(
+    context: typer.Context,
+    name: Name,
+    output: Annotated[Path, typer.Option(help="the HTML file to write: one file, no network")],
+    storage: Storage = ".",
+    study_storage: StudyStorage = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Write the whole answer as one HTML page; a confirmed study's goes to MLflow too."""
+    from losstune.tuning.commands.sync import publish
+    from losstune.tuning.report.page import write_report
+    from losstune.tuning.track.process import tracking_uri_of
+
+    home = _home(context, storage, study_storage)
+    uri = tracking_uri_of(home, tracking_uri)
+    study = _study(home, name, files=True)
+    write_report(study, output)
+    print(f"Wrote {output}: {output.stat().st_size / 1e6:.1f} MB, opens in any browser")
+    publish(study, output, uri)
+
+
+@app.command(context_settings=_CONTEXT)
+def export(
+    context: typer.Context,
+    name: Name,
+    output: Annotated[Path, typer.Option(help="the YAML file to write")],
+    loss_fn: Annotated[str | None, typer.Option(help="the best of this loss  (default: of all)")] = None,
+    storage: Storage = ".",
+    study_storage: StudyStorage = None,
+) -> None:
+    """Write the best setting as a YAML that trains the final model."""
+    from losstune.tuning.commands.export import export as write_export
+
+    home = _home(context, storage, study_storage)
+    exported = write_export(_study(home, name, files=True), loss_fn, output)
+    print(f"Wrote {output}: {exported.trial}, {exported.value:.4f}")
+    if exported.seeds:
+        print(f"Confirmed: that is the mean over {exported.seeds} fresh seeds.")
+    else:
+        print(
+            "Unconfirmed: it was picked for being high, and other seeds will score lower. "
+            f"losstune confirm {name}{home.options()} tells by how much."
+        )
+    print(f"Next: losstune train --config {output} --output_dir final --test")
+
+
+@app.command(context_settings=_CONTEXT)
+def sync(
+    context: typer.Context,
+    name: Name,
+    storage: Storage = ".",
+    study_storage: StudyStorage = None,
+    tracking_uri: TrackingUri = None,
+) -> None:
+    """Bring MLflow to exactly what the study's own files say."""
+    from losstune.tuning.commands.sync import sync_study
+    from losstune.tuning.track.process import tracking_uri_of
+
+    home = _home(context, storage, study_storage)
+    uri = tracking_uri_of(home, tracking_uri)
+    sync_study(_study(home, name), uri)
+    print(f"MLflow has all of study {name}")
+
+
+@app.command(context_settings=_CONTEXT)
+def ui(
+    context: typer.Context,
+    storage: Storage = ".",
+    study_storage: StudyStorage = None,
+    tracking_uri: TrackingUri = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="port on 127.0.0.1")] = 5000,
+) -> None:
+    """Open MLflow's UI on the right store, on loopback only."""
+    from losstune.tuning.commands.ui import run_ui
+
+    raise typer.Exit(run_ui(_home(context, storage, study_storage), tracking_uri, port))
+
+
+def _home(context: typer.Context, storage: str, study_storage: str | None) -> "Home":
+    """Where the studies are, for the time of this command."""
+    from losstune.tuning.storage.home import home_at
+
+    return context.with_resource(home_at(storage, study_storage))
+
+
+def _study(home: "Home", name: str, *, files: bool = False) -> "Study":
+    """An existing study, and its small files too if they are asked for."""
+    from losstune.tuning.study.study import open_study, usable
+
+    with usable(home, name):
+        study = open_study(home, name)
+        if files:
+            study.files.update()
+    return study
+
+
+def main() -> None:
+    """Run the command line."""
+    run(app)

@@ -1,0 +1,1 @@
+"""What each command does, for Python and for the command line."""

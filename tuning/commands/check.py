@@ -1,0 +1,172 @@
+"""What a launch would do: the space, the rungs, the expected epochs, and the time by a probe."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from losstune.trainer.data.pairs import Pairs, load_pairs
+from losstune.trainer.data.resident import ResidentData, check_rows, resident_data
+from losstune.trainer.run.loop import Trainer, pick_device
+from losstune.trainer.run.show import say
+from losstune.trainer.run.train import set_threads
+from losstune.tuning.execute.local_ray import usable_cores
+from losstune.tuning.show.progress import time_text
+from losstune.tuning.space.feasibility import check_against_data, load_spaces
+from losstune.tuning.space.search_space import MAX_GRID, SearchSpace, merged_settings, typical_point
+from losstune.tuning.space.settings import StudySettings
+from losstune.tuning.study.seeds import derived_seed
+
+PROBE_SECONDS = 1.0
+START_SECONDS = 10.0
+"""Ray and its workers starting, and MLflow's last writes."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What one loss is expected to cost.
+
+    Attributes:
+        trials: expected number.
+        epochs: expected number over all trials.
+        seconds_per_epoch: measured on a typical setting, one thread.
+    """
+
+    trials: float
+    epochs: float
+    seconds_per_epoch: float
+
+
+def epochs_per_trial(settings: StudySettings, trials: float) -> float:
+    """Expected epochs of a trial under ASHA, if of n trials at a rung about n/η go on, and at least one."""
+    epochs, before, reach = 0.0, 0, 1.0
+    for rung in (*settings.rungs, settings.max_epochs):
+        epochs += reach * (rung - before)
+        before = rung
+        reach = max(reach / settings.reduction_factor, 1 / max(1.0, trials))
+    return epochs
+
+
+def estimate(space: SearchSpace, settings: StudySettings, pairs: Pairs) -> Estimate:
+    """Expected trials and epochs of a loss, and the time of an epoch measured now."""
+    budget = settings.budget
+    if budget.trials is not None:
+        trials = float(budget.trials)
+    else:
+        trials = 1.0
+        for _ in range(20):  # the cost of a trial depends weakly on their number: iterate to the fixed point
+            trials = (budget.epochs or 0) / epochs_per_trial(settings, trials)
+    if settings.sampler == "grid" and space.size is not None:
+        trials = min(trials, space.size)
+    epochs = trials * epochs_per_trial(settings, trials)
+    return Estimate(trials, epochs, probe(space, settings, pairs))
+
+
+def probe(space: SearchSpace, settings: StudySettings, pairs: Pairs) -> float:
+    """Seconds of one epoch: single batches for about a second, scaled up, and one evaluation."""
+    managed: Mapping[str, Any] = {
+        "data": pairs.source,
+        "num_epochs": settings.max_epochs,
+        "objective": settings.objective,
+        "split_seed": settings.seed,
+        "seed": derived_seed(settings.seed, space.loss_fn, 0),
+        "threads": 1,
+    }
+    before = torch.get_num_threads()
+    try:
+        config = set_threads(space.train_config(typical_point(space), **managed))
+        data: ResidentData = resident_data(pairs, config, pick_device(config.device))
+        check_rows(config, data)
+        return _seconds_per_epoch(Trainer(config, data), data)
+    finally:
+        torch.set_num_threads(before)
+
+
+def _seconds_per_epoch(trainer: Trainer, data: ResidentData) -> float:
+    trainer.run_batches(2)
+    began = time.perf_counter()
+    batches = 0
+    while time.perf_counter() - began < PROBE_SECONDS:
+        trainer.run_batches(1)
+        batches += 1
+    per_batch = (time.perf_counter() - began) / batches
+    began = time.perf_counter()
+    if data.val is not None:
+        trainer.evaluate(data.val)
+    evaluation = time.perf_counter() - began
+    return per_batch * len(data.train) / trainer.config.batch_size + evaluation
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Spaces that are valid together, their settings, and what each loss is expected to cost."""
+
+    spaces: list[SearchSpace]
+    settings: StudySettings
+    estimates: list[Estimate]
+    slots: int
+
+    @property
+    def seconds(self) -> float:
+        """Expected time of the whole study: training over all slots, and starting up."""
+        training = sum(e.epochs * e.seconds_per_epoch for e in self.estimates)
+        return training / self.slots + START_SECONDS
+
+
+def check_spaces(names: list[str], source: str, options: Mapping[str, Any], concurrency: int | None) -> Checked:
+    """Validate spaces against each other and against the data, and measure.
+
+    Raises:
+        UserError: as ``launch`` would.
+    """
+    spaces = load_spaces(names)
+    settings = merged_settings(spaces, options)
+    pairs = load_pairs(source)
+    check_against_data(spaces, settings, pairs)
+    estimates = [estimate(space, settings, pairs) for space in spaces]
+    return Checked(spaces, settings, estimates, concurrency or usable_cores())
+
+
+def checked_json(checked: Checked) -> dict[str, Any]:
+    """As plain values."""
+    return {
+        "settings": checked.settings.model_dump(),
+        "rungs": list(checked.settings.rungs),
+        "seconds": checked.seconds,
+        "losses": {s.loss_fn: vars(e) for s, e in zip(checked.spaces, checked.estimates, strict=True)},
+    }
+
+
+def show_checked(checked: Checked, console: Console) -> None:
+    """Print the spaces, the rungs and the cost."""
+    settings = checked.settings
+    for space, cost in zip(checked.spaces, checked.estimates, strict=True):
+        table = Table(title=f"{space.loss_fn}  ({space.file})", title_justify="left")
+        for column in ("setting", "searched", "only when", "start"):
+            table.add_column(column)
+        for parameter in space.parameters:
+            when = ", ".join(f"{n} is {' or '.join(map(str, v))}" for n, v in parameter.when.items())
+            starts = dict.fromkeys(str(point[parameter.name]) for point in space.start if parameter.name in point)
+            table.add_row(parameter.name, str(parameter.domain), when, ", ".join(starts))
+        for name, expression in space.derived.items():
+            table.add_row(name, f"= {expression.text}", "", "")
+        for name, value in space.fixed.items():
+            table.add_row(name, f"fixed at {value}", "", "")
+        console.print(table)
+        size = f"{space.size:,} points; " if space.size is not None and space.size <= MAX_GRID else ""
+        say(
+            console,
+            f"  {size}about {cost.trials:.0f} trials, {cost.epochs:.0f} epochs of {cost.seconds_per_epoch:.3f} s\n",
+        )
+    say(console, f"Objective {settings.objective}, sampler {settings.sampler}, {settings.budget} for each loss")
+    if settings.rungs:
+        rungs = ", ".join(map(str, settings.rungs))
+        goes_on = f"where 1 trial in {settings.reduction_factor} goes on"
+        say(console, f"Rungs at epochs {rungs}, {goes_on}; the last epoch is {settings.max_epochs}")
+    else:
+        say(console, f"No rungs: every trial trains its {settings.max_epochs} epochs")
+    say(console, f"Expected time on {checked.slots} slots: {time_text(checked.seconds)}")

@@ -1,0 +1,147 @@
+"""Confirms a study: its best settings again with fresh seeds, one pick a loss, one look at the test split."""
+
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from losstune.trainer.base.errors import UserError
+from losstune.trainer.base.files import make_folder
+from losstune.trainer.base.signals import StopRequest
+from losstune.trainer.data.pairs import Pairs, load_pairs
+from losstune.trainer.run.show import say
+from losstune.tuning.confirm.plan import (
+    Plan,
+    is_finished,
+    make_plan,
+    plans,
+    record_test_use,
+    runs_of,
+    save_plan,
+    saw_test_rows,
+)
+from losstune.tuning.confirm.scoring import score_plan
+from losstune.tuning.execute.session import Placement, Session, caught_up, session
+from losstune.tuning.show.confirm_progress import ConfirmProgress
+from losstune.tuning.storage.home import Home
+from losstune.tuning.storage.lock import locked
+from losstune.tuning.study.audit import open_trials
+from losstune.tuning.study.study import Study, open_study, usable
+from losstune.tuning.study.versions import check_versions
+from losstune.tuning.track.process import tracking_uri_of
+
+
+@dataclass(frozen=True)
+class ConfirmRequest:
+    """What ``losstune confirm`` was asked to do."""
+
+    name: str
+    home: Home
+    top: int
+    seeds: int
+    placement: Placement
+    accept_change: bool = False
+
+
+@dataclass(frozen=True)
+class Confirmed:
+    """How a confirmation ended: its plan, the signal that stopped it if one did, whether MLflow has all of it."""
+
+    study: Study
+    plan: Plan
+    stopped: StopRequest
+    tracked: bool
+
+
+def confirm(request: ConfirmRequest, console: Console) -> Confirmed:
+    """Confirm a study, or go on with a confirmation that was interrupted: the same command.
+
+    Raises:
+        UserError: no such study, other data than it was tuned on, nothing to confirm.
+    """
+    tracking_uri_of(request.home, request.placement.tracking_uri)
+    with usable(request.home, request.name):
+        study = open_study(request.home, request.name)
+    pairs = load_pairs(study.spec.data_source)
+    if pairs.digest != study.spec.data_digest:
+        raise UserError(
+            f"{pairs.source} is not the data of study {request.name!r}: "
+            f"SHA-256 {study.spec.data_digest[:12]} in the study, {pairs.digest[:12]} now"
+        )
+    with locked(request.home, request.name) as home, usable(home, request.name):
+        study = open_study(home, request.name)
+        open_trials(study)  # settings are chosen by these numbers
+        plan = _plan(study, request, pairs, console)
+        if is_finished(study, plan):
+            say(console, f"Confirmation {plan.number} of study {request.name} has its {plan.seeds} seeds already")
+            idle = caught_up(study, request.placement, "confirm", console)
+            return Confirmed(study, plan, idle.stop, idle.tracked)
+        with session(study, pairs, request.placement, "confirm", console) as running:
+            _train(study, plan, running, console)
+            if not running.stop:
+                _score(study, plan, pairs, console)
+    return Confirmed(study, plan, running.stop, running.tracked)
+
+
+def _plan(study: Study, request: ConfirmRequest, pairs: Pairs, console: Console) -> Plan:
+    """The last plan if it has the same wish, else a new one, in place of one that saw no test row yet."""
+    known = list(plans(study))
+    fresh = make_plan(
+        study,
+        len(known) + 1,
+        request.top,
+        request.seeds,
+        request.placement.resources.cpus_per_trial,
+        split_given=pairs.split is not None,
+    )
+    same = known and known[-1].arms == fresh.arms and known[-1].seeds == request.seeds
+    if same and is_finished(study, known[-1]):
+        return known[-1]
+    if known:  # its runs are used again
+        what = f"confirmation {known[-1].number} of study {request.name!r}"
+        change = check_versions(what, known[-1].versions, accepted=request.accept_change)
+        fresh = fresh.model_copy(update={"changes": [*known[-1].changes, *([change] if change else [])]})
+    if same and fresh.versions == known[-1].versions:
+        return known[-1]
+    if known and not saw_test_rows(study, known[-1]):
+        if not same:
+            say(
+                console,
+                f"Confirmation {known[-1].number} (top {known[-1].top}, {known[-1].seeds} seeds) was not finished and "
+                "saw no test row; this one takes its place and keeps its runs",
+            )
+        fresh = fresh.model_copy(update={"number": known[-1].number})
+    save_plan(study, fresh)
+    return fresh
+
+
+def _train(study: Study, plan: Plan, running: Session, console: Console) -> None:
+    """Train every run that has no result yet."""
+    from losstune.tuning.execute.confirm_searcher import ConfirmSearcher
+
+    runs = runs_of(study, plan)
+    settings = study.spec.settings
+    left = [run for run in runs if run.result() is None]
+    if plan.split_given:
+        say(console, "The data brings its own split: seeds change weights and batches, not the validation rows")
+    with ConfirmProgress(study.spec.name, settings.objective, settings.max_epochs, runs, console) as progress:
+        searcher = ConfirmSearcher(left, running.slots.concurrency, progress, study.next_attempt())
+        for run in left:
+            make_folder(run.folder.parent)
+        if left:
+            running.run(searcher, None, over=lambda: bool(searcher.storage_error or study.home.lost))
+    study.home.check_held()
+    if searcher.storage_error:
+        raise UserError(f"{searcher.storage_error}; the same command goes on once that is mended")
+
+
+def _score(study: Study, plan: Plan, pairs: Pairs, console: Console) -> None:
+    """Score the picks, the untuned starts and the baselines on the test split, and keep the results."""
+    before = record_test_use(study, plan)
+    if before:
+        times = "once" if before == 1 else f"{before} times"
+        say(
+            console,
+            f"The test split of this data was used {times} before by a confirmation in {study.home.where}: "
+            "what was chosen after looking at it is no longer independent of it",
+        )
+    score_plan(study, plan, pairs, before)

@@ -1,0 +1,101 @@
+"""A study's answer as one YAML that trains the final model: its confirmed winner, or else its best trial."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from losstune.trainer.base.errors import UserError
+from losstune.trainer.base.files import write_whole
+from losstune.trainer.config.train_config import TrainConfig
+from losstune.trainer.run.run_dir import CONFIG_FILE, config_yaml, read_run_config
+from losstune.tuning.confirm.plan import ConfirmRun, latest_finished
+from losstune.tuning.confirm.scoring import confirmed_run, load_results
+from losstune.tuning.study.study import Study
+from losstune.tuning.study.trial import TrialView, best_trial
+
+
+def best_of(study: Study, loss_fn: str | None) -> TrialView:
+    """The best ended trial of a study, or of one of its losses.
+
+    Raises:
+        UserError: the study has no such loss, or no trial with a value yet.
+    """
+    spec = study.spec
+    if loss_fn is not None and loss_fn not in spec.spaces:
+        raise UserError(f"--loss-fn: found {loss_fn!r}; study {spec.name!r} has {', '.join(spec.spaces)}")
+    candidates = [trial for loss, trials in study.trials().items() if loss_fn in (None, loss) for trial in trials]
+    best = best_trial(candidates)
+    if best is None:
+        raise UserError(f"study {spec.name!r} has no finished trial with a value to export yet")
+    return best
+
+
+def exported_yaml(study: Study, trial: TrialView) -> str:
+    """The trial's whole config, and under ``source`` where it came from."""
+    config = TrainConfig.from_flat(read_run_config(study.trials_folder / trial.name / CONFIG_FILE).settings)
+    assert trial.ending is not None
+    source: dict[str, Any] = {
+        "study": study.spec.name,
+        "trial": trial.name,
+        "confirmed": False,
+        "metric": study.spec.settings.objective,
+        "value": trial.ending.best,
+        "best_epoch": trial.ending.best_epoch,
+        "trial_epochs": trial.ending.epochs,
+        "state": trial.state,
+    }
+    return config_yaml(config, source | _provenance(study))
+
+
+def confirmed_yaml(run: ConfirmRun, confirmation: int, validation_mean: float) -> str:
+    """A confirmed setting's whole config, with the seeds of the run that stands for it."""
+    study, result = run.study, run.result()
+    assert result is not None
+    source: dict[str, Any] = {
+        "study": study.spec.name,
+        "trial": run.arm.name,
+        "confirmed": True,
+        "confirmation": confirmation,
+        "run": run.name,
+        "metric": study.spec.settings.objective,
+        "value": validation_mean,
+        "search_value": run.arm.search_value,
+        "best_epoch": result.best_epoch,
+        "trial_epochs": result.epochs,
+    }
+    return config_yaml(TrainConfig.from_flat(run.settings), source | _provenance(study))
+
+
+def _provenance(study: Study) -> dict[str, Any]:
+    spec = study.spec
+    return {"data_digest": spec.data_digest, "versions": spec.versions, "git_commit": spec.git_commit}
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written: the setting's trial, its value, and the seeds that confirm it, 0 if none do."""
+
+    trial: str
+    value: float
+    seeds: int
+
+
+def export(study: Study, loss_fn: str | None, output: Path) -> Exported:
+    """Write the confirmed winner to a file, or a loss's confirmed setting; before a confirmation, the search's best.
+
+    Raises:
+        UserError: nothing to export, or the file can not be written.
+    """
+    best = best_of(study, loss_fn)
+    plan, run = latest_finished(study), confirmed_run(study, loss_fn)
+    if plan is not None and run is not None:
+        results, _ = load_results(study, plan)
+        mean = results.arm(run.arm.name).validation_mean
+        text, exported = confirmed_yaml(run, plan.number, mean), Exported(run.arm.name, mean, plan.seeds)
+    else:
+        text, exported = exported_yaml(study, best), Exported(best.name, best.rank_value, 0)
+    try:
+        write_whole(output, text.encode())
+    except OSError as error:
+        raise UserError(f"--output {output}: can not be written: {error.strerror}") from None
+    return exported

@@ -1,0 +1,172 @@
+"""One launch: puts study, searcher, scheduler, workers, tracker and display together."""
+
+import math
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from rich.console import Console
+
+from losstune.trainer.base.errors import UserError
+from losstune.trainer.base.signals import StopRequest
+from losstune.trainer.data.pairs import Pairs, load_pairs
+from losstune.trainer.run.show import say
+from losstune.tuning.execute.placement import Resources
+from losstune.tuning.execute.session import Placement, Session, caught_up, session
+from losstune.tuning.search.allocation import Turns
+from losstune.tuning.show.progress import Progress
+from losstune.tuning.space.feasibility import check_against_data, load_spaces
+from losstune.tuning.space.search_space import SearchSpace, merged_settings
+from losstune.tuning.space.settings import StudySettings
+from losstune.tuning.storage.failures import STORAGE_FAILURES
+from losstune.tuning.storage.home import Home
+from losstune.tuning.storage.lock import locked
+from losstune.tuning.study.audit import open_trials
+from losstune.tuning.study.continuation import continued
+from losstune.tuning.study.loss_trials import LossTrials
+from losstune.tuning.study.study import Study, create_study, open_study, study_exists, usable
+from losstune.tuning.study.trial import TIME_BUDGET
+from losstune.tuning.track.process import tracking_uri_of
+
+
+@dataclass(frozen=True)
+class LaunchRequest:
+    """What ``losstune launch`` was asked to do; ``options`` are study settings from the command line."""
+
+    spaces: list[str]
+    data: str | None
+    name: str
+    home: Home
+    resources: Resources
+    options: Mapping[str, Any] = field(default_factory=dict)
+    time_budget: float | None = None
+    address: str | None = None
+    tracking_uri: str | None = None
+    accept_change: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a launch ended: the study, the signal that stopped it if one did, whether MLflow has all of it."""
+
+    study: Study
+    stopped: StopRequest
+    tracked: bool
+
+
+def launch(request: LaunchRequest, console: Console) -> Outcome:
+    """Start a study, or continue it: the same command.
+
+    Raises:
+        UserError: anything wrong in the request, before any training.
+    """
+    spaces = load_spaces(request.spaces)
+    tracking_uri_of(request.home, request.tracking_uri)
+    with usable(request.home, request.name):
+        exists = study_exists(request.home, request.name)
+        source = request.data or (open_study(request.home, request.name).spec.data_source if exists else "digits")
+    pairs = load_pairs(source)
+    if not exists:
+        _check_new(spaces, request, pairs)
+    with locked(request.home, request.name) as home, usable(home, request.name):
+        if exists:
+            study = continued(
+                open_study(home, request.name),
+                spaces,
+                request.options,
+                pairs.digest,
+                accept_change=request.accept_change,
+            )
+            study.save()
+        else:
+            settings = merged_settings(spaces, request.options)
+            study = create_study(home, request.name, spaces, settings, pairs.source, pairs.digest)
+        return _run(study, pairs, request, console)
+
+
+def _check_new(spaces: list[SearchSpace], request: LaunchRequest, pairs: Pairs) -> None:
+    if not spaces:
+        raise UserError(f"study {request.name!r} is new: name at least one search space")
+    settings = merged_settings(spaces, request.options)
+    check_against_data(spaces, settings, pairs)
+
+
+def _run(study: Study, pairs: Pairs, request: LaunchRequest, console: Console) -> Outcome:
+    placement = Placement(request.resources, request.address, request.tracking_uri)
+    trials = open_trials(study)
+    for own in trials.values():
+        own.settle()
+    if not _has_work(trials, study.spec.settings):
+        say(console, f"Study {study.spec.name} has used its budget of {study.spec.settings.budget} for each loss")
+        idle = caught_up(study, placement, "search", console)
+        return Outcome(study, idle.stop, idle.tracked)
+    with session(study, pairs, placement, "search", console) as running:
+        _search(study, trials, running, request.time_budget, console)
+    return Outcome(study, running.stop, running.tracked)
+
+
+def _has_work(trials: dict[str, LossTrials], settings: StudySettings) -> bool:
+    """Whether a loss has a trial to continue, or may start another."""
+    unfinished = any(trial.ending is None for own in trials.values() for trial in own)
+    return unfinished or Turns(trials, settings).next_loss([]) is not None
+
+
+def _search(
+    study: Study, trials: dict[str, LossTrials], running: Session, time_budget: float | None, console: Console
+) -> None:
+    """Search until the budget, the time or a signal ends it; leaves no trial running."""
+    from losstune.tuning.execute.asha import AshaScheduler
+    from losstune.tuning.execute.study_searcher import StudySearcher, ending_from_history
+    from losstune.tuning.search.rungs import Rungs
+
+    settings, place = study.spec.settings, running.slots
+    rungs = {loss: Rungs(settings.rungs, settings.reduction_factor) for loss in trials}
+    for loss, own in trials.items():
+        rungs[loss].rebuild(list(own))
+    deadline = time.monotonic() + (time_budget or math.inf)
+    with Progress(study.spec.name, settings, console) as progress:
+        searcher = StudySearcher(
+            trials,
+            settings,
+            managed_settings(study, place.cpus),
+            study.files,
+            place.concurrency,
+            progress,
+            study.next_attempt(),
+            study.storage_name,
+        )
+        try:
+            running.run(
+                searcher,
+                AshaScheduler(rungs, searcher.record_rung),
+                over=lambda: time.monotonic() > deadline or bool(searcher.storage_error or study.home.lost),
+            )
+        finally:
+            timed_out = time.monotonic() > deadline and not running.stop
+            with suppress(*STORAGE_FAILURES):  # the next launch settles what can not be written now
+                for trial in searcher.unfinished():
+                    own = trials[trial.loss_fn]
+                    if timed_out:
+                        folder = study.trials_folder / trial.name
+                        study.files.update_run(folder)
+                        own.end(trial.number, ending_from_history(folder, settings, "pruned", TIME_BUDGET))
+                    else:
+                        own.pause(trial.number)
+    study.home.check_held()
+    if searcher.storage_error:
+        raise UserError(f"{searcher.storage_error}; the study waits, and the same command goes on once that is mended")
+
+
+def managed_settings(study: Study, threads: int) -> dict[str, Any]:
+    """Training settings that a study gives to every trial."""
+    settings = study.spec.settings
+    return {
+        "data": study.spec.data_source,
+        "num_epochs": settings.max_epochs,
+        "schedule_epochs": settings.max_epochs,
+        "objective": settings.objective,
+        "split_seed": settings.seed,
+        "threads": threads,
+    }

@@ -1,0 +1,70 @@
+"""Runs the tracker: beside a launch as a process of its own, for ``losstune sync``, and after a report."""
+
+import os
+import select
+import sys
+import time
+from pathlib import Path
+
+from losstune.trainer.base.errors import UserError
+from losstune.tuning.confirm.plan import is_finished, plans
+from losstune.tuning.storage.home import STORAGE, STUDY_STORAGE, home_at
+from losstune.tuning.storage.lock import is_locked
+from losstune.tuning.storage.passwords import masked
+from losstune.tuning.study.study import Study, open_study
+from losstune.tuning.track.mlflow_sync import Tracker, reaching
+from losstune.tuning.track.process import TRACKING_URI
+from losstune.tuning.track.runs import REPORT_FILE, Activity
+
+FOLLOW_SECONDS = 5.0
+
+
+def follow(study: Study, tracking_uri: str, activity: Activity) -> None:
+    """Sync until standard input ends, which it does when the launch has finished or died; then once more."""
+    tracker: Tracker | None = None
+    while not select.select([sys.stdin], [], [], FOLLOW_SECONDS)[0]:
+        try:
+            tracker = tracker or Tracker(study, tracking_uri)
+            tracker.sync(activity)
+        except Exception as error:  # a store that is down now may be up later; the last sync decides
+            said = masked(f"{type(error).__name__}: {error}", tracking_uri)
+            print(f"{time.strftime('%H:%M:%S')} {said}", file=sys.stderr, flush=True)
+            tracker = None
+    with reaching(tracking_uri):
+        (tracker or Tracker(study, tracking_uri)).sync(None)
+
+
+def sync_study(study: Study, tracking_uri: str) -> None:
+    """Bring MLflow to what the truth says now."""
+    activity: Activity | None = None
+    if is_locked(study.home, study.spec.name):
+        newest = next(reversed(list(plans(study))), None)
+        activity = "confirm" if newest is not None and not is_finished(study, newest) else "search"
+    with reaching(tracking_uri):
+        Tracker(study, tracking_uri).sync(activity)
+
+
+def publish(study: Study, report: Path, tracking_uri: str) -> None:
+    """Keep a report with its study, and bring it to MLflow; where that can not be reached, say so and go on."""
+    study.files.write(study.folder / REPORT_FILE, report.read_bytes())
+    try:
+        sync_study(study, tracking_uri)
+    except UserError as error:
+        print(
+            f"MLflow lacks the report ({error}): losstune sync {study.spec.name}{study.home.options()}", file=sys.stderr
+        )
+
+
+def main() -> None:
+    """The tracker's own process, given NAME ACTIVITY; its environment says where."""
+    name, doing = sys.argv[1:]
+    try:
+        with home_at(os.environ[STORAGE], os.environ[STUDY_STORAGE]) as home:
+            study = open_study(home, name)
+            follow(study, os.environ[TRACKING_URI], "confirm" if doing == "confirm" else "search")
+    except UserError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""MLflow's own UI, on loopback."""
+
+import os
+import subprocess
+import sys
+
+from losstune.trainer.base.errors import UserError
+from losstune.trainer.base.signals import stop_on_signal
+from losstune.tuning.storage.home import Home
+from losstune.tuning.storage.passwords import masked
+from losstune.tuning.track.process import tracking_uri_of
+
+_LOOPBACK = "127.0.0.1"
+_OPENING = (
+    "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE",
+    "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS",
+    "MLFLOW_UVICORN_OPTS",
+    "MLFLOW_GUNICORN_OPTS",
+)
+"""Variables of MLflow's that would open the server to other sites or addresses; a stray one is not passed on."""
+
+
+def run_ui(home: Home, tracking_uri: str | None, port: int) -> int:
+    """Serve until interrupted; returns the exit code.
+
+    Raises:
+        UserError: nothing has been logged here yet, or a server shows it already.
+    """
+    uri = tracking_uri_of(home, tracking_uri)
+    if uri.startswith("http"):
+        raise UserError(f"--tracking-uri {masked(uri)} is a server with a UI of its own: open that address")
+    if not tracking_uri and not (home.root / "mlflow.db").exists():
+        raise UserError(f"no mlflow.db in {home.where}: launch a study first, or give --tracking-uri")
+    hosts = ",".join(f"{host}:{port}" for host in ("localhost", _LOOPBACK))
+    command = [sys.executable, "-m", "mlflow", "server", "--host", _LOOPBACK, "--port", str(port)]
+    command += ["--workers", "1", "--allowed-hosts", hosts]
+    command += ["--default-artifact-root", f"{home.where}/mlartifacts"]
+    print(f"MLflow on http://{_LOOPBACK}:{port}  (Ctrl-C ends it)", flush=True)
+    with stop_on_signal() as stop:
+        process = subprocess.Popen(command, env=_environment(uri))
+        while process.poll() is None:
+            try:
+                process.wait(0.5)
+            except subprocess.TimeoutExpired:
+                if stop:
+                    process.terminate()
+    return stop.exit_code if stop else process.returncode
+
+
+def _environment(uri: str) -> dict[str, str]:
+    """The server's environment; the URI is in it, and not among its arguments, because ``ps`` shows those to all."""
+    kept = {name: value for name, value in os.environ.items() if name not in _OPENING}
+    return {
+        **kept,
+        "MLFLOW_BACKEND_STORE_URI": uri,
+        "MLFLOW_REGISTRY_STORE_URI": uri,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "DO_NOT_TRACK": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # eight processes for what a study never uses
+    }

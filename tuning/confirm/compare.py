@@ -1,0 +1,243 @@
+"""Which loss, by how much, how sure: a finished confirmation turned into numbers. Words are in ``sentences``."""
+
+import itertools
+import math
+from collections.abc import Mapping
+from statistics import fmean
+from typing import Literal
+
+import numpy as np
+
+from losstune.trainer.base.errors import UserError
+from losstune.trainer.run.run_dir import HISTORY_FILE, read_history
+from losstune.trainer.score.geometry import geometry_flags
+from losstune.tuning.confirm.findings import METRICS, Comparison, GuideClaim, GuideVerdict, Pair, Row, Verdict
+from losstune.tuning.confirm.plan import ConfirmRun, Plan, latest_finished, plans, runs_of
+from losstune.tuning.confirm.scoring import ArmResult, Results, Scores, load_results
+from losstune.tuning.confirm.statistics import (
+    MIN_SEEDS,
+    Difference,
+    Interval,
+    detectable,
+    difference,
+    holm,
+    mean_interval,
+    relative_gain,
+    seeds_needed,
+    variance_components,
+)
+from losstune.tuning.study.study import Study
+
+ALPHA = 0.05
+_STEPS = (0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005)
+_MOST_SEEDS = 200
+
+
+def compare(study: Study) -> Comparison:
+    """The numbers of a study's newest finished confirmation.
+
+    Raises:
+        UserError: there is none; says how to get one.
+    """
+    plan = latest_finished(study)
+    if plan is None:
+        raise UserError(_not_confirmed(study))
+    results, scores = load_results(study, plan)
+    return build_comparison(study, plan, results, scores)
+
+
+def build_comparison(study: Study, plan: Plan, results: Results, scores: Mapping[str, Scores]) -> Comparison:
+    """Turn what was found into intervals, tests and verdicts."""
+    objective = study.spec.settings.objective
+    primary = objective.removeprefix("val/")
+    measures = (primary, "mrr" if primary == "cosine_sim" else "cosine_sim")
+    picks = results.picks
+    rows = [*_loss_rows(study, plan, results, scores, measures), *_baseline_rows(results, scores)]
+    winner = results.winner
+    pairs = compare_losses({loss: scores[arm] for loss, arm in picks.items()}, measures, plan.seeds)
+    ridge = max(
+        (results.arm(row.name) for row in rows if row.role == "baseline" and row.name.startswith("ridge")),
+        key=lambda arm: arm.validation_mean,
+        default=None,
+    )
+    return Comparison(
+        study=study.spec.name,
+        confirmation=plan.number,
+        created=plan.created,
+        data_source=study.spec.data_source,
+        data_digest=study.spec.data_digest,
+        objective=objective,
+        measures=measures,
+        seeds=plan.seeds,
+        targets=results.targets,
+        split_given=plan.split_given,
+        test_uses_before=results.test_uses_before,
+        winner=winner,
+        rows=rows,
+        pairs=pairs,
+        ridge=next((row for row in rows if ridge and row.name == ridge.name), None),
+        over_ridge=difference(scores[picks[winner]][primary], scores[ridge.name][primary]) if ridge else None,
+        pareto=pareto({loss: scores[arm] for loss, arm in picks.items()}, pairs, measures),
+        guide=_guide_claims(plan, results, scores),
+        failed={loss: _failure(results, loss) for loss in study.spec.spaces if loss not in picks},
+        partings=[text for loss in picks for text in results.arm(picks[loss]).partings],
+    )
+
+
+def compare_losses(scores: Mapping[str, Scores], measures: tuple[str, str], seeds: int) -> list[Pair]:
+    """Every pair of losses on both measures, the better one first; one Holm family, so that any claim counts.
+
+    Args:
+        scores: of each loss's pick, by metric, (S, T).
+    """
+    found: list[tuple[str, str, str, Difference]] = []
+    for measure in measures:
+        for one, other in itertools.combinations(scores, 2):
+            a, b = sorted((one, other), key=lambda loss: -float(scores[loss][measure].mean()))
+            found.append((a, b, measure, difference(scores[a][measure], scores[b][measure])))
+    adjusted = holm([gap.p for *_, gap in found])
+    return [
+        _pair(a, b, measure, gap, p, scores[a][measure] - scores[b][measure], seeds)
+        for (a, b, measure, gap), p in zip(found, adjusted, strict=True)
+    ]
+
+
+def _pair(
+    a: str, b: str, measure: str, gap: Difference, p_adjusted: float, gaps: "np.ndarray[tuple[int, int]]", seeds: int
+) -> Pair:
+    targets = gaps.shape[1]
+    components = variance_components(gaps)
+    shown = detectable(components, max(seeds, 2), targets)
+    smaller = next((step for step in _STEPS if step < shown), None)
+    needed = seeds_needed(components, targets, smaller, at_most=_MOST_SEEDS) if smaller else None
+    verdict: Verdict = "undecided"
+    if seeds < MIN_SEEDS:
+        verdict = "too few seeds"
+    elif p_adjusted < ALPHA:
+        verdict = "first"
+    return Pair(
+        first=a,
+        second=b,
+        measure=measure,
+        difference=gap,
+        p_adjusted=p_adjusted,
+        verdict=verdict,
+        detectable=shown,
+        smaller=smaller,
+        seeds_needed=needed,
+    )
+
+
+def pareto(scores: Mapping[str, Scores], pairs: list[Pair], measures: tuple[str, str]) -> list[str]:
+    """Losses that no other is known to dominate: as high on both measures, and shown to be better on one."""
+    means = {loss: tuple(float(own[measure].mean()) for measure in measures) for loss, own in scores.items()}
+    beaten = {(pair.second, pair.first) for pair in pairs if pair.verdict == "first"}
+    return [
+        loss
+        for loss, own in means.items()
+        if not any(
+            (loss, other) in beaten and all(x >= y for x, y in zip(means[other], own, strict=True)) for other in means
+        )
+    ]
+
+
+def _loss_rows(
+    study: Study, plan: Plan, results: Results, scores: Mapping[str, Scores], measures: tuple[str, str]
+) -> list[Row]:
+    rows = []
+    trials = study.trials()
+    for loss_fn, name in results.picks.items():
+        start = plan.starts[loss_fn]
+        epochs = sum(trial.epochs for trial in trials[loss_fn])
+        folders = (study.trials_folder / trial.name / HISTORY_FILE for trial in trials[loss_fn])
+        seconds = sum(record["seconds"] for path in folders for record in read_history(path))
+        gain = {m: difference(scores[name][m], scores[start][m]) for m in measures if start in scores and start != name}
+        rows.append(_row(results.arm(name), scores[name], "pick", gain, epochs, seconds))
+        if start in scores:
+            rows.append(_row(results.arm(start), scores[start], "start"))
+    return rows
+
+
+def _baseline_rows(results: Results, scores: Mapping[str, Scores]) -> list[Row]:
+    return [_row(arm, scores[arm.name], "baseline") for arm in results.arms if arm.role == "baseline"]
+
+
+def _row(
+    arm: ArmResult,
+    scores: Scores,
+    role: Literal["pick", "start", "baseline"],
+    gain: dict[str, Difference] | None = None,
+    search_epochs: int = 0,
+    search_seconds: float = 0.0,
+) -> Row:
+    validation = arm.validation_mean if arm.validation_mean > -math.inf else None
+    signs = {name: fmean(values) for name, values in arm.geometry.items()}
+    picked = role == "pick" and arm.search_value is not None and validation is not None
+    return Row(
+        name=arm.name,
+        loss_fn=arm.loss_fn,
+        role=role,
+        test={metric: mean_interval(scores[metric]) for metric in METRICS},
+        validation=validation,
+        search_value=arm.search_value if role == "pick" else None,
+        optimism=arm.search_value - validation if picked else None,  # type: ignore[operator]
+        gain=gain or {},
+        search_epochs=search_epochs,
+        search_seconds=search_seconds,
+        epochs=arm.epochs,
+        seconds=arm.seconds,
+        geometry=signs,
+        flags=[] if role == "baseline" else geometry_flags(signs, arm.output_dim),
+        note=arm.note,
+    )
+
+
+def _guide_claims(plan: Plan, results: Results, scores: Mapping[str, Scores]) -> list[GuideClaim]:
+    """Cosine: 5–10 % more cosine similarity than mse. InfoNCE: 10–20 % more retrieval accuracy than cosine."""
+    claims = []
+    tuned, untuned = results.picks, {loss: arm for loss, arm in plan.starts.items() if arm in scores}
+    places: tuple[tuple[Literal["tuned", "untuned"], Mapping[str, str]], ...] = (("tuned", tuned), ("untuned", untuned))
+    for better, worse, metric, claimed in (
+        ("cosine", "mse", "cosine_sim", (0.05, 0.10)),
+        ("infonce", "cosine", "recall_at_1", (0.10, 0.20)),
+    ):
+        for at, arms in places:
+            if better in arms and worse in arms and scores[arms[worse]][metric].mean() > 0:
+                gain = relative_gain(scores[arms[better]][metric], scores[arms[worse]][metric])
+                verdict = guide_verdict(gain, claimed, plan.seeds)
+                claims.append(
+                    GuideClaim(
+                        better=better, worse=worse, metric=metric, at=at, claimed=claimed, gain=gain, verdict=verdict
+                    )
+                )
+    return claims
+
+
+def guide_verdict(gain: Interval, claimed: tuple[float, float], seeds: int) -> GuideVerdict:
+    """Held if the gain is surely at least what is claimed, not held if it is surely less."""
+    if seeds < MIN_SEEDS:
+        return "too few seeds"
+    if gain.low >= claimed[0]:
+        return "held"
+    return "not held" if gain.high < claimed[0] else "undecided"
+
+
+def _failure(results: Results, loss_fn: str) -> str:
+    ends = [end for arm in results.arms if arm.loss_fn == loss_fn and arm.role == "candidate" for end in arm.ends]
+    if not ends:
+        return "every trial of its search diverged or failed"
+    bad = [end for end in ends if end not in ("epochs", "patience")]
+    return f"{len(bad)} of {len(ends)} runs failed or diverged ({bad[0] if bad else 'no value'})"
+
+
+def _not_confirmed(study: Study) -> str:
+    name = study.spec.name
+    last = next(reversed(list(plans(study))), None)
+    if last is None:
+        return f"study {name!r} is not confirmed yet: losstune confirm {name} trains its best settings with fresh seeds"
+    runs: list[ConfirmRun] = runs_of(study, last)
+    done = sum(run.result() is not None for run in runs)
+    return (
+        f"the confirmation of study {name!r} is not finished, {done} of {len(runs)} runs are done: "
+        f"losstune confirm {name} --top {last.top} --seeds {last.seeds} goes on"
+    )

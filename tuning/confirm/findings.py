@@ -1,0 +1,115 @@
+"""What a confirmation says, as plain values: rows of arms, pairs of losses, the guide's claims. Shown elsewhere."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from losstune.tuning.confirm.statistics import MIN_SEEDS, Difference, Interval
+
+METRICS = ("cosine_sim", "mrr", "recall_at_1", "recall_at_5", "recall_at_10", "mse")
+
+Verdict = Literal["first", "undecided", "too few seeds"]
+GuideVerdict = Literal["held", "not held", "undecided", "too few seeds"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Row(_Frozen):
+    """One arm of the table.
+
+    Attributes:
+        name: the arm; its runs in MLflow are ``name/seed-00`` …
+        role: ``pick`` of its loss, ``start`` untuned, or ``baseline``.
+        test: each metric's mean over seeds and test targets, with its 95 % interval.
+        validation, search_value, optimism: mean confirmed objective, the search's value, and by how much that
+            was too good; on validation rows, all three.
+        gain: on each measure, over the loss's untuned start.
+        search_epochs, search_seconds: spent by the loss's whole search. seconds: by this arm's confirmation.
+        seeds_failed: seeds with which the arm had no value.
+        geometry: means over seeds. flags: what is wrong with it, in words.
+    """
+
+    name: str
+    loss_fn: str | None
+    role: Literal["pick", "start", "baseline"]
+    test: dict[str, Interval]
+    validation: float | None
+    search_value: float | None
+    optimism: float | None
+    gain: dict[str, Difference]
+    search_epochs: int
+    search_seconds: float
+    epochs: int
+    seconds: float
+    geometry: dict[str, float]
+    flags: list[str]
+    note: str
+
+
+class Pair(_Frozen):
+    """Two losses on one measure, the one with the higher mean first; ``difference`` is first minus second.
+
+    Attributes:
+        p_adjusted: Holm over all pairs and measures.
+        detectable: the true difference that this confirmation would have shown four times in five.
+        seeds_needed: seeds with which ``smaller``, a smaller difference, would show; None where no number of
+            seeds up to 200 would do, because the test targets are too few.
+    """
+
+    first: str
+    second: str
+    measure: str
+    difference: Difference
+    p_adjusted: float
+    verdict: Verdict
+    detectable: float
+    smaller: float | None
+    seeds_needed: int | None
+
+
+class GuideClaim(_Frozen):
+    """One of the training guide's claims on this data, in relative terms: ``gain`` 0.07 is 7 % more."""
+
+    better: str
+    worse: str
+    metric: str
+    at: Literal["tuned", "untuned"]
+    claimed: tuple[float, float]
+    gain: Interval
+    verdict: GuideVerdict
+
+
+class Comparison(_Frozen):
+    """All that a confirmation says."""
+
+    study: str
+    confirmation: int
+    created: str
+    data_source: str
+    data_digest: str
+    objective: str
+    measures: tuple[str, str]
+    seeds: int
+    targets: int
+    split_given: bool
+    test_uses_before: int
+    winner: str
+    rows: list[Row]
+    pairs: list[Pair]
+    ridge: Row | None
+    over_ridge: Difference | None
+    pareto: list[str]
+    guide: list[GuideClaim]
+    failed: dict[str, str]
+    partings: list[str]
+
+    @property
+    def enough_seeds(self) -> bool:
+        """Whether claims can be made at all."""
+        return bool(self.seeds >= MIN_SEEDS)
+
+    def pick(self, loss_fn: str) -> Row:
+        """The row of a loss's pick."""
+        return next(row for row in self.rows if row.role == "pick" and row.loss_fn == loss_fn)

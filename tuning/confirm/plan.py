@@ -1,0 +1,272 @@
+"""A confirmation: which settings are trained again with which seeds, and what is on disk of it.
+
+    studies/NAME/confirm/runs/ARM/seed-00/   config.yaml, history.jsonl, best.pt, last.pt, result.json
+    studies/NAME/confirm/1/plan.yaml         what the first confirmation compares
+    studies/NAME/confirm/1/results.json      what it found; written once, after the test split was scored
+    studies/NAME/confirm/1/scores.npz        every arm's test scores, seeds × test targets
+    test_uses.jsonl                          beside studies/: which confirmations looked at the test split of which data
+
+Runs belong to the study, not to one confirmation: a later one with more seeds trains only what is missing.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from losstune.trainer.base.errors import UserError
+from losstune.trainer.base.files import check_seal, make_folder, sealed, with_crc, without_crc
+from losstune.trainer.base.yaml_file import dump_yaml, read_yaml
+from losstune.trainer.config.train_config import TrainConfig, describe
+from losstune.trainer.run.run_dir import CONFIG_FILE, HISTORY_FILE, read_run_config, read_whole_lines
+from losstune.tuning.confirm.test_split_uses import Use, split_uses
+from losstune.tuning.space.settings import StudySettings
+from losstune.tuning.study.seeds import derived_seed
+from losstune.tuning.study.study import Study
+from losstune.tuning.study.trial import TrialView, ranked
+from losstune.tuning.study.versions import versions_now
+
+CONFIRM = "confirm"
+PLAN_FILE = "plan.yaml"
+RESULTS_FILE = "results.json"
+SCORES_FILE = "scores.npz"
+RESULT_FILE = "result.json"
+
+Role = Literal["candidate", "start"]
+
+
+class Arm(BaseModel):
+    """One setting that is trained with every seed.
+
+    Attributes:
+        name: the trial it comes from, ``infonce-0007``, or ``infonce-start``.
+        role: a candidate of the search, or the guide's recommended start, untuned.
+        settings: flat training settings, complete but for the seeds.
+        search_value: the trial's best value in the search; None for a start.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
+    loss_fn: str
+    role: Role
+    settings: dict[str, Any]
+    search_value: float | None
+
+
+class Plan(BaseModel):
+    """What a confirmation compares; frozen when it starts."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    number: int
+    created: str
+    top: int
+    seeds: int
+    split_given: bool
+    arms: list[Arm]
+    starts: dict[str, str]
+    """The arm that stands for each loss's untuned setting; a candidate where the search ended where it began."""
+    versions: dict[str, str]
+    changes: list[dict[str, str]] = []
+    """What other versions it went on with."""
+
+    def candidates(self, loss_fn: str) -> list[Arm]:
+        """The settings of a loss that the pick is made from, best of the search first."""
+        return [arm for arm in self.arms if arm.loss_fn == loss_fn and arm.role == "candidate"]
+
+    @property
+    def created_at(self) -> float:
+        """When it was made, in Unix seconds."""
+        return datetime.fromisoformat(self.created).timestamp()
+
+    @property
+    def losses(self) -> list[str]:
+        """The losses compared, in the study's order."""
+        return list(self.starts)
+
+
+class RunResult(BaseModel):
+    """How one run of a confirmation ended; ``best`` is its best validation objective, None if it never had one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    end: Literal["epochs", "patience", "diverged", "failed"]
+    reason: str
+    epochs: int
+    best: float | None
+    best_epoch: int
+    seconds: float
+    started: float
+    finished: float
+
+
+@dataclass(frozen=True)
+class ConfirmRun:
+    """One arm with one of the fresh seeds."""
+
+    study: Study
+    arm: Arm
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """``infonce-0007/seed-03``, also the name of its run in MLflow."""
+        return f"{self.arm.name}/seed-{self.seed:02d}"
+
+    @property
+    def folder(self) -> Path:
+        """Where its files are, absolute."""
+        return confirm_folder(self.study) / "runs" / self.name
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Flat training settings, complete."""
+        training, split = confirm_seeds(self.study.spec.settings, self.seed)
+        return {**self.arm.settings, "seed": training, "split_seed": split}
+
+    def result(self) -> RunResult | None:
+        """How it ended, None before that."""
+        path = self.folder / RESULT_FILE
+        if not path.exists():
+            return None
+        content = without_crc(path.read_bytes())
+        if content is None:
+            raise UserError(f"{path}: damaged, its checksum does not match; remove it, and confirm again")
+        return RunResult.model_validate_json(content)
+
+    def finish(self, result: RunResult) -> None:
+        """Keep how it ended."""
+        make_folder(self.folder)
+        self.study.files.write(self.folder / RESULT_FILE, with_crc(result.model_dump_json()).encode())
+
+
+def began(run: ConfirmRun, result: RunResult | None) -> float | None:
+    """When a run's first epoch began, in Unix seconds; None where it has not trained one yet."""
+    if result is not None:
+        return result.started
+    records, _ = read_whole_lines(run.folder / HISTORY_FILE)
+    return records[0]["time"] - records[0]["seconds"] if records else None
+
+
+def confirm_folder(study: Study) -> Path:
+    """``studies/NAME/confirm``."""
+    return study.folder / CONFIRM
+
+
+def plan_folder(study: Study, number: int) -> Path:
+    """Folder of one confirmation."""
+    return confirm_folder(study) / str(number)
+
+
+def confirm_seeds(settings: StudySettings, index: int) -> tuple[int, int]:
+    """Seed of training and of the split for the index-th fresh seed; the same for all losses."""
+    return derived_seed(settings.seed, CONFIRM, index, "train"), derived_seed(settings.seed, CONFIRM, index, "split")
+
+
+def make_plan(study: Study, number: int, top: int, seeds: int, threads: int, *, split_given: bool) -> Plan:
+    """The best ``top`` settings of each loss, and each loss's untuned start.
+
+    Raises:
+        UserError: a loss has trials to come and no value yet, or no loss has a value.
+    """
+    arms: list[Arm] = []
+    starts: dict[str, str] = {}
+    for loss_fn, trials in study.trials().items():
+        best = ranked(trials)[:top]
+        if not best and (not trials or any(trial.ending is None for trial in trials)):
+            raise UserError(f"study {study.spec.name!r}: {loss_fn} has no finished trial with a value to confirm yet")
+        if not best:  # every trial diverged or failed: the others can be compared without it
+            continue
+        candidates = [_candidate(study, trial, threads) for trial in best]
+        start = _start(study, loss_fn, candidates[0], threads)
+        same = next((arm for arm in candidates if arm.settings == start.settings), None)
+        starts[loss_fn] = (same or start).name
+        arms += candidates if same else [*candidates, start]
+    if not arms:
+        raise UserError(f"study {study.spec.name!r}: no loss has a trial with a value to confirm")
+    return Plan(
+        number=number,
+        created=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        top=top,
+        seeds=seeds,
+        split_given=split_given,
+        arms=arms,
+        starts=starts,
+        versions=versions_now(),
+    )
+
+
+def runs_of(study: Study, plan: Plan) -> list[ConfirmRun]:
+    """All runs of a plan: seed by seed, so that what is there early can be compared."""
+    return [ConfirmRun(study, arm, seed) for seed in range(plan.seeds) for arm in plan.arms]
+
+
+def plans(study: Study) -> Iterator[Plan]:
+    """All confirmations of a study, the first one first."""
+    numbers = (int(path.parent.name) for path in confirm_folder(study).glob(f"[0-9]*/{PLAN_FILE}"))
+    for number in sorted(numbers):
+        path = plan_folder(study, number) / PLAN_FILE
+        check_seal(path)
+        try:
+            yield Plan.model_validate(read_yaml(path).data)
+        except ValidationError as error:
+            raise UserError(f"{path}: {describe(error)}") from None
+
+
+def save_plan(study: Study, plan: Plan) -> None:
+    """Write a new plan."""
+    folder = plan_folder(study, plan.number)
+    make_folder(folder)
+    study.files.write(folder / PLAN_FILE, sealed(dump_yaml(plan.model_dump())).encode())
+
+
+def is_finished(study: Study, plan: Plan) -> bool:
+    """Whether the test split was scored and the results are kept."""
+    return (plan_folder(study, plan.number) / RESULTS_FILE).exists()
+
+
+def latest_finished(study: Study) -> Plan | None:
+    """The newest confirmation that has results."""
+    return next((plan for plan in reversed(list(plans(study))) if is_finished(study, plan)), None)
+
+
+def record_test_use(study: Study, plan: Plan) -> int:
+    """Count this confirmation as one use of the test split of this data; returns how often it was used before.
+
+    All studies at one place are counted together, by the data's content. Counting twice changes nothing.
+    """
+    return split_uses(study.home).record(study.spec.data_digest, _use(study, plan))
+
+
+def saw_test_rows(study: Study, plan: Plan) -> bool:
+    """Whether this confirmation has begun to score the test split."""
+    return _use(study, plan) in split_uses(study.home).of(study.spec.data_digest)
+
+
+def _use(study: Study, plan: Plan) -> Use:
+    return {"study": study.spec.name, "created": study.spec.created, "confirmation": plan.number}
+
+
+def _candidate(study: Study, trial: TrialView, threads: int) -> Arm:
+    # Through the config, so that settings younger than the study stand at their defaults.
+    settings = TrainConfig.from_flat(read_run_config(study.trials_folder / trial.name / CONFIG_FILE).settings).flat()
+    own = {name: value for name, value in settings.items() if name not in ("seed", "split_seed")} | {"threads": threads}
+    return Arm(name=trial.name, loss_fn=trial.loss_fn, role="candidate", settings=own, search_value=trial.rank_value)
+
+
+def _start(study: Study, loss_fn: str, like: Arm, threads: int) -> Arm:
+    """The loss's defaults, which are the guide's recommendation, with what the space fixes and the study manages.
+
+    An option for which the user's model has no default stays as in ``like``, a trial of the same loss.
+    """
+    space = study.spec.search_spaces()[loss_fn]
+    fixed = {**{name: like.settings[name] for name in space.required}, **space.fixed}
+    managed = {name: like.settings[name] for name in ("data", "num_epochs", "schedule_epochs", "objective", "device")}
+    flat = TrainConfig.from_flat({"loss_fn": space.reference, **fixed, **managed, "threads": threads}).flat()
+    own = {name: value for name, value in flat.items() if name not in ("seed", "split_seed")}
+    return Arm(name=f"{loss_fn}-start", loss_fn=loss_fn, role="start", settings=own, search_value=None)

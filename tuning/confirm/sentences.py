@@ -1,0 +1,183 @@
+"""A comparison in words: the answer first, and nothing that its numbers do not carry."""
+
+from losstune.tuning.confirm.findings import Comparison, GuideClaim, Pair, Row
+from losstune.tuning.confirm.statistics import MIN_SEEDS, Difference, Interval
+
+LABELS = {
+    "cosine_sim": "cosine similarity",
+    "mrr": "MRR",
+    "recall_at_1": "recall@1",
+    "recall_at_5": "recall@5",
+    "recall_at_10": "recall@10",
+    "mse": "MSE",
+}
+
+
+def answer(comparison: Comparison) -> list[str]:
+    """Everything worth saying, the most important first, one sentence or two an entry."""
+    return [
+        *_ridge(comparison),
+        *_winner(comparison),
+        *_few_seeds(comparison),
+        *(pair_sentence(pair, comparison) for pair in _ordered(comparison)),
+        *_disagreement(comparison),
+        *_failed(comparison),
+        *_collapsed(comparison),
+        *_test_uses(comparison),
+    ]
+
+
+def interval_text(interval: Interval | Difference, digits: int = 3, *, signed: bool = False) -> str:
+    """``0.331 [0.320, 0.342]``, or with signs ``+0.070 [+0.050, +0.090]``."""
+    sign = "+" if signed else ""
+    return f"{interval.value:{sign}.{digits}f} [{interval.low:{sign}.{digits}f}, {interval.high:{sign}.{digits}f}]"
+
+
+def pair_sentence(pair: Pair, comparison: Comparison) -> str:
+    """What is known of two losses on one measure."""
+    label = LABELS[pair.measure]
+    gap = interval_text(pair.difference, signed=True)
+    match pair.verdict:
+        case "too few seeds":
+            return f"{pair.first} − {pair.second} on {label}: {gap}, too few seeds for a claim."
+        case "first":
+            return (
+                f"{pair.first} beats {pair.second} on {label} by {gap} over {comparison.seeds} seeds and "
+                f"{comparison.targets} test targets (p {_p(pair.p_adjusted)} after Holm, "
+                f"P({pair.first} > {pair.second}) {pair.difference.superiority:.2f})."
+            )
+        case "undecided":
+            return (
+                f"{pair.first} and {pair.second} can not be told apart on {label} at this budget ({gap}, "
+                f"p {_p(pair.p_adjusted)} after Holm, P({pair.first} > {pair.second}) "
+                f"{pair.difference.superiority:.2f}); {_more_seeds(pair)}."
+            )
+
+
+def guide_sentence(claim: GuideClaim, objective: str) -> str:
+    """One of the guide's claims, measured; settings that were tuned were tuned for the objective."""
+    at = f"tuned for {objective}" if claim.at == "tuned" else "untuned"
+    low, high = (round(100 * part) for part in claim.claimed)
+    name = "cosine similarity" if claim.metric == "cosine_sim" else "retrieval accuracy (recall@1)"
+    gain = f"{100 * claim.gain.value:+.1f} % [{100 * claim.gain.low:+.1f}, {100 * claim.gain.high:+.1f}]"
+    return (
+        f"“{claim.better} gives {low}–{high} % more {name} than {claim.worse}”, {at}: measured {gain}: {claim.verdict}."
+    )
+
+
+def _ridge(comparison: Comparison) -> list[str]:
+    """A study whose best does not beat a linear map says so before anything else."""
+    gap, ridge = comparison.over_ridge, comparison.ridge
+    if gap is None or ridge is None or (gap.low > 0 if comparison.enough_seeds else gap.value > 0):
+        return []
+    measure = LABELS[comparison.measures[0]]
+    return [
+        f"The best loss, {comparison.winner}, does not beat ridge regression ({ridge.name}) on {measure}: "
+        f"{interval_text(gap, signed=True)}. Look at the data and the encoder before choosing a loss."
+    ]
+
+
+def _winner(comparison: Comparison) -> list[str]:
+    row = comparison.pick(comparison.winner)
+    primary = comparison.measures[0]
+    text = (
+        f"{comparison.winner} ({row.name}) is the choice: the highest mean {comparison.objective} over "
+        f"{comparison.seeds} fresh seeds, {row.validation:.3f}. Test {LABELS[primary]} "
+        f"{interval_text(row.test[primary])}"
+    )
+    if (gain := row.gain.get(primary)) is not None:
+        text += f", {interval_text(gain, signed=True)} over the loss's untuned start"
+    if comparison.over_ridge is not None and comparison.over_ridge.low > 0:
+        text += f", {interval_text(comparison.over_ridge, signed=True)} over ridge regression"
+    sentences = [text + "."]
+    if row.optimism is not None and row.optimism > 0:
+        sentences.append(
+            f"The search had shown {row.search_value:.3f} for it, {row.optimism:.3f} too high: one seed and one split, "
+            "and picked for being high."
+        )
+    elif row.optimism is not None:
+        sentences.append(
+            f"The search had shown {row.search_value:.3f} for it, {-row.optimism:.3f} less: its one validation split "
+            "was harder than most."
+        )
+    return sentences
+
+
+def _few_seeds(comparison: Comparison) -> list[str]:
+    if comparison.enough_seeds:
+        return []
+    return [
+        f"Too few seeds for a claim: {comparison.seeds}, at least {MIN_SEEDS} are needed. What follows shows the "
+        f"spread; losstune confirm {comparison.study} --seeds {MIN_SEEDS} goes on from here."
+    ]
+
+
+def _ordered(comparison: Comparison) -> list[Pair]:
+    """What is known first; within that the objective first, the winner's pairs first."""
+
+    def order(pair: Pair) -> tuple[bool, bool, bool]:
+        known = pair.verdict == "first"
+        return not known, pair.measure != comparison.measures[0], comparison.winner not in (pair.first, pair.second)
+
+    return sorted(comparison.pairs, key=order)
+
+
+def _disagreement(comparison: Comparison) -> list[str]:
+    one, other = comparison.measures
+    wins: dict[str, set[tuple[str, str]]] = {one: set(), other: set()}
+    for pair in comparison.pairs:
+        if pair.verdict == "first":
+            wins[pair.measure].add((pair.first, pair.second))
+    opposed = [(a, b) for a, b in sorted(wins[one]) if (b, a) in wins[other]]
+    if not opposed:
+        return []
+    better = sorted({a for a, _ in opposed})
+    losers = sorted({b for _, b in opposed})
+    return [
+        f"The two measures disagree: {_join(better)} {_verb(better, 'wins', 'win')} {LABELS[one]} and "
+        f"{_verb(better, 'loses', 'lose')} {LABELS[other]} against {_join(losers)}. Optimise what your task measures. "
+        f"Pareto set (no other loss is known to be better on one and as good on the other): "
+        f"{_join(comparison.pareto)}."
+    ]
+
+
+def _failed(comparison: Comparison) -> list[str]:
+    return [f"{loss} is not compared: {reason}." for loss, reason in comparison.failed.items()]
+
+
+def _collapsed(comparison: Comparison) -> list[str]:
+    rows: list[Row] = [row for row in comparison.rows if row.role == "pick" and row.flags]
+    return [f"{row.loss_fn}: {'; '.join(row.flags)}." for row in rows]
+
+
+def _test_uses(comparison: Comparison) -> list[str]:
+    if not comparison.test_uses_before:
+        return []
+    times = "once" if comparison.test_uses_before == 1 else f"{comparison.test_uses_before} times"
+    return [
+        f"The test split had been used {times} before by a confirmation on this data: what was chosen after looking "
+        "at it is not independent of it."
+    ]
+
+
+def _more_seeds(pair: Pair) -> str:
+    if pair.smaller is None:
+        return f"a difference of {pair.detectable:.4f} would have shown"
+    if pair.seeds_needed is None:
+        return (
+            f"a difference of {pair.detectable:.3f} would have shown; for one of {pair.smaller:g} the test targets are "
+            "too few, whatever the seeds"
+        )
+    return f"{pair.seeds_needed} seeds would show a difference of {pair.smaller:g}"
+
+
+def _p(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _join(names: list[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
+
+
+def _verb(subjects: list[str], one: str, many: str) -> str:
+    return one if len(subjects) == 1 else many

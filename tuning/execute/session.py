@@ -1,0 +1,182 @@
+"""Runs tasks on Ray Tune beside a tracker: the one way in which a search and a confirmation train."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from losstune.trainer.base.errors import UserError
+from losstune.trainer.base.signals import StopRequest, stop_on_signal
+from losstune.trainer.data.pairs import Pairs
+from losstune.tuning.execute.gpu_share import probed_share
+from losstune.tuning.execute.local_ray import ray_running
+from losstune.tuning.execute.nodes import Nodes, token_in
+from losstune.tuning.execute.placement import Resources, Slots, default_share, machines_now, slots
+from losstune.tuning.execute.requirements import needs_of
+from losstune.tuning.study.study import Study
+from losstune.tuning.track.process import TrackerProcess
+from losstune.tuning.track.runs import Activity
+
+if TYPE_CHECKING:
+    from ray.tune.schedulers import TrialScheduler
+    from ray.tune.search import Searcher
+
+
+STOP_SECONDS = 9.0
+"""A launch that has not stopped so long after a signal ends at once: its Ray may have died of the same signal."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where tasks run and where they are shown: resources, a Ray cluster to join, MLflow's store."""
+
+    resources: Resources
+    address: str | None = None
+    tracking_uri: str | None = None
+
+
+@dataclass
+class Session:
+    """Ray and the tracker for the time of one launch.
+
+    Attributes:
+        data: Ray's reference to the pairs: one copy on each node, that all workers there read.
+        slots: how tasks are placed.
+        folder: a private one, for what Tune writes.
+        nodes: those of a cluster that was joined; None where Ray is our own.
+        stop: true once a signal asked to stop.
+        tracked: whether MLflow has everything; known after the session.
+    """
+
+    stop: StopRequest
+    data: Any = None
+    slots: Slots = field(init=False)
+    folder: Path = field(init=False)
+    nodes: Nodes | None = None
+    tracked: bool = True
+
+    def run(self, searcher: "Searcher", scheduler: "TrialScheduler | None", over: Callable[[], bool]) -> None:
+        """Train what the searcher proposes until it has no more, a signal comes, or ``over()``.
+
+        Raises:
+            UserError: a node came that can not serve the study.
+        """
+        if self.stop:  # a signal came while Ray started
+            return
+        from ray import tune
+
+        from losstune.tuning.execute.worker import TrialTrainable
+
+        expected = self.nodes.expected if self.nodes else None
+        tune.run(
+            tune.with_parameters(TrialTrainable, pairs=self.data, expected=expected),
+            name="study",
+            search_alg=searcher,
+            scheduler=scheduler,
+            num_samples=-1,
+            resources_per_trial={"cpu": self.slots.cpus, "gpu": self.slots.gpus},
+            reuse_actors=True,
+            storage_path=str(self.folder),
+            stop=_stopper(lambda: bool(self.stop) or over() or bool(self._refusal())),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            max_failures=3,
+            raise_on_failed_trial=False,
+            verbose=0,
+        )
+        if refusal := self._refusal():
+            raise UserError(f"{refusal}\nthe study waits, and the same command goes on")
+
+    def _refusal(self) -> str:
+        return self.nodes.refusal() if self.nodes else ""
+
+
+@contextmanager
+def session(
+    study: Study, pairs: Pairs, placement: Placement, activity: Activity, console: Console
+) -> Iterator[Session]:
+    """Start tracker and Ray, and stop both: Ray first, while the tracker writes what is left."""
+    wish = placement.resources
+    cores = (wish.concurrency or 1) * wish.cpus_per_trial
+    with stop_on_signal(STOP_SECONDS) as stop:
+        running = Session(stop)
+        tracker = TrackerProcess(study, placement.tracking_uri, activity)
+        try:
+            with ExitStack() as stack:
+                with stop.raising():
+                    running.folder = stack.enter_context(ray_running(placement.address, cores, pairs.bytes_in_memory))
+                running.nodes = stack.enter_context(_nodes(study, pairs, placement.address, stop, console))
+                import ray  # not before it was told what it reads at its import
+
+                running.data = ray.put(pairs)
+                running.slots = _slots(study, running, wish, console)
+                try:
+                    yield running
+                finally:
+                    tracker.ask_to_finish()
+        except Exception as error:
+            if stop and not isinstance(error, UserError):  # Ray died of the same signal
+                raise SystemExit(stop.exit_code) from error
+            raise
+        finally:
+            running.tracked = tracker.finish(console, stop)
+
+
+def caught_up(study: Study, placement: Placement, activity: Activity, console: Console) -> Session:
+    """A session in which nothing is left to train: MLflow gets what it may lack."""
+    with stop_on_signal(STOP_SECONDS) as stop:
+        idle = Session(stop)
+        idle.tracked = TrackerProcess(study, placement.tracking_uri, activity).finish(console, stop)
+    return idle
+
+
+@contextmanager
+def _nodes(
+    study: Study, pairs: Pairs, address: str | None, stop: StopRequest, console: Console
+) -> Iterator[Nodes | None]:
+    """The nodes of a cluster that was joined, all asked; None where Ray is our own."""
+    if address is None:
+        yield None
+        return
+    with token_in(study.folder) if study.home.bucket is None else nullcontext() as token:  # a bucket needs no folder
+        nodes = Nodes(needs_of(study.spec.search_spaces().values(), pairs, token))
+        nodes.check(console, lambda: bool(stop))
+        yield nodes
+
+
+def _slots(study: Study, running: Session, wish: Resources, console: Console) -> Slots:
+    """Where trials run, once it is known which share of a GPU each has."""
+    nodes = running.nodes if not running.stop else None  # after a signal, perhaps not all have answered
+    machines = nodes.machines if nodes else machines_now
+    match wish.gpus_per_trial:
+        case None:
+            share = default_share(machines())
+        case "auto":
+            share = probed_share(
+                study, running.data, wish.cpus_per_trial, machines(), console, lambda: bool(running.stop)
+            )
+        case given:
+            share = given
+    return slots(wish, share, machines, grows=running.nodes is not None)
+
+
+def _stopper(over: Callable[[], bool]) -> Any:
+    """Ray's way to end an experiment from outside."""
+    from ray.tune import Stopper
+
+    class StopWhen(Stopper):
+        def __init__(self, over: Callable[[], bool]) -> None:
+            self._over = over
+
+        def __getstate__(self) -> dict[str, Any]:
+            return {}  # Tune pickles it with its own state, which is not used
+
+        def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+            return False
+
+        def stop_all(self) -> bool:
+            return self._over()
+
+    return StopWhen(over)

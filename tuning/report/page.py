@@ -1,0 +1,251 @@
+"""One file that tells what a study found: text and tables first, figures drawn by the page itself, no network."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+from plotly.offline import get_plotlyjs
+
+from losstune.trainer.base.errors import UserError
+from losstune.trainer.base.files import write_whole
+from losstune.trainer.run.loop import Record
+from losstune.trainer.run.run_dir import HISTORY_FILE, read_history
+from losstune.tuning.confirm.compare import compare
+from losstune.tuning.confirm.findings import Comparison
+from losstune.tuning.confirm.plan import ConfirmRun, Plan, latest_finished, runs_of
+from losstune.tuning.confirm.sentences import LABELS, answer, guide_sentence, pair_sentence
+from losstune.tuning.report.figure_parts import Figure, Style, loss_styles
+from losstune.tuning.report.insights import MIN_TRIALS, fates, importance, learning_curve, search_curve
+from losstune.tuning.report.loss_figures import (
+    agreement_figure,
+    difference_figure,
+    interval_figure,
+    learning_figure,
+    level_rows,
+    search_figure,
+)
+from losstune.tuning.report.parameter_figures import importance_figure, slice_figure
+from losstune.tuning.report.reproduce import own_spaces, steps
+from losstune.tuning.report.rung_agreement import Agreement, confirm_agreements, rung_verdict, search_agreements
+from losstune.tuning.report.tables import (
+    failures,
+    fate_look,
+    fate_names,
+    fates_table,
+    geometry_table,
+    scores_table,
+    search_table,
+    settings_table,
+    tuning_table,
+)
+from losstune.tuning.show.comparison import ordered_rows
+from losstune.tuning.study.study import Study
+from losstune.tuning.study.trial import TrialView, best_trial, ranked
+
+SLICES = 3
+"""Parameters of a loss whose values are shown trial by trial: those that decide most."""
+
+
+def write_report(study: Study, output: Path) -> None:
+    """Write the report of a study as one HTML file.
+
+    Raises:
+        UserError: the study's files are damaged, or the file can not be written.
+    """
+    try:
+        write_whole(output, report_html(study).encode())
+    except OSError as error:
+        raise UserError(f"--output {output}: can not be written: {error.strerror}") from None
+
+
+def report_html(study: Study) -> str:
+    """The report of a study: of its newest finished confirmation, or of the search alone, and it says which."""
+    facts = _Facts.of(study)
+    parts = resources.files("losstune.tuning.report")
+    script = (parts / "report.js").read_text("utf-8")
+    plotly = get_plotlyjs()
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string((parts / "report.html").read_text("utf-8"))
+    figures = _figures(facts)
+    return template.render(
+        **_text(facts),
+        figures=figures,
+        figures_json=json.dumps(figures, allow_nan=False).replace("<", "\\u003c"),
+        plotly=plotly,
+        script=script,
+        style=(parts / "report.css").read_text("utf-8"),
+        script_hashes=[_csp_hash(plotly), _csp_hash(script)],
+    )
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """All that a report is made from.
+
+    Attributes:
+        trials: of each loss, the best loss first, by what is known.
+        chosen: the trial of each loss: its confirmed pick, or else the best of the search.
+        search, confirm: whether rungs agree with what comes later, in both kinds of run.
+    """
+
+    study: Study
+    trials: Mapping[str, list[TrialView]]
+    plan: Plan | None
+    comparison: Comparison | None
+    styles: Mapping[str, Style]
+    chosen: Mapping[str, TrialView]
+    search: list[Agreement]
+    confirm: list[Agreement]
+
+    @classmethod
+    def of(cls, study: Study) -> "_Facts":
+        found = study.trials()
+        plan = latest_finished(study)
+        comparison = compare(study) if plan else None
+        rungs = study.spec.settings.rungs
+        chosen = _picked(comparison, found) if comparison else _best(found)
+        return cls(
+            study=study,
+            trials={loss: found[loss] for loss in [*chosen, *(loss for loss in found if loss not in chosen)]},
+            plan=plan,
+            comparison=comparison,
+            styles=loss_styles(found),
+            chosen=chosen,
+            search=search_agreements(found, rungs),
+            confirm=confirm_agreements(runs_of(study, plan), rungs) if plan else [],
+        )
+
+    @property
+    def objective(self) -> str:
+        return str(self.study.spec.settings.objective)
+
+    def levels(self) -> dict[str, float]:
+        """What chance and ridge regression reach on the objective, in validation."""
+        rows = level_rows(self.comparison) if self.comparison else {}
+        return {name: row.validation for name, row in rows.items() if row.validation is not None}
+
+
+def _picked(comparison: Comparison, trials: Mapping[str, list[TrialView]]) -> dict[str, TrialView]:
+    by_name = {trial.name: trial for own in trials.values() for trial in own}
+    return {str(row.loss_fn): by_name[row.name] for row in ordered_rows(comparison) if row.role == "pick"}
+
+
+def _best(trials: Mapping[str, list[TrialView]]) -> dict[str, TrialView]:
+    best = ranked(trial for own in trials.values() if (trial := best_trial(own)) is not None)
+    return {trial.loss_fn: trial for trial in best}
+
+
+def _text(facts: _Facts) -> dict[str, Any]:
+    """Words, tables and commands."""
+    study, spec = facts.study, facts.study.spec
+    ends = {loss: fates(own) for loss, own in facts.trials.items()}
+    rungs = spec.settings.rungs
+    return (_confirmed_text(facts.comparison) if facts.comparison else _unconfirmed_text(facts)) | {
+        "spec": spec,
+        "root": study.home.where,
+        "styles": facts.styles,
+        "losses": list(facts.trials),
+        "comparison": facts.comparison,
+        "plan": facts.plan,
+        "settings": settings_table(study, facts.chosen, facts.plan),
+        "ends": ends,
+        "ends_table": fates_table(ends),
+        "looks": {name: fate_look(name, fate_names(ends)) for name in fate_names(ends)},
+        "failures": list(failures(facts.trials)),
+        "dropped": [str(drop) for drop in study.dropped()],
+        "verdict": rung_verdict(rungs[0], facts.search, facts.confirm) if rungs else "",
+        "min_trials": MIN_TRIALS,
+        "steps": steps(study, facts.plan),
+        "own_spaces": own_spaces(study),
+    }
+
+
+def _confirmed_text(comparison: Comparison) -> dict[str, Any]:
+    said, minor = answer(comparison), _minor_pairs(comparison)
+    return {
+        "answer": [text for text in said if text not in minor],
+        "other_pairs": [text for text in said if text in minor],
+        "guide": [guide_sentence(claim, comparison.objective) for claim in comparison.guide],
+        "measures": [LABELS[measure] for measure in comparison.measures],
+        "scores": scores_table(comparison),
+        "tuning": tuning_table(comparison),
+        "geometry": geometry_table(comparison),
+    }
+
+
+def _unconfirmed_text(facts: _Facts) -> dict[str, Any]:
+    return {
+        "answer": [],
+        "other_pairs": [],
+        "guide": [],
+        "measures": [],
+        "scores": search_table(facts.trials, facts.objective),
+        "tuning": None,
+        "geometry": None,
+    }
+
+
+def _minor_pairs(comparison: Comparison) -> set[str]:
+    """The sentences on all pairs but the winner's on the objective: these stand beside the figure of differences."""
+    return {
+        pair_sentence(pair, comparison)
+        for pair in comparison.pairs
+        if pair.measure != comparison.measures[0] or comparison.winner not in (pair.first, pair.second)
+    }
+
+
+def _figures(facts: _Facts) -> dict[str, Figure]:
+    """Every figure by its id in the page; one without data is left out."""
+    found: dict[str, Figure] = {}
+    comparison, styles = facts.comparison, facts.styles
+    if comparison is not None:
+        for place, measure in enumerate(comparison.measures):
+            found[f"scores-{place}"] = interval_figure(comparison, measure, styles)
+            if pairs := [pair for pair in comparison.pairs if pair.measure == measure]:
+                found[f"differences-{place}"] = difference_figure(pairs, styles)
+    curves = {loss: curve for loss, own in facts.trials.items() if (curve := search_curve(own))}
+    if curves:
+        found["search"] = search_figure(curves, facts.levels(), facts.objective, styles)
+    learned = {loss: learning_curve(_histories(facts, loss), facts.objective) for loss in facts.chosen}
+    learned = {loss: curve for loss, curve in learned.items() if curve.epochs}
+    if learned:
+        found["learning"] = learning_figure(learned, facts.levels(), facts.objective, styles)
+    if facts.search or facts.confirm:
+        found["rungs"] = agreement_figure(facts.search, facts.confirm)
+    return found | _parameter_figures(facts)
+
+
+def _parameter_figures(facts: _Facts) -> dict[str, Figure]:
+    found: dict[str, Figure] = {}
+    for loss, space in facts.study.spec.search_spaces().items():
+        decides = importance(space, facts.trials[loss])
+        if decides is None:
+            continue
+        style = facts.styles[loss]
+        found[f"importance-{loss}"] = importance_figure(decides, style)
+        parameters = {parameter.name: parameter for parameter in space.parameters}
+        for place, name in enumerate(list(decides.shares)[:SLICES]):
+            slice_ = slice_figure(parameters[name], facts.trials[loss], style, facts.objective)
+            found[f"slice-{loss}-{place}"] = slice_
+    return found
+
+
+def _histories(facts: _Facts, loss: str) -> list[list[Record]]:
+    """A pick's runs in the confirmation; without one, its trial."""
+    name = facts.chosen[loss].name
+    if facts.plan is None:
+        return [read_history(facts.study.trials_folder / name / HISTORY_FILE)]
+    arm = next(arm for arm in facts.plan.arms if arm.name == name)
+    runs = (ConfirmRun(facts.study, arm, seed) for seed in range(facts.plan.seeds))
+    return [read_history(run.folder / HISTORY_FILE) for run in runs]
+
+
+def _csp_hash(script: str) -> str:
+    """What a Content-Security-Policy knows an inline script by."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -1,0 +1,58 @@
+"""Whose turn it is: losses level by epochs spent, each with its own budget or all in a race for one."""
+
+from collections.abc import Mapping, Sequence
+
+from losstune.tuning.search.race import Race, standing
+from losstune.tuning.space.settings import StudySettings
+from losstune.tuning.study.dropped import Dropped
+from losstune.tuning.study.loss_trials import LossTrials
+
+
+class Turns:
+    """Gives the next trial to the loss that has spent the fewest epochs, of those that may start one."""
+
+    def __init__(self, trials: Mapping[str, LossTrials], settings: StudySettings) -> None:
+        """Start from what the truth says was spent, and dropped."""
+        self._trials = trials
+        self._budget = settings.budget
+        self._spent = {loss: sum(trial.epochs for trial in own) for loss, own in trials.items()}
+        self._exhausted: set[str] = set()
+        self._race = Race.of(settings, len(trials)) if settings.race else None
+        self._dropped: dict[str, Dropped] = {}
+        self.judge()
+
+    def spend(self, loss_fn: str, epochs: int) -> None:
+        """Count epochs that were trained."""
+        self._spent[loss_fn] += epochs
+
+    def exhaust(self, loss_fn: str) -> None:
+        """Every point of this loss's space has been proposed."""
+        self._exhausted.add(loss_fn)
+
+    def next_loss(self, busy: Sequence[str]) -> str | None:
+        """The loss that starts the next trial, None if none may.
+
+        Args:
+            busy: the loss of each trial that is running.
+        """
+        able = [loss for loss in self._trials if loss not in self._exhausted and self._may_start(loss)]
+        return min(able, key=lambda loss: (self._spent[loss], busy.count(loss)), default=None)
+
+    def judge(self) -> list[Dropped]:
+        """In a race, drop what can no longer win, and keep that in the truth; returns what is newly dropped."""
+        if self._race is None:
+            return []
+        standings = {loss: standing(own, self._race.unit) for loss, own in self._trials.items()}
+        kept = [own.dropped for own in self._trials.values()]
+        upheld = self._race.upheld([Dropped.from_dict(drop) for drop in kept if drop], standings)
+        new = self._race.drops(standings, [drop.loss_fn for drop in upheld])
+        self._dropped = {drop.loss_fn: drop for drop in [*upheld, *new]}
+        for loss, own in self._trials.items():
+            own.drop(self._dropped[loss].to_dict() if loss in self._dropped else None)
+        return new
+
+    def _may_start(self, loss_fn: str) -> bool:
+        if self._race is None:
+            return self._budget.left(self._spent[loss_fn], len(self._trials[loss_fn]))
+        spent = sum(self._spent.values()) if self._race.unit == "epochs" else sum(map(len, self._trials.values()))
+        return loss_fn not in self._dropped and spent < self._race.total

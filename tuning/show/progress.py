@@ -1,0 +1,200 @@
+"""What the terminal shows of a study: one live table, or short plain lines in a pipe."""
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from losstune.trainer.run.show import say
+from losstune.tuning.space.settings import StudySettings
+from losstune.tuning.study.messages import Report
+from losstune.tuning.study.trial import State, TrialView
+
+LINE_EVERY_SECONDS = 10.0
+
+
+@dataclass
+class LossProgress:
+    """Counts of one loss."""
+
+    states: dict[State, int] = field(
+        default_factory=lambda: dict.fromkeys(("running", "paused", "complete", "pruned", "failed"), 0)
+    )
+    epochs: int = 0
+    new_epochs: int = 0
+    best: TrialView | None = None
+    best_value: float = float("-inf")
+
+    def count(self, trial: TrialView) -> None:
+        """Take in a trial that the truth knows."""
+        self.states[trial.shown_state] += 1
+        self.epochs += trial.epochs
+        self.consider(trial, trial.rank_value)
+
+    def consider(self, trial: TrialView, value: float) -> None:
+        """Keep the best trial; of equal ones the first."""
+        if value > self.best_value:
+            self.best, self.best_value = trial, value
+
+
+def counted(trials: Iterable[TrialView]) -> LossProgress:
+    """The counts of a loss as the truth knows it."""
+    progress = LossProgress()
+    for trial in trials:
+        progress.count(trial)
+    return progress
+
+
+def setting_text(trial: TrialView) -> str:
+    """A trial's chosen settings in one line."""
+    return ", ".join(f"{name} {_short(value)}" for name, value in trial.point.items())
+
+
+def _short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def progress_table(losses: Mapping[str, LossProgress], settings: StudySettings, title: str, seconds: float) -> Group:
+    """The table of a study and its best settings; ``seconds`` since the launch, 0 where nothing is running."""
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("loss", no_wrap=True)
+    for name in ("running", "pruned", "done", "failed", "epochs", f"best {settings.objective}"):
+        table.add_column(name, justify="right", no_wrap=True)
+    if seconds:
+        table.add_column("epochs/s", justify="right", no_wrap=True)
+        table.add_column("left", justify="right", no_wrap=True)
+    for name, loss in losses.items():
+        counts = [str(loss.states[s]) for s in ("running", "pruned", "complete", "failed")]
+        row = [name, *counts, _spent(loss, settings), f"{loss.best_value:.4f}" if loss.best else "-"]
+        if seconds:
+            row += [f"{loss.new_epochs / seconds:.1f}", time_text(seconds_left(loss, settings, seconds))]
+        table.add_row(*row)
+    bests = [Text(f"{loss.best.name}: {setting_text(loss.best)}", style="dim") for loss in losses.values() if loss.best]
+    return Group(table, *bests)
+
+
+def _spent(loss: LossProgress, settings: StudySettings) -> str:
+    budget = settings.budget
+    own_budget = budget.epochs is not None and not settings.race
+    return f"{loss.epochs}/{budget.epochs}" if own_budget else str(loss.epochs)
+
+
+def seconds_left(loss: LossProgress, settings: StudySettings, seconds: float) -> float | None:
+    """Time to the end of a loss's budget at the pace of this launch, None before there is a pace."""
+    if not loss.new_epochs:
+        return None
+    budget = settings.budget
+    if budget.epochs is not None:
+        left = max(0, budget.epochs - loss.epochs)
+    else:
+        ended = loss.states["complete"] + loss.states["pruned"] + loss.states["failed"]
+        left = round(((budget.trials or 0) - ended) * loss.epochs / max(1, ended))
+    return max(0.0, left * seconds / loss.new_epochs)
+
+
+def time_text(seconds: float | None) -> str:
+    """``1:02:03``, ``2:03``, or ``-`` where it is not known."""
+    if seconds is None:
+        return "-"
+    minutes, rest = divmod(int(seconds + 0.5), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
+
+
+class Progress:
+    """Follows a launch and shows it; updated by the searcher."""
+
+    def __init__(self, name: str, settings: StudySettings, console: Console) -> None:
+        self._settings = settings
+        self._console = console
+        self._title = f"study {name}"
+        self._losses: dict[str, LossProgress] = {}
+        self._told: set[str] = set()
+        self._began = time.monotonic()
+        self._line_at = self._began
+        self._live = Live(get_renderable=self._table, console=console, refresh_per_second=2, transient=True)
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self._console.is_terminal:
+            self._live.stop()
+            self._console.print(self._table())
+        else:
+            self._lines()
+
+    def add_loss(self, loss_fn: str, progress: LossProgress) -> None:
+        """Show a loss as the truth knows it at the start of this launch."""
+        self._losses[loss_fn] = progress
+
+    def started(self, trial: TrialView, *, new: bool) -> None:
+        """A trial was handed out; one that is continued was counted before."""
+        states = self._losses[trial.loss_fn].states
+        states["running"] += 1
+        states["paused"] -= not new
+
+    def trained(self, trial: TrialView, report: Report, epochs: int) -> None:
+        """A worker reported some more epochs."""
+        for note in report.notes:
+            if note not in self._told:
+                self._told.add(note)
+                say(self._console, note)
+        loss = self._losses[report.loss_fn]
+        loss.epochs += epochs
+        loss.new_epochs += epochs
+        if report.end in (None, "epochs", "patience"):
+            loss.consider(trial, report.best)
+        if not self._console.is_terminal and time.monotonic() - self._line_at > LINE_EVERY_SECONDS:
+            self._lines()
+
+    def waits(self, trial: TrialView, why: str) -> None:
+        """A trial that was running goes on later."""
+        states = self._losses[trial.loss_fn].states
+        states["running"] -= 1
+        states["paused"] += 1
+        say(self._console, f"{trial.name}: {why}")
+
+    def ended(self, trial: TrialView, others: Iterable[TrialView]) -> None:
+        """A trial ended; if it was the best and no longer counts, the best of all others is."""
+        loss = self._losses[trial.loss_fn]
+        loss.states["running"] -= 1
+        loss.states[trial.state] += 1
+        if loss.best and loss.best.number == trial.number and trial.rank_value < loss.best_value:
+            loss.best, loss.best_value = None, float("-inf")
+            for other in others:
+                loss.consider(other, other.rank_value)
+
+    def dropped(self, why: str) -> None:
+        """A loss left the race."""
+        say(self._console, f"Dropped: {why}")
+
+    def _table(self) -> Group:
+        seconds = time.monotonic() - self._began
+        return progress_table(self._losses, self._settings, f"{self._title}  {time_text(seconds)}", seconds)
+
+    def _lines(self) -> None:
+        self._line_at = time.monotonic()
+        seconds = self._line_at - self._began
+        for name, loss in self._losses.items():
+            s = loss.states
+            best = (
+                f"best {self._settings.objective} {loss.best_value:.4f} ({loss.best.name})"
+                if loss.best
+                else "no value yet"
+            )
+            say(
+                self._console,
+                f"[{time_text(seconds)}] {name}: {s['running']} running, {s['pruned']} pruned, {s['complete']} done, "
+                f"{s['failed']} failed, {_spent(loss, self._settings)} epochs, {best}, "
+                f"{time_text(seconds_left(loss, self._settings, seconds))} left",
+            )

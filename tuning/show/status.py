@@ -1,0 +1,95 @@
+"""What studies look like from outside: tables for people, plain values for programs."""
+
+from typing import Any
+
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from losstune.tuning.show.progress import counted, progress_table
+from losstune.tuning.storage.home import Home
+from losstune.tuning.storage.lock import is_locked
+from losstune.tuning.study.study import Study, open_study
+from losstune.tuning.study.trial import TrialView, best_trial
+
+
+def status_table(study: Study) -> Group:
+    """One row per loss, and each loss's best setting."""
+    name = study.spec.name
+    running = "a launch is running" if is_locked(study.home, name) else "no launch is running"
+    losses = {loss: counted(trials) for loss, trials in study.trials().items()}
+    table = progress_table(losses, study.spec.settings, f"study {name}, {running}", 0)
+    return Group(table, *(Text(f"Dropped: {dropped}") for dropped in study.dropped()))
+
+
+def status_json(study: Study) -> dict[str, Any]:
+    """Everything about a study: settings, and every trial of every loss."""
+    spec = study.spec
+    trials = study.trials()
+    best = best_trial(trial for own in trials.values() for trial in own)
+    return {
+        "study": spec.name,
+        "running": is_locked(study.home, spec.name),
+        "data": spec.data_source,
+        "settings": spec.settings.model_dump(),
+        "best": _trial_json(best) if best else None,
+        "dropped": [dropped.to_dict() for dropped in study.dropped()],
+        "losses": {loss: _loss_json(own) for loss, own in trials.items()},
+    }
+
+
+def _loss_json(trials: list[TrialView]) -> dict[str, Any]:
+    progress = counted(trials)
+    best = best_trial(trials)
+    return {
+        **{str(state): count for state, count in progress.states.items()},
+        "epochs": progress.epochs,
+        "best": _trial_json(best) if best else None,
+        "trials": [_trial_json(trial) for trial in trials],
+    }
+
+
+def _trial_json(trial: TrialView) -> dict[str, Any]:
+    ending = trial.ending
+    return {
+        "trial": trial.name,
+        "state": trial.shown_state,
+        "reason": ending.reason if ending else None,
+        "epochs": trial.epochs,
+        "value": ending.best if ending else None,
+        "best_epoch": ending.best_epoch if ending else None,
+        "setting": trial.point,
+    }
+
+
+def list_table(home: Home) -> Table:
+    """One row per study."""
+    table = Table(title=f"studies in {home.where}", title_justify="left")
+    for column in ("study", "created", "losses", "trials", "best", "running"):
+        table.add_column(column)
+    for row in list_json(home):
+        best = f"{row['best']:.4f} {row['best_trial']}" if row["best_trial"] else "-"
+        running = "yes" if row["running"] else ""
+        table.add_row(row["study"], row["created"], ", ".join(row["losses"]), str(row["trials"]), best, running)
+    return table
+
+
+def list_json(home: Home) -> list[dict[str, Any]]:
+    """One entry per study."""
+    rows = []
+    for name in home.names():
+        study = open_study(home, name)
+        trials = [trial for own in study.trials().values() for trial in own]
+        best = best_trial(trials)
+        rows.append(
+            {
+                "study": name,
+                "created": study.spec.created,
+                "losses": list(study.spec.spaces),
+                "trials": len(trials),
+                "best": best.rank_value if best else None,
+                "best_trial": best.name if best else None,
+                "running": is_locked(home, name),
+            }
+        )
+    return rows

@@ -1,0 +1,82 @@
+"""Whether spaces, settings and data go together, before anything is started."""
+
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+
+from losstune.trainer.base.errors import UserError
+from losstune.trainer.config.train_config import FactoryConfig, TrainConfig
+from losstune.trainer.data.pairs import Pairs
+from losstune.trainer.data.resident import check_split_sizes
+from losstune.trainer.model.encoder import build_model, check_output
+from losstune.tuning.space.reader import check_grid, load_space
+from losstune.tuning.space.search_space import SearchSpace, typical_point
+from losstune.tuning.space.settings import StudySettings
+
+Baseline = Literal["chance", "mean_target", "ridge", "ridge_centered", "untrained"]
+"""What needs no training, or none of a loss: a study's losses are measured against them."""
+
+OTHER_NAMES = ("confirm", *get_args(Baseline))
+"""What stands beside losses in tables and in MLflow: no loss can be named so."""
+
+
+def load_spaces(names: list[str]) -> list[SearchSpace]:
+    """Shipped or own spaces, at most one for each loss.
+
+    Raises:
+        UserError: one is not valid, or two are for the same loss.
+    """
+    spaces = [load_space(name) for name in names]
+    for space in spaces:
+        if space.loss_fn in OTHER_NAMES:
+            raise UserError(f"{space.file}: loss_fn: no loss of a study can be named any of {', '.join(OTHER_NAMES)}")
+    _refuse_twins(spaces)
+    return spaces
+
+
+def check_against_data(spaces: list[SearchSpace], settings: StudySettings, pairs: Pairs) -> None:
+    """Refuse spaces that this data or these settings can not serve.
+
+    Raises:
+        UserError: a grid over a continuum, a batch larger than a split, or a user's model that does not fit the data.
+    """
+    for space in spaces:
+        if settings.sampler == "grid":
+            check_grid(space)
+        batch = next((p.domain for p in space.parameters if p.name == "batch_size"), None)
+        fixed = space.fixed.get("batch_size", TrainConfig.from_flat({"loss_fn": space.reference}).batch_size)
+        largest = max(batch.extremes) if batch else fixed  # type: ignore[type-var]
+        config = TrainConfig.from_flat(
+            {"loss_fn": space.reference, "batch_size": largest, "split_seed": settings.seed, "data": pairs.source}
+        )
+        try:
+            check_split_sizes(config, pairs)
+        except UserError as error:
+            raise UserError(f"{space.file}: batch_size {largest}: {error}") from None
+        try:
+            _check_model(space, pairs)
+        except (UserError, ValueError) as error:
+            raise UserError(f"{space.file}: {error}") from error
+
+
+def _check_model(space: SearchSpace, pairs: Pairs) -> None:
+    """Build a user's own model once, at a typical point, and pass two rows through it."""
+    if space.factory is None:
+        return
+    config = space.train_config(typical_point(space)).model
+    assert isinstance(config, FactoryConfig)
+    output_dim = pairs.targets.shape[1]
+    with torch.random.fork_rng([]):
+        model = build_model(config, pairs.inputs.shape[1:], output_dim)
+        check_output(model, config, torch.from_numpy(np.array(pairs.inputs[:2])), output_dim)
+
+
+def _refuse_twins(spaces: list[SearchSpace]) -> None:
+    seen: dict[str, str] = {}
+    for space in spaces:
+        if space.loss_fn in seen:
+            raise UserError(
+                f"{space.file} and {seen[space.loss_fn]} are both for {space.loss_fn}; a study has one space a loss"
+            )
+        seen[space.loss_fn] = space.file

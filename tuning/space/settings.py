@@ -1,0 +1,78 @@
+"""How a study searches: its objective, budget, rungs and sampler, with their defaults and limits."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from losstune.trainer.score.metrics import Objective
+
+SamplerName = Literal["tpe", "random", "grid"]
+
+
+class StudySettings(BaseModel):
+    """The ``study:`` part of a search space; options of ``launch`` override it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    objective: Objective = Field("val/mrr", description="what a trial is judged by, best so far, higher is better")
+    max_epochs: int = Field(81, ge=1, le=1_000_000, description="epochs of a trial that is never cut")
+    grace_epochs: int = Field(3, ge=1, le=1_000_000, description="epochs before the first cut: the first rung")
+    reduction_factor: int = Field(3, ge=2, le=100, description="at a rung, one trial in this many goes on")
+    sampler: SamplerName = Field("tpe", description="what proposes trials")
+    seed: int = Field(0, ge=0, lt=2**63, description="seed of the proposals, of training and of the train/val split")
+    epochs_per_loss: int | None = Field(None, ge=1, description="epochs that each loss may spend")
+    trials: int | None = Field(None, ge=1, description="trials of each loss, instead of epochs")
+
+    race: bool = Field(False, description="losses compete for epochs; one that can no longer win is dropped")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "StudySettings":
+        if self.grace_epochs > self.max_epochs:
+            raise ValueError(f"grace_epochs {self.grace_epochs} is more than max_epochs {self.max_epochs}")
+        if self.epochs_per_loss is not None and self.trials is not None:
+            raise ValueError("epochs_per_loss and trials are two budgets: give one")
+        if self.epochs_per_loss is not None and self.epochs_per_loss < self.max_epochs:
+            raise ValueError(
+                f"epochs_per_loss {self.epochs_per_loss} is less than max_epochs {self.max_epochs}: "
+                "not one trial could use its epochs"
+            )
+        return self
+
+    @property
+    def rungs(self) -> tuple[int, ...]:
+        """Epochs at which trials are cut: grace · ηᵏ below max_epochs."""
+        result = []
+        epoch = self.grace_epochs
+        while epoch < self.max_epochs:
+            result.append(epoch)
+            epoch *= self.reduction_factor
+        return tuple(result)
+
+    @property
+    def budget(self) -> "Budget":
+        """What each loss may spend; without a wish, ten trials' worth of full training."""
+        if self.trials is not None:
+            return Budget(epochs=None, trials=self.trials)
+        return Budget(epochs=self.epochs_per_loss or 10 * self.max_epochs, trials=None)
+
+
+class Budget(BaseModel):
+    """Exactly one of epochs and trials, per loss."""
+
+    model_config = ConfigDict(frozen=True)
+
+    epochs: int | None
+    trials: int | None
+
+    def left(self, epochs: int, trials: int) -> bool:
+        """Whether a loss that has spent this much may start another trial."""
+        return epochs < self.epochs if self.epochs is not None else trials < (self.trials or 0)
+
+    def __str__(self) -> str:
+        if self.epochs is not None:
+            return f"{self.epochs} epochs"
+        return f"{self.trials} trial{'' if self.trials == 1 else 's'}"
+
+
+BUDGET_FIELDS = ("epochs_per_loss", "trials")
+"""The settings that a later launch may raise; all others belong to the study for good."""

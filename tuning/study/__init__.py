@@ -1,0 +1,1 @@
+"""A study: its frozen spec, its trials as the truth has them, and how it goes on."""

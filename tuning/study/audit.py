@@ -1,0 +1,190 @@
+"""Checks a study's parts against each other before it is continued: damage is found, and nothing trains on it.
+
+Optuna's storage and the trials' own files hold the same numbers twice. A flipped bit in a database can pass SQLite's
+own check, so every ended trial's result, rungs and settings are compared with its history and config.
+"""
+
+import math
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+from optuna.storages import BaseStorage
+
+from losstune.trainer.base.errors import UserError
+from losstune.trainer.base.files import check_seal
+from losstune.trainer.run.run_dir import CONFIG_FILE, HISTORY_FILE, read_history, read_run_config, read_whole_lines
+from losstune.tuning.space.search_space import SearchSpace
+from losstune.tuning.storage.failures import STORAGE_FAILURES, storage_reason
+from losstune.tuning.storage.passwords import masked
+from losstune.tuning.study.loss_trials import LossTrials, distributions
+from losstune.tuning.study.study import STORAGE_FILE, Study
+from losstune.tuning.study.trial import DIVERGED, TIME_BUDGET, TrialView
+
+SHOWN = 5
+"""Findings that a refusal lists."""
+_ADVICE = "restore it from a backup, or start another study"
+_NO_DAMAGE = re.compile("disk|readonly|unable to open|locked")
+"""What SQLite says when the storage can not be used now, whole as it may be."""
+
+
+def open_trials(study: Study) -> dict[str, LossTrials]:
+    """The trials of every loss, once Optuna's storage and the trials' own files are found to agree.
+
+    Raises:
+        UserError: one of them is damaged; says which, and what to do.
+    """
+    name = study.storage_name
+    study.files.update()
+    try:
+        if study.home.database is None:
+            _check_file(study.folder / STORAGE_FILE)
+        storage = study.storage()
+        if unknown := _unknown(study, storage):
+            raise UserError(f"{name}: damaged (it holds {', '.join(unknown)}); {_ADVICE}")
+        trials = study.open_trials(storage)
+        _check_trials(study, trials)
+    except (UserError, OSError):
+        raise
+    except Exception as error:  # on bytes that are not as it wrote them, Optuna raises whatever it stumbles over
+        reason = storage_reason(error)
+        if isinstance(error, STORAGE_FAILURES) and (study.home.database or _NO_DAMAGE.search(reason)):
+            raise
+        raise UserError(f"{name}: damaged ({type(error).__name__}: {masked(reason)}); {_ADVICE}") from None
+    return trials
+
+
+def _unknown(study: Study, storage: BaseStorage) -> list[str]:
+    """What the storage holds under this study's name that is none of its losses."""
+    known = {study.optuna_name(loss) for loss in study.spec.spaces}
+    own = study.optuna_name("")
+    return sorted(
+        found.study_name
+        for found in storage.get_all_studies()
+        if found.study_name not in known and found.study_name.startswith(own)
+    )
+
+
+def _check_file(path: Path) -> None:
+    """Refuse what SQLite itself finds damaged."""
+    if not path.exists():
+        return
+    try:
+        with closing(sqlite3.connect(path)) as storage:
+            found = storage.execute("PRAGMA integrity_check").fetchone()[0]
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        if _NO_DAMAGE.search(str(error)):
+            raise
+        found = str(error)
+    if found != "ok":
+        raise UserError(f"{path}: damaged ({found.splitlines()[-1]}); {_ADVICE}")
+
+
+def _check_trials(study: Study, trials: Mapping[str, LossTrials]) -> None:
+    """Refuse a study whose storage and trial files disagree."""
+    findings = [text for own in trials.values() for trial in own for text in _findings(study, trial, own.space)]
+    if findings:
+        more = f"\n… and {len(findings) - SHOWN} more" if len(findings) > SHOWN else ""
+        raise UserError(
+            f"study {study.spec.name!r}: {study.truth} and the trials' own files do not agree, one of them is "
+            "damaged:\n"
+            + "\n".join(findings[:SHOWN]).replace(STORAGE_FILE, study.truth)
+            + more
+            + f"\nRestore the damaged file from a backup. Where it is the trial's, moving the trial's folder out of "
+            f"{study.files.where(study.trials_folder)} goes on with {study.truth} alone."
+        )
+
+
+def _findings(study: Study, trial: TrialView, space: SearchSpace) -> Iterator[str]:
+    """What is wrong with one trial; a folder that is gone can not contradict."""
+    folder, settings = study.trials_folder / trial.name, study.spec.settings
+    yield from _inside_storage(trial, space, settings.rungs)
+    if trial.ending is None:
+        yield from _unfinished(folder, trial, space, settings.objective)
+        return
+    if trial.ending.state == "failed" or not folder.exists():
+        return
+    try:
+        records = read_history(folder / HISTORY_FILE)
+        yield from _config(folder / CONFIG_FILE, trial, space)
+    except UserError as error:
+        yield str(error)
+        return
+    yield from _numbers(folder / HISTORY_FILE, trial, [record.get(settings.objective, math.nan) for record in records])
+
+
+def _inside_storage(trial: TrialView, space: SearchSpace, rungs: tuple[int, ...]) -> Iterator[str]:
+    """What the storage says of a trial twice, in its end and where Optuna's samplers look."""
+    ending, name = trial.ending, f"{STORAGE_FILE}: {trial.name}"
+    known = distributions(space)
+    if missing := [p.name for p in space.parameters if p.active(trial.point) != (p.name in trial.point)]:
+        yield f"{name}: {', '.join(missing)} is missing, or too much"
+    for parameter, distribution in trial.distributions.items():
+        if distribution != known.get(parameter):
+            yield f"{name}: {parameter} is from {distribution}, in the study's space {known.get(parameter)}"
+    if ending is None:
+        return
+    if trial.state not in (ending.state, "running", "paused"):
+        yield f"{name} is {trial.state}, its end says {ending.state}"
+    if trial.state == "complete" and ending.best is not None and trial.value != ending.best:
+        yield f"{name} has the value {trial.value}, its end says {ending.best}"
+    if unknown := sorted(epoch for epoch in trial.rungs if epoch not in (*rungs, ending.epochs)):
+        yield f"{name} has values at epochs {unknown}, where no rung is"
+    last = trial.rungs.get(ending.epochs)
+    if last is not None and math.isnan(last) != (ending.reason == DIVERGED or ending.best is None):
+        yield f"{name} ended as {ending.reason!r}, with {last} at its last epoch"
+
+
+def _unfinished(folder: Path, trial: TrialView, space: SearchSpace, objective: str) -> Iterator[str]:
+    """What was told of a trial that is to go on, as far as its files reach: it may be trained again from before."""
+    if (folder / CONFIG_FILE).exists():
+        with suppress(UserError):  # it is written again
+            yield from _config(folder / CONFIG_FILE, trial, space)
+    records, _ = read_whole_lines(folder / HISTORY_FILE)
+    yield from _rungs(folder / HISTORY_FILE, trial, [record.get(objective, math.nan) for record in records])
+
+
+def _config(path: Path, trial: TrialView, space: SearchSpace) -> Iterator[str]:
+    if trial.is_whole:
+        check_seal(path)
+        return
+    settings = read_run_config(path).settings
+    differences = [(name, value) for name, value in _expected(space, trial).items() if settings.get(name) != value]
+    for name, value in differences:
+        yield f"{path}: {name} is {settings.get(name)}, in {STORAGE_FILE} {value}"
+    if not differences:
+        yield f"{STORAGE_FILE}: {trial.name}: its parameters do not match their checksum"
+
+
+def _rungs(path: Path, trial: TrialView, values: list[float]) -> Iterator[str]:
+    for epoch, value in trial.rungs.items():
+        so_far = max((v for v in values[:epoch] if not math.isnan(v)), default=-math.inf)
+        if epoch <= len(values) and not math.isnan(value) and value != so_far:
+            yield f"{path}: best value up to epoch {epoch} is {so_far}, {STORAGE_FILE} says {value}"
+
+
+def _numbers(path: Path, trial: TrialView, values: list[float]) -> Iterator[str]:
+    ending = trial.ending
+    assert ending is not None
+    if ending.reason == TIME_BUDGET:  # its worker may have been in the middle of an epoch
+        values = values[: ending.epochs]
+    if len(values) != ending.epochs:
+        yield f"{path}: holds {len(values)} epochs, {STORAGE_FILE} says {ending.epochs}"
+        return
+    judged = values[:-1] if ending.reason == DIVERGED else values  # the epoch in which it diverged does not count
+    best = max((value for value in judged if not math.isnan(value)), default=None)
+    if best != ending.best:
+        yield f"{path}: best value {best}, {STORAGE_FILE} says {ending.best}"
+    elif best is not None and values.index(best) + 1 != ending.best_epoch:
+        yield f"{path}: best value at epoch {values.index(best) + 1}, {STORAGE_FILE} says {ending.best_epoch}"
+    yield from _rungs(path, trial, values)
+
+
+def _expected(space: SearchSpace, trial: TrialView) -> dict[str, Any]:
+    try:
+        return space.settings(trial.point)
+    except ValueError:  # a derived value that can not be computed: such a trial never ran
+        return {}

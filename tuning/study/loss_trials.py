@@ -1,0 +1,233 @@
+"""The trials of one loss: what was proposed, how far each got, how it ended. Optuna's storage is the truth.
+
+Every change is written to the study's storage and to a copy in memory; samplers work on the copy, because a
+proposal on SQLite costs twenty times one in memory.
+"""
+
+import math
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.storages import BaseStorage, InMemoryStorage
+from optuna.study import Study as OptunaStudy
+from optuna.study import StudyDirection, load_study
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from losstune.tuning.space.search_space import Choices, Point, Range, SearchSpace
+from losstune.tuning.study.trial import DIVERGED, Ending, State, TrialView, point_digest
+
+_STATES: dict[TrialState, State] = {
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "paused",
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "pruned",
+    TrialState.FAIL: "failed",
+}
+_END = "end"
+DIGEST = "point_digest"
+_DRAFTS = "drafts"
+_DROPPED = "dropped"
+_OWNER = "losstune_study"
+
+
+class LossTrials:
+    """The Optuna study of one loss, on its storage and in memory."""
+
+    def __init__(
+        self, storage: BaseStorage, loss_fn: str, space: SearchSpace, name: str | None = None, owner: str = ""
+    ) -> None:
+        """Open the trials of a loss, creating an empty Optuna study at the first time.
+
+        Args:
+            name: the Optuna study's name, if it is not the loss's.
+            owner: the study that the trials belong to, as :func:`read_owner` tells; "" where a storage has one only.
+        """
+        self.loss_fn = loss_fn
+        self.space = space
+        self._storage = storage
+        self._memory = InMemoryStorage()
+        self._study_id = _find(storage, name or loss_fn)
+        if self._study_id is None:
+            self._study_id = storage.create_new_study([StudyDirection.MAXIMIZE], name or loss_fn)
+        if owner and storage.get_study_user_attrs(self._study_id).get(_OWNER) != owner:
+            storage.set_study_user_attr(self._study_id, _OWNER, owner)
+        self._memory_id = self._memory.create_new_study([StudyDirection.MAXIMIZE], loss_fn)
+        self._ids: list[tuple[int, int]] = []
+        for trial in storage.get_all_trials(self._study_id, deepcopy=False):
+            self._ids.append((trial._trial_id, self._memory.create_new_trial(self._memory_id, template_trial=trial)))
+        drafts = self._memory.create_new_study([StudyDirection.MAXIMIZE], _DRAFTS)
+        self._draft_id = self._memory.create_new_trial(drafts)
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def __iter__(self) -> Iterator[TrialView]:
+        return (_view(self.loss_fn, trial) for trial in self._memory.get_all_trials(self._memory_id, deepcopy=False))
+
+    def __getitem__(self, number: int) -> TrialView:
+        return _view(self.loss_fn, self._memory.get_trial(self._ids[number][1]))
+
+    def add(self, point: Point, seed: int) -> int:
+        """Record a proposal as running; returns its number."""
+        used = {name: d for name, d in distributions(self.space).items() if name in point}
+        trial = create_trial(
+            state=TrialState.RUNNING,
+            params=point,
+            distributions=used,
+            user_attrs={"seed": seed, DIGEST: point_digest(point, used)},
+        )
+        trial_id = self._storage.create_new_trial(self._required_id, template_trial=trial)
+        self._ids.append((trial_id, self._memory.create_new_trial(self._memory_id, template_trial=trial)))
+        return len(self._ids) - 1
+
+    def draft(self) -> tuple[OptunaStudy, FrozenTrial]:
+        """What a sampler needs to propose the next trial: the study in memory, and a trial that is not in it.
+
+        The study is a new object each time, because Optuna's samplers cache a study's trials in it. The trial
+        has the next number, and a place of its own where samplers may leave notes.
+        """
+        trial = FrozenTrial(
+            number=len(self),
+            trial_id=self._draft_id,
+            state=TrialState.RUNNING,
+            value=None,
+            datetime_start=None,
+            datetime_complete=None,
+            params={},
+            distributions={},
+            user_attrs={},
+            system_attrs={},
+            intermediate_values={},
+        )
+        return load_study(study_name=self.loss_fn, storage=self._memory), trial
+
+    def report(self, number: int, epoch: int, value: float) -> None:
+        """Record the best value so far at a rung."""
+        for storage, trial_id in self._both(number):
+            storage.set_trial_intermediate_value(trial_id, epoch, value)
+
+    def end(self, number: int, ending: Ending) -> None:
+        """Record the end of a trial. Its reason is written first: a crash in between leaves an end to complete."""
+        value = math.nan if ending.reason == DIVERGED or ending.best is None else ending.best
+        for storage, trial_id in self._both(number):
+            storage.set_trial_user_attr(trial_id, _END, vars(ending))
+            if ending.epochs > 0 and ending.state != "failed":
+                storage.set_trial_intermediate_value(trial_id, ending.epochs, value)
+            match ending.state:
+                case "complete":
+                    storage.set_trial_state_values(trial_id, TrialState.COMPLETE, [value])
+                case "pruned":
+                    storage.set_trial_state_values(trial_id, TrialState.PRUNED)
+                case "failed":
+                    storage.set_trial_state_values(trial_id, TrialState.FAIL)
+
+    def pause(self, number: int) -> None:
+        """Mark an unfinished trial as waiting for the next launch."""
+        for storage, trial_id in self._both(number):
+            storage.set_trial_state_values(trial_id, TrialState.WAITING)
+
+    def resume(self, number: int) -> None:
+        """Mark a waiting trial as running again."""
+        for storage, trial_id in self._both(number):
+            storage.set_trial_state_values(trial_id, TrialState.RUNNING)
+
+    def settle(self) -> None:
+        """Complete ends that a crash cut short; what has not ended waits to be continued."""
+        for trial in list(self):
+            if trial.state in ("running", "paused") and trial.ending is not None:
+                self.end(trial.number, trial.ending)
+            elif trial.state == "running":
+                self.pause(trial.number)
+
+    @property
+    def dropped(self) -> dict[str, Any] | None:
+        """Why the loss is out of the race, None if it is in."""
+        return self._storage.get_study_user_attrs(self._required_id).get(_DROPPED)
+
+    def drop(self, why: dict[str, Any] | None) -> None:
+        """Record that the loss is out of the race, or in again with None."""
+        if why != self.dropped:
+            self._storage.set_study_user_attr(self._required_id, _DROPPED, why)
+
+    @property
+    def _required_id(self) -> int:
+        assert self._study_id is not None
+        return self._study_id
+
+    def _both(self, number: int) -> tuple[tuple[BaseStorage, int], tuple[BaseStorage, int]]:
+        trial_id, memory_id = self._ids[number]
+        return (self._storage, trial_id), (self._memory, memory_id)
+
+
+def read_trials(storage: BaseStorage, loss_fn: str, name: str | None = None) -> list[TrialView]:
+    """The trials of a loss, read from a storage without opening it for writing; empty if it has none.
+
+    Args:
+        name: the Optuna study's name, if it is not the loss's.
+    """
+    study_id = _find(storage, name or loss_fn)
+    trials = [] if study_id is None else storage.get_all_trials(study_id, deepcopy=False)
+    return [_view(loss_fn, trial) for trial in trials]
+
+
+def read_dropped(storage: BaseStorage, name: str) -> dict[str, Any] | None:
+    """Why the loss of an Optuna study is out of the race, None if it is in, or there is none."""
+    study_id = _find(storage, name)
+    return None if study_id is None else storage.get_study_user_attrs(study_id).get(_DROPPED)
+
+
+def read_owner(storage: BaseStorage, name: str) -> str | None:
+    """The study that the trials of an Optuna study belong to; None where that is not said, or there is none."""
+    study_id = _find(storage, name)
+    return None if study_id is None else storage.get_study_user_attrs(study_id).get(_OWNER)
+
+
+def delete_trials(storage: BaseStorage, name: str) -> None:
+    """Delete an Optuna study, if there is one."""
+    if (study_id := _find(storage, name)) is not None:
+        storage.delete_study(study_id)
+
+
+def _find(storage: BaseStorage, name: str) -> int | None:
+    with suppress(KeyError):
+        return storage.get_study_id_from_name(name)
+    return None
+
+
+def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
+    """Optuna's distribution of each parameter of a space."""
+    result: dict[str, BaseDistribution] = {}
+    for parameter in space.parameters:
+        match parameter.domain:
+            case Choices(values):
+                result[parameter.name] = CategoricalDistribution(values)
+            case Range(integer=True) as domain:
+                low, step = int(domain.low), int(domain.step or 1)
+                result[parameter.name] = IntDistribution(low, int(_last(domain)), log=domain.log, step=step)
+            case Range() as domain:
+                result[parameter.name] = FloatDistribution(domain.low, _last(domain), log=domain.log, step=domain.step)
+    return result
+
+
+def _last(domain: Range) -> float:
+    """The highest value, which may lie below high where there are steps."""
+    return domain.high if domain.step is None or domain.values is None else domain.values[-1]
+
+
+def _view(loss_fn: str, trial: FrozenTrial) -> TrialView:
+    ending = trial.user_attrs.get(_END)
+    return TrialView(
+        loss_fn=loss_fn,
+        number=trial.number,
+        point=dict(trial.params),
+        state=_STATES[trial.state],
+        rungs=dict(trial.intermediate_values),
+        ending=Ending(**ending) if ending else None,
+        started=trial.datetime_start.timestamp() if trial.datetime_start else 0.0,
+        finished=trial.datetime_complete.timestamp() if trial.datetime_complete else None,
+        value=trial.values[0] if trial.values else None,
+        distributions=dict(trial.distributions),
+        digest=trial.user_attrs.get(DIGEST, ""),
+    )

@@ -1,0 +1,72 @@
+"""What the driver hands a worker, and what the worker tells it at the end of a step."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from losstune.trainer.run.loop import End
+from losstune.tuning.storage.bucket_layout import RunPrefix
+
+_KEY = "report"
+
+
+@dataclass(frozen=True)
+class Task:
+    """One trial as a worker gets it.
+
+    Attributes:
+        loss_fn, number: which trial.
+        settings: flat training settings, complete.
+        place: where it is kept: a folder of its own, absolute, or a part of a bucket.
+        rungs: epochs at which it reports for a decision.
+        passed: rungs whose decision is known already.
+        attempt: number of the launch; workers of an older one can not write any more.
+    """
+
+    loss_fn: str
+    number: int
+    settings: dict[str, Any]
+    place: Path | RunPrefix
+    rungs: tuple[int, ...]
+    passed: tuple[int, ...]
+    attempt: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """A trial's standing after some epochs.
+
+    Attributes:
+        loss_fn, number: which trial.
+        epoch: epochs trained so far.
+        best, best_epoch: best objective so far and its epoch; −inf and 0 before any.
+        end: why the trial has ended by itself, None while it could go on.
+        error: the exception that ended it, in one line, with ``end`` = "error"; with "storage" it could not be
+            saved, and is to go on once it can; with "memory" its GPU had no room for it.
+        passed: rungs whose decision the truth knew before this attempt.
+        seconds: time spent in the epochs since the last report.
+        notes: what the user should know, as files found damaged.
+    """
+
+    loss_fn: str
+    number: int
+    epoch: int
+    best: float
+    best_epoch: int
+    end: End | Literal["error", "storage", "memory"] | None
+    error: str
+    passed: tuple[int, ...]
+    seconds: float
+    notes: tuple[str, ...] = ()
+
+    def to_result(self) -> dict[str, Any]:
+        """As a Ray result; Ray stops a trial whose result says done."""
+        return {_KEY: self, "done": self.end is not None}
+
+    @classmethod
+    def from_result(cls, result: Mapping[str, Any]) -> "Report":
+        """Back from a Ray result."""
+        report = result[_KEY]
+        assert isinstance(report, cls)
+        return report

@@ -1,0 +1,1 @@
+"""What MLflow is to show. The only package that imports mlflow."""

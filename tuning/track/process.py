@@ -1,0 +1,108 @@
+"""The tracker as a process of its own: nothing of MLflow runs in the launch, slow or down as it may be."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from rich.console import Console
+
+from losstune.trainer.base.errors import UserError
+from losstune.trainer.base.signals import SIGNALS, StopRequest
+from losstune.trainer.run.show import say
+from losstune.tuning.storage.home import Home
+from losstune.tuning.study.study import Study
+from losstune.tuning.track.runs import Activity
+
+LOG_FILE = "tracker.log"
+TRACKING_URI = "LOSSTUNE_TRACKING_URI"
+"""Environment variable with MLflow's store: it may hold a password."""
+PATIENCE_SECONDS = 30.0
+STOPPED_SECONDS = 6.0
+"""How long a launch waits for MLflow at its end, and how long after a signal."""
+
+
+def tracking_uri_of(home: Home, given: str | None) -> str:
+    """MLflow's store: as given, else SQLite beside the studies.
+
+    Raises:
+        UserError: none is given, and the studies are in a bucket.
+    """
+    if given:
+        return given
+    if home.bucket is not None:
+        raise UserError(f"--storage {home.bucket} needs --tracking-uri: MLflow can not keep its runs in a bucket alone")
+    return f"sqlite:///{home.root.absolute() / 'mlflow.db'}"
+
+
+class TrackerProcess:
+    """Follows a study from outside: reads the truth, writes MLflow, until the launch ends or dies."""
+
+    def __init__(self, study: Study, tracking_uri: str | None, activity: Activity) -> None:
+        """Start it, deaf to the signals that end a launch, which a batch system sends to all: it ends after that."""
+        self._study = study
+        uri = tracking_uri_of(study.home, tracking_uri)
+        with (study.folder / LOG_FILE).open("w") as log, _signals_blocked():
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "losstune.tuning.commands.sync", study.spec.name, activity],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                env={**os.environ, **study.home.environment(), TRACKING_URI: uri},  # its arguments are for all to see
+            )
+        os.setpriority(os.PRIO_PROCESS, self._process.pid, 19)  # from its first import on: training does not wait
+
+    def ask_to_finish(self) -> None:
+        """The truth is complete: let it write what is left."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
+    def finish(self, console: Console, stop: StopRequest) -> bool:
+        """Wait until it has, not for long once a signal came; whether MLflow now has everything."""
+        self.ask_to_finish()
+        began = time.monotonic()
+        told = False
+        while (code := self._process.poll()) is None:
+            waited = time.monotonic() - began
+            if time.monotonic() > (stop.since + STOPPED_SECONDS if stop else began + PATIENCE_SECONDS):
+                break
+            if not told and waited > 2:
+                say(console, "Writing the last runs to MLflow …")
+                told = True
+            time.sleep(0.05)
+        if code is None:
+            self._process.kill()
+            self._process.wait()
+        if code != 0:
+            command = f"losstune sync {self._study.spec.name}{self._study.home.options()}"
+            say(console, f"MLflow lacks a part of this study ({self._kept_log()}): {command}")
+        self._say_notes(console)
+        return code == 0
+
+    def _kept_log(self) -> str:
+        """Where the user finds what the tracker wrote."""
+        files, path = self._study.files, self._study.folder / LOG_FILE
+        with suppress(OSError):
+            if self._study.home.bucket is not None:
+                files.write(path, path.read_bytes())
+        return files.where(path)
+
+    def _say_notes(self, console: Console) -> None:
+        """What the tracker wants the user to know."""
+        for line in (self._study.folder / LOG_FILE).read_text().splitlines():
+            if line.startswith("note: "):
+                say(console, line.removeprefix("note: "))
+
+
+@contextmanager
+def _signals_blocked() -> Iterator[None]:
+    """What starts in this block never hears of a signal to stop."""
+    former = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, former)
