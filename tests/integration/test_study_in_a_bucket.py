@@ -28,7 +28,7 @@ from losstune.tuning.commands.launch import LaunchRequest, launch
 from losstune.tuning.commands.sync import publish, sync_study
 from losstune.tuning.confirm.compare import compare
 from losstune.tuning.execute.placement import Resources, Slots
-from losstune.tuning.execute.session import Placement, Session
+from losstune.tuning.execute.session import Execution, Session
 from losstune.tuning.execute.worker import TrialTrainable
 from losstune.tuning.report.page import write_report
 from losstune.tuning.show.status import list_json, status_json
@@ -131,7 +131,7 @@ class Place:
 
     def confirm(self) -> None:
         with self.home() as home:
-            confirm(ConfirmRequest("study", home, 1, 2, Placement(RESOURCES, None, UNTRACKED)), quiet())
+            confirm(ConfirmRequest("study", home, 1, 2, Execution(RESOURCES, None, UNTRACKED)), quiet())
 
     def told(self) -> tuple[list[Any], Any]:
         """All trials but for their times, and what ``status --json`` says."""

@@ -171,13 +171,13 @@ def test_a_confirmation_is_not_built_on_a_damaged_storage(study: Study, tmp_path
     """Its settings are picked by the numbers in there."""
     from losstune.tuning.commands.confirm import ConfirmRequest, confirm
     from losstune.tuning.execute.placement import Resources
-    from losstune.tuning.execute.session import Placement
+    from losstune.tuning.execute.session import Execution
 
     shutil.copytree(study.home.root / "studies", tmp_path / "studies")
     with closing(sqlite3.connect(tmp_path / "studies/study/optuna.db")) as storage, storage:
         storage.execute(CHANGES["best"])
     with pytest.raises(UserError, match=r"optuna\.db and the trials' own files do not agree"):
-        confirm(ConfirmRequest("study", Home(tmp_path), 1, 2, Placement(Resources(1, 1, 0.0))), QUIET)
+        confirm(ConfirmRequest("study", Home(tmp_path), 1, 2, Execution(Resources(1, 1, 0.0))), QUIET)
 
 
 # The other files of a study

@@ -221,13 +221,13 @@ def confirm(
     from losstune.tuning.commands.confirm import confirm as run_confirm
     from losstune.tuning.confirm.compare import compare as compared
     from losstune.tuning.execute.placement import Resources
-    from losstune.tuning.execute.session import Placement
+    from losstune.tuning.execute.session import Execution
     from losstune.tuning.show.comparison import show_comparison
     from losstune.tuning.study.study import open_study
 
-    placement = Placement(Resources(concurrency, cpus_per_trial, gpus_per_trial), address, tracking_uri)
+    execution = Execution(Resources(concurrency, cpus_per_trial, gpus_per_trial), address, tracking_uri)
     home = _home(context, storage, study_storage)
-    confirmed = run_confirm(ConfirmRequest(name, home, top, seeds, placement, accept_change), Console())
+    confirmed = run_confirm(ConfirmRequest(name, home, top, seeds, execution, accept_change), Console())
     if confirmed.stopped:
         print(f"Stopped; the same command continues the confirmation of study {name}", file=sys.stderr)
         raise typer.Exit(confirmed.stopped.exit_code)

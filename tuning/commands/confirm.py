@@ -20,7 +20,7 @@ from losstune.tuning.confirm.plan import (
     saw_test_rows,
 )
 from losstune.tuning.confirm.scoring import score_plan
-from losstune.tuning.execute.session import Placement, Session, caught_up, session
+from losstune.tuning.execute.session import Execution, Session, caught_up, session
 from losstune.tuning.show.confirm_progress import ConfirmProgress
 from losstune.tuning.storage.home import Home
 from losstune.tuning.storage.lock import locked
@@ -38,7 +38,7 @@ class ConfirmRequest:
     home: Home
     top: int
     seeds: int
-    placement: Placement
+    execution: Execution
     accept_change: bool = False
 
 
@@ -58,7 +58,7 @@ def confirm(request: ConfirmRequest, console: Console) -> Confirmed:
     Raises:
         UserError: no such study, other data than it was tuned on, nothing to confirm.
     """
-    tracking_uri_of(request.home, request.placement.tracking_uri)
+    tracking_uri_of(request.home, request.execution.tracking_uri)
     with usable(request.home, request.name):
         study = open_study(request.home, request.name)
     pairs = load_pairs(study.spec.data_source)
@@ -73,9 +73,9 @@ def confirm(request: ConfirmRequest, console: Console) -> Confirmed:
         plan = _plan(study, request, pairs, console)
         if is_finished(study, plan):
             say(console, f"Confirmation {plan.number} of study {request.name} has its {plan.seeds} seeds already")
-            idle = caught_up(study, request.placement, "confirm", console)
+            idle = caught_up(study, request.execution, "confirm", console)
             return Confirmed(study, plan, idle.stop, idle.tracked)
-        with session(study, pairs, request.placement, "confirm", console) as running:
+        with session(study, pairs, request.execution, "confirm", console) as running:
             _train(study, plan, running, console)
             if not running.stop:
                 _score(study, plan, pairs, console)
@@ -90,7 +90,7 @@ def _plan(study: Study, request: ConfirmRequest, pairs: Pairs, console: Console)
         len(known) + 1,
         request.top,
         request.seeds,
-        request.placement.resources.cpus_per_trial,
+        request.execution.resources.cpus_per_trial,
         split_given=pairs.split is not None,
     )
     same = known and known[-1].arms == fresh.arms and known[-1].seeds == request.seeds

@@ -14,7 +14,7 @@ from losstune.trainer.base.signals import StopRequest
 from losstune.trainer.data.pairs import Pairs, load_pairs
 from losstune.trainer.run.show import say
 from losstune.tuning.execute.placement import Resources
-from losstune.tuning.execute.session import Placement, Session, caught_up, session
+from losstune.tuning.execute.session import Execution, Session, caught_up, session
 from losstune.tuning.search.allocation import Turns
 from losstune.tuning.show.progress import Progress
 from losstune.tuning.space.feasibility import check_against_data, load_spaces
@@ -94,15 +94,15 @@ def _check_new(spaces: list[SearchSpace], request: LaunchRequest, pairs: Pairs) 
 
 
 def _run(study: Study, pairs: Pairs, request: LaunchRequest, console: Console) -> Outcome:
-    placement = Placement(request.resources, request.address, request.tracking_uri)
+    execution = Execution(request.resources, request.address, request.tracking_uri)
     trials = open_trials(study)
     for own in trials.values():
         own.settle()
     if not _has_work(trials, study.spec.settings):
         say(console, f"Study {study.spec.name} has used its budget of {study.spec.settings.budget} for each loss")
-        idle = caught_up(study, placement, "search", console)
+        idle = caught_up(study, execution, "search", console)
         return Outcome(study, idle.stop, idle.tracked)
-    with session(study, pairs, placement, "search", console) as running:
+    with session(study, pairs, execution, "search", console) as running:
         _search(study, trials, running, request.time_budget, console)
     return Outcome(study, running.stop, running.tracked)
 

@@ -97,7 +97,7 @@ def choose(speeds: Mapping[int, float]) -> int:
     return min(count for count, speed in speeds.items() if speed >= NEARLY * best)
 
 
-def probe(largest: Sequence[Settings], typical: Settings, pairs: Pairs, most: int) -> Probed:
+def probe_gpu(largest: Sequence[Settings], typical: Settings, pairs: Pairs, most: int) -> Probed:
     """Measure on the GPU that this process sees.
 
     Args:

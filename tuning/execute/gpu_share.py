@@ -7,7 +7,7 @@ from rich.console import Console
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.run.show import say
-from losstune.tuning.execute.gpu_probe import Probed, Settings, probe
+from losstune.tuning.execute.gpu_probe import Probed, Settings, probe_gpu
 from losstune.tuning.execute.placement import Machine
 from losstune.tuning.space.search_space import Point, SearchSpace, typical_point
 from losstune.tuning.space.settings import StudySettings
@@ -37,7 +37,7 @@ def probed_share(
     managed = {**_managed(settings, study.spec.data_source), "threads": cpus}
     largest = [{**space.settings(largest_point(space)), **managed} for space in spaces]
     typical = {**spaces[0].settings(typical_point(spaces[0])), **managed}
-    found = _probe(probing, largest, typical, data, cpus, stop)
+    found = _probe_each(probing, largest, typical, data, cpus, stop)
     for probed in found:
         line = str(probed)
         say(console, line[0].upper() + line[1:])
@@ -73,7 +73,7 @@ def _managed(settings: StudySettings, source: str) -> dict[str, Any]:
     }
 
 
-def _probe(
+def _probe_each(
     machines: Sequence[Machine],
     largest: Sequence[Settings],
     typical: Settings,
@@ -85,7 +85,7 @@ def _probe(
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    on_gpu = ray.remote(num_cpus=0, num_gpus=1, max_retries=0)(probe)
+    on_gpu = ray.remote(num_cpus=0, num_gpus=1, max_retries=0)(probe_gpu)
     tasks = {}
     for machine in machines:
         there = NodeAffinitySchedulingStrategy(machine.node, soft=False)

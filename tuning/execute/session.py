@@ -30,8 +30,8 @@ STOP_SECONDS = 9.0
 
 
 @dataclass(frozen=True)
-class Placement:
-    """Where tasks run and where they are shown: resources, a Ray cluster to join, MLflow's store."""
+class Execution:
+    """How tasks are executed, and where they are shown: resources, a Ray cluster to join, MLflow's store."""
 
     resources: Resources
     address: str | None = None
@@ -95,19 +95,19 @@ class Session:
 
 @contextmanager
 def session(
-    study: Study, pairs: Pairs, placement: Placement, activity: Activity, console: Console
+    study: Study, pairs: Pairs, execution: Execution, activity: Activity, console: Console
 ) -> Iterator[Session]:
     """Start tracker and Ray, and stop both: Ray first, while the tracker writes what is left."""
-    wish = placement.resources
+    wish = execution.resources
     cores = (wish.concurrency or 1) * wish.cpus_per_trial
     with stop_on_signal(STOP_SECONDS) as stop:
         running = Session(stop)
-        tracker = TrackerProcess(study, placement.tracking_uri, activity)
+        tracker = TrackerProcess(study, execution.tracking_uri, activity)
         try:
             with ExitStack() as stack:
                 with stop.raising():
-                    running.folder = stack.enter_context(ray_running(placement.address, cores, pairs.bytes_in_memory))
-                running.nodes = stack.enter_context(_nodes(study, pairs, placement.address, stop, console))
+                    running.folder = stack.enter_context(ray_running(execution.address, cores, pairs.bytes_in_memory))
+                running.nodes = stack.enter_context(_nodes(study, pairs, execution.address, stop, console))
                 import ray  # not before it was told what it reads at its import
 
                 running.data = ray.put(pairs)
@@ -124,11 +124,11 @@ def session(
             running.tracked = tracker.finish(console, stop)
 
 
-def caught_up(study: Study, placement: Placement, activity: Activity, console: Console) -> Session:
+def caught_up(study: Study, execution: Execution, activity: Activity, console: Console) -> Session:
     """A session in which nothing is left to train: MLflow gets what it may lack."""
     with stop_on_signal(STOP_SECONDS) as stop:
         idle = Session(stop)
-        idle.tracked = TrackerProcess(study, placement.tracking_uri, activity).finish(console, stop)
+        idle.tracked = TrackerProcess(study, execution.tracking_uri, activity).finish(console, stop)
     return idle
 
 

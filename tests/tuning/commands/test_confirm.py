@@ -35,7 +35,7 @@ from losstune.tuning.confirm.compare import compare
 from losstune.tuning.confirm.plan import ConfirmRun, runs_of
 from losstune.tuning.confirm.scoring import Results, load_results
 from losstune.tuning.execute.placement import Resources
-from losstune.tuning.execute.session import Placement
+from losstune.tuning.execute.session import Execution
 from losstune.tuning.show.confirm_progress import ConfirmProgress
 from losstune.tuning.space.feasibility import Baseline, load_spaces
 from losstune.tuning.space.search_space import merged_settings
@@ -56,8 +56,8 @@ Numbers = dict[str, Any]
 def confirm_it(
     root: Path, address: str | None, seeds: int = 3, console: Console = QUIET, name: str = "study"
 ) -> Confirmed:
-    placement = Placement(Resources(2, 1, 0.0), address)
-    return confirm(ConfirmRequest(name, Home(root), 2, seeds, placement), console)
+    execution = Execution(Resources(2, 1, 0.0), address)
+    return confirm(ConfirmRequest(name, Home(root), 2, seeds, execution), console)
 
 
 def files_digest(folder: Path) -> dict[str, str]:

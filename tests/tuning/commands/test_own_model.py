@@ -23,7 +23,7 @@ from losstune.tuning.commands.launch import launch
 from losstune.tuning.confirm.baselines import baseline_scores
 from losstune.tuning.confirm.scoring import load_results
 from losstune.tuning.execute.placement import Resources
-from losstune.tuning.execute.session import Placement
+from losstune.tuning.execute.session import Execution
 from losstune.tuning.space.feasibility import check_against_data
 from losstune.tuning.space.search_space import Range
 from losstune.tuning.storage.home import Home
@@ -257,7 +257,7 @@ def test_it_is_confirmed_exported_and_registered(
     """What torch can not export, as a branch on the inputs, is registered as its checkpoint."""
     study = study_of(tmp_path, ray_address, factory, monkeypatch)
     confirmed = confirm(
-        ConfirmRequest("study", Home(tmp_path), 1, 2, Placement(Resources(2, 1, 0.0), ray_address)), QUIET
+        ConfirmRequest("study", Home(tmp_path), 1, 2, Execution(Resources(2, 1, 0.0), ray_address)), QUIET
     )
     assert confirmed.tracked
     results, _ = load_results(study, confirmed.plan)

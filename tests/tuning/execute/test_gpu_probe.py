@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from losstune.trainer.base.errors import UserError
-from losstune.tuning.execute.gpu_probe import Probed, choose, fitting, next_count, probe, shared, speeds
+from losstune.tuning.execute.gpu_probe import Probed, choose, fitting, next_count, probe_gpu, shared, speeds
 from losstune.tuning.execute.gpu_share import largest_point, probing_machines
 from losstune.tuning.execute.placement import Machine
 from tests.trainer.samples import sample_pairs
@@ -101,7 +101,7 @@ def test_what_fails_in_a_process_is_one_message() -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_no_gpu_is_one_message() -> None:
     with pytest.raises(UserError, match="torch sees no GPU here; install torch for CUDA, or give a number"):
-        probe([SETTINGS], SETTINGS, sample_pairs(), most=2)
+        probe_gpu([SETTINGS], SETTINGS, sample_pairs(), most=2)
 
 
 def test_the_probe_runs_on_one_machine_of_each_kind_the_one_with_the_fewest_cores_a_gpu() -> None:
