@@ -25,19 +25,10 @@ from losstune.trainer.run.checkpoint import DamagedCheckpointError, load_checkpo
 from losstune.trainer.run.loop import Trainer
 from losstune.trainer.run.run_dir import RunDirectory, read_history, read_run_config
 from losstune.tuning.commands.export import export
-from losstune.tuning.confirm.plan import (
-    ConfirmRun,
-    Plan,
-    RunResult,
-    is_finished,
-    make_plan,
-    plans,
-    record_test_use,
-    runs_of,
-    save_plan,
-    saw_test_rows,
-)
-from losstune.tuning.confirm.scoring import load_results, score_plan
+from losstune.tuning.confirm.confirm_runs import ConfirmRun, RunResult, runs_of
+from losstune.tuning.confirm.plan import Plan, is_finished, make_plan, plans, record_test_use, save_plan, saw_test_rows
+from losstune.tuning.confirm.results import load_results
+from losstune.tuning.confirm.scoring import score_plan
 from losstune.tuning.report.page import write_report
 from losstune.tuning.storage.home import Home
 from losstune.tuning.storage.lock import locked

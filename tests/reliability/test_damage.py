@@ -21,8 +21,9 @@ from losstune.trainer.base.errors import UserError
 from losstune.trainer.run.checkpoint import DamagedCheckpointError
 from losstune.trainer.run.run_dir import RunDirectory, read_history
 from losstune.tuning.commands.launch import launch
-from losstune.tuning.confirm.plan import plans, record_test_use, runs_of, saw_test_rows
-from losstune.tuning.confirm.scoring import load_results
+from losstune.tuning.confirm.confirm_runs import runs_of
+from losstune.tuning.confirm.plan import plans, record_test_use, saw_test_rows
+from losstune.tuning.confirm.results import load_results
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.loss_trials import LossTrials
 from losstune.tuning.study.study import Study, open_study

@@ -13,7 +13,8 @@ from losstune.trainer.base.files import make_folder
 from losstune.trainer.data.pairs import Pairs
 from losstune.trainer.run.loop import Record, Trainer
 from losstune.trainer.run.run_dir import HISTORY_FILE, read_history
-from losstune.tuning.confirm.plan import Arm, ConfirmRun
+from losstune.tuning.confirm.confirm_runs import ConfirmRun
+from losstune.tuning.confirm.plan import Arm
 from losstune.tuning.execute.asha import AshaScheduler
 from losstune.tuning.execute.confirm_searcher import ConfirmSearcher
 from losstune.tuning.execute.study_searcher import StudySearcher

@@ -5,20 +5,12 @@ from typing import Any
 
 import numpy as np
 
-from losstune.trainer.base.files import sealed, with_crc, write_whole
+from losstune.trainer.base.files import sealed
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.run.run_dir import CONFIG_FILE, HISTORY_FILE, config_yaml, history_line
-from losstune.tuning.confirm.plan import (
-    RESULTS_FILE,
-    SCORES_FILE,
-    Plan,
-    RunResult,
-    make_plan,
-    plan_folder,
-    runs_of,
-    save_plan,
-)
-from losstune.tuning.confirm.scoring import ArmResult, Results, Scores
+from losstune.tuning.confirm.confirm_runs import RunResult, runs_of
+from losstune.tuning.confirm.plan import Plan, make_plan, save_plan
+from losstune.tuning.confirm.results import ArmResult, Results, Scores, save_results
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.loss_trials import LossTrials
 from losstune.tuning.study.study import Study, create_study
@@ -124,9 +116,7 @@ def confirmed(study: Study, top: int = 2, seeds: int = 10) -> Study:
             )
         )
     results, scores = found(plan)
-    arrays = {f"{arm}:{metric}": values for arm, own in scores.items() for metric, values in own.items()}
-    np.savez(plan_folder(study, 1) / SCORES_FILE, **arrays)  # type: ignore[arg-type]
-    write_whole(plan_folder(study, 1) / RESULTS_FILE, with_crc(results.model_dump_json()).encode())
+    save_results(study, plan, results, scores)
     return study
 
 

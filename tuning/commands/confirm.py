@@ -9,16 +9,8 @@ from losstune.trainer.base.files import make_folder
 from losstune.trainer.base.signals import StopRequest
 from losstune.trainer.data.pairs import Pairs, load_pairs
 from losstune.trainer.run.show import say
-from losstune.tuning.confirm.plan import (
-    Plan,
-    is_finished,
-    make_plan,
-    plans,
-    record_test_use,
-    runs_of,
-    save_plan,
-    saw_test_rows,
-)
+from losstune.tuning.confirm.confirm_runs import runs_of
+from losstune.tuning.confirm.plan import Plan, is_finished, make_plan, plans, record_test_use, save_plan, saw_test_rows
 from losstune.tuning.confirm.scoring import score_plan
 from losstune.tuning.execute.session import Execution, Session, caught_up, session
 from losstune.tuning.show.confirm_progress import ConfirmProgress

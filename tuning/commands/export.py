@@ -8,8 +8,9 @@ from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.files import write_whole
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.run.run_dir import CONFIG_FILE, config_yaml, read_run_config
-from losstune.tuning.confirm.plan import ConfirmRun, latest_finished
-from losstune.tuning.confirm.scoring import confirmed_run, load_results
+from losstune.tuning.confirm.confirm_runs import ConfirmRun
+from losstune.tuning.confirm.plan import latest_finished
+from losstune.tuning.confirm.results import confirmed_run, load_results
 from losstune.tuning.study.study import Study
 from losstune.tuning.study.trial import TrialView, best_trial
 

@@ -11,18 +11,24 @@ import numpy as np
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.run.run_dir import HISTORY_FILE, read_history
 from losstune.trainer.score.geometry import geometry_flags
-from losstune.tuning.confirm.findings import METRICS, Comparison, GuideClaim, GuideVerdict, Pair, Row, Verdict
-from losstune.tuning.confirm.plan import ConfirmRun, Plan, latest_finished, plans, runs_of
-from losstune.tuning.confirm.scoring import ArmResult, Results, Scores, load_results
+from losstune.tuning.confirm.confirm_runs import ConfirmRun, runs_of
+from losstune.tuning.confirm.findings import (
+    TEST_METRICS,
+    ComparedArm,
+    Comparison,
+    Pair,
+    Verdict,
+)
+from losstune.tuning.confirm.guide import checked_claims
+from losstune.tuning.confirm.plan import Plan, latest_finished, plans
+from losstune.tuning.confirm.results import ArmResult, Results, Scores, load_results
 from losstune.tuning.confirm.statistics import (
     MIN_SEEDS,
     Difference,
-    Interval,
     detectable,
     difference,
     holm,
     mean_interval,
-    relative_gain,
     seeds_needed,
     variance_components,
 )
@@ -78,7 +84,7 @@ def build_comparison(study: Study, plan: Plan, results: Results, scores: Mapping
         ridge=next((row for row in rows if ridge and row.name == ridge.name), None),
         over_ridge=difference(scores[picks[winner]][primary], scores[ridge.name][primary]) if ridge else None,
         pareto=pareto({loss: scores[arm] for loss, arm in picks.items()}, pairs, measures),
-        guide=_guide_claims(plan, results, scores),
+        guide=list(checked_claims(picks, plan.starts, scores, plan.seeds)),
         failed={loss: _failure(results, loss) for loss in study.spec.spaces if loss not in picks},
         partings=[text for loss in picks for text in results.arm(picks[loss]).partings],
     )
@@ -143,7 +149,7 @@ def pareto(scores: Mapping[str, Scores], pairs: list[Pair], measures: tuple[str,
 
 def _loss_rows(
     study: Study, plan: Plan, results: Results, scores: Mapping[str, Scores], measures: tuple[str, str]
-) -> list[Row]:
+) -> list[ComparedArm]:
     rows = []
     trials = study.trials()
     for loss_fn, name in results.picks.items():
@@ -158,7 +164,7 @@ def _loss_rows(
     return rows
 
 
-def _baseline_rows(results: Results, scores: Mapping[str, Scores]) -> list[Row]:
+def _baseline_rows(results: Results, scores: Mapping[str, Scores]) -> list[ComparedArm]:
     return [_row(arm, scores[arm.name], "baseline") for arm in results.arms if arm.role == "baseline"]
 
 
@@ -169,15 +175,15 @@ def _row(
     gain: dict[str, Difference] | None = None,
     search_epochs: int = 0,
     search_seconds: float = 0.0,
-) -> Row:
+) -> ComparedArm:
     validation = arm.validation_mean if arm.validation_mean > -math.inf else None
     signs = {name: fmean(values) for name, values in arm.geometry.items()}
     picked = role == "pick" and arm.search_value is not None and validation is not None
-    return Row(
+    return ComparedArm(
         name=arm.name,
         loss_fn=arm.loss_fn,
         role=role,
-        test={metric: mean_interval(scores[metric]) for metric in METRICS},
+        test={metric: mean_interval(scores[metric]) for metric in TEST_METRICS},
         validation=validation,
         search_value=arm.search_value if role == "pick" else None,
         optimism=arm.search_value - validation if picked else None,  # type: ignore[operator]
@@ -190,36 +196,6 @@ def _row(
         flags=[] if role == "baseline" else geometry_flags(signs, arm.output_dim),
         note=arm.note,
     )
-
-
-def _guide_claims(plan: Plan, results: Results, scores: Mapping[str, Scores]) -> list[GuideClaim]:
-    """Cosine: 5–10 % more cosine similarity than mse. InfoNCE: 10–20 % more retrieval accuracy than cosine."""
-    claims = []
-    tuned, untuned = results.picks, {loss: arm for loss, arm in plan.starts.items() if arm in scores}
-    places: tuple[tuple[Literal["tuned", "untuned"], Mapping[str, str]], ...] = (("tuned", tuned), ("untuned", untuned))
-    for better, worse, metric, claimed in (
-        ("cosine", "mse", "cosine_sim", (0.05, 0.10)),
-        ("infonce", "cosine", "recall_at_1", (0.10, 0.20)),
-    ):
-        for at, arms in places:
-            if better in arms and worse in arms and scores[arms[worse]][metric].mean() > 0:
-                gain = relative_gain(scores[arms[better]][metric], scores[arms[worse]][metric])
-                verdict = guide_verdict(gain, claimed, plan.seeds)
-                claims.append(
-                    GuideClaim(
-                        better=better, worse=worse, metric=metric, at=at, claimed=claimed, gain=gain, verdict=verdict
-                    )
-                )
-    return claims
-
-
-def guide_verdict(gain: Interval, claimed: tuple[float, float], seeds: int) -> GuideVerdict:
-    """Held if the gain is surely at least what is claimed, not held if it is surely less."""
-    if seeds < MIN_SEEDS:
-        return "too few seeds"
-    if gain.low >= claimed[0]:
-        return "held"
-    return "not held" if gain.high < claimed[0] else "undecided"
 
 
 def _failure(results: Results, loss_fn: str) -> str:

@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict
 
 from losstune.tuning.confirm.statistics import MIN_SEEDS, Difference, Interval
 
-METRICS = ("cosine_sim", "mrr", "recall_at_1", "recall_at_5", "recall_at_10", "mse")
+TEST_METRICS = ("cosine_sim", "mrr", "recall_at_1", "recall_at_5", "recall_at_10", "mse")
 
 Verdict = Literal["first", "undecided", "too few seeds"]
 GuideVerdict = Literal["held", "not held", "undecided", "too few seeds"]
@@ -16,7 +16,7 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class Row(_Frozen):
+class ComparedArm(_Frozen):
     """One arm of the table.
 
     Attributes:
@@ -96,9 +96,9 @@ class Comparison(_Frozen):
     split_given: bool
     test_uses_before: int
     winner: str
-    rows: list[Row]
+    rows: list[ComparedArm]
     pairs: list[Pair]
-    ridge: Row | None
+    ridge: ComparedArm | None
     over_ridge: Difference | None
     pareto: list[str]
     guide: list[GuideClaim]
@@ -110,6 +110,6 @@ class Comparison(_Frozen):
         """Whether claims can be made at all."""
         return bool(self.seeds >= MIN_SEEDS)
 
-    def pick(self, loss_fn: str) -> Row:
+    def pick(self, loss_fn: str) -> ComparedArm:
         """The row of a loss's pick."""
         return next(row for row in self.rows if row.role == "pick" and row.loss_fn == loss_fn)

@@ -11,7 +11,6 @@ Runs belong to the study, not to one confirmation: a later one with more seeds t
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -19,13 +18,11 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from losstune.trainer.base.errors import UserError
-from losstune.trainer.base.files import check_seal, make_folder, sealed, with_crc, without_crc
+from losstune.trainer.base.files import check_seal, make_folder, sealed
 from losstune.trainer.base.yaml_file import dump_yaml, read_yaml
 from losstune.trainer.config.train_config import TrainConfig, describe
-from losstune.trainer.run.run_dir import CONFIG_FILE, HISTORY_FILE, read_run_config, read_whole_lines
+from losstune.trainer.run.run_dir import CONFIG_FILE, read_run_config
 from losstune.tuning.confirm.test_split_uses import Use, split_uses
-from losstune.tuning.space.settings import StudySettings
-from losstune.tuning.study.seeds import derived_seed
 from losstune.tuning.study.study import Study
 from losstune.tuning.study.trial import TrialView, ranked
 from losstune.tuning.study.versions import versions_now
@@ -34,7 +31,6 @@ CONFIRM = "confirm"
 PLAN_FILE = "plan.yaml"
 RESULTS_FILE = "results.json"
 SCORES_FILE = "scores.npz"
-RESULT_FILE = "result.json"
 
 Role = Literal["candidate", "start"]
 
@@ -90,69 +86,6 @@ class Plan(BaseModel):
         return list(self.starts)
 
 
-class RunResult(BaseModel):
-    """How one run of a confirmation ended; ``best`` is its best validation objective, None if it never had one."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    end: Literal["epochs", "patience", "diverged", "failed"]
-    reason: str
-    epochs: int
-    best: float | None
-    best_epoch: int
-    seconds: float
-    started: float
-    finished: float
-
-
-@dataclass(frozen=True)
-class ConfirmRun:
-    """One arm with one of the fresh seeds."""
-
-    study: Study
-    arm: Arm
-    seed: int
-
-    @property
-    def name(self) -> str:
-        """``infonce-0007/seed-03``, also the name of its run in MLflow."""
-        return f"{self.arm.name}/seed-{self.seed:02d}"
-
-    @property
-    def folder(self) -> Path:
-        """Where its files are, absolute."""
-        return confirm_folder(self.study) / "runs" / self.name
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Flat training settings, complete."""
-        training, split = confirm_seeds(self.study.spec.settings, self.seed)
-        return {**self.arm.settings, "seed": training, "split_seed": split}
-
-    def result(self) -> RunResult | None:
-        """How it ended, None before that."""
-        path = self.folder / RESULT_FILE
-        if not path.exists():
-            return None
-        content = without_crc(path.read_bytes())
-        if content is None:
-            raise UserError(f"{path}: damaged, its checksum does not match; remove it, and confirm again")
-        return RunResult.model_validate_json(content)
-
-    def finish(self, result: RunResult) -> None:
-        """Keep how it ended."""
-        make_folder(self.folder)
-        self.study.files.write(self.folder / RESULT_FILE, with_crc(result.model_dump_json()).encode())
-
-
-def began(run: ConfirmRun, result: RunResult | None) -> float | None:
-    """When a run's first epoch began, in Unix seconds; None where it has not trained one yet."""
-    if result is not None:
-        return result.started
-    records, _ = read_whole_lines(run.folder / HISTORY_FILE)
-    return records[0]["time"] - records[0]["seconds"] if records else None
-
-
 def confirm_folder(study: Study) -> Path:
     """``studies/NAME/confirm``."""
     return study.folder / CONFIRM
@@ -161,11 +94,6 @@ def confirm_folder(study: Study) -> Path:
 def plan_folder(study: Study, number: int) -> Path:
     """Folder of one confirmation."""
     return confirm_folder(study) / str(number)
-
-
-def confirm_seeds(settings: StudySettings, index: int) -> tuple[int, int]:
-    """Seed of training and of the split for the index-th fresh seed; the same for all losses."""
-    return derived_seed(settings.seed, CONFIRM, index, "train"), derived_seed(settings.seed, CONFIRM, index, "split")
 
 
 def make_plan(study: Study, number: int, top: int, seeds: int, threads: int, *, split_given: bool) -> Plan:
@@ -199,11 +127,6 @@ def make_plan(study: Study, number: int, top: int, seeds: int, threads: int, *, 
         starts=starts,
         versions=versions_now(),
     )
-
-
-def runs_of(study: Study, plan: Plan) -> list[ConfirmRun]:
-    """All runs of a plan: seed by seed, so that what is there early can be compared."""
-    return [ConfirmRun(study, arm, seed) for seed in range(plan.seeds) for arm in plan.arms]
 
 
 def plans(study: Study) -> Iterator[Plan]:

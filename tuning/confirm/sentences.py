@@ -1,6 +1,7 @@
 """A comparison in words: the answer first, and nothing that its numbers do not carry."""
 
-from losstune.tuning.confirm.findings import Comparison, GuideClaim, Pair, Row
+from losstune.tuning.confirm.findings import ComparedArm, Comparison, GuideClaim, Pair
+from losstune.tuning.confirm.guide import GUIDE_NAMES
 from losstune.tuning.confirm.statistics import MIN_SEEDS, Difference, Interval
 
 LABELS = {
@@ -13,7 +14,7 @@ LABELS = {
 }
 
 
-def answer(comparison: Comparison) -> list[str]:
+def answer_sentences(comparison: Comparison) -> list[str]:
     """Everything worth saying, the most important first, one sentence or two an entry."""
     return [
         *_ridge(comparison),
@@ -58,11 +59,9 @@ def guide_sentence(claim: GuideClaim, objective: str) -> str:
     """One of the guide's claims, measured; settings that were tuned were tuned for the objective."""
     at = f"tuned for {objective}" if claim.at == "tuned" else "untuned"
     low, high = (round(100 * part) for part in claim.claimed)
-    name = "cosine similarity" if claim.metric == "cosine_sim" else "retrieval accuracy (recall@1)"
     gain = f"{100 * claim.gain.value:+.1f} % [{100 * claim.gain.low:+.1f}, {100 * claim.gain.high:+.1f}]"
-    return (
-        f"“{claim.better} gives {low}–{high} % more {name} than {claim.worse}”, {at}: measured {gain}: {claim.verdict}."
-    )
+    claimed = f"{claim.better} gives {low}–{high} % more {GUIDE_NAMES[claim.metric]} than {claim.worse}"
+    return f"“{claimed}”, {at}: measured {gain}: {claim.verdict}."
 
 
 def _ridge(comparison: Comparison) -> list[str]:
@@ -146,7 +145,7 @@ def _failed(comparison: Comparison) -> list[str]:
 
 
 def _collapsed(comparison: Comparison) -> list[str]:
-    rows: list[Row] = [row for row in comparison.rows if row.role == "pick" and row.flags]
+    rows: list[ComparedArm] = [row for row in comparison.rows if row.role == "pick" and row.flags]
     return [f"{row.loss_fn}: {'; '.join(row.flags)}." for row in rows]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from losstune.trainer.run.run_dir import HISTORY_FILE, read_history
-from losstune.tuning.confirm.plan import ConfirmRun, RunResult
+from losstune.tuning.confirm.confirm_runs import ConfirmRun, RunResult
 from losstune.tuning.show.confirm_progress import ConfirmProgress
 from losstune.tuning.storage.bucket import BucketError
 from losstune.tuning.study.messages import Report, Task

@@ -91,7 +91,7 @@ def layout(height: int, x: str, y: str) -> Figure:
 
 
 @dataclass(frozen=True)
-class Row:
+class NamedInterval:
     """One named value with its interval; ``text`` stands beside it, ``hover`` shows under a pointer."""
 
     name: str
@@ -103,7 +103,7 @@ class Row:
     style: Style
 
 
-def rows_figure(rows: Sequence[Row], x: str, *also: float) -> Figure:
+def rows_figure(rows: Sequence[NamedInterval], x: str, *also: float) -> Figure:
     """Named values with intervals, the first row on top.
 
     Args:
@@ -124,7 +124,7 @@ def named_axis() -> Figure:
     return {"showgrid": False, "automargin": True, "ticklen": 6, "tickcolor": "rgba(0,0,0,0)", "nticks": 0}
 
 
-def _mark(row: Row) -> Figure:
+def _mark(row: NamedInterval) -> Figure:
     colour = row.style.colour
     ends = {"array": [row.high - row.value], "arrayminus": [row.value - row.low]}
     return {
@@ -139,7 +139,7 @@ def _mark(row: Row) -> Figure:
     }
 
 
-def _beside(row: Row) -> Figure:
+def _beside(row: NamedInterval) -> Figure:
     note = {**_note(row.text), "font": {"size": 11, "color": row.style.colour}}
     return {**note, "x": row.high, "y": row.name, "xanchor": "left", "xshift": 5}
 

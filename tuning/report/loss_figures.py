@@ -2,14 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 
-from losstune.tuning.confirm.findings import Comparison, Pair
-from losstune.tuning.confirm.findings import Row as Arm
+from losstune.tuning.confirm.findings import ComparedArm, Comparison, Pair
 from losstune.tuning.confirm.sentences import LABELS, interval_text
 from losstune.tuning.report.figure_parts import (
     INK,
     MUTED,
     Figure,
-    Row,
+    NamedInterval,
     Style,
     add_end_labels,
     add_levels,
@@ -38,19 +37,19 @@ def interval_figure(comparison: Comparison, measure: str, styles: Mapping[str, S
     return made
 
 
-def level_rows(comparison: Comparison) -> dict[str, Arm]:
+def level_rows(comparison: Comparison) -> dict[str, ComparedArm]:
     """The rows that lines are drawn for: chance, and the better ridge regression."""
     chance = next((arm for arm in comparison.rows if arm.name == "chance"), None)
     return {name: arm for name, arm in (("chance", chance), ("ridge", comparison.ridge)) if arm is not None}
 
 
-def _score(arm: Arm, measure: str, styles: Mapping[str, Style]) -> Row:
+def _score(arm: ComparedArm, measure: str, styles: Mapping[str, Style]) -> NamedInterval:
     own, name = arm.test[measure], escaped(row_title(arm))
     style = _GREY if arm.loss_fn is None else styles[arm.loss_fn]
     if arm.role == "start":
         style = Style(style.colour, f"{style.symbol}-open")
     hover = f"{name}: {interval_text(own)}<br>{escaped(arm.name)}"
-    return Row(name, own.value, own.low, own.high, f"{own.value:.3f}", hover, style)
+    return NamedInterval(name, own.value, own.low, own.high, f"{own.value:.3f}", hover, style)
 
 
 def difference_figure(pairs: Sequence[Pair], styles: Mapping[str, Style]) -> Figure:
@@ -61,12 +60,12 @@ def difference_figure(pairs: Sequence[Pair], styles: Mapping[str, Style]) -> Fig
     return made
 
 
-def _difference(pair: Pair, styles: Mapping[str, Style]) -> Row:
+def _difference(pair: Pair, styles: Mapping[str, Style]) -> NamedInterval:
     gap, name = pair.difference, f"{escaped(pair.first)} − {escaped(pair.second)}"
     better = pair.first if pair.verdict == "first" else None
     style = Style(styles[better].colour, "circle") if better else Style(MUTED, "circle-open")
     hover = f"{name}: {interval_text(gap, signed=True)}<br>p {pair.p_adjusted:.3g} after Holm"
-    return Row(name, gap.value, gap.low, gap.high, f"{gap.value:+.3f}", hover, style)
+    return NamedInterval(name, gap.value, gap.low, gap.high, f"{gap.value:+.3f}", hover, style)
 
 
 def search_figure(
@@ -149,7 +148,7 @@ def agreement_figure(search: Sequence[Agreement], confirm: Sequence[Agreement]) 
     return made
 
 
-def _order(source: str, one: Agreement, style: Style) -> Row:
+def _order(source: str, one: Agreement, style: Style) -> NamedInterval:
     name = f"{source}, {one.epoch} → {one.later or 'end'}"
     hover = f"{name}: {one.pairs} pairs, {one.runs} runs, Kendall’s τ {one.tau:.2f}"
-    return Row(name, one.share, one.low, one.high, f"{100 * one.share:.0f} %", hover, style)
+    return NamedInterval(name, one.share, one.low, one.high, f"{100 * one.share:.0f} %", hover, style)

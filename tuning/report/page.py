@@ -17,9 +17,10 @@ from losstune.trainer.base.files import write_whole
 from losstune.trainer.run.loop import Record
 from losstune.trainer.run.run_dir import HISTORY_FILE, read_history
 from losstune.tuning.confirm.compare import compare
+from losstune.tuning.confirm.confirm_runs import ConfirmRun, runs_of
 from losstune.tuning.confirm.findings import Comparison
-from losstune.tuning.confirm.plan import ConfirmRun, Plan, latest_finished, runs_of
-from losstune.tuning.confirm.sentences import LABELS, answer, guide_sentence, pair_sentence
+from losstune.tuning.confirm.plan import Plan, latest_finished
+from losstune.tuning.confirm.sentences import LABELS, answer_sentences, guide_sentence, pair_sentence
 from losstune.tuning.report.figure_parts import Figure, Style, loss_styles
 from losstune.tuning.report.insights import MIN_TRIALS, fates, importance, learning_curve, search_curve
 from losstune.tuning.report.loss_figures import (
@@ -167,7 +168,7 @@ def _text(facts: _Facts) -> dict[str, Any]:
 
 
 def _confirmed_text(comparison: Comparison) -> dict[str, Any]:
-    said, minor = answer(comparison), _minor_pairs(comparison)
+    said, minor = answer_sentences(comparison), _minor_pairs(comparison)
     return {
         "answer": [text for text in said if text not in minor],
         "other_pairs": [text for text in said if text in minor],

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from losstune.trainer.run.run_dir import HISTORY_FILE, read_history
-from losstune.tuning.confirm.plan import ConfirmRun
+from losstune.tuning.confirm.confirm_runs import ConfirmRun
 from losstune.tuning.study.trial import DIVERGED, TrialView
 
 MIN_RUNS = 10

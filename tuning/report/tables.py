@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from losstune.tuning.confirm.findings import METRICS, Comparison, Row
+from losstune.tuning.confirm.findings import TEST_METRICS, ComparedArm, Comparison
 from losstune.tuning.confirm.plan import Plan
 from losstune.tuning.confirm.sentences import LABELS, interval_text
 from losstune.tuning.report.insights import Fate, fate_order
@@ -50,16 +50,16 @@ def scores_table(comparison: Comparison) -> Table:
     rows = [
         TableRow(
             row_title(row),
-            [*(_stacked(interval_text(row.test[metric])) for metric in METRICS), runs_text(row, comparison.seeds)],
+            [*(_stacked(interval_text(row.test[metric])) for metric in TEST_METRICS), runs_text(row, comparison.seeds)],
             row.loss_fn,
             quiet=row.role != "pick",
         )
         for row in ordered_rows(comparison)
     ]
-    return Table(["test", *(LABELS[metric] for metric in METRICS), "runs in MLflow"], rows, len(METRICS) + 1)
+    return Table(["test", *(LABELS[metric] for metric in TEST_METRICS), "runs in MLflow"], rows, len(TEST_METRICS) + 1)
 
 
-def runs_text(row: Row, seeds: int) -> str:
+def runs_text(row: ComparedArm, seeds: int) -> str:
     """The names of an arm's runs: ``infonce-0007``, and under it ``/seed-00 … 09``."""
     if row.role == "baseline":
         return f"confirm/{row.name}"
@@ -73,7 +73,7 @@ def tuning_table(comparison: Comparison) -> Table:
     return Table(columns, [_tuning(row, primary) for row in ordered_rows(comparison) if row.role == "pick"])
 
 
-def _tuning(row: Row, primary: str) -> TableRow:
+def _tuning(row: ComparedArm, primary: str) -> TableRow:
     gain = row.gain.get(primary)
     cells = [
         _number(row.search_value),

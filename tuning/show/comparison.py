@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.table import Table
 
 from losstune.trainer.run.show import say
-from losstune.tuning.confirm.findings import METRICS, Comparison, Row
-from losstune.tuning.confirm.sentences import LABELS, answer, guide_sentence
+from losstune.tuning.confirm.findings import TEST_METRICS, ComparedArm, Comparison
+from losstune.tuning.confirm.sentences import LABELS, answer_sentences, guide_sentence
 from losstune.tuning.confirm.statistics import Difference, Interval
 from losstune.tuning.show.progress import time_text
 
@@ -30,14 +30,14 @@ def plus_minus(interval: Interval | Difference, *, signed: bool = False) -> str:
     return f"{interval.value:{'+' if signed else ''}.3f} ±{(interval.high - interval.low) / 2:.3f}"
 
 
-def row_title(row: Row) -> str:
+def row_title(row: ComparedArm) -> str:
     """``infonce``, ``infonce untuned``, ``ridge, centred``."""
     if row.role == "baseline":
         return BASELINES[row.name]
     return f"{row.loss_fn} untuned" if row.role == "start" else str(row.loss_fn)
 
 
-def ordered_rows(comparison: Comparison) -> list[Row]:
+def ordered_rows(comparison: Comparison) -> list[ComparedArm]:
     """Picks first, the best validation mean on top; then the untuned starts, then the baselines."""
     order = ("pick", "start", "baseline")
     return sorted(comparison.rows, key=lambda row: (order.index(row.role), -(row.validation or 0.0)))
@@ -50,12 +50,12 @@ def show_comparison(comparison: Comparison, console: Console) -> None:
         f"study {comparison.study}, confirmation {comparison.confirmation}: {comparison.seeds} seeds, "
         f"{comparison.targets} test targets of {comparison.data_source}; means with 95 % intervals",
     )
-    tables = (METRICS,) if console.width >= FULL_WIDTH else (METRICS[:3], METRICS[3:])
+    tables = (TEST_METRICS,) if console.width >= FULL_WIDTH else (TEST_METRICS[:3], TEST_METRICS[3:])
     for metrics in tables:
         console.print(_scores(comparison, metrics))
     console.print(_tuning(comparison))
     console.print(_geometry(comparison))
-    for sentence in answer(comparison):
+    for sentence in answer_sentences(comparison):
         say(console, f"• {sentence}")
     if comparison.guide:
         say(console, "\nThe guide's claims on this data:")
@@ -72,7 +72,7 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
     return {
         **comparison.model_dump(),
         "enough_seeds": comparison.enough_seeds,
-        "answer": answer(comparison),
+        "answer": answer_sentences(comparison),
         "guide_sentences": [guide_sentence(claim, comparison.objective) for claim in comparison.guide],
     }
 

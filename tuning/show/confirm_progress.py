@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 
 from losstune.trainer.run.show import say
-from losstune.tuning.confirm.plan import ConfirmRun, RunResult
+from losstune.tuning.confirm.confirm_runs import ConfirmRun, RunResult
 from losstune.tuning.show.progress import LINE_EVERY_SECONDS, time_text
 
 

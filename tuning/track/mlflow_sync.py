@@ -29,11 +29,11 @@ from losstune.trainer.base.errors import UserError
 from losstune.trainer.run.loop import Record
 from losstune.trainer.run.predict import load_model
 from losstune.trainer.run.run_dir import BEST_FILE, read_history, read_run_config
-from losstune.tuning.confirm.plan import ConfirmRun
-from losstune.tuning.confirm.scoring import confirmed_run
+from losstune.tuning.confirm.confirm_runs import ConfirmRun
+from losstune.tuning.confirm.results import confirmed_run
 from losstune.tuning.storage.passwords import masked
 from losstune.tuning.study.study import Study
-from losstune.tuning.track.runs import STUDY_TAG, Activity, Point, RunPicture, study_picture
+from losstune.tuning.track.runs import STUDY_TAG, Activity, MetricPoint, RunPicture, study_picture
 
 RUN_TAG = "losstune.run"
 CHAMPION = "champion"
@@ -161,7 +161,7 @@ class Tracker:
         for start in range(0, len(params), PARAMS_PER_BATCH):
             self._client.log_batch(run_id, params=params[start : start + PARAMS_PER_BATCH])
 
-    def _log_points(self, run_id: str, points: Iterable[Point]) -> None:
+    def _log_points(self, run_id: str, points: Iterable[MetricPoint]) -> None:
         metrics = [Metric(point.metric, point.value, _millis(point.time), point.step) for point in points]
         for start in range(0, len(metrics), METRICS_PER_BATCH):
             self._client.log_batch(run_id, metrics=metrics[start : start + METRICS_PER_BATCH])
@@ -260,11 +260,11 @@ def _content(picture: RunPicture) -> str:
     return hashlib.blake2b(repr(told).encode(), digest_size=8).hexdigest()
 
 
-def _epoch_points(records: list[Record]) -> Iterator[Point]:
+def _epoch_points(records: list[Record]) -> Iterator[MetricPoint]:
     for record in records:
         for name, value in record.items():
             if "/" in name or name == "lr":
-                yield Point(name, value, int(record["epoch"]), record["time"])
+                yield MetricPoint(name, value, int(record["epoch"]), record["time"])
 
 
 def delete_experiment(name: str, tracking_uri: str) -> None:

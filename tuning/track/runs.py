@@ -11,19 +11,9 @@ from pathlib import Path
 from typing import Literal
 
 from losstune.trainer.run.run_dir import BEST_FILE, CONFIG_FILE, HISTORY_FILE
-from losstune.tuning.confirm.plan import (
-    RESULTS_FILE,
-    ConfirmRun,
-    Plan,
-    RunResult,
-    began,
-    is_finished,
-    latest_finished,
-    plan_folder,
-    plans,
-    runs_of,
-)
-from losstune.tuning.confirm.scoring import Results, Scores, load_results
+from losstune.tuning.confirm.confirm_runs import ConfirmRun, RunResult, began, runs_of
+from losstune.tuning.confirm.plan import RESULTS_FILE, Plan, is_finished, latest_finished, plan_folder, plans
+from losstune.tuning.confirm.results import Results, Scores, load_results
 from losstune.tuning.study.study import Study
 from losstune.tuning.study.trial import TrialView, best_trial
 
@@ -41,7 +31,7 @@ Activity = Literal["search", "confirm"]
 
 
 @dataclass(frozen=True)
-class Point:
+class MetricPoint:
     """One value of a metric; ``time`` in Unix seconds."""
 
     metric: str
@@ -71,7 +61,7 @@ class RunPicture:
     tags: Mapping[str, str] = field(default_factory=dict)
     config: Path | None = None
     history: Path | None = None
-    points: tuple[Point, ...] = ()
+    points: tuple[MetricPoint, ...] = ()
     artifacts: tuple[Path, ...] = ()
 
 
@@ -97,10 +87,10 @@ def study_picture(
 
 def _loss_run(loss_fn: str, trials: list[TrialView], best: TrialView | None, *, live: bool) -> RunPicture:
     unfinished = any(trial.ending is None for trial in trials)
-    points: tuple[Point, ...] = ()
+    points: tuple[MetricPoint, ...] = ()
     tags = {}
     if best is not None:
-        points = (Point("best", best.rank_value, 0, best.finished or 0.0),)
+        points = (MetricPoint("best", best.rank_value, 0, best.finished or 0.0),)
         tags = {"losstune.best_trial": best.name}
     return RunPicture(
         key=loss_fn,
@@ -117,9 +107,9 @@ def _loss_run(loss_fn: str, trials: list[TrialView], best: TrialView | None, *, 
 def _trial_run(study: Study, trial: TrialView, *, is_best: bool, live: bool) -> RunPicture:
     folder = study.trials_folder / trial.name
     ending = trial.ending
-    points: tuple[Point, ...] = ()
+    points: tuple[MetricPoint, ...] = ()
     if ending is not None and ending.best is not None:
-        points = (Point("best", ending.best, ending.best_epoch, trial.finished or 0.0),)
+        points = (MetricPoint("best", ending.best, ending.best_epoch, trial.finished or 0.0),)
     files = (folder / BEST_FILE, folder / CONFIG_FILE) if is_best else ()
     if is_best:
         study.files.keep(folder / BEST_FILE)
@@ -200,7 +190,7 @@ def _confirm_parent(
         started=started,
         finished=finished,
         tags=tags,
-        points=tuple(Point(name, value, step, finished) for name, (value, step) in summary.items()),
+        points=tuple(MetricPoint(name, value, step, finished) for name, (value, step) in summary.items()),
         artifacts=(report,) if report.exists() and not live else (),
     )
 
@@ -218,13 +208,13 @@ def _confirm_run(
     run: ConfirmRun, started: float, result: RunResult | None, scores: Scores, *, live: bool
 ) -> RunPicture:
     status: RunStatus = "RUNNING" if live else "KILLED"
-    points: list[Point] = []
+    points: list[MetricPoint] = []
     if result is not None:
         status = "FAILED" if result.end == "failed" else "FINISHED"
         if result.best is not None:
-            points.append(Point("best", result.best, result.best_epoch, result.finished))
+            points.append(MetricPoint("best", result.best, result.best_epoch, result.finished))
             points += [
-                Point(f"test/{metric}", float(values[run.seed].mean()), result.best_epoch, result.finished)
+                MetricPoint(f"test/{metric}", float(values[run.seed].mean()), result.best_epoch, result.finished)
                 for metric, values in scores.items()
                 if run.seed < len(values)
             ]
@@ -242,10 +232,10 @@ def _confirm_run(
     )
 
 
-def _seed_points(scores: Scores, at: float) -> tuple[Point, ...]:
+def _seed_points(scores: Scores, at: float) -> tuple[MetricPoint, ...]:
     """A baseline's test metrics, one step a seed."""
     return tuple(
-        Point(f"test/{metric}", float(row.mean()), seed, at)
+        MetricPoint(f"test/{metric}", float(row.mean()), seed, at)
         for metric, values in scores.items()
         for seed, row in enumerate(values)
         if math.isfinite(float(row.mean()))

@@ -32,8 +32,8 @@ from losstune.tuning.commands.confirm import Confirmed, ConfirmRequest, confirm
 from losstune.tuning.commands.export import export
 from losstune.tuning.commands.launch import launch, managed_settings
 from losstune.tuning.confirm.compare import compare
-from losstune.tuning.confirm.plan import ConfirmRun, runs_of
-from losstune.tuning.confirm.scoring import Results, load_results
+from losstune.tuning.confirm.confirm_runs import ConfirmRun, runs_of
+from losstune.tuning.confirm.results import Results, load_results
 from losstune.tuning.execute.placement import Resources
 from losstune.tuning.execute.session import Execution
 from losstune.tuning.show.confirm_progress import ConfirmProgress

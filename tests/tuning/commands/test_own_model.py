@@ -21,7 +21,7 @@ from losstune.tuning.commands.check import check_spaces
 from losstune.tuning.commands.confirm import ConfirmRequest, confirm
 from losstune.tuning.commands.launch import launch
 from losstune.tuning.confirm.baselines import baseline_scores
-from losstune.tuning.confirm.scoring import load_results
+from losstune.tuning.confirm.results import load_results
 from losstune.tuning.execute.placement import Resources
 from losstune.tuning.execute.session import Execution
 from losstune.tuning.space.feasibility import check_against_data

@@ -15,13 +15,12 @@ from losstune.tuning.confirm.compare import (
     build_comparison,
     compare,
     compare_losses,
-    guide_verdict,
     pareto,
 )
-from losstune.tuning.confirm.findings import METRICS, Comparison, Pair
+from losstune.tuning.confirm.findings import TEST_METRICS, Comparison, Pair
 from losstune.tuning.confirm.plan import Arm, Plan, save_plan
-from losstune.tuning.confirm.scoring import ArmResult, Results, Scores, _save
-from losstune.tuning.confirm.statistics import Interval, difference, holm
+from losstune.tuning.confirm.results import ArmResult, Results, Scores, save_results
+from losstune.tuning.confirm.statistics import difference, holm
 from losstune.tuning.space.feasibility import load_spaces
 from losstune.tuning.space.search_space import merged_settings
 from losstune.tuning.storage.home import Home
@@ -47,7 +46,7 @@ def noisy(level: float, name: str, seeds: int = SEEDS, targets: int = TARGETS, n
 
 def scores_of(mrr: float, cosine_sim: float, name: str, **shape: float) -> Scores:
     levels = {"mrr": mrr, "cosine_sim": cosine_sim, "mse": 0.1}
-    return {metric: noisy(levels.get(metric, mrr), name + metric, **shape) for metric in METRICS}  # type: ignore[arg-type]
+    return {metric: noisy(levels.get(metric, mrr), name + metric, **shape) for metric in TEST_METRICS}  # type: ignore[arg-type]
 
 
 def verdicts(pairs: list[Pair]) -> dict[tuple[str, str, str], str]:
@@ -199,24 +198,6 @@ def test_the_pareto_set_by_hand(scores: dict[str, Scores], pairs: list[Pair], ex
     assert pareto(scores, pairs, MEASURES) == expected
 
 
-# The guide
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "seeds", "verdict"),
-    [
-        (0.05, 0.09, 10, "held"),
-        (0.30, 0.40, 10, "held"),
-        (0.049, 0.2, 10, "undecided"),
-        (-0.1, 0.05, 10, "undecided"),
-        (-0.1, 0.049, 10, "not held"),
-        (0.30, 0.40, 9, "too few seeds"),
-    ],
-)
-def test_a_claim_of_the_guide(low: float, high: float, seeds: int, verdict: str) -> None:
-    assert guide_verdict(Interval((low + high) / 2, low, high), (0.05, 0.10), seeds) == verdict
-
-
 # A whole comparison
 
 
@@ -331,7 +312,7 @@ def test_a_ridge_that_beats_the_winner(tmp_path: Path) -> None:
 
 def test_the_test_split_has_no_say_in_who_wins(tmp_path: Path) -> None:
     study, plan, results, scores = confirmed(tmp_path)
-    for metric in METRICS:
+    for metric in TEST_METRICS:
         scores["mse-0001"][metric] = scores["mse-0001"][metric] + 1
     assert build_comparison(study, plan, results, scores).winner == "infonce"
 
@@ -373,7 +354,7 @@ def test_json_has_finite_numbers_or_null(
 ) -> None:
     study, plan, results, scores = confirmed(tmp_path, levels, seeds=seeds)
     save_plan(study, plan)
-    _save(study, plan, results, scores)
+    save_results(study, plan, results, scores)
     told = losstune("compare", "hand", "--json", "--storage", tmp_path)
     assert told.code == 0
     found = json.loads(told.out, parse_constant=refuse_constant)
@@ -388,7 +369,7 @@ def test_the_tables_fit_80_columns(tmp_path: Path, losstune: Command, monkeypatc
     monkeypatch.setenv("COLUMNS", "80")
     study, plan, results, scores = confirmed(tmp_path, uses_before=1)
     save_plan(study, plan)
-    _save(study, plan, results, scores)
+    save_results(study, plan, results, scores)
     shown = losstune("compare", "hand", "--storage", tmp_path)
     assert shown.code == 0
     assert "infonce untuned" in shown.out

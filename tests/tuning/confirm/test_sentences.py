@@ -4,20 +4,20 @@ from typing import Any
 
 import pytest
 
-from losstune.tuning.confirm.findings import METRICS, Comparison, GuideClaim, Pair, Row
-from losstune.tuning.confirm.sentences import answer, guide_sentence, interval_text, pair_sentence
+from losstune.tuning.confirm.findings import TEST_METRICS, ComparedArm, Comparison, GuideClaim, Pair
+from losstune.tuning.confirm.sentences import answer_sentences, guide_sentence, interval_text, pair_sentence
 from losstune.tuning.confirm.statistics import Difference, Interval
 
 GAP = Difference(value=0.07, low=0.05, high=0.09, p=0.0001, superiority=0.95)
 NEAR = Difference(value=0.004, low=-0.01, high=0.018, p=0.4, superiority=0.6)
 
 
-def row(name: str, role: str = "pick", **changes: Any) -> Row:
+def row(name: str, role: str = "pick", **changes: Any) -> ComparedArm:
     fields = {
         "name": name,
         "loss_fn": None if role == "baseline" else name.split("-")[0],
         "role": role,
-        "test": dict.fromkeys(METRICS, Interval(0.331, 0.320, 0.342)),
+        "test": dict.fromkeys(TEST_METRICS, Interval(0.331, 0.320, 0.342)),
         "validation": 0.357,
         "search_value": 0.4,
         "optimism": 0.043,
@@ -30,7 +30,7 @@ def row(name: str, role: str = "pick", **changes: Any) -> Row:
         "flags": [],
         "note": "",
     }
-    return Row.model_validate({**fields, **changes})
+    return ComparedArm.model_validate({**fields, **changes})
 
 
 def pair(verdict: str = "first", gap: Difference = GAP, **changes: Any) -> Pair:
@@ -98,19 +98,19 @@ def test_an_interval(value: Interval | Difference, digits: int, signed: bool, te
 
 
 def test_the_winner_comes_first_with_what_the_search_had_promised() -> None:
-    assert answer(comparison(pairs=[pair()])) == [CHOICE + ".", TOO_HIGH, BEATS]
+    assert answer_sentences(comparison(pairs=[pair()])) == [CHOICE + ".", TOO_HIGH, BEATS]
 
 
 def test_a_search_that_was_too_low() -> None:
     low = row("infonce-0007", search_value=0.3, optimism=-0.057)
-    assert answer(comparison(rows=[low]))[1] == (
+    assert answer_sentences(comparison(rows=[low]))[1] == (
         "The search had shown 0.300 for it, 0.057 less: its one validation split was harder than most."
     )
 
 
 def test_the_winner_with_its_gain_and_its_lead_over_ridge() -> None:
     best = row("infonce-0007", gain={"mrr": NEAR, "cosine_sim": GAP})
-    (first, *_) = answer(comparison(rows=[best], ridge=row("ridge", "baseline"), over_ridge=GAP))
+    (first, *_) = answer_sentences(comparison(rows=[best], ridge=row("ridge", "baseline"), over_ridge=GAP))
     assert first == (
         CHOICE
         + ", +0.004 [-0.010, +0.018] over the loss's untuned start, +0.070 [+0.050, +0.090] over ridge regression."
@@ -128,7 +128,7 @@ def test_the_winner_with_its_gain_and_its_lead_over_ridge() -> None:
     ],
 )
 def test_a_winner_that_does_not_beat_ridge_is_said_first(gap: Difference, seeds: int, first: bool) -> None:
-    said = answer(comparison(seeds=seeds, ridge=row("ridge_centered", "baseline"), over_ridge=gap))
+    said = answer_sentences(comparison(seeds=seeds, ridge=row("ridge_centered", "baseline"), over_ridge=gap))
     expected = (
         f"The best loss, infonce, does not beat ridge regression (ridge_centered) on MRR: "
         f"{interval_text(gap, signed=True)}. Look at the data and the encoder before choosing a loss."
@@ -180,7 +180,7 @@ def test_a_pair(changed: Pair, text: str) -> None:
 
 
 def test_too_few_seeds_are_said_once_with_the_command_that_goes_on() -> None:
-    said = answer(comparison(seeds=3, pairs=[pair("too few seeds", NEAR)]))
+    said = answer_sentences(comparison(seeds=3, pairs=[pair("too few seeds", NEAR)]))
     assert said[2:] == [
         "Too few seeds for a claim: 3, at least 10 are needed. What follows shows the spread; "
         "losstune confirm which --seeds 10 goes on from here.",
@@ -197,7 +197,7 @@ def test_what_is_known_comes_first_the_objective_before_the_rest() -> None:
         pair("undecided", NEAR, second="cosine"),
         pair("first"),
     ]
-    starts = [sentence[:40] for sentence in answer(comparison(pairs=pairs))[2:]]
+    starts = [sentence[:40] for sentence in answer_sentences(comparison(pairs=pairs))[2:]]
     assert starts == [
         sentence[:40]
         for sentence in (
@@ -216,7 +216,7 @@ def test_measures_that_disagree_are_said_with_the_pareto_set() -> None:
         pair("first"),
         pair(first="mse", second="infonce", measure="cosine_sim"),
     ]
-    assert answer(comparison(pairs=pairs, pareto=["mse", "cosine", "infonce"]))[-1] == (
+    assert answer_sentences(comparison(pairs=pairs, pareto=["mse", "cosine", "infonce"]))[-1] == (
         "The two measures disagree: infonce wins MRR and loses cosine similarity against mse. Optimise what your task "
         "measures. Pareto set (no other loss is known to be better on one and as good on the other): "
         "mse, cosine and infonce."
@@ -227,14 +227,14 @@ def test_two_losses_that_win_one_measure_and_lose_the_other() -> None:
     pairs = [pair("first", first=loss, measure="mrr") for loss in ("infonce", "cosine")] + [
         pair("first", first="mse", second=loss, measure="cosine_sim") for loss in ("infonce", "cosine")
     ]
-    assert answer(comparison(pairs=pairs))[-1].startswith(
+    assert answer_sentences(comparison(pairs=pairs))[-1].startswith(
         "The two measures disagree: cosine and infonce win MRR and lose cosine similarity against mse. "
     )
 
 
 @pytest.mark.parametrize("second", [pair("first", measure="cosine_sim"), pair("undecided", NEAR, measure="cosine_sim")])
 def test_measures_that_agree_or_do_not_oppose_are_no_disagreement(second: Pair) -> None:
-    assert not [text for text in answer(comparison(pairs=[pair(), second])) if "disagree" in text]
+    assert not [text for text in answer_sentences(comparison(pairs=[pair(), second])) if "disagree" in text]
 
 
 def test_a_failed_loss_a_collapsed_one_and_a_used_test_split() -> None:
@@ -244,13 +244,13 @@ def test_a_failed_loss_a_collapsed_one_and_a_used_test_split() -> None:
         row("mse-start", "start"),
     ]
     failed = {"cosine": "10 of 10 runs failed or diverged (diverged)"}
-    assert answer(comparison(rows=rows, failed=failed, test_uses_before=1))[2:] == [
+    assert answer_sentences(comparison(rows=rows, failed=failed, test_uses_before=1))[2:] == [
         "cosine is not compared: 10 of 10 runs failed or diverged (diverged).",
         "mse: collapsed: in 1 of 32; hubs: few.",
         "The test split had been used once before by a confirmation on this data: what was chosen after looking at it "
         "is not independent of it.",
     ]
-    assert "had been used 3 times before" in answer(comparison(test_uses_before=3))[-1]
+    assert "had been used 3 times before" in answer_sentences(comparison(test_uses_before=3))[-1]
 
 
 @pytest.mark.parametrize(

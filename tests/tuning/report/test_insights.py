@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from optuna.storages import InMemoryStorage
 
-from losstune.tuning.confirm.plan import latest_finished, runs_of
+from losstune.tuning.confirm.confirm_runs import runs_of
+from losstune.tuning.confirm.plan import latest_finished
 from losstune.tuning.report.insights import Fate, SearchPoint, fates, importance, learning_curve, search_curve
 from losstune.tuning.report.rung_agreement import (
     Agreement,

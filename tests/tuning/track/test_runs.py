@@ -4,7 +4,8 @@ from pathlib import Path
 
 from losstune.trainer.base.files import append_durably
 from losstune.trainer.run.run_dir import HISTORY_FILE, history_line
-from losstune.tuning.confirm.plan import began, plans, runs_of
+from losstune.tuning.confirm.confirm_runs import began, runs_of
+from losstune.tuning.confirm.plan import plans
 from losstune.tuning.study.study import Study
 from losstune.tuning.track.runs import study_picture
 from tests.tuning.reported import confirmed, searched

@@ -1,0 +1,90 @@
+"""The runs of a confirmation: one setting with one fresh seed, what is on disk of it and how it ended."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from losstune.trainer.base.errors import UserError
+from losstune.trainer.base.files import make_folder, with_crc, without_crc
+from losstune.trainer.run.run_dir import HISTORY_FILE, read_whole_lines
+from losstune.tuning.confirm.plan import CONFIRM, Arm, Plan, confirm_folder
+from losstune.tuning.space.settings import StudySettings
+from losstune.tuning.study.seeds import derived_seed
+from losstune.tuning.study.study import Study
+
+RESULT_FILE = "result.json"
+
+
+class RunResult(BaseModel):
+    """How one run of a confirmation ended; ``best`` is its best validation objective, None if it never had one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    end: Literal["epochs", "patience", "diverged", "failed"]
+    reason: str
+    epochs: int
+    best: float | None
+    best_epoch: int
+    seconds: float
+    started: float
+    finished: float
+
+
+@dataclass(frozen=True)
+class ConfirmRun:
+    """One arm with one of the fresh seeds."""
+
+    study: Study
+    arm: Arm
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """``infonce-0007/seed-03``, also the name of its run in MLflow."""
+        return f"{self.arm.name}/seed-{self.seed:02d}"
+
+    @property
+    def folder(self) -> Path:
+        """Where its files are, absolute."""
+        return confirm_folder(self.study) / "runs" / self.name
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Flat training settings, complete."""
+        training, split = confirm_seeds(self.study.spec.settings, self.seed)
+        return {**self.arm.settings, "seed": training, "split_seed": split}
+
+    def result(self) -> RunResult | None:
+        """How it ended, None before that."""
+        path = self.folder / RESULT_FILE
+        if not path.exists():
+            return None
+        content = without_crc(path.read_bytes())
+        if content is None:
+            raise UserError(f"{path}: damaged, its checksum does not match; remove it, and confirm again")
+        return RunResult.model_validate_json(content)
+
+    def finish(self, result: RunResult) -> None:
+        """Keep how it ended."""
+        make_folder(self.folder)
+        self.study.files.write(self.folder / RESULT_FILE, with_crc(result.model_dump_json()).encode())
+
+
+def began(run: ConfirmRun, result: RunResult | None) -> float | None:
+    """When a run's first epoch began, in Unix seconds; None where it has not trained one yet."""
+    if result is not None:
+        return result.started
+    records, _ = read_whole_lines(run.folder / HISTORY_FILE)
+    return records[0]["time"] - records[0]["seconds"] if records else None
+
+
+def runs_of(study: Study, plan: Plan) -> list[ConfirmRun]:
+    """All runs of a plan: seed by seed, so that what is there early can be compared."""
+    return [ConfirmRun(study, arm, seed) for seed in range(plan.seeds) for arm in plan.arms]
+
+
+def confirm_seeds(settings: StudySettings, index: int) -> tuple[int, int]:
+    """Seed of training and of the split for the index-th fresh seed; the same for all losses."""
+    return derived_seed(settings.seed, CONFIRM, index, "train"), derived_seed(settings.seed, CONFIRM, index, "split")
