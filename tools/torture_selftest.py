@@ -45,7 +45,7 @@ REMOVALS: tuple[Removal, ...] = (
     Removal(
         1,
         "what trials had at rungs is known after a restart",
-        "tuning/execute/asha.py",
+        "tuning/search/rungs.py",
         "                    self._values[epoch][trial.number] = value\n",
         "                    pass\n",
         ("tests/reliability/test_search_machine.py", "tests/tuning/execute/test_asha.py"),
@@ -178,7 +178,7 @@ REMOVALS: tuple[Removal, ...] = (
         "tuning/storage/lock.py",
         "            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
         "            pass\n",
-        ("tests/tuning/study/test_study.py",),
+        ("tests/tuning/storage/test_lock.py",),
     ),
     Removal(
         8,
@@ -202,7 +202,7 @@ REMOVALS: tuple[Removal, ...] = (
         "tuning/study/continuation.py",
         "    if data_digest != spec.data_digest:\n",
         "    if False:\n",
-        ("tests/reliability/test_changed.py", "tests/tuning/study/test_study.py"),
+        ("tests/reliability/test_changed.py", "tests/tuning/study/test_continuation.py"),
     ),
     Removal(
         9,

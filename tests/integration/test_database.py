@@ -10,8 +10,7 @@ from losstune.trainer.base.errors import UserError
 from losstune.tuning.storage.database import database_at
 from losstune.tuning.storage.failures import STORAGE_FAILURES
 from losstune.tuning.storage.home import Home
-from losstune.tuning.storage.lock import is_locked, locked
-from losstune.tuning.study.audit import open_trials
+from losstune.tuning.study.audit import audited_trials
 from losstune.tuning.study.study import Study, create_study, open_study
 from losstune.tuning.study.trial import Ending
 from tests.tuning.samples import CONDITIONAL, CONTINUOUS, facts, settings_of, space_of, used_up
@@ -58,14 +57,14 @@ def test_trials_are_the_same_as_in_sqlite(home: Home, tmp_path: Path) -> None:
 def test_studies_share_a_database(home: Home) -> None:
     first, second = created(home), created(home, "first.2")
     fill(first)
-    with locked(home, "first.2") as held:
-        assert len(open_trials(open_study(held, "first.2"))["mse"]) == 0
-        assert is_locked(home, "first.2")
-        assert not is_locked(home, "first")
+    with home.locked("first.2") as held:
+        assert len(audited_trials(open_study(held, "first.2"))["mse"]) == 0
+        assert home.trial_store("first.2").is_held()
+        assert not home.trial_store("first").is_held()
     assert {found.study_name for found in first.storage().get_all_studies()} == {
         "first/mse", "first/infonce", "first.2/mse", "first.2/infonce",
     }  # fmt: skip
-    with locked(home, "first") as held:
+    with home.locked("first") as held:
         open_study(held, "first").delete()
     assert {found.study_name for found in second.storage().get_all_studies()} == {"first.2/mse", "first.2/infonce"}
     assert home.names() == ["first.2"]
@@ -74,7 +73,7 @@ def test_studies_share_a_database(home: Home) -> None:
 def test_another_study_of_the_same_name_is_noticed(home: Home, tmp_path: Path) -> None:
     fill(created(home))
     other = created(replace(home, root=tmp_path / "other"))
-    for read in (other.trials, lambda: open_trials(other), other.dropped):
+    for read in (other.trials, lambda: audited_trials(other), other.dropped):
         with pytest.raises(UserError) as error:
             read()
         assert str(error.value) == (
@@ -89,11 +88,11 @@ def test_an_unknown_loss_of_the_study_is_damage(home: Home) -> None:
     fill(study)
     study.storage().create_new_study([], "first/stray")
     with pytest.raises(UserError, match=r"^postgresql://.*: damaged \(it holds first/stray\); restore it"):
-        open_trials(study)
+        audited_trials(study)
 
 
 def test_launches_are_numbered_by_the_lease(home: Home) -> None:
-    with locked(home, "first") as held:
+    with home.locked("first") as held:
         study = created(held)
         assert [study.next_attempt(), study.next_attempt()] == [1, 2]
         run = study.trials_folder / "mse-0000"
@@ -106,7 +105,7 @@ def test_launches_are_numbered_by_the_lease(home: Home) -> None:
 def test_a_server_that_is_gone(home: Home) -> None:
     study = created(home)
     gone = replace(study, home=Home(home.root, database=database_at("postgresql://me:ge%2Fheim@127.0.0.1:1/x")))
-    for refused in (gone.trials, lambda: is_locked(gone.home, "first"), lambda: open_trials(gone)):
+    for refused in (gone.trials, lambda: gone.home.trial_store("first").is_held(), lambda: audited_trials(gone)):
         with pytest.raises(UserError) as error:
             refused()
         assert str(error.value).startswith("--study-storage postgresql://me:***@127.0.0.1:1/x: can not be used: ")

@@ -34,7 +34,6 @@ from losstune.tuning.report.page import write_report
 from losstune.tuning.show.status import list_json, status_json
 from losstune.tuning.storage.home import Home, home_at
 from losstune.tuning.storage.lease import Lease
-from losstune.tuning.storage.lock import locked
 from losstune.tuning.study.study import open_study
 from losstune.tuning.track.process import TrackerProcess
 from tests.conftest import Command
@@ -309,7 +308,7 @@ def test_a_study_is_confirmed_compared_exported_reported_shown_and_deleted(
         delete_study(open_study(home, "study"), mlflow_server_uri)
     with place.home() as home:
         assert list_json(home) == []
-        with locked(home, "study"), pytest.raises(UserError, match=rf"no study 'study' in {place.storage}/studies"):
+        with home.locked("study"), pytest.raises(UserError, match=rf"no study 'study' in {place.storage}/studies"):
             open_study(home, "study")
     bucket, _, prefix = place.storage.removeprefix("s3://").partition("/")
     left = boto3.client("s3").list_objects_v2(Bucket=bucket, Prefix=f"{prefix}/studies/").get("Contents", [])

@@ -31,9 +31,9 @@ from losstune.tuning.confirm.results import load_results
 from losstune.tuning.confirm.scoring import score_plan
 from losstune.tuning.report.page import write_report
 from losstune.tuning.storage.home import Home
-from losstune.tuning.storage.lock import locked
 from losstune.tuning.study.loss_trials import LossTrials
-from losstune.tuning.study.study import Study, StudySpec, create_study, open_study
+from losstune.tuning.study.spec import StudySpec
+from losstune.tuning.study.study import Study, create_study, open_study
 from losstune.tuning.study.trial import Ending
 from tests.reliability.conftest import Recorder
 from tests.reliability.disk import Disk, Image, power_cuts
@@ -260,7 +260,7 @@ def images_of_study(root: Path) -> tuple[list[Image], list[StudySpec]]:
     root.mkdir()
     with power_cuts(root) as disk:
         disk.acknowledged = (0, 0)
-        with locked(Home(root), "study"):
+        with Home(root).locked("study"):
             study = new_study(root)
         specs = [study.spec]
         disk.acknowledged = (1, 0)
@@ -285,7 +285,7 @@ def study_check(specs: list[StudySpec]) -> Check:
 
     def check(image: Image, root: Path) -> Iterator[str]:
         saved, launches = image.acknowledged
-        with locked(Home(root), "study"):
+        with Home(root).locked("study"):
             if (root / "studies/study/study.yaml").exists():
                 study = open_study(Home(root), "study")
                 if study.spec not in specs[max(0, saved - 1) :]:

@@ -12,7 +12,6 @@ import psutil
 import pytest
 
 from losstune.tuning.storage.home import Home
-from losstune.tuning.storage.lock import is_locked, locked
 from tests.conftest import Command
 from tests.reliability.conftest import Recorder
 from tests.reliability.studies import SHORT, alive, start, tree, wait_for, wait_until_gone
@@ -75,8 +74,8 @@ def test_a_second_command_changes_nothing_and_a_dead_launch_holds_nothing(
         launch.kill()
         launch.wait()
         began = time.monotonic()
-        assert not is_locked(Home(tmp_path), "study")
-        with locked(Home(tmp_path), "study"):
+        assert not Home(tmp_path).trial_store("study").is_held()
+        with Home(tmp_path).locked("study"):
             seconds = time.monotonic() - began
         wait_until_gone(below)
     record(7, "launch, confirm and delete beside a launch", injected=len(COMMANDS))

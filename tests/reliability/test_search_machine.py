@@ -43,8 +43,9 @@ from losstune.tuning.execute.study_searcher import ending_from_history
 from losstune.tuning.space.search_space import SearchSpace
 from losstune.tuning.storage.failures import STORAGE_FAILURES
 from losstune.tuning.storage.home import Home
+from losstune.tuning.storage.trial_store import STORAGE_FILE
 from losstune.tuning.study.messages import Report, Task
-from losstune.tuning.study.study import STORAGE_FILE, Study, create_study
+from losstune.tuning.study.study import Study, create_study
 from losstune.tuning.study.trial import TrialView
 from tests.conftest import without_tracker
 from tests.reliability.conftest import Recorder

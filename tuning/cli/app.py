@@ -343,9 +343,9 @@ def _home(context: typer.Context, storage: str, study_storage: str | None) -> "H
 
 def _study(home: "Home", name: str, *, files: bool = False) -> "Study":
     """An existing study, and its small files too if they are asked for."""
-    from losstune.tuning.study.study import open_study, usable
+    from losstune.tuning.study.study import open_study, translating_failures
 
-    with usable(home, name):
+    with translating_failures(home, name):
         study = open_study(home, name)
         if files:
             study.files.update()

@@ -15,9 +15,8 @@ from losstune.tuning.confirm.scoring import score_plan
 from losstune.tuning.execute.session import Execution, Session, caught_up, session
 from losstune.tuning.show.confirm_progress import ConfirmProgress
 from losstune.tuning.storage.home import Home
-from losstune.tuning.storage.lock import locked
-from losstune.tuning.study.audit import open_trials
-from losstune.tuning.study.study import Study, open_study, usable
+from losstune.tuning.study.audit import audited_trials
+from losstune.tuning.study.study import Study, open_study, translating_failures
 from losstune.tuning.study.versions import check_versions
 from losstune.tuning.track.process import tracking_uri_of
 
@@ -51,7 +50,7 @@ def confirm(request: ConfirmRequest, console: Console) -> Confirmed:
         UserError: no such study, other data than it was tuned on, nothing to confirm.
     """
     tracking_uri_of(request.home, request.execution.tracking_uri)
-    with usable(request.home, request.name):
+    with translating_failures(request.home, request.name):
         study = open_study(request.home, request.name)
     pairs = load_pairs(study.spec.data_source)
     if pairs.digest != study.spec.data_digest:
@@ -59,9 +58,9 @@ def confirm(request: ConfirmRequest, console: Console) -> Confirmed:
             f"{pairs.source} is not the data of study {request.name!r}: "
             f"SHA-256 {study.spec.data_digest[:12]} in the study, {pairs.digest[:12]} now"
         )
-    with locked(request.home, request.name) as home, usable(home, request.name):
+    with request.home.locked(request.name) as home, translating_failures(home, request.name):
         study = open_study(home, request.name)
-        open_trials(study)  # settings are chosen by these numbers
+        audited_trials(study)  # settings are chosen by these numbers
         plan = _plan(study, request, pairs, console)
         if is_finished(study, plan):
             say(console, f"Confirmation {plan.number} of study {request.name} has its {plan.seeds} seeds already")
@@ -120,8 +119,8 @@ def _train(study: Study, plan: Plan, running: Session, console: Console) -> None
         for run in left:
             make_folder(run.folder.parent)
         if left:
-            running.run(searcher, None, over=lambda: bool(searcher.storage_error or study.home.lost))
-    study.home.check_held()
+            running.run(searcher, None, over=lambda: bool(searcher.storage_error or study.store.lost))
+    study.check_held()
     if searcher.storage_error:
         raise UserError(f"{searcher.storage_error}; the same command goes on once that is mended")
 

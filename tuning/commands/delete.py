@@ -1,7 +1,6 @@
 """Removes a study for good."""
 
-from losstune.tuning.storage.lock import locked
-from losstune.tuning.study.study import Study, open_study, usable
+from losstune.tuning.study.study import Study, open_study, translating_failures
 from losstune.tuning.track.mlflow_sync import delete_experiment
 
 
@@ -11,6 +10,6 @@ def delete_study(study: Study, tracking_uri: str) -> None:
     Raises:
         UserError: a launch holds the study.
     """
-    with locked(study.home, study.spec.name) as home, usable(home, study.spec.name):
+    with study.home.locked(study.spec.name) as home, translating_failures(home, study.spec.name):
         delete_experiment(study.spec.name, tracking_uri)
         open_study(home, study.spec.name).delete()

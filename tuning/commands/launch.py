@@ -22,11 +22,10 @@ from losstune.tuning.space.search_space import SearchSpace, merged_settings
 from losstune.tuning.space.settings import StudySettings
 from losstune.tuning.storage.failures import STORAGE_FAILURES
 from losstune.tuning.storage.home import Home
-from losstune.tuning.storage.lock import locked
-from losstune.tuning.study.audit import open_trials
+from losstune.tuning.study.audit import audited_trials
 from losstune.tuning.study.continuation import continued
 from losstune.tuning.study.loss_trials import LossTrials
-from losstune.tuning.study.study import Study, create_study, open_study, study_exists, usable
+from losstune.tuning.study.study import Study, create_study, open_study, study_exists, translating_failures
 from losstune.tuning.study.trial import TIME_BUDGET
 from losstune.tuning.track.process import tracking_uri_of
 
@@ -64,13 +63,13 @@ def launch(request: LaunchRequest, console: Console) -> Outcome:
     """
     spaces = load_spaces(request.spaces)
     tracking_uri_of(request.home, request.tracking_uri)
-    with usable(request.home, request.name):
+    with translating_failures(request.home, request.name):
         exists = study_exists(request.home, request.name)
         source = request.data or (open_study(request.home, request.name).spec.data_source if exists else "digits")
     pairs = load_pairs(source)
     if not exists:
         _check_new(spaces, request, pairs)
-    with locked(request.home, request.name) as home, usable(home, request.name):
+    with request.home.locked(request.name) as home, translating_failures(home, request.name):
         if exists:
             study = continued(
                 open_study(home, request.name),
@@ -95,7 +94,7 @@ def _check_new(spaces: list[SearchSpace], request: LaunchRequest, pairs: Pairs) 
 
 def _run(study: Study, pairs: Pairs, request: LaunchRequest, console: Console) -> Outcome:
     execution = Execution(request.resources, request.address, request.tracking_uri)
-    trials = open_trials(study)
+    trials = audited_trials(study)
     for own in trials.values():
         own.settle()
     if not _has_work(trials, study.spec.settings):
@@ -135,13 +134,13 @@ def _search(
             place.concurrency,
             progress,
             study.next_attempt(),
-            study.storage_name,
+            str(study.store),
         )
         try:
             running.run(
                 searcher,
                 AshaScheduler(rungs, searcher.record_rung),
-                over=lambda: time.monotonic() > deadline or bool(searcher.storage_error or study.home.lost),
+                over=lambda: time.monotonic() > deadline or bool(searcher.storage_error or study.store.lost),
             )
         finally:
             timed_out = time.monotonic() > deadline and not running.stop
@@ -154,7 +153,7 @@ def _search(
                         own.end(trial.number, ending_from_history(folder, settings, "pruned", TIME_BUDGET))
                     else:
                         own.pause(trial.number)
-    study.home.check_held()
+    study.check_held()
     if searcher.storage_error:
         raise UserError(f"{searcher.storage_error}; the study waits, and the same command goes on once that is mended")
 

@@ -9,10 +9,9 @@ from pathlib import Path
 from losstune.trainer.base.errors import UserError
 from losstune.tuning.confirm.plan import is_finished, plans
 from losstune.tuning.storage.home import STORAGE, STUDY_STORAGE, home_at
-from losstune.tuning.storage.lock import is_locked
 from losstune.tuning.storage.passwords import masked
 from losstune.tuning.study.study import Study, open_study
-from losstune.tuning.track.mlflow_sync import Tracker, reaching
+from losstune.tuning.track.mlflow_sync import Tracker, translating_mlflow_errors
 from losstune.tuning.track.process import TRACKING_URI
 from losstune.tuning.track.runs import REPORT_FILE, Activity
 
@@ -30,17 +29,17 @@ def follow(study: Study, tracking_uri: str, activity: Activity) -> None:
             said = masked(f"{type(error).__name__}: {error}", tracking_uri)
             print(f"{time.strftime('%H:%M:%S')} {said}", file=sys.stderr, flush=True)
             tracker = None
-    with reaching(tracking_uri):
+    with translating_mlflow_errors(tracking_uri):
         (tracker or Tracker(study, tracking_uri)).sync(None)
 
 
 def sync_study(study: Study, tracking_uri: str) -> None:
     """Bring MLflow to what the truth says now."""
     activity: Activity | None = None
-    if is_locked(study.home, study.spec.name):
+    if study.home.trial_store(study.spec.name).is_held():
         newest = next(reversed(list(plans(study))), None)
         activity = "confirm" if newest is not None and not is_finished(study, newest) else "search"
-    with reaching(tracking_uri):
+    with translating_mlflow_errors(tracking_uri):
         Tracker(study, tracking_uri).sync(activity)
 
 

@@ -93,7 +93,7 @@ class ConfirmSearcher(Searcher):
         if report is not None:
             self._count(trial_id, report.epoch)
         running = self._running[trial_id]
-        if lost := running.run.study.home.lost:  # it is another launch's to say how the run ended
+        if lost := running.run.study.store.lost:  # it is another launch's to say how the run ended
             self.storage_error = lost
             return
         try:

@@ -8,7 +8,6 @@ from rich.text import Text
 
 from losstune.tuning.show.progress import counted, progress_table
 from losstune.tuning.storage.home import Home
-from losstune.tuning.storage.lock import is_locked
 from losstune.tuning.study.study import Study, open_study
 from losstune.tuning.study.trial import TrialView, best_trial
 
@@ -16,7 +15,7 @@ from losstune.tuning.study.trial import TrialView, best_trial
 def status_table(study: Study) -> Group:
     """One row per loss, and each loss's best setting."""
     name = study.spec.name
-    running = "a launch is running" if is_locked(study.home, name) else "no launch is running"
+    running = "a launch is running" if study.home.trial_store(name).is_held() else "no launch is running"
     losses = {loss: counted(trials) for loss, trials in study.trials().items()}
     table = progress_table(losses, study.spec.settings, f"study {name}, {running}", 0)
     return Group(table, *(Text(f"Dropped: {dropped}") for dropped in study.dropped()))
@@ -29,7 +28,7 @@ def status_json(study: Study) -> dict[str, Any]:
     best = best_trial(trial for own in trials.values() for trial in own)
     return {
         "study": spec.name,
-        "running": is_locked(study.home, spec.name),
+        "running": study.home.trial_store(spec.name).is_held(),
         "data": spec.data_source,
         "settings": spec.settings.model_dump(),
         "best": _trial_json(best) if best else None,
@@ -89,7 +88,7 @@ def list_json(home: Home) -> list[dict[str, Any]]:
                 "trials": len(trials),
                 "best": best.rank_value if best else None,
                 "best_trial": best.name if best else None,
-                "running": is_locked(home, name),
+                "running": home.trial_store(name).is_held(),
             }
         )
     return rows

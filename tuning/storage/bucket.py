@@ -1,9 +1,9 @@
 """A bucket of an S3-compatible store, or a part of one: whole objects under one prefix."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ import pyarrow as pa
 from pyarrow import fs
 
 from losstune.trainer.base.errors import UserError
+from losstune.tuning.storage.failures import translating
 from losstune.tuning.storage.passwords import masked
 
 SCHEME = "s3://"
@@ -75,7 +76,7 @@ class Bucket:
         Raises:
             BucketError: it can not be read.
         """
-        with self._reaching(key):
+        with self._translating_errors(key):
             try:
                 with self._store.open_input_stream(f"{self.path}/{key}") as stream:
                     return bytes(stream.read())
@@ -104,7 +105,7 @@ class Bucket:
 
     def fetch(self, key: str, path: Path) -> bool:
         """Write an object to a file, however large; whether there is one."""
-        with self._reaching(key), suppress(FileNotFoundError):
+        with self._translating_errors(key), suppress(FileNotFoundError):
             with self._store.open_input_stream(f"{self.path}/{key}") as stream, path.open("wb") as file:
                 while piece := stream.read(_PIECE):
                     file.write(piece)
@@ -118,7 +119,7 @@ class Bucket:
             BucketError: they can not be listed.
         """
         where = f"{self.path}/{prefix}".rstrip("/")
-        with self._reaching(prefix):
+        with self._translating_errors(prefix):
             found = self._store.get_file_info(fs.FileSelector(where, allow_not_found=True, recursive=True))
         start = len(self.path) + 1
         files = (one for one in found if one.type == fs.FileType.File)
@@ -126,14 +127,14 @@ class Bucket:
 
     def names(self, prefix: str) -> list[str]:
         """What stands directly below a prefix, as in a folder, sorted."""
-        with self._reaching(prefix):
+        with self._translating_errors(prefix):
             where = f"{self.path}/{prefix}".rstrip("/")
             found = self._store.get_file_info(fs.FileSelector(where, allow_not_found=True))
         return sorted(one.base_name for one in found)
 
     def find(self, key: str) -> Stored | None:
         """One object, None if there is none."""
-        with self._reaching(key):
+        with self._translating_errors(key):
             found = self._store.get_file_info(f"{self.path}/{key}")
         return Stored(key, found.size, found.mtime_ns) if found.type == fs.FileType.File else None
 
@@ -146,23 +147,19 @@ class Bucket:
 
     def _delete(self, name: str) -> None:
         where = f"{self.path}/{name}".rstrip("/")
-        with self._reaching(name), suppress(FileNotFoundError):
+        with self._translating_errors(name), suppress(FileNotFoundError):
             if self._store.get_file_info(where).type == fs.FileType.File:
                 self._store.delete_file(where)
             else:
                 self._store.delete_dir(where)
 
     def _put(self, key: str, content: bytes | pa.Buffer) -> None:
-        with self._reaching(key), self._store.open_output_stream(f"{self.path}/{key}") as stream:
+        with self._translating_errors(key), self._store.open_output_stream(f"{self.path}/{key}") as stream:
             stream.write(content)
 
-    @contextmanager
-    def _reaching(self, key: str) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, pa.ArrowException) as error:
-            where = f"{self}/{key}".rstrip("/")
-            raise BucketError(f"{where}: {_reason(error)}") from None
+    def _translating_errors(self, key: str) -> AbstractContextManager[None]:
+        where = f"{self}/{key}".rstrip("/")
+        return translating((OSError, pa.ArrowException), lambda error: BucketError(f"{where}: {_reason(error)}"))
 
 
 def bucket_at(address: str) -> Bucket:

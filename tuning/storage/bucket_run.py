@@ -1,7 +1,7 @@
 """A run that a worker trains in a private folder, and keeps in a bucket."""
 
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, ExitStack
 
 from losstune.trainer.base.files import write_whole
 from losstune.trainer.config.train_config import TrainConfig
@@ -19,6 +19,7 @@ from losstune.trainer.run.run_dir import (
 )
 from losstune.tuning.storage.bucket import BucketError
 from losstune.tuning.storage.bucket_layout import Opening, RunObjects, RunPrefix, part_name
+from losstune.tuning.storage.failures import translating
 from losstune.tuning.storage.scratch import private_folder
 
 
@@ -39,7 +40,7 @@ class BucketRun:
         self._folder = self._owned.enter_context(private_folder()) / "run"
         self._local = RunDirectory(self._folder)
         self._sent_best = 0
-        with self._reaching():
+        with self._translating_errors():
             self._objects = RunObjects((one.key for one in self._bucket.objects()), prefix.study_id)
         self._own = self._bucket.below(str(self._objects.next(attempt)))
 
@@ -56,7 +57,7 @@ class BucketRun:
         """
         self._local.start(config)
         self._sent_best = 0
-        with self._reaching():
+        with self._translating_errors():
             self._own.send(self._folder / CONFIG_FILE, CONFIG_FILE)
 
     def save(self, trainer: Trainer, records: Iterable[Record]) -> None:
@@ -78,7 +79,7 @@ class BucketRun:
         """
         damage: list[str] = []
         for opening in self._objects.with_state:
-            with self._reaching():
+            with self._translating_errors():
                 self._fetch(opening)
             try:
                 restored = self._local.restore(trainer)
@@ -86,7 +87,7 @@ class BucketRun:
                 damage += self._told(error, opening)
                 continue
             damage += [text for said in restored.damage for text in self._told(said, opening)]
-            with self._reaching():
+            with self._translating_errors():
                 self._own.send(self._folder / CONFIG_FILE, CONFIG_FILE)
             self._send(trainer, restored.records)
             return Restored(restored.records, damage)
@@ -107,7 +108,7 @@ class BucketRun:
                 (self._folder / name).unlink(missing_ok=True)
 
     def _send(self, trainer: Trainer, records: list[Record]) -> None:
-        with self._reaching():
+        with self._translating_errors():
             if records:
                 lines = "".join(map(history_line, records)).encode()
                 self._own.write(part_name(int(records[0]["epoch"])), lines)
@@ -120,9 +121,5 @@ class BucketRun:
         """Damage as the user finds it: in the bucket."""
         return [str(error).replace(str(self._folder), f"{self._bucket}/{opening}")]
 
-    @contextmanager
-    def _reaching(self) -> Iterator[None]:
-        try:
-            yield
-        except BucketError as error:
-            raise StorageError(str(error)) from None
+    def _translating_errors(self) -> AbstractContextManager[None]:
+        return translating(BucketError, lambda error: StorageError(str(error)), untouched=())

@@ -1,7 +1,7 @@
 """A PostgreSQL database that keeps the truth about many studies, in place of a SQLite file in each study's folder."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -13,7 +13,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
 
 from losstune.trainer.base.errors import UserError
-from losstune.tuning.storage.failures import storage_reason
+from losstune.tuning.storage.failures import storage_reason, translating
 from losstune.tuning.storage.passwords import masked
 
 _ALLOWED = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
@@ -67,7 +67,7 @@ class Database:
 
     def engine(self) -> Engine:
         """Connections to it, with short patience."""
-        with self.reaching():
+        with self.translating_errors():
             return _prepared(sqlalchemy.create_engine(self.url, **_options(self.url)))
 
     def storage(self) -> BaseStorage:
@@ -76,7 +76,7 @@ class Database:
         Raises:
             UserError: it can not be reached, or is not to be used by this Optuna.
         """
-        with self.reaching(), self.setting_up():
+        with self.translating_errors(), self.setting_up():
             storage = RDBStorage(self.url.render_as_string(hide_password=False), engine_kwargs=_options(self.url))
             _prepared(storage.engine)
             if self.lease is not None:
@@ -94,27 +94,19 @@ class Database:
         finally:
             engine.dispose()
 
-    @contextmanager
-    def reaching(self) -> Iterator[None]:
+    def translating_errors(self) -> AbstractContextManager[None]:
         """What goes wrong in this block is one message without a password.
 
         Raises:
             UserError: the database can not be reached or read.
         """
-        try:
-            yield
-        except UserError:
-            raise
-        except ModuleNotFoundError as error:
-            raise UserError(
-                f"--study-storage: {error.name} is not installed; pip install 'losstune[cluster]'"
-            ) from None
-        except Exception as error:  # what Optuna and the driver raise
-            raise UserError(f"--study-storage {self}: can not be used: {self.reason(error)}") from None
+        return translating(Exception, self._told)  # Optuna and the driver raise all kinds
 
-    def reason(self, error: BaseException) -> str:
-        """What is wrong, in one line without the password."""
-        return masked(storage_reason(error), self.uri)
+    def _told(self, error: Exception) -> UserError:
+        if isinstance(error, ModuleNotFoundError):
+            return UserError(f"--study-storage: {error.name} is not installed; pip install 'losstune[cluster]'")
+        reason = masked(storage_reason(error), self.uri)
+        return UserError(f"--study-storage {self}: can not be used: {reason}")
 
 
 def database_at(address: str) -> Database:

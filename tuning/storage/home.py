@@ -5,15 +5,17 @@ import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from losstune.trainer.base.errors import UserError
 from losstune.tuning.storage.bucket import Bucket, bucket_at
 from losstune.tuning.storage.database import Database, database_at
 from losstune.tuning.storage.passwords import masked
+from losstune.tuning.storage.plain_files import check_inside
 from losstune.tuning.storage.scratch import private_folder
 from losstune.tuning.storage.study_files import SPEC_FILE, BucketFiles, FolderFiles, StudyFiles
+from losstune.tuning.storage.trial_store import DatabaseStore, SqliteStore, TrialStore
 
 STUDIES = "studies"
 STORAGE = "LOSSTUNE_STORAGE"
@@ -41,11 +43,6 @@ class Home:
         """The folder or the bucket, as ``--storage`` takes it."""
         return str(self.bucket or self.root.absolute())
 
-    @property
-    def lost(self) -> str:
-        """Why the launch that holds a study here must stop, "" while it need not."""
-        return self.database.lease.lost if self.database and self.database.lease else ""
-
     def files(self, name: str, study_id: str = "") -> StudyFiles:
         """The files of a study of this name, there or not.
 
@@ -70,14 +67,27 @@ class Home:
         """
         return self.files(name).folder
 
-    def check_held(self) -> None:
-        """Make sure that the launch which holds a study here may go on.
+    def trial_store(self, name: str, study_id: str = "") -> TrialStore:
+        """Where the trials of a study of this name are, or would be.
 
         Raises:
-            UserError: it could not be held any longer, or is another launch's by now.
+            UserError: the name can not be a folder's.
         """
-        if self.lost:
-            raise UserError(f"{self.lost}; the same command goes on where it was")
+        folder = self.folder(name)
+        if self.database is None:
+            return SqliteStore(folder)
+        return DatabaseStore(self.database, name, study_id, self.where)
+
+    @contextmanager
+    def locked(self, name: str) -> Iterator["Home"]:
+        """Hold a study for one launch, for the time of the block. Gives the place as its holder is to use it.
+
+        Raises:
+            UserError: another process holds it (says which), or the folder can not be written.
+        """
+        check_inside(self.folder(name))
+        with self.trial_store(name).held() as database:
+            yield replace(self, database=database)
 
     def names(self) -> list[str]:
         """Names of all studies here, sorted."""

@@ -170,7 +170,7 @@ def holding(database: Database, study: str) -> Iterator[Lease]:
     Raises:
         UserError: another process holds it (says which), or the database can not be reached.
     """
-    with database.reaching():
+    with database.translating_errors():
         with database.setting_up() as connection:
             connection.execute(_CREATE)
         lease = Lease(database.engine(), study, _seconds)
@@ -188,7 +188,7 @@ def holding(database: Database, study: str) -> Iterator[Lease]:
 
 def is_held(database: Database, study: str) -> bool:
     """Whether a launch holds the study now."""
-    with database.reaching():
+    with database.translating_errors():
         holder = _holder(database, study)
     return holder is not None and bool(holder.valid) and not _process(holder).is_dead
 

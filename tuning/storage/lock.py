@@ -1,4 +1,4 @@
-"""One launch at a time: a lock on a study's folder that goes with its process, or a lease where it is in a database."""
+"""One launch at a time where a study's trials are in its folder: a lock there, which goes with its process."""
 
 import fcntl
 import json
@@ -7,43 +7,29 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.files import make_folder
-from losstune.tuning.storage.home import Home
-from losstune.tuning.storage.lease import holding, is_held
-from losstune.tuning.storage.plain_files import check_inside
+
+LOCK_FILE = ".lock"
 
 
 @contextmanager
-def locked(home: Home, name: str) -> Iterator[Home]:
-    """Hold a study for one launch; the lock goes with the process. Yields the place as its holder is to use it.
+def folder_locked(folder: Path) -> Iterator[None]:
+    """Hold a study's folder for the time of the block; made if it is not there.
 
     Raises:
         UserError: another process holds it (says which), or the folder can not be written.
     """
-    folder = home.folder(name)
-    check_inside(folder)
-    if home.database is None:
-        with _flocked(folder, name):
-            yield home
-    else:
-        with holding(home.database, name) as lease:
-            yield replace(home, database=replace(home.database, lease=lease))
-
-
-@contextmanager
-def _flocked(folder: Path, name: str) -> Iterator[None]:
     try:
         make_folder(folder)
-        descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise UserError(f"{folder}: can not be written: {error.strerror}") from None
     try:
         if not _take(descriptor):
-            raise UserError(f"study {name!r} is in use by {_holder(folder)}")
+            raise UserError(f"study {folder.name!r} is in use by {_holder(folder)}")
         holder = {"host": socket.gethostname(), "pid": os.getpid(), "since": time.strftime("%Y-%m-%d %H:%M:%S")}
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, json.dumps(holder).encode(), 0)
@@ -52,11 +38,9 @@ def _flocked(folder: Path, name: str) -> Iterator[None]:
         os.close(descriptor)
 
 
-def is_locked(home: Home, name: str) -> bool:
-    """Whether a launch holds the study now."""
-    path = home.folder(name) / ".lock"
-    if home.database is not None:
-        return is_held(home.database, name)
+def is_folder_locked(folder: Path) -> bool:
+    """Whether a process holds a study's folder now."""
+    path = folder / LOCK_FILE
     if not path.exists():
         return False
     with path.open() as stream:
@@ -68,7 +52,7 @@ def is_locked(home: Home, name: str) -> bool:
 
 
 def _take(descriptor: int) -> bool:
-    """Lock at once, or within half a second: a glance by :func:`is_locked` is no holder."""
+    """Lock at once, or within half a second: a glance by :func:`is_folder_locked` is no holder."""
     for attempt in range(6):
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -81,7 +65,7 @@ def _take(descriptor: int) -> bool:
 
 def _holder(folder: Path) -> str:
     try:
-        holder = json.loads((folder / ".lock").read_text())
+        holder = json.loads((folder / LOCK_FILE).read_text())
         return f"process {holder['pid']} on {holder['host']}, since {holder['since']}"
     except (OSError, ValueError, KeyError):
         return "another process"

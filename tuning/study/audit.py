@@ -5,10 +5,8 @@ own check, so every ended trial's result, rungs and settings are compared with i
 """
 
 import math
-import re
-import sqlite3
 from collections.abc import Iterator, Mapping
-from contextlib import closing, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,69 +16,51 @@ from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.files import check_seal
 from losstune.trainer.run.run_dir import CONFIG_FILE, HISTORY_FILE, read_history, read_run_config, read_whole_lines
 from losstune.tuning.space.search_space import SearchSpace
-from losstune.tuning.storage.failures import STORAGE_FAILURES, storage_reason
+from losstune.tuning.storage.failures import storage_reason
 from losstune.tuning.storage.passwords import masked
+from losstune.tuning.storage.trial_store import BACKUP_ADVICE, STORAGE_FILE
 from losstune.tuning.study.loss_trials import LossTrials, distributions
-from losstune.tuning.study.study import STORAGE_FILE, Study
+from losstune.tuning.study.study import Study
 from losstune.tuning.study.trial import DIVERGED, TIME_BUDGET, TrialView
 
 SHOWN = 5
 """Findings that a refusal lists."""
-_ADVICE = "restore it from a backup, or start another study"
-_NO_DAMAGE = re.compile("disk|readonly|unable to open|locked")
-"""What SQLite says when the storage can not be used now, whole as it may be."""
 
 
-def open_trials(study: Study) -> dict[str, LossTrials]:
+def audited_trials(study: Study) -> dict[str, LossTrials]:
     """The trials of every loss, once Optuna's storage and the trials' own files are found to agree.
 
     Raises:
         UserError: one of them is damaged; says which, and what to do.
     """
-    name = study.storage_name
+    store = study.store
     study.files.update()
     try:
-        if study.home.database is None:
-            _check_file(study.folder / STORAGE_FILE)
+        store.check_whole()
         storage = study.storage()
         if unknown := _unknown(study, storage):
-            raise UserError(f"{name}: damaged (it holds {', '.join(unknown)}); {_ADVICE}")
+            raise UserError(f"{store}: damaged (it holds {', '.join(unknown)}); {BACKUP_ADVICE}")
         trials = study.open_trials(storage)
         _check_trials(study, trials)
     except (UserError, OSError):
         raise
     except Exception as error:  # on bytes that are not as it wrote them, Optuna raises whatever it stumbles over
-        reason = storage_reason(error)
-        if isinstance(error, STORAGE_FAILURES) and (study.home.database or _NO_DAMAGE.search(reason)):
+        if not store.tells_damage(error):
             raise
-        raise UserError(f"{name}: damaged ({type(error).__name__}: {masked(reason)}); {_ADVICE}") from None
+        reason = masked(storage_reason(error))
+        raise UserError(f"{store}: damaged ({type(error).__name__}: {reason}); {BACKUP_ADVICE}") from None
     return trials
 
 
 def _unknown(study: Study, storage: BaseStorage) -> list[str]:
     """What the storage holds under this study's name that is none of its losses."""
-    known = {study.optuna_name(loss) for loss in study.spec.spaces}
-    own = study.optuna_name("")
+    known = {study.store.optuna_name(loss) for loss in study.spec.spaces}
+    own = study.store.optuna_name("")
     return sorted(
         found.study_name
         for found in storage.get_all_studies()
         if found.study_name not in known and found.study_name.startswith(own)
     )
-
-
-def _check_file(path: Path) -> None:
-    """Refuse what SQLite itself finds damaged."""
-    if not path.exists():
-        return
-    try:
-        with closing(sqlite3.connect(path)) as storage:
-            found = storage.execute("PRAGMA integrity_check").fetchone()[0]
-    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
-        if _NO_DAMAGE.search(str(error)):
-            raise
-        found = str(error)
-    if found != "ok":
-        raise UserError(f"{path}: damaged ({found.splitlines()[-1]}); {_ADVICE}")
 
 
 def _check_trials(study: Study, trials: Mapping[str, LossTrials]) -> None:
@@ -89,12 +69,12 @@ def _check_trials(study: Study, trials: Mapping[str, LossTrials]) -> None:
     if findings:
         more = f"\n… and {len(findings) - SHOWN} more" if len(findings) > SHOWN else ""
         raise UserError(
-            f"study {study.spec.name!r}: {study.truth} and the trials' own files do not agree, one of them is "
+            f"study {study.spec.name!r}: {study.store.word} and the trials' own files do not agree, one of them is "
             "damaged:\n"
-            + "\n".join(findings[:SHOWN]).replace(STORAGE_FILE, study.truth)
+            + "\n".join(findings[:SHOWN]).replace(STORAGE_FILE, study.store.word)
             + more
             + f"\nRestore the damaged file from a backup. Where it is the trial's, moving the trial's folder out of "
-            f"{study.files.where(study.trials_folder)} goes on with {study.truth} alone."
+            f"{study.files.where(study.trials_folder)} goes on with {study.store.word} alone."
         )
 
 

@@ -9,7 +9,8 @@ from losstune.trainer.base.errors import UserError
 from losstune.trainer.config.train_config import describe
 from losstune.tuning.space.search_space import SearchSpace
 from losstune.tuning.space.settings import BUDGET_FIELDS, StudySettings
-from losstune.tuning.study.study import Study, StudySpec, utc_now
+from losstune.tuning.study.spec import StudySpec, utc_now
+from losstune.tuning.study.study import Study
 from losstune.tuning.study.versions import check_versions, versions_now
 
 

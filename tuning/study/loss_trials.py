@@ -6,7 +6,6 @@ proposal on SQLite costs twenty times one in memory.
 
 import math
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
@@ -16,6 +15,7 @@ from optuna.study import StudyDirection, load_study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from losstune.tuning.space.search_space import Choices, Point, Range, SearchSpace
+from losstune.tuning.storage.trial_store import OWNER, find_study
 from losstune.tuning.study.trial import DIVERGED, Ending, State, TrialView, point_digest
 
 _STATES: dict[TrialState, State] = {
@@ -29,7 +29,6 @@ _END = "end"
 DIGEST = "point_digest"
 _DRAFTS = "drafts"
 _DROPPED = "dropped"
-_OWNER = "losstune_study"
 
 
 class LossTrials:
@@ -42,17 +41,17 @@ class LossTrials:
 
         Args:
             name: the Optuna study's name, if it is not the loss's.
-            owner: the study that the trials belong to, as :func:`read_owner` tells; "" where a storage has one only.
+            owner: the study that the trials belong to, as the storage keeps it; "" where a storage has one only.
         """
         self.loss_fn = loss_fn
         self.space = space
         self._storage = storage
         self._memory = InMemoryStorage()
-        self._study_id = _find(storage, name or loss_fn)
+        self._study_id = find_study(storage, name or loss_fn)
         if self._study_id is None:
             self._study_id = storage.create_new_study([StudyDirection.MAXIMIZE], name or loss_fn)
-        if owner and storage.get_study_user_attrs(self._study_id).get(_OWNER) != owner:
-            storage.set_study_user_attr(self._study_id, _OWNER, owner)
+        if owner and storage.get_study_user_attrs(self._study_id).get(OWNER) != owner:
+            storage.set_study_user_attr(self._study_id, OWNER, owner)
         self._memory_id = self._memory.create_new_study([StudyDirection.MAXIMIZE], loss_fn)
         self._ids: list[tuple[int, int]] = []
         for trial in storage.get_all_trials(self._study_id, deepcopy=False):
@@ -167,33 +166,15 @@ def read_trials(storage: BaseStorage, loss_fn: str, name: str | None = None) -> 
     Args:
         name: the Optuna study's name, if it is not the loss's.
     """
-    study_id = _find(storage, name or loss_fn)
+    study_id = find_study(storage, name or loss_fn)
     trials = [] if study_id is None else storage.get_all_trials(study_id, deepcopy=False)
     return [_view(loss_fn, trial) for trial in trials]
 
 
 def read_dropped(storage: BaseStorage, name: str) -> dict[str, Any] | None:
     """Why the loss of an Optuna study is out of the race, None if it is in, or there is none."""
-    study_id = _find(storage, name)
+    study_id = find_study(storage, name)
     return None if study_id is None else storage.get_study_user_attrs(study_id).get(_DROPPED)
-
-
-def read_owner(storage: BaseStorage, name: str) -> str | None:
-    """The study that the trials of an Optuna study belong to; None where that is not said, or there is none."""
-    study_id = _find(storage, name)
-    return None if study_id is None else storage.get_study_user_attrs(study_id).get(_OWNER)
-
-
-def delete_trials(storage: BaseStorage, name: str) -> None:
-    """Delete an Optuna study, if there is one."""
-    if (study_id := _find(storage, name)) is not None:
-        storage.delete_study(study_id)
-
-
-def _find(storage: BaseStorage, name: str) -> int | None:
-    with suppress(KeyError):
-        return storage.get_study_id_from_name(name)
-    return None
 
 
 def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:

@@ -8,7 +8,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -31,6 +31,7 @@ from losstune.trainer.run.predict import load_model
 from losstune.trainer.run.run_dir import BEST_FILE, read_history, read_run_config
 from losstune.tuning.confirm.confirm_runs import ConfirmRun
 from losstune.tuning.confirm.results import confirmed_run
+from losstune.tuning.storage.failures import translating
 from losstune.tuning.storage.passwords import masked
 from losstune.tuning.study.study import Study
 from losstune.tuning.track.runs import STUDY_TAG, Activity, MetricPoint, RunPicture, study_picture
@@ -269,7 +270,7 @@ def _epoch_points(records: list[Record]) -> Iterator[MetricPoint]:
 
 def delete_experiment(name: str, tracking_uri: str) -> None:
     """Move a study's experiment to MLflow's trash, under a name that leaves its own free."""
-    with reaching(tracking_uri):
+    with translating_mlflow_errors(tracking_uri):
         client = _client(tracking_uri)
         found = client.get_experiment_by_name(name)
         if found is not None:
@@ -277,20 +278,18 @@ def delete_experiment(name: str, tracking_uri: str) -> None:
             client.delete_experiment(found.experiment_id)
 
 
-@contextmanager
-def reaching(tracking_uri: str) -> Iterator[None]:
+def translating_mlflow_errors(tracking_uri: str) -> AbstractContextManager[None]:
     """What goes wrong with MLflow in this block is one message without a password.
 
     Raises:
         UserError: whatever a store or a server that is down raises.
     """
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
+
+    def told(error: Exception) -> UserError:
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise UserError(masked(f"MLflow's store {tracking_uri} can not be used: {reason}", tracking_uri)) from None
+        return UserError(masked(f"MLflow's store {tracking_uri} can not be used: {reason}", tracking_uri))
+
+    return translating(Exception, told)
 
 
 def _millis(seconds: float | None) -> int:

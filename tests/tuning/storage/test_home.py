@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from losstune.trainer.base.errors import UserError
-from losstune.tuning.storage.database import database_at
 from losstune.tuning.storage.home import Home, home_at
 from losstune.tuning.storage.study_files import BucketFiles, FolderFiles
+from losstune.tuning.study.study import open_study
 from losstune.tuning.track.process import tracking_uri_of
 from tests.conftest import Command
+from tests.trainer.samples import refusal
+from tests.tuning.study.created import created
 
 POSTGRES = "postgresql://me:ge%2Fheim@db.example:5433/studies"
 SHOWN = "postgresql://me:***@db.example:5433/studies"
@@ -27,7 +29,6 @@ def test_the_default_is_a_folder_with_sqlite(tmp_path: Path) -> None:
         assert home == Home(tmp_path)
         assert home.where == str(tmp_path)
         assert home.files("first") == FolderFiles(tmp_path / "studies" / "first")
-        assert home.lost == ""
         assert tracking_uri_of(home, None) == f"sqlite:///{tmp_path}/mlflow.db"
         assert tracking_uri_of(home, "http://x") == "http://x"
     with home_at("below", "") as home:
@@ -54,33 +55,6 @@ def test_a_bucket_needs_a_database() -> None:
     assert str(error.value) == (
         "--storage s3://data needs --study-storage postgresql://…: SQLite can not be kept in a bucket"
     )
-
-
-@pytest.mark.parametrize(
-    ("address", "shown"),
-    [
-        ("mysql://me:geheim@host/db", "mysql://me:***@host/db"),
-        ("postgresql://me:geheim@host", "postgresql://me:***@host"),
-        ("postgresql+asyncpg://me:geheim@host/db", "postgresql+asyncpg://me:***@host/db"),
-        ("sqlite:///x.db", "sqlite:///x.db"),
-        ("geheim", "geheim"),
-        ("postgresql://me:geheim@host:port/db", "postgresql://me:***@host:port/db"),
-    ],
-)
-def test_other_databases_are_refused(address: str, shown: str) -> None:
-    with pytest.raises(UserError) as error:
-        database_at(address)
-    expected = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
-    assert str(error.value) == f"--study-storage: found {shown}; expected {expected}"
-
-
-@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
-def test_a_database_is_known_by_its_address_and_never_shows_its_password(scheme: str) -> None:
-    database = database_at(POSTGRES.replace("postgresql", scheme))
-    assert database.uri == POSTGRES
-    assert str(database) == SHOWN
-    assert "heim" not in repr(Home(Path(), None, database))
-    assert "heim" not in database.reason(OSError(f"no route to {POSTGRES}, password ge/heim or ge%2Fheim"))
 
 
 def test_what_a_hint_says(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,3 +100,56 @@ def test_a_server_has_a_ui_of_its_own(losstune: Command, tmp_path: Path) -> None
         ended.err
         == "error: --tracking-uri http://me:***@host:5000 is a server with a UI of its own: open that address\n"
     )
+
+
+@pytest.mark.parametrize("name", ["a", "7", "first-study_2.1", "A" * 64])
+def test_names_that_can_be_a_folder_s(name: str, tmp_path: Path) -> None:
+    assert Home(tmp_path).folder(name) == tmp_path / "studies" / name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        ".",
+        "..",
+        "../x",
+        "../../x",
+        "/etc",
+        "a/b",
+        "a\\b",
+        ".hidden",
+        "-x",
+        "_x",
+        "a b",
+        "a\n",
+        "ä",
+        "a\0",
+        "a" * 65,
+    ],
+)
+def test_names_that_can_not(name: str, tmp_path: Path) -> None:
+    for call in (Home.folder, Home.trial_store, Home.files, open_study):
+        assert refusal(call, Home(tmp_path), name) == (
+            f"study name {name!r}: a name is 1 to 64 letters, digits, '.', '_' and '-', "
+            "and starts with a letter or digit"
+        )
+
+
+def test_the_list_has_only_folders_with_a_spec(tmp_path: Path) -> None:
+    assert Home(tmp_path).names() == []
+    created(tmp_path, name="second")
+    created(tmp_path, name="first")
+    (tmp_path / "studies" / "empty").mkdir()
+    assert Home(tmp_path).names() == ["first", "second"]
+
+
+def test_a_study_is_held_for_the_time_of_a_block_and_its_folder_is_a_plain_one(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    with home.locked("first") as held:
+        assert held == home
+        assert home.trial_store("first").is_held()
+        assert "study 'first' is in use by process" in refusal(home.locked("first").__enter__)
+    assert not home.trial_store("first").is_held()
+    (tmp_path / "studies" / "second").symlink_to(tmp_path)
+    assert "is a link" in refusal(home.locked("second").__enter__)

@@ -1,4 +1,4 @@
-"""A finished study is damaged in one place, and launched again: it refuses, and says what disagrees."""
+"""A study is damaged in one place: its trials are not opened, and it is said what disagrees."""
 
 import shutil
 import sqlite3
@@ -7,35 +7,22 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from rich.console import Console
+from optuna.study import StudyDirection
 
-from losstune.trainer.base.errors import UserError
-from losstune.tuning.commands.launch import launch
 from losstune.tuning.storage.home import Home
+from losstune.tuning.study.audit import audited_trials
 from losstune.tuning.study.study import Study, open_study
-from tests.conftest import without_tracker
-from tests.tuning.conftest import request_for
-
-QUIET = Console(quiet=True)
-
-
-@pytest.fixture(scope="module")
-def original(ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> Study:
-    root = tmp_path_factory.mktemp("original")
-    with without_tracker():
-        return launch(request_for(root, ray_address, "mse", max_epochs=3, trials=2), QUIET).study
+from tests.reliability.made import made
+from tests.trainer.samples import refusal
 
 
 @pytest.fixture
-def study(original: Study, tmp_path: Path) -> Study:
-    shutil.copytree(original.home.root / "studies", tmp_path / "studies")
-    return open_study(Home(tmp_path), "study")
+def study(tmp_path: Path) -> Study:
+    return made(tmp_path)
 
 
 def refused(study: Study) -> str:
-    with pytest.raises(UserError) as error:
-        launch(request_for(study.home.root, None, trials=3), QUIET)
-    return str(error.value)
+    return refusal(audited_trials, open_study(Home(study.home.root), "study"))
 
 
 def change_sql(study: Study, statement: str) -> None:
@@ -55,26 +42,30 @@ def test_a_value_that_changed_in_the_database(study: Study) -> None:
     )
     text = refused(study)
     assert "optuna.db and the trials' own files do not agree, one of them is damaged:" in text
-    assert f"{study.trials_folder / 'mse-0000' / 'history.jsonl'}: best value 0." in text
+    assert f"{study.trials_folder / 'infonce-0000' / 'history.jsonl'}: best value 0." in text
     assert "optuna.db says 1." in text
     assert f"moving the trial's folder out of {study.trials_folder} goes on with optuna.db alone" in text
 
 
 def test_a_parameter_that_changed_in_the_database(study: Study) -> None:
-    change_sql(study, "UPDATE trial_params SET param_value = 0.0123 WHERE param_name = 'lr' AND trial_id = 1")
-    assert f"{study.trials_folder / 'mse-0000' / 'config.yaml'}: lr is 0.001, in optuna.db 0.0123" in refused(study)
+    change_sql(study, "UPDATE trial_params SET param_value = 0.0123 WHERE param_name = 'temperature' AND trial_id = 1")
+    assert (
+        f"{study.trials_folder / 'infonce-0000' / 'config.yaml'}: temperature is 0.01, in optuna.db 0.0123"
+        in refused(study)
+    )
 
 
 def test_a_history_with_a_changed_digit_and_one_cut_short(study: Study) -> None:
     edit(
-        study.trials_folder / "mse-0000" / "history.jsonl",
+        study.trials_folder / "infonce-0000" / "history.jsonl",
         lambda text: text.replace('"val/mrr": 0.', '"val/mrr": 1.', 1),
     )
-    lines = (study.trials_folder / "mse-0001" / "history.jsonl").read_text().splitlines(keepends=True)
-    (study.trials_folder / "mse-0001" / "history.jsonl").write_text("".join(lines[:-1]))
+    lines = (study.trials_folder / "infonce-0001" / "history.jsonl").read_text().splitlines(keepends=True)
+    (study.trials_folder / "infonce-0001" / "history.jsonl").write_text("".join(lines[:-1]))
     text = refused(study)
-    assert f"{study.trials_folder / 'mse-0000' / 'history.jsonl'}:1: damaged, not as it was written" in text
-    assert f"{study.trials_folder / 'mse-0001' / 'history.jsonl'}: holds 2 epochs, optuna.db says 3" in text
+    assert f"{study.trials_folder / 'infonce-0000' / 'history.jsonl'}:1: damaged, not as it was written" in text
+    short = study.trials_folder / "infonce-0001" / "history.jsonl"
+    assert f"{short}: holds {len(lines) - 1} epochs, optuna.db says {len(lines)}" in text
 
 
 def test_a_database_that_is_none(study: Study) -> None:
@@ -87,7 +78,26 @@ def test_a_database_that_is_none(study: Study) -> None:
     assert refused(study).startswith(f"{path}: damaged (")
 
 
-def test_a_trial_whose_folder_is_gone_does_not_stop_the_study(study: Study, ray_address: str, untracked: None) -> None:
-    shutil.rmtree(study.trials_folder / "mse-0000")
-    launch(request_for(study.home.root, ray_address, trials=3), QUIET)
-    assert len(study.trials()["mse"]) == 3
+def test_a_whole_study_is_opened_to_be_written(study: Study) -> None:
+    trials = audited_trials(study)
+    assert {loss: len(own) for loss, own in trials.items()} == {"cosine": 6, "infonce": 6}
+
+
+def test_a_trial_whose_folder_is_gone_does_not_stop_the_study(study: Study) -> None:
+    shutil.rmtree(study.trials_folder / "infonce-0000")
+    assert len(audited_trials(study)["infonce"]) == 6
+
+
+def test_trials_of_no_loss_of_the_study(study: Study) -> None:
+    study.storage().create_new_study([StudyDirection.MAXIMIZE], "stray")
+    assert refused(study) == (
+        f"{study.folder / 'optuna.db'}: damaged (it holds stray); restore it from a backup, or start another study"
+    )
+
+
+def test_a_database_that_can_not_be_opened_now_is_not_called_damaged(study: Study) -> None:
+    path = study.folder / "optuna.db"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(OSError, match=r"^optuna\.db: unable to open database file$"):
+        audited_trials(study)

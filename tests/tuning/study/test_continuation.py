@@ -1,0 +1,145 @@
+"""A study that goes on: the same but for its budget, anything else is refused with what differs."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from losstune.trainer.base.yaml_file import read_yaml
+from losstune.tuning.storage.home import Home
+from losstune.tuning.study.continuation import continued
+from losstune.tuning.study.study import Study, open_study
+from tests.trainer.samples import refusal
+from tests.tuning.samples import CONDITIONAL, settings_of, space_of
+from tests.tuning.study.created import DIGEST, PLAIN, created
+
+
+def continued_with(study: Study, *texts: str, digest: str = DIGEST, **options: Any) -> Study:
+    return continued(study, [space_of(text) for text in texts], options, digest)
+
+
+def test_the_same_again_changes_nothing(tmp_path: Path) -> None:
+    study = created(tmp_path, PLAIN, CONDITIONAL)
+    assert continued_with(study) == study
+    assert continued_with(study, PLAIN, CONDITIONAL) == study
+    assert continued_with(study, CONDITIONAL, PLAIN) == study
+    assert continued_with(study, max_epochs=27, sampler="tpe", epochs_per_loss=270) == study
+
+
+def test_settings_that_are_not_given_stay_as_they_were(tmp_path: Path) -> None:
+    study = created(tmp_path, PLAIN, seed=7, max_epochs=9, trials=5)
+    assert continued_with(study, PLAIN).spec.settings == settings_of(seed=7, max_epochs=9, trials=5)
+    assert continued_with(study, PLAIN, seed=7).spec.settings == settings_of(seed=7, max_epochs=9, trials=5)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "difference"),
+    [
+        ("low: 1e-4", "low: 1e-5", "spaces.mse.space.lr.low: 0.0001 in the study, 1e-05 now"),
+        (", log: true", "", "spaces.mse.space.lr.log: in the study, absent now"),
+        ("fixed: {model.depth: 1}", "fixed: {model.depth: 2}", "spaces.mse.fixed.model.depth: 1 in the study, 2 now"),
+        (
+            "fixed: {",
+            "fixed: {weight_decay: 0.1, ",
+            "spaces.mse.fixed.weight_decay: absent in the study, present now",
+        ),
+        ("[{lr: 1e-3}]", "[{lr: 2e-3}]", "spaces.mse.start: [{'lr': 0.001}] in the study, [{'lr': 0.002}] now"),
+        ("max_epochs: 27", "max_epochs: 81", "spaces.mse.study.max_epochs: 27 in the study, 81 now"),
+    ],
+)
+def test_a_changed_space_is_refused_with_the_change(before: str, now: str, difference: str, tmp_path: Path) -> None:
+    study = created(tmp_path)
+    assert before in PLAIN
+    assert refusal(continued_with, study, PLAIN.replace(before, now)) == (
+        f"study 'first' exists with other content; use another --study name, or undo the change:\n{difference}"
+    )
+
+
+def test_another_set_of_losses_is_refused(tmp_path: Path) -> None:
+    study = created(tmp_path)
+    assert refusal(continued_with, study, PLAIN, CONDITIONAL).endswith(
+        "\nspaces.infonce: absent in the study, present now"
+    )
+    study = created(tmp_path, PLAIN, CONDITIONAL, name="second")
+    assert refusal(continued_with, study, PLAIN).endswith("\nspaces.infonce: in the study, absent now")
+
+
+def test_other_data_is_refused(tmp_path: Path) -> None:
+    message = refusal(continued_with, created(tmp_path), digest="b2" * 32)
+    assert message.endswith("\ndata: SHA-256 a1a1a1a1a1a1 in the study, b2b2b2b2b2b2 now")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "difference"),
+    [
+        ("seed", 1, "seed: 0 in the study, 1 now"),
+        ("max_epochs", 81, "max_epochs: 27 in the study, 81 now"),
+        ("grace_epochs", 1, "grace_epochs: 3 in the study, 1 now"),
+        ("reduction_factor", 2, "reduction_factor: 3 in the study, 2 now"),
+        ("sampler", "random", "sampler: tpe in the study, random now"),
+        ("objective", "val/cosine_sim", "objective: val/mrr in the study, val/cosine_sim now"),
+    ],
+)
+def test_another_setting_is_refused(option: str, value: object, difference: str, tmp_path: Path) -> None:
+    message = refusal(continued_with, created(tmp_path), PLAIN, **{option: value})
+    assert message.splitlines()[1:] == [difference]
+
+
+def test_all_differences_are_listed(tmp_path: Path) -> None:
+    changed = PLAIN.replace("low: 1e-4", "low: 1e-5").replace("high: 1e-2", "high: 1e-1")
+    message = refusal(continued_with, created(tmp_path), changed, digest="b2" * 32, seed=1)
+    assert message.splitlines()[1:] == [
+        "data: SHA-256 a1a1a1a1a1a1 in the study, b2b2b2b2b2b2 now",
+        "spaces.mse.space.lr.low: 0.0001 in the study, 1e-05 now",
+        "spaces.mse.space.lr.high: 0.01 in the study, 0.1 now",
+        "seed: 0 in the study, 1 now",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "text", "budget"),
+    [
+        ({"epochs_per_loss": 600}, PLAIN, "600 epochs"),
+        ({"trials": 12}, PLAIN, "12 trials"),
+        ({"trials": 12}, PLAIN.replace("270", "600"), "12 trials"),
+        ({}, PLAIN.replace("270", "600"), "600 epochs"),
+        ({}, PLAIN.replace("epochs_per_loss: 270", "trials: 30"), "30 trials"),
+        ({}, PLAIN.replace(", epochs_per_loss: 270", ""), "270 epochs"),
+    ],
+)
+def test_a_new_budget_is_accepted_and_saved(options: dict[str, Any], text: str, budget: str, tmp_path: Path) -> None:
+    study = continued_with(created(tmp_path), text, **options)
+    assert str(study.spec.settings.budget) == budget
+    study.save()
+    again = open_study(Home(tmp_path), "first")
+    assert again == study
+    assert continued_with(again, text, **options) == study
+
+
+def test_a_new_budget_holds_without_being_given_again(tmp_path: Path) -> None:
+    study = continued_with(created(tmp_path), trials=12)
+    assert str(continued_with(study).spec.settings.budget) == "12 trials"
+    assert str(continued_with(study, PLAIN).spec.settings.budget) == "12 trials"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"epochs_per_loss": 26},
+            "study: epochs_per_loss 26 is less than max_epochs 27: not one trial could use its epochs",
+        ),
+        ({"epochs_per_loss": 600, "trials": 12}, "study: epochs_per_loss and trials are two budgets: give one"),
+        ({"trials": 0}, "study: trials: found 0; should be greater than or equal to 1"),
+    ],
+)
+def test_a_new_budget_that_can_not_be_is_refused(options: dict[str, Any], message: str, tmp_path: Path) -> None:
+    assert refusal(continued_with, created(tmp_path), **options) == message
+
+
+def test_continuing_does_not_touch_the_file(tmp_path: Path) -> None:
+    study = created(tmp_path)
+    before = (study.folder / "study.yaml").read_bytes()
+    continued_with(study, trials=12)
+    assert (study.folder / "study.yaml").read_bytes() == before
+    assert read_yaml(study.folder / "study.yaml").data["settings"]["epochs_per_loss"] == 270

@@ -1,0 +1,87 @@
+"""What a study is, as its file says: written once, and checked whenever it is read."""
+
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from losstune.trainer.base.errors import UserError
+from losstune.trainer.base.files import check_seal
+from losstune.trainer.base.references import is_reference
+from losstune.trainer.base.yaml_file import dump_yaml, parse_yaml, read_yaml
+from losstune.trainer.config.train_config import describe
+from losstune.trainer.losses import is_loss_name
+from losstune.tuning.space.reader import read_space
+from losstune.tuning.space.search_space import SearchSpace
+from losstune.tuning.space.settings import StudySettings
+from losstune.tuning.storage.study_files import SPEC_FILE
+
+
+class StudySpec(BaseModel):
+    """What a study is, for good; only its budget may be raised later."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    created: str
+    data_source: str
+    data_digest: str
+    settings: StudySettings
+    spaces: dict[str, dict[str, Any]]
+    versions: dict[str, str]
+    git_commit: str | None
+    changes: list[dict[str, str]] = []
+    """What other versions it went on with, and when: ``{"at": …, "torch": "2.13.0 in the study, 2.14.0 now"}``."""
+    id: str = ""
+    """Tells it from another study of its name in the same database or bucket; random."""
+
+    def search_spaces(self) -> dict[str, SearchSpace]:
+        """The frozen space of each loss, in the order of the first launch.
+
+        Raises:
+            UserError: a loss can not be imported, or has another name now.
+        """
+        spaces = {}
+        for loss, source in self.spaces.items():
+            file = f"{self.name}/{SPEC_FILE} ({loss})"
+            spaces[loss] = read_space(parse_yaml(dump_yaml(source), file))
+            if spaces[loss].loss_fn != loss:
+                raise UserError(f"{file}: {source['loss_fn']} is named {spaces[loss].loss_fn!r} now; expected {loss!r}")
+        return spaces
+
+
+def read_spec(path: Path, name: str) -> StudySpec:
+    """The spec in a study's file.
+
+    Raises:
+        UserError: it is damaged, or not the spec of a study of this name.
+    """
+    check_seal(path)
+    try:
+        spec = StudySpec.model_validate(read_yaml(path).data)
+    except ValidationError as error:
+        raise UserError(f"{path}: {describe(error)}") from None
+    if spec.name != name:
+        raise UserError(f"{path}: name: found {spec.name!r}; expected {name!r}, as its folder")
+    for loss, space in spec.spaces.items():
+        named = space.get("loss_fn")
+        own_class = is_reference(named) and is_loss_name(loss)  # says its name only when it is imported
+        if named != loss and not own_class:
+            raise UserError(f"{path}: spaces → {loss}: loss_fn: found {named!r}; expected {loss!r}")
+    return spec
+
+
+def utc_now() -> str:
+    """The time as specs have it: ``2026-01-31T09:30:00Z``."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def git_commit() -> str | None:
+    """Commit of the user's own repository in the working directory, if there is one."""
+    with suppress(OSError, subprocess.SubprocessError):
+        found = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True)
+        return found.stdout.strip()
+    return None
