@@ -1,8 +1,11 @@
 """What deploy/ holds: well-formed, pinned, and with nothing that losstune does not know."""
 
 import re
+import shutil
 import subprocess
+import sys
 import tomllib
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -118,9 +121,27 @@ class TestKubeRay:
         assert all(own["resources"]["requests"] == own["resources"]["limits"] for own in containers)
 
 
-def test_the_image_has_the_packages_in_the_versions_that_are_tested() -> None:
+def test_the_image_is_made_from_all_that_the_wheel_needs(tmp_path: Path) -> None:
     text = (DEPLOY / "Dockerfile").read_text()
     assert "--constraint /tmp/losstune/constraints.txt" in text
-    copied = set(re.findall(r"^COPY --chown=ray (\w+) ", text, re.MULTILINE))
-    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
-    assert copied == {package.partition(".")[0] for package in packages}
+    source = tmp_path / "losstune"
+    source.mkdir()
+    for copied in re.findall(r"^COPY --chown=ray (.+) /tmp/losstune/\w*$", text, re.MULTILINE):
+        for name in copied.split():
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, source / name, symlinks=True)  # as Docker copies a folder's links
+            else:
+                shutil.copy(ROOT / name, source / name)
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet", "--no-deps"]
+    subprocess.run([*pip, "--no-build-isolation", "--wheel-dir", str(tmp_path), str(source)], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    built = {name.partition("dist-info/")[2] or name for name in zipfile.ZipFile(wheel).namelist()}
+    needed = {"trainer/run/loop.py", "tuning/cli/app.py", "tuning/report/report.css", "search_spaces/infonce.yaml"}
+    assert {f"losstune/{name}" for name in needed} | {"losstune/py.typed", "licenses/LICENSE"} <= built
+
+
+def test_images_of_losstune_have_its_version() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    named = [found for path in DEPLOY.iterdir() for found in re.findall(r"/losstune:([\d.]+\d)", path.read_text())]
+    assert set(named) == {version}
+    assert len(named) == 4

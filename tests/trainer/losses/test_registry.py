@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,6 +19,7 @@ from tests.trainer.samples import ALLOWED_LOSSES, refusal
 
 OURS = ["cosine", "cosine_mse", "full_softmax", "huber", "infonce", "infonce_cosine", "mse", "siglip"]
 HERE = __name__
+VERSION = version("losstune")
 
 
 class _Buildable(LossConfig):
@@ -117,7 +119,7 @@ class TestPaths:
             ("Nest", "found Nest; expected a subclass of losstune.LossConfig"),
             ("NamelessConfig", 'name: found None; expected 1 to 40 letters, digits and _, as name: ClassVar[str] = "'),
             ("SpacedConfig", "name: found 'two words'; expected 1 to 40 letters, digits and _"),
-            ("TakenConfig", "its name 'mse' is that of a loss of losstune 0.1.0; choose another"),
+            ("TakenConfig", f"its name 'mse' is that of a loss of losstune {VERSION}; choose another"),
             ("UnbuiltConfig", "it has no method build(self, train)"),
             ("LargeConfig", "recommended_batch: found 16; smallest_batch is 64"),
             ("NeedyConfig", "margin: it has no default"),
@@ -159,7 +161,7 @@ class TestPackages:
     def test_one_name_of_two_packages_is_refused_with_both(self, site: Path) -> None:
         install(site, "first_mse", {}, {"mse": "first_mse.mse:MseConfig"})
         message = refusal(loss_config_class, "mse")
-        assert message == "loss_fn: 'mse' is registered by first_mse 1.0 and losstune 0.1.0; uninstall one of them"
+        assert message == f"loss_fn: 'mse' is registered by first_mse 1.0 and losstune {VERSION}; uninstall one of them"
         assert loss_config_class("cosine").name == "cosine"
 
     @pytest.mark.parametrize(
