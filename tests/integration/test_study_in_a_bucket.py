@@ -25,12 +25,12 @@ from losstune.tuning.commands.confirm import ConfirmRequest, confirm
 from losstune.tuning.commands.delete import delete_study
 from losstune.tuning.commands.export import export
 from losstune.tuning.commands.launch import LaunchRequest, launch
-from losstune.tuning.commands.sync import publish, sync_study
+from losstune.tuning.commands.report import report
+from losstune.tuning.commands.sync import sync_study
 from losstune.tuning.confirm.compare import compare
 from losstune.tuning.execute.placement import Resources, Slots
 from losstune.tuning.execute.session import Execution, Session
 from losstune.tuning.execute.worker import TrialTrainable
-from losstune.tuning.report.page import write_report
 from losstune.tuning.show.status import list_json, status_json
 from losstune.tuning.storage.home import Home, home_at
 from losstune.tuning.storage.lease import Lease
@@ -286,9 +286,8 @@ def test_a_study_is_confirmed_compared_exported_reported_shown_and_deleted(
     with place.home() as home:
         study = open_study(home, "study")
         study.files.update()
-        write_report(study, tmp_path / "report.html")
+        assert report(study, tmp_path / "report.html", mlflow_server_uri).not_in_mlflow == ""
         assert place.storage in (tmp_path / "report.html").read_text()
-        publish(study, tmp_path / "report.html", mlflow_server_uri)
     client = MlflowClient(mlflow_server_uri, registry_uri=mlflow_server_uri)
     experiment = client.get_experiment_by_name("study")
     assert experiment is not None
@@ -305,7 +304,7 @@ def test_a_study_is_confirmed_compared_exported_reported_shown_and_deleted(
         contents = {run.info.run_name: run.data.tags.get("losstune.content") for run in again}
         assert contents == {name: run.data.tags.get("losstune.content") for name, run in runs.items()}
         assert [row["study"] for row in list_json(home)] == ["study"]
-        delete_study(open_study(home, "study"), mlflow_server_uri)
+        delete_study(home, "study", mlflow_server_uri)
     with place.home() as home:
         assert list_json(home) == []
         with home.locked("study"), pytest.raises(UserError, match=rf"no study 'study' in {place.storage}/studies"):

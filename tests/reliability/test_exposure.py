@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from rich.console import Console
 
 from losstune.tuning.storage.home import Home
 from tests.conftest import Command
@@ -304,7 +305,7 @@ class TestPasswords:
                 return 0
 
         monkeypatch.setattr(ui.subprocess, "Popen", Process)
-        assert ui.run_ui(Home(tmp_path), ADDRESSES[0], PORT) == 0
+        assert ui.run_ui(Home(tmp_path), ADDRESSES[0], PORT, Console(quiet=True)) == 0
         assert given[1] == ADDRESSES[0]
         assert SECRET not in " ".join(given[0])  # type: ignore[arg-type]
 

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.files import write_whole
-from losstune.trainer.cli.options import config_options, given, option_value
+from losstune.trainer.cli.field_options import given
+from losstune.trainer.cli.options import config_options, option_value
 from losstune.trainer.config.factory import FACTORY, Factory, load_factory
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.pairs import Pairs, load_pairs

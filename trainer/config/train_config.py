@@ -18,7 +18,7 @@ from losstune.trainer.base.errors import UserError, shown
 from losstune.trainer.config.factory import FACTORY, Factory, Scalar, load_factory
 from losstune.trainer.losses import LossConfig, loss_config_class, loss_names, loss_reference
 from losstune.trainer.losses.cosine import CosineConfig
-from losstune.trainer.score.metrics import Objective
+from losstune.trainer.score.objective import Objective
 
 Schedule = Literal["constant", "cosine"]
 Precision = Literal["auto", "float32", "bfloat16"]

@@ -28,6 +28,9 @@ from losstune.trainer.data.pair_checks import (
     typed_targets,
 )
 
+DIGITS = "digits"
+"""The data that is always there: scikit-learn's."""
+
 
 @dataclass(frozen=True)
 class Pairs:
@@ -81,7 +84,7 @@ def load_inputs(source: str) -> Rows:
 
 
 def _load_arrays(source: str) -> tuple[Mapping[str, Rows], str]:
-    if source == "digits":
+    if source == DIGITS:
         return _digits(), source
     path = Path(source)
     if reader := READERS.get(path.suffix):

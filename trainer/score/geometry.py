@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from losstune.trainer.losses import centered, unit
-from losstune.trainer.score.metrics import SCORES_PER_CHUNK, Objective, refuse_non_finite
+from losstune.trainer.score.metrics import SCORES_PER_CHUNK, refuse_non_finite
+from losstune.trainer.score.objective import Objective
 
 GEOMETRY = ("effective_rank", "hubness", "alignment", "uniformity")
 """The keys of :func:`geometry`."""

@@ -6,7 +6,6 @@ expectation over a random order of the tied, so a model that can not tell target
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,9 +14,6 @@ from losstune.trainer.losses import centered, unit
 
 SCORES_PER_CHUNK = 2**24
 """Scores held at once while ranking: 64 MiB of float32, whatever the size of the gallery."""
-
-Objective = Literal["val/mrr", "val/cosine_sim", "val/recall_at_1", "val/recall_at_5", "val/recall_at_10"]
-"""What a trial may be judged by: higher is better, and comparable between losses and batch sizes."""
 
 RECALL_DEPTHS = (1, 5, 10)
 

@@ -9,21 +9,27 @@ import typer
 from rich.console import Console
 
 from losstune.trainer.base.errors import UserError
+from losstune.trainer.cli.field_options import given
 from losstune.tuning.cli.options import (
+    SPACES_HELP,
     AcceptChange,
+    Address,
     AsJson,
+    Concurrency,
+    CpusPerTrial,
+    Data,
     GpusPerTrial,
     Name,
     Storage,
     StudyStorage,
     TrackingUri,
     seconds_of,
+    study_options,
 )
 from losstune.tuning.cli.process import run
 
 if TYPE_CHECKING:
     from losstune.tuning.storage.home import Home
-    from losstune.tuning.study.study import Study
 
 app = typer.Typer(
     add_completion=False,
@@ -55,50 +61,28 @@ def _trainer(context: typer.Context) -> None:
 
 
 @app.command(context_settings=_CONTEXT)
+@study_options
 def launch(
     context: typer.Context,
-    spaces: Annotated[
-        list[str] | None, typer.Argument(help="search spaces: shipped names or paths, one a loss")
-    ] = None,
+    spaces: Annotated[list[str] | None, typer.Argument(help=SPACES_HELP)] = None,
     study: Annotated[str, typer.Option(help="name of the study; an existing one is continued")] = "",
-    data: Annotated[str | None, typer.Option(help="digits, a file, a folder, or package.module:function")] = None,
-    epochs_per_loss: Annotated[int | None, typer.Option(help="epochs that each loss may spend")] = None,
-    trials: Annotated[int | None, typer.Option(help="trials of each loss, instead of epochs")] = None,
-    max_epochs: Annotated[int | None, typer.Option(help="epochs of a trial that is never cut")] = None,
-    grace_epochs: Annotated[int | None, typer.Option(help="epochs before the first cut")] = None,
-    reduction_factor: Annotated[int | None, typer.Option(help="at a rung, one trial in this many goes on")] = None,
-    sampler: Annotated[str | None, typer.Option(help="tpe, random or grid")] = None,
-    objective: Annotated[str | None, typer.Option(help="val/mrr, val/cosine_sim, val/recall_at_1|5|10")] = None,
-    seed: Annotated[int | None, typer.Option(help="seed of proposals, training and split")] = None,
-    race: Annotated[
-        bool, typer.Option("--race", help="drop losses that can no longer win; others get their epochs")
-    ] = False,
+    data: Data = None,
     time_budget: Annotated[str | None, typer.Option(help="stop after this long: 90s, 30m, 2h")] = None,
-    concurrency: Annotated[int | None, typer.Option(min=1, help="trials at a time  (default: all slots)")] = None,
-    cpus_per_trial: Annotated[int, typer.Option(min=1, help="cores, and threads, of a trial")] = 1,
+    concurrency: Concurrency = None,
+    cpus_per_trial: CpusPerTrial = 1,
     gpus_per_trial: GpusPerTrial = None,
-    address: Annotated[str | None, typer.Option(help="a running Ray cluster to join")] = None,
+    address: Address = None,
     accept_change: AcceptChange = False,
     tracking_uri: TrackingUri = None,
     storage: Storage = ".",
     study_storage: StudyStorage = None,
+    **settings: Any,
 ) -> None:
     """Start a study over one or more losses, or continue it."""
     from losstune.tuning.commands.launch import LaunchRequest
     from losstune.tuning.commands.launch import launch as run_launch
     from losstune.tuning.execute.placement import Resources
 
-    options = {
-        "epochs_per_loss": epochs_per_loss,
-        "trials": trials,
-        "max_epochs": max_epochs,
-        "grace_epochs": grace_epochs,
-        "reduction_factor": reduction_factor,
-        "sampler": sampler,
-        "objective": objective,
-        "seed": seed,
-        "race": race or None,
-    }
     if not study:
         raise UserError("--study NAME is missing: the name under which the study is kept and continued")
     home = _home(context, storage, study_storage)
@@ -108,7 +92,7 @@ def launch(
         name=study,
         home=home,
         resources=Resources(concurrency, cpus_per_trial, gpus_per_trial),
-        options={name: value for name, value in options.items() if value is not None},
+        options=given(settings),
         time_budget=seconds_of(time_budget) if time_budget else None,
         address=address,
         tracking_uri=tracking_uri,
@@ -131,9 +115,10 @@ def status(
     as_json: AsJson = False,
 ) -> None:
     """Show how far a study is and what is best."""
+    from losstune.tuning.commands.studies import existing
     from losstune.tuning.show.status import status_json, status_table
 
-    study = _study(_home(context, storage, study_storage), name)
+    study = existing(_home(context, storage, study_storage), name)
     if as_json:
         print(json.dumps(status_json(study), indent=2))
     else:
@@ -165,36 +150,34 @@ def delete(
 ) -> None:
     """Delete a study: its trials, its checkpoints, its runs in MLflow."""
     from losstune.tuning.commands.delete import delete_study
+    from losstune.tuning.commands.studies import existing
     from losstune.tuning.track.process import tracking_uri_of
 
     home = _home(context, storage, study_storage)
     uri = tracking_uri_of(home, tracking_uri)
-    study = _study(home, name)
+    study = existing(home, name)
     where = study.files.where(study.folder)
     if not yes:
         if not sys.stdin.isatty():
             raise UserError(f"delete {name}: nobody to ask; add --yes to delete {where} for good")
         typer.confirm(f"Delete {where} and its runs in MLflow for good?", abort=True)
-    delete_study(study, uri)
+    delete_study(home, name, uri)
     print(f"Deleted study {name}")
 
 
 @app.command(context_settings=_CONTEXT)
+@study_options
 def check(
-    spaces: Annotated[list[str], typer.Argument(help="search spaces: shipped names or paths, one a loss")],
-    data: Annotated[str, typer.Option(help="digits, a file, a folder, or package.module:function")] = "digits",
-    epochs_per_loss: Annotated[int | None, typer.Option(help="epochs that each loss may spend")] = None,
-    trials: Annotated[int | None, typer.Option(help="trials of each loss, instead of epochs")] = None,
-    max_epochs: Annotated[int | None, typer.Option(help="epochs of a trial that is never cut")] = None,
-    concurrency: Annotated[int | None, typer.Option(min=1, help="trials at a time  (default: all cores)")] = None,
+    spaces: Annotated[list[str], typer.Argument(help=SPACES_HELP)],
+    data: Data = None,
+    concurrency: Concurrency = None,
     as_json: AsJson = False,
+    **settings: Any,
 ) -> None:
     """Validate search spaces; show rungs, expected epochs and the time they take."""
     from losstune.tuning.commands.check import check_spaces, checked_json, show_checked
 
-    options = {"epochs_per_loss": epochs_per_loss, "trials": trials, "max_epochs": max_epochs}
-    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    checked = check_spaces(spaces, data, given, concurrency)
+    checked = check_spaces(spaces, data, given(settings), concurrency)
     if as_json:
         print(json.dumps(checked_json(checked), indent=2))
     else:
@@ -207,10 +190,10 @@ def confirm(
     name: Name,
     top: Annotated[int, typer.Option(min=1, max=100, help="settings of each loss to train again")] = 3,
     seeds: Annotated[int, typer.Option(min=2, max=1000, help="fresh seeds; claims need at least 10")] = 10,
-    concurrency: Annotated[int | None, typer.Option(min=1, help="runs at a time  (default: all slots)")] = None,
-    cpus_per_trial: Annotated[int, typer.Option(min=1, help="cores, and threads, of a run")] = 1,
+    concurrency: Concurrency = None,
+    cpus_per_trial: CpusPerTrial = 1,
     gpus_per_trial: GpusPerTrial = None,
-    address: Annotated[str | None, typer.Option(help="a running Ray cluster to join")] = None,
+    address: Address = None,
     accept_change: AcceptChange = False,
     tracking_uri: TrackingUri = None,
     storage: Storage = ".",
@@ -223,7 +206,6 @@ def confirm(
     from losstune.tuning.execute.placement import Resources
     from losstune.tuning.execute.session import Execution
     from losstune.tuning.show.comparison import show_comparison
-    from losstune.tuning.study.study import open_study
 
     execution = Execution(Resources(concurrency, cpus_per_trial, gpus_per_trial), address, tracking_uri)
     home = _home(context, storage, study_storage)
@@ -231,7 +213,7 @@ def confirm(
     if confirmed.stopped:
         print(f"Stopped; the same command continues the confirmation of study {name}", file=sys.stderr)
         raise typer.Exit(confirmed.stopped.exit_code)
-    show_comparison(compared(open_study(home, name)), Console())
+    show_comparison(compared(confirmed.study), Console())
     at = home.options()
     print(f"Next: losstune report {name}{at} --output report.html    losstune export {name}{at} --output best.yaml")
 
@@ -245,10 +227,11 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Show which loss, by how much and how sure, from the newest confirmation."""
+    from losstune.tuning.commands.studies import existing
     from losstune.tuning.confirm.compare import compare as compared
     from losstune.tuning.show.comparison import comparison_json, show_comparison
 
-    comparison = compared(_study(_home(context, storage, study_storage), name, files=True))
+    comparison = compared(existing(_home(context, storage, study_storage), name, files=True))
     if as_json:
         print(json.dumps(comparison_json(comparison), indent=2))
     else:
@@ -265,16 +248,16 @@ def report(
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Write the whole answer as one HTML page; a confirmed study's goes to MLflow too."""
-    from losstune.tuning.commands.sync import publish
-    from losstune.tuning.report.page import write_report
+    from losstune.tuning.commands.report import report as write_report
+    from losstune.tuning.commands.studies import existing
     from losstune.tuning.track.process import tracking_uri_of
 
     home = _home(context, storage, study_storage)
     uri = tracking_uri_of(home, tracking_uri)
-    study = _study(home, name, files=True)
-    write_report(study, output)
-    print(f"Wrote {output}: {output.stat().st_size / 1e6:.1f} MB, opens in any browser")
-    publish(study, output, uri)
+    written = write_report(existing(home, name, files=True), output, uri)
+    print(f"Wrote {output}: {written.size / 1e6:.1f} MB, opens in any browser")
+    if written.not_in_mlflow:
+        print(written.not_in_mlflow, file=sys.stderr)
 
 
 @app.command(context_settings=_CONTEXT)
@@ -288,9 +271,10 @@ def export(
 ) -> None:
     """Write the best setting as a YAML that trains the final model."""
     from losstune.tuning.commands.export import export as write_export
+    from losstune.tuning.commands.studies import existing
 
     home = _home(context, storage, study_storage)
-    exported = write_export(_study(home, name, files=True), loss_fn, output)
+    exported = write_export(existing(home, name, files=True), loss_fn, output)
     print(f"Wrote {output}: {exported.trial}, {exported.value:.4f}")
     if exported.seeds:
         print(f"Confirmed: that is the mean over {exported.seeds} fresh seeds.")
@@ -311,12 +295,13 @@ def sync(
     tracking_uri: TrackingUri = None,
 ) -> None:
     """Bring MLflow to exactly what the study's own files say."""
+    from losstune.tuning.commands.studies import existing
     from losstune.tuning.commands.sync import sync_study
     from losstune.tuning.track.process import tracking_uri_of
 
     home = _home(context, storage, study_storage)
     uri = tracking_uri_of(home, tracking_uri)
-    sync_study(_study(home, name), uri)
+    sync_study(existing(home, name), uri)
     print(f"MLflow has all of study {name}")
 
 
@@ -331,7 +316,7 @@ def ui(
     """Open MLflow's UI on the right store, on loopback only."""
     from losstune.tuning.commands.ui import run_ui
 
-    raise typer.Exit(run_ui(_home(context, storage, study_storage), tracking_uri, port))
+    raise typer.Exit(run_ui(_home(context, storage, study_storage), tracking_uri, port, Console()))
 
 
 def _home(context: typer.Context, storage: str, study_storage: str | None) -> "Home":
@@ -339,17 +324,6 @@ def _home(context: typer.Context, storage: str, study_storage: str | None) -> "H
     from losstune.tuning.storage.home import home_at
 
     return context.with_resource(home_at(storage, study_storage))
-
-
-def _study(home: "Home", name: str, *, files: bool = False) -> "Study":
-    """An existing study, and its small files too if they are asked for."""
-    from losstune.tuning.study.study import open_study, translating_failures
-
-    with translating_failures(home, name):
-        study = open_study(home, name)
-        if files:
-            study.files.update()
-    return study
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Arguments and options that several commands of ``losstune`` share."""
+"""Arguments and options that several commands of ``losstune`` share; those of a study are made from its settings."""
 
 import re
 from typing import Annotated, Any, Literal
@@ -6,10 +6,15 @@ from typing import Annotated, Any, Literal
 import typer
 
 from losstune.trainer.base.errors import UserError
+from losstune.trainer.cli.field_options import Command, field_option, with_options
+from losstune.tuning.space.settings import StudySettings
 
 Name = Annotated[str, typer.Argument(help="name of the study")]
-
-
+SPACES_HELP = "search spaces: shipped names or paths, one a loss"
+Data = Annotated[str | None, typer.Option(help="digits, a file, a folder, or package.module:function")]
+Concurrency = Annotated[int | None, typer.Option(min=1, help="trials at a time  (default: all slots)")]
+CpusPerTrial = Annotated[int, typer.Option(min=1, help="cores, and threads, of a trial")]
+Address = Annotated[str | None, typer.Option(help="a running Ray cluster to join")]
 Storage = Annotated[
     str,
     typer.Option(
@@ -65,3 +70,12 @@ def seconds_of(text: str) -> float:
     if not found or float(found[1]) == 0:
         raise UserError(f"--time-budget: found {text!r}; expected a time like 90s, 30m or 2h")
     return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
+
+
+def study_options(command: Command) -> Command:
+    """The command with an option for every setting of a study, where it takes ``**settings``.
+
+    It receives None for those that were not given; what a space says is then what counts.
+    """
+    options = [field_option(name, info, "Study") for name, info in StudySettings.model_fields.items()]
+    return with_options(command, options)

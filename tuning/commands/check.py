@@ -9,7 +9,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from losstune.trainer.data.pairs import Pairs, load_pairs
+from losstune.trainer.data.pairs import DIGITS, Pairs, load_pairs
 from losstune.trainer.data.resident import ResidentData, check_rows, resident_data
 from losstune.trainer.run.loop import Trainer, pick_device
 from losstune.trainer.run.show import say
@@ -68,17 +68,11 @@ def estimate(space: SearchSpace, settings: StudySettings, pairs: Pairs) -> Estim
 
 def probe(space: SearchSpace, settings: StudySettings, pairs: Pairs) -> float:
     """Seconds of one epoch: single batches for about a second, scaled up, and one evaluation."""
-    managed: Mapping[str, Any] = {
-        "data": pairs.source,
-        "num_epochs": settings.max_epochs,
-        "objective": settings.objective,
-        "split_seed": settings.seed,
-        "seed": derived_seed(settings.seed, space.loss_fn, 0),
-        "threads": 1,
-    }
+    managed = settings.training(pairs.source, threads=1)
+    seed = derived_seed(settings.seed, space.loss_fn, 0)
     before = torch.get_num_threads()
     try:
-        config = set_threads(space.train_config(typical_point(space), **managed))
+        config = set_threads(space.train_config(typical_point(space), **managed, seed=seed))
         data: ResidentData = resident_data(pairs, config, pick_device(config.device))
         check_rows(config, data)
         return _seconds_per_epoch(Trainer(config, data), data)
@@ -117,7 +111,7 @@ class Checked:
         return training / self.slots + START_SECONDS
 
 
-def check_spaces(names: list[str], source: str, options: Mapping[str, Any], concurrency: int | None) -> Checked:
+def check_spaces(names: list[str], source: str | None, options: Mapping[str, Any], concurrency: int | None) -> Checked:
     """Validate spaces against each other and against the data, and measure.
 
     Raises:
@@ -125,7 +119,7 @@ def check_spaces(names: list[str], source: str, options: Mapping[str, Any], conc
     """
     spaces = load_spaces(names)
     settings = merged_settings(spaces, options)
-    pairs = load_pairs(source)
+    pairs = load_pairs(source or DIGITS)
     check_against_data(spaces, settings, pairs)
     estimates = [estimate(space, settings, pairs) for space in spaces]
     return Checked(spaces, settings, estimates, concurrency or usable_cores())

@@ -9,6 +9,7 @@ from losstune.trainer.base.files import make_folder
 from losstune.trainer.base.signals import StopRequest
 from losstune.trainer.data.pairs import Pairs, load_pairs
 from losstune.trainer.run.show import say
+from losstune.tuning.commands.studies import held
 from losstune.tuning.confirm.confirm_runs import runs_of
 from losstune.tuning.confirm.plan import Plan, is_finished, make_plan, plans, record_test_use, save_plan, saw_test_rows
 from losstune.tuning.confirm.scoring import score_plan
@@ -16,7 +17,7 @@ from losstune.tuning.execute.session import Execution, Session, caught_up, sessi
 from losstune.tuning.show.confirm_progress import ConfirmProgress
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.audit import audited_trials
-from losstune.tuning.study.study import Study, open_study, translating_failures
+from losstune.tuning.study.study import Study
 from losstune.tuning.study.versions import check_versions
 from losstune.tuning.track.process import tracking_uri_of
 
@@ -50,16 +51,13 @@ def confirm(request: ConfirmRequest, console: Console) -> Confirmed:
         UserError: no such study, other data than it was tuned on, nothing to confirm.
     """
     tracking_uri_of(request.home, request.execution.tracking_uri)
-    with translating_failures(request.home, request.name):
-        study = open_study(request.home, request.name)
-    pairs = load_pairs(study.spec.data_source)
-    if pairs.digest != study.spec.data_digest:
-        raise UserError(
-            f"{pairs.source} is not the data of study {request.name!r}: "
-            f"SHA-256 {study.spec.data_digest[:12]} in the study, {pairs.digest[:12]} now"
-        )
-    with request.home.locked(request.name) as home, translating_failures(home, request.name):
-        study = open_study(home, request.name)
+    with held(request.home, request.name) as study:
+        pairs = load_pairs(study.spec.data_source)
+        if pairs.digest != study.spec.data_digest:
+            raise UserError(
+                f"{pairs.source} is not the data of study {request.name!r}: "
+                f"SHA-256 {study.spec.data_digest[:12]} in the study, {pairs.digest[:12]} now"
+            )
         audited_trials(study)  # settings are chosen by these numbers
         plan = _plan(study, request, pairs, console)
         if is_finished(study, plan):

@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +11,9 @@ from rich.console import Console
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.signals import StopRequest
-from losstune.trainer.data.pairs import Pairs, load_pairs
+from losstune.trainer.data.pairs import DIGITS, Pairs, load_pairs
 from losstune.trainer.run.show import say
+from losstune.tuning.commands.studies import held
 from losstune.tuning.execute.placement import Resources
 from losstune.tuning.execute.session import Execution, Session, caught_up, session
 from losstune.tuning.search.allocation import Turns
@@ -25,7 +26,7 @@ from losstune.tuning.storage.home import Home
 from losstune.tuning.study.audit import audited_trials
 from losstune.tuning.study.continuation import continued
 from losstune.tuning.study.loss_trials import LossTrials
-from losstune.tuning.study.study import Study, create_study, open_study, study_exists, translating_failures
+from losstune.tuning.study.study import Study, create_study, study_exists, translating_failures
 from losstune.tuning.study.trial import TIME_BUDGET
 from losstune.tuning.track.process import tracking_uri_of
 
@@ -65,31 +66,31 @@ def launch(request: LaunchRequest, console: Console) -> Outcome:
     tracking_uri_of(request.home, request.tracking_uri)
     with translating_failures(request.home, request.name):
         exists = study_exists(request.home, request.name)
-        source = request.data or (open_study(request.home, request.name).spec.data_source if exists else "digits")
-    pairs = load_pairs(source)
-    if not exists:
-        _check_new(spaces, request, pairs)
-    with request.home.locked(request.name) as home, translating_failures(home, request.name):
-        if exists:
-            study = continued(
-                open_study(home, request.name),
-                spaces,
-                request.options,
-                pairs.digest,
-                accept_change=request.accept_change,
-            )
-            study.save()
-        else:
-            settings = merged_settings(spaces, request.options)
-            study = create_study(home, request.name, spaces, settings, pairs.source, pairs.digest)
+    with _continued(request, spaces) if exists else _created(request, spaces) as (study, pairs):
         return _run(study, pairs, request, console)
 
 
-def _check_new(spaces: list[SearchSpace], request: LaunchRequest, pairs: Pairs) -> None:
+@contextmanager
+def _continued(request: LaunchRequest, spaces: list[SearchSpace]) -> Iterator[tuple[Study, Pairs]]:
+    with held(request.home, request.name) as study:
+        pairs = load_pairs(request.data or study.spec.data_source)
+        study = continued(study, spaces, request.options, pairs.digest, accept_change=request.accept_change)
+        study.save()
+        yield study, pairs
+
+
+@contextmanager
+def _created(request: LaunchRequest, spaces: list[SearchSpace]) -> Iterator[tuple[Study, Pairs]]:
+    """A new study; what is wrong with it is said before it has a folder."""
     if not spaces:
         raise UserError(f"study {request.name!r} is new: name at least one search space")
     settings = merged_settings(spaces, request.options)
+    pairs = load_pairs(request.data or DIGITS)
     check_against_data(spaces, settings, pairs)
+    with request.home.locked(request.name) as home, translating_failures(home, request.name):
+        if study_exists(home, request.name):
+            raise UserError(f"study {request.name!r} was begun by another launch just now; the same command continues")
+        yield create_study(home, request.name, spaces, settings, pairs.source, pairs.digest), pairs
 
 
 def _run(study: Study, pairs: Pairs, request: LaunchRequest, console: Console) -> Outcome:
@@ -129,7 +130,7 @@ def _search(
         searcher = StudySearcher(
             trials,
             settings,
-            managed_settings(study, place.cpus),
+            settings.training(study.spec.data_source, place.cpus),
             study.files,
             place.concurrency,
             progress,
@@ -156,16 +157,3 @@ def _search(
     study.check_held()
     if searcher.storage_error:
         raise UserError(f"{searcher.storage_error}; the study waits, and the same command goes on once that is mended")
-
-
-def managed_settings(study: Study, threads: int) -> dict[str, Any]:
-    """Training settings that a study gives to every trial."""
-    settings = study.spec.settings
-    return {
-        "data": study.spec.data_source,
-        "num_epochs": settings.max_epochs,
-        "schedule_epochs": settings.max_epochs,
-        "objective": settings.objective,
-        "split_seed": settings.seed,
-        "threads": threads,
-    }

@@ -1,10 +1,9 @@
-"""Runs the tracker: beside a launch as a process of its own, for ``losstune sync``, and after a report."""
+"""Runs the tracker: beside a launch as a process of its own, and for ``losstune sync``."""
 
 import os
 import select
 import sys
 import time
-from pathlib import Path
 
 from losstune.trainer.base.errors import UserError
 from losstune.tuning.confirm.plan import is_finished, plans
@@ -13,7 +12,7 @@ from losstune.tuning.storage.passwords import masked
 from losstune.tuning.study.study import Study, open_study
 from losstune.tuning.track.mlflow_sync import Tracker, translating_mlflow_errors
 from losstune.tuning.track.process import TRACKING_URI
-from losstune.tuning.track.runs import REPORT_FILE, Activity
+from losstune.tuning.track.runs import Activity
 
 FOLLOW_SECONDS = 5.0
 
@@ -41,17 +40,6 @@ def sync_study(study: Study, tracking_uri: str) -> None:
         activity = "confirm" if newest is not None and not is_finished(study, newest) else "search"
     with translating_mlflow_errors(tracking_uri):
         Tracker(study, tracking_uri).sync(activity)
-
-
-def publish(study: Study, report: Path, tracking_uri: str) -> None:
-    """Keep a report with its study, and bring it to MLflow; where that can not be reached, say so and go on."""
-    study.files.write(study.folder / REPORT_FILE, report.read_bytes())
-    try:
-        sync_study(study, tracking_uri)
-    except UserError as error:
-        print(
-            f"MLflow lacks the report ({error}): losstune sync {study.spec.name}{study.home.options()}", file=sys.stderr
-        )
 
 
 def main() -> None:

@@ -4,8 +4,11 @@ import os
 import subprocess
 import sys
 
+from rich.console import Console
+
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.signals import stop_on_signal
+from losstune.trainer.run.show import say
 from losstune.tuning.storage.home import Home
 from losstune.tuning.storage.passwords import masked
 from losstune.tuning.track.process import tracking_uri_of
@@ -20,8 +23,8 @@ _OPENING = (
 """Variables of MLflow's that would open the server to other sites or addresses; a stray one is not passed on."""
 
 
-def run_ui(home: Home, tracking_uri: str | None, port: int) -> int:
-    """Serve until interrupted; returns the exit code.
+def run_ui(home: Home, tracking_uri: str | None, port: int, console: Console) -> int:
+    """Serve until interrupted, and say where; returns the exit code.
 
     Raises:
         UserError: nothing has been logged here yet, or a server shows it already.
@@ -35,7 +38,7 @@ def run_ui(home: Home, tracking_uri: str | None, port: int) -> int:
     command = [sys.executable, "-m", "mlflow", "server", "--host", _LOOPBACK, "--port", str(port)]
     command += ["--workers", "1", "--allowed-hosts", hosts]
     command += ["--default-artifact-root", f"{home.where}/mlartifacts"]
-    print(f"MLflow on http://{_LOOPBACK}:{port}  (Ctrl-C ends it)", flush=True)
+    say(console, f"MLflow on http://{_LOOPBACK}:{port}  (Ctrl-C ends it)")
     with stop_on_signal() as stop:
         process = subprocess.Popen(command, env=_environment(uri))
         while process.poll() is None:

@@ -17,7 +17,8 @@ from losstune.trainer.data.resident import ResidentData, SplitTensors, TrainSpli
 from losstune.trainer.data.splits import split_rows
 from losstune.trainer.run.loop import Trainer, pick_device
 from losstune.trainer.score.geometry import geometry
-from losstune.trainer.score.metrics import Objective, row_scores
+from losstune.trainer.score.metrics import row_scores
+from losstune.trainer.score.objective import Objective
 from losstune.tuning.space.feasibility import Baseline
 
 RIDGE_LIMIT = 10_000

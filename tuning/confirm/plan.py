@@ -188,8 +188,8 @@ def _start(study: Study, loss_fn: str, like: Arm, threads: int) -> Arm:
     An option for which the user's model has no default stays as in ``like``, a trial of the same loss.
     """
     space = study.spec.search_spaces()[loss_fn]
-    fixed = {**{name: like.settings[name] for name in space.required}, **space.fixed}
-    managed = {name: like.settings[name] for name in ("data", "num_epochs", "schedule_epochs", "objective", "device")}
-    flat = TrainConfig.from_flat({"loss_fn": space.reference, **fixed, **managed, "threads": threads}).flat()
+    fixed = {**{name: like.settings[name] for name in (*space.required, "device")}, **space.fixed}
+    managed = study.spec.settings.training(study.spec.data_source, threads)
+    flat = TrainConfig.from_flat({"loss_fn": space.reference, **fixed, **managed}).flat()
     own = {name: value for name, value in flat.items() if name not in ("seed", "split_seed")}
     return Arm(name=f"{loss_fn}-start", loss_fn=loss_fn, role="start", settings=own, search_value=None)

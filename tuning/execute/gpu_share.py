@@ -10,7 +10,6 @@ from losstune.trainer.run.show import say
 from losstune.tuning.execute.gpu_probe import Probed, Settings, probe_gpu
 from losstune.tuning.execute.placement import Machine
 from losstune.tuning.space.search_space import Point, SearchSpace, typical_point
-from losstune.tuning.space.settings import StudySettings
 from losstune.tuning.study.study import Study
 
 _WAIT_SECONDS = 0.2
@@ -34,7 +33,7 @@ def probed_share(
         return 0.0
     say(console, "Trying how many trials fit a GPU ...")
     spaces, settings = list(study.spec.search_spaces().values()), study.spec.settings
-    managed = {**_managed(settings, study.spec.data_source), "threads": cpus}
+    managed = {**settings.training(study.spec.data_source, cpus), "device": "cuda"}
     largest = [{**space.settings(largest_point(space)), **managed} for space in spaces]
     typical = {**spaces[0].settings(typical_point(spaces[0])), **managed}
     found = _probe_each(probing, largest, typical, data, cpus, stop)
@@ -61,16 +60,6 @@ def largest_point(space: SearchSpace) -> Point:
             sizes = [v for v in parameter.domain.extremes if isinstance(v, int | float) and not isinstance(v, bool)]
             point[name] = max(sizes, default=point[name])
     return point
-
-
-def _managed(settings: StudySettings, source: str) -> dict[str, Any]:
-    return {
-        "data": source,
-        "num_epochs": settings.max_epochs,
-        "objective": settings.objective,
-        "split_seed": settings.seed,
-        "device": "cuda",
-    }
 
 
 def _probe_each(

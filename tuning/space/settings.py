@@ -1,16 +1,16 @@
 """How a study searches: its objective, budget, rungs and sampler, with their defaults and limits."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from losstune.trainer.score.metrics import Objective
+from losstune.trainer.score.objective import Objective
 
 SamplerName = Literal["tpe", "random", "grid"]
 
 
 class StudySettings(BaseModel):
-    """The ``study:`` part of a search space; options of ``launch`` override it."""
+    """The ``study:`` part of a search space; options of a launch override it, and are made from these fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
@@ -20,9 +20,10 @@ class StudySettings(BaseModel):
     reduction_factor: int = Field(3, ge=2, le=100, description="at a rung, one trial in this many goes on")
     sampler: SamplerName = Field("tpe", description="what proposes trials")
     seed: int = Field(0, ge=0, lt=2**63, description="seed of the proposals, of training and of the train/val split")
-    epochs_per_loss: int | None = Field(None, ge=1, description="epochs that each loss may spend")
+    epochs_per_loss: int | None = Field(
+        None, ge=1, description="epochs that each loss may spend; null: ten times max_epochs"
+    )
     trials: int | None = Field(None, ge=1, description="trials of each loss, instead of epochs")
-
     race: bool = Field(False, description="losses compete for epochs; one that can no longer win is dropped")
 
     @model_validator(mode="after")
@@ -37,6 +38,22 @@ class StudySettings(BaseModel):
                 "not one trial could use its epochs"
             )
         return self
+
+    def training(self, data: str, threads: int) -> dict[str, Any]:
+        """The training settings that a study gives to each of its runs, which spaces may not name.
+
+        Args:
+            data: the study's data, as a source.
+            threads: cores, and threads, of a run.
+        """
+        return {
+            "data": data,
+            "num_epochs": self.max_epochs,
+            "schedule_epochs": self.max_epochs,
+            "objective": self.objective,
+            "split_seed": self.seed,
+            "threads": threads,
+        }
 
     @property
     def rungs(self) -> tuple[int, ...]:

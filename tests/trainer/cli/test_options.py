@@ -6,7 +6,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from losstune.trainer.cli.options import config_options, given, option_value
+from losstune.trainer.cli.field_options import given
+from losstune.trainer.cli.options import config_options, option_value
 from losstune.trainer.config.train_config import TrainConfig, flat_fields
 from losstune.trainer.losses import loss_config_class, loss_names
 from tests.conftest import Command

@@ -13,7 +13,7 @@ from pydantic import create_model
 from losstune.trainer.cli.app import train
 from losstune.trainer.config.train_config import COMMAND_NAMES, ModelConfig, Schedule, TrainConfig, flat_fields, flatten
 from losstune.trainer.losses import LossConfig, loss_config_class, loss_names
-from losstune.trainer.score.metrics import Objective
+from losstune.trainer.score.objective import Objective
 from tests.trainer.samples import ALLOWED_LOSSES, refusal
 
 COMMON: dict[str, SearchStrategy[Any]] = {

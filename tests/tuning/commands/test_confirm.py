@@ -30,7 +30,7 @@ from losstune.trainer.run.run_dir import HISTORY_FILE, RunDirectory, history_lin
 from losstune.trainer.run.train import train_run
 from losstune.tuning.commands.confirm import Confirmed, ConfirmRequest, confirm
 from losstune.tuning.commands.export import export
-from losstune.tuning.commands.launch import launch, managed_settings
+from losstune.tuning.commands.launch import launch
 from losstune.tuning.confirm.compare import compare
 from losstune.tuning.confirm.confirm_runs import ConfirmRun, runs_of
 from losstune.tuning.confirm.results import Results, load_results
@@ -464,7 +464,7 @@ def searched(root: Path, **losses: tuple[float, Ending]) -> Study:
         lr, ending = losses[space.loss_fn]
         trials = LossTrials(storage, space.loss_fn, space)
         trials.end(trials.add({"lr": lr}, seed=0), ending)
-        flat = {**space.settings({"lr": lr}), **managed_settings(study, 1), "seed": 0}
+        flat = {**space.settings({"lr": lr}), **settings.training("digits", 1), "seed": 0}
         folder = study.trials_folder / trials[0].name
         RunDirectory(folder, 1).start(TrainConfig.from_flat(flat))
         for epoch in range(1, ending.epochs + 1):

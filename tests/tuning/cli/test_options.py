@@ -1,0 +1,60 @@
+"""Options that several commands share; those of a study come from its settings, so there is no list of them here."""
+
+import inspect
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from losstune.trainer.base.errors import UserError
+from losstune.trainer.cli.field_options import given
+from losstune.tuning.cli.app import check, launch
+from losstune.tuning.cli.options import seconds_of, study_options
+from losstune.tuning.space.settings import StudySettings
+
+VALUES: dict[str, tuple[str | None, Any]] = {
+    "objective": ("val/cosine_sim", "val/cosine_sim"),
+    "max_epochs": ("9", 9),
+    "grace_epochs": ("2", 2),
+    "reduction_factor": ("4", 4),
+    "sampler": ("random", "random"),
+    "seed": ("7", 7),
+    "epochs_per_loss": ("90", 90),
+    "trials": ("5", 5),
+    "race": (None, True),
+}
+
+
+@pytest.mark.parametrize("name", StudySettings.model_fields)
+def test_every_setting_of_a_study_is_an_option(name: str) -> None:
+    received: dict[str, Any] = {}
+    app = typer.Typer()
+
+    @app.command(context_settings={"token_normalize_func": lambda name: name.replace("_", "-")})
+    @study_options
+    def command(**settings: Any) -> None:
+        received.update(given(settings))
+
+    text, value = VALUES[name]
+    for option in (f"--{name}", f"--{name.replace('_', '-')}"):
+        received.clear()
+        result = CliRunner().invoke(app, [option, *([text] if text else [])])
+        assert result.exit_code == 0, result.output
+        assert received == {name: value}
+
+
+@pytest.mark.parametrize("command", [launch, check])
+def test_launch_and_check_take_all_of_them(command: Any) -> None:
+    assert set(StudySettings.model_fields) <= set(inspect.signature(command).parameters)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("1.5m", 90), ("2 h", 7200)])
+def test_a_time_budget_is_a_number_with_a_unit(text: str, seconds: float) -> None:
+    assert seconds_of(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "soon", "0", "-1m", "1d"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(UserError, match=r"--time-budget: found .*; expected a time like 90s, 30m or 2h"):
+        seconds_of(text)

@@ -1,0 +1,6 @@
+"""What a trial may be judged by; without torch, so that a command can name it before anything is loaded."""
+
+from typing import Literal
+
+Objective = Literal["val/mrr", "val/cosine_sim", "val/recall_at_1", "val/recall_at_5", "val/recall_at_10"]
+"""Higher is better, and comparable between losses and batch sizes."""

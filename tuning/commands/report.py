@@ -1,0 +1,36 @@
+"""The report of a study: one HTML file, kept with the study, and brought to MLflow where that can be reached."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from losstune.trainer.base.errors import UserError
+from losstune.tuning.commands.sync import sync_study
+from losstune.tuning.report.page import write_report
+from losstune.tuning.study.study import Study
+from losstune.tuning.track.runs import REPORT_FILE
+
+
+@dataclass(frozen=True)
+class Reported:
+    """What was written: the file, its size in bytes, and why MLflow lacks it, "" where it has it."""
+
+    output: Path
+    size: int
+    not_in_mlflow: str
+
+
+def report(study: Study, output: Path, tracking_uri: str) -> Reported:
+    """Write the whole answer as one file; a study in a bucket has its small files here.
+
+    Raises:
+        UserError: the study's files are damaged, or the file can not be written.
+    """
+    write_report(study, output)
+    content = output.read_bytes()
+    study.files.write(study.folder / REPORT_FILE, content)
+    reason = ""
+    try:
+        sync_study(study, tracking_uri)
+    except UserError as error:
+        reason = f"MLflow lacks the report ({error}): losstune sync {study.spec.name}{study.home.options()}"
+    return Reported(output, len(content), reason)
