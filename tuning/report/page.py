@@ -39,13 +39,11 @@ from losstune.tuning.report.tables import (
     fate_look,
     fate_names,
     fates_table,
-    geometry_table,
-    scores_table,
     search_table,
     settings_table,
-    tuning_table,
+    stacked,
 )
-from losstune.tuning.show.comparison import ordered_rows
+from losstune.tuning.show.comparison import geometry_table, ordered_rows, scores_table, tuning_table
 from losstune.tuning.study.study import Study
 from losstune.tuning.study.trial import TrialView, best_trial, ranked
 
@@ -76,6 +74,7 @@ def report_html(study: Study) -> str:
     figures = _figures(facts)
     return template.render(
         **_text(facts),
+        stacked=stacked,
         figures=figures,
         figures_json=json.dumps(figures, allow_nan=False).replace("<", "\\u003c"),
         plotly=plotly,

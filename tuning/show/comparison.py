@@ -1,16 +1,15 @@
-"""A comparison on the terminal: one table, then sentences."""
+"""A comparison's tables, for the terminal and for the page, and all of it on the terminal."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from losstune.trainer.run.show import say
 from losstune.tuning.confirm.findings import TEST_METRICS, ComparedArm, Comparison
 from losstune.tuning.confirm.sentences import LABELS, answer_sentences, guide_sentence
-from losstune.tuning.confirm.statistics import Difference, Interval
 from losstune.tuning.show.progress import time_text
+from losstune.tuning.show.table import Cell, Column, Measured, Noted, Table, TableRow, number_text, terminal_table
 
 BASELINES = {
     "chance": "chance",
@@ -19,15 +18,9 @@ BASELINES = {
     "ridge_centered": "ridge, centred",
     "untrained": "untrained encoder",
 }
-
-
+SIGN_DIGITS = {"effective_rank": 1, "hubness": 2, "alignment": 3, "uniformity": 3}
 FULL_WIDTH = 104
 """Columns from which all metrics stand in one table."""
-
-
-def plus_minus(interval: Interval | Difference, *, signed: bool = False) -> str:
-    """``0.357 ±0.031``: the intervals are symmetric, and this fits a narrow terminal."""
-    return f"{interval.value:{'+' if signed else ''}.3f} ±{(interval.high - interval.low) / 2:.3f}"
 
 
 def row_title(row: ComparedArm) -> str:
@@ -43,6 +36,70 @@ def ordered_rows(comparison: Comparison) -> list[ComparedArm]:
     return sorted(comparison.rows, key=lambda row: (order.index(row.role), -(row.validation or 0.0)))
 
 
+def scores_table(comparison: Comparison, metrics: Sequence[str] = TEST_METRICS) -> Table:
+    """Every arm's test scores with intervals, and the runs that they come from."""
+    columns = [Column("test"), *(Column(LABELS[metric]) for metric in metrics)]
+    rows = [
+        TableRow(
+            row_title(row),
+            [*(Measured(row.test[metric]) for metric in metrics), _runs(row, comparison.seeds)],
+            row.loss_fn,
+            quiet=row.role != "pick",
+        )
+        for row in ordered_rows(comparison)
+    ]
+    return Table([*columns, Column("runs in MLflow", words=True, page_only=True)], rows)
+
+
+def _runs(row: ComparedArm, seeds: int) -> Cell:
+    """The names of an arm's runs: ``infonce-0007``, and under it ``/seed-00 … 09``."""
+    if row.role == "baseline":
+        return f"confirm/{row.name}"
+    return Noted(row.name, "/seed-00" + (f" … {seeds - 1:02d}" if seeds > 1 else ""))
+
+
+def tuning_table(comparison: Comparison) -> Table:
+    """What tuning gained, what the search promised, what held, and what it cost."""
+    primary = comparison.measures[0]
+    columns = [
+        Column("loss", short="tuned"),
+        Column(f"gain in test {LABELS[primary]}", short=f"gain in {LABELS[primary]}"),
+        *(Column(name) for name in ("search", "confirmed", "too high by", "epochs", "training")),
+    ]
+    return Table(columns, [_tuned(row, primary) for row in ordered_rows(comparison) if row.role == "pick"])
+
+
+def _tuned(row: ComparedArm, primary: str) -> TableRow:
+    gain = row.gain.get(primary)
+    cells: list[Cell] = [
+        Measured(gain, signed=True) if gain else "is untuned",
+        number_text(row.search_value),
+        number_text(row.validation),
+        number_text(row.optimism, signed=True),
+        str(row.search_epochs),
+        time_text(row.search_seconds),
+    ]
+    return TableRow(str(row.loss_fn), cells, row.loss_fn)
+
+
+def geometry_table(comparison: Comparison) -> Table:
+    """Signs of a collapsed or hubby embedding, means over seeds."""
+    columns = [Column("loss", short="embedding"), *(Column(sign.replace("_", " ")) for sign in SIGN_DIGITS)]
+    rows = [
+        TableRow(
+            str(row.loss_fn),
+            [
+                *(number_text(row.geometry.get(sign), digits) for sign, digits in SIGN_DIGITS.items()),
+                "; ".join(row.flags) or "none",
+            ],
+            row.loss_fn,
+        )
+        for row in ordered_rows(comparison)
+        if row.role == "pick"
+    ]
+    return Table([*columns, Column("signs of trouble", words=True, page_only=True)], rows)
+
+
 def show_comparison(comparison: Comparison, console: Console) -> None:
     """Print everything: scores, what tuning gained, what it cost, signs of trouble, and the conclusion."""
     say(
@@ -50,11 +107,11 @@ def show_comparison(comparison: Comparison, console: Console) -> None:
         f"study {comparison.study}, confirmation {comparison.confirmation}: {comparison.seeds} seeds, "
         f"{comparison.targets} test targets of {comparison.data_source}; means with 95 % intervals",
     )
-    tables = (TEST_METRICS,) if console.width >= FULL_WIDTH else (TEST_METRICS[:3], TEST_METRICS[3:])
-    for metrics in tables:
-        console.print(_scores(comparison, metrics))
-    console.print(_tuning(comparison))
-    console.print(_geometry(comparison))
+    parts = (TEST_METRICS,) if console.width >= FULL_WIDTH else (TEST_METRICS[:3], TEST_METRICS[3:])
+    for metrics in parts:
+        console.print(terminal_table(scores_table(comparison, metrics)))
+    console.print(terminal_table(tuning_table(comparison)))
+    console.print(terminal_table(geometry_table(comparison)))
     for sentence in answer_sentences(comparison):
         say(console, f"• {sentence}")
     if comparison.guide:
@@ -75,51 +132,3 @@ def comparison_json(comparison: Comparison) -> dict[str, Any]:
         "answer": answer_sentences(comparison),
         "guide_sentences": [guide_sentence(claim, comparison.objective) for claim in comparison.guide],
     }
-
-
-def _table(first: str, *columns: str) -> Table:
-    table = Table(box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    table.add_column(first, no_wrap=True)
-    for name in columns:
-        table.add_column(name, justify="right", no_wrap=True)
-    return table
-
-
-def _scores(comparison: Comparison, metrics: tuple[str, ...]) -> Table:
-    table = _table("test", *(LABELS[metric] for metric in metrics))
-    for row in ordered_rows(comparison):
-        table.add_row(row_title(row), *(plus_minus(row.test[metric]) for metric in metrics))
-    return table
-
-
-def _tuning(comparison: Comparison) -> Table:
-    primary = comparison.measures[0]
-    table = _table("tuned", f"gain in {LABELS[primary]}", "search", "confirmed", "too high by", "epochs", "training")
-    for row in ordered_rows(comparison):
-        if row.role == "pick":
-            gain = row.gain.get(primary)
-            table.add_row(
-                row.loss_fn,
-                plus_minus(gain, signed=True) if gain else "is untuned",
-                f"{row.search_value:.3f}",
-                f"{row.validation:.3f}",
-                f"{row.optimism:+.3f}",
-                str(row.search_epochs),
-                time_text(row.search_seconds),
-            )
-    return table
-
-
-def _geometry(comparison: Comparison) -> Table:
-    table = _table("embedding", "effective rank", "hubness", "alignment", "uniformity")
-    for row in ordered_rows(comparison):
-        if row.role == "pick":
-            signs = row.geometry
-            table.add_row(
-                row.loss_fn,
-                f"{signs['effective_rank']:.1f}",
-                f"{signs['hubness']:.2f}",
-                f"{signs['alignment']:.3f}",
-                f"{signs['uniformity']:.3f}",
-            )
-    return table

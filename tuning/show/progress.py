@@ -1,23 +1,18 @@
 """What the terminal shows of a study: one live table, or short plain lines in a pipe."""
 
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console, Group
-from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from losstune.trainer.run.show import say
+from losstune.tuning.show.live import LiveDisplay
+from losstune.tuning.show.table import Column, Table, TableRow, terminal_table
 from losstune.tuning.space.settings import StudySettings
 from losstune.tuning.study.messages import Report
 from losstune.tuning.study.trial import State, TrialView
-
-LINE_EVERY_SECONDS = 10.0
 
 
 @dataclass
@@ -63,19 +58,16 @@ def _short(value: Any) -> str:
 
 def progress_table(losses: Mapping[str, LossProgress], settings: StudySettings, title: str, seconds: float) -> Group:
     """The table of a study and its best settings; ``seconds`` since the launch, 0 where nothing is running."""
-    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("loss", no_wrap=True)
-    for name in ("running", "pruned", "done", "failed", "epochs", f"best {settings.objective}"):
-        table.add_column(name, justify="right", no_wrap=True)
-    if seconds:
-        table.add_column("epochs/s", justify="right", no_wrap=True)
-        table.add_column("left", justify="right", no_wrap=True)
+    names = ["loss", "running", "pruned", "done", "failed", "epochs", f"best {settings.objective}"]
+    names += ["epochs/s", "left"] if seconds else []
+    rows = []
     for name, loss in losses.items():
         counts = [str(loss.states[s]) for s in ("running", "pruned", "complete", "failed")]
-        row = [name, *counts, _spent(loss, settings), f"{loss.best_value:.4f}" if loss.best else "-"]
+        cells = [*counts, _spent(loss, settings), f"{loss.best_value:.4f}" if loss.best else "-"]
         if seconds:
-            row += [f"{loss.new_epochs / seconds:.1f}", time_text(seconds_left(loss, settings, seconds))]
-        table.add_row(*row)
+            cells += [f"{loss.new_epochs / seconds:.1f}", time_text(seconds_left(loss, settings, seconds))]
+        rows.append(TableRow(name, cells))
+    table = terminal_table(Table([Column(name) for name in names], rows), title)
     bests = [Text(f"{loss.best.name}: {setting_text(loss.best)}", style="dim") for loss in losses.values() if loss.best]
     return Group(table, *bests)
 
@@ -108,30 +100,14 @@ def time_text(seconds: float | None) -> str:
     return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
-class Progress:
+class Progress(LiveDisplay):
     """Follows a launch and shows it; updated by the searcher."""
 
     def __init__(self, name: str, settings: StudySettings, console: Console) -> None:
+        super().__init__(console)
         self._settings = settings
-        self._console = console
         self._title = f"study {name}"
         self._losses: dict[str, LossProgress] = {}
-        self._told: set[str] = set()
-        self._began = time.monotonic()
-        self._line_at = self._began
-        self._live = Live(get_renderable=self._table, console=console, refresh_per_second=2, transient=True)
-
-    def __enter__(self) -> Self:
-        if self._console.is_terminal:
-            self._live.start()
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if self._console.is_terminal:
-            self._live.stop()
-            self._console.print(self._table())
-        else:
-            self._lines()
 
     def add_loss(self, loss_fn: str, progress: LossProgress) -> None:
         """Show a loss as the truth knows it at the start of this launch."""
@@ -145,17 +121,13 @@ class Progress:
 
     def trained(self, trial: TrialView, report: Report, epochs: int) -> None:
         """A worker reported some more epochs."""
-        for note in report.notes:
-            if note not in self._told:
-                self._told.add(note)
-                say(self._console, note)
+        self.notes(report.notes)
         loss = self._losses[report.loss_fn]
         loss.epochs += epochs
         loss.new_epochs += epochs
         if report.end in (None, "epochs", "patience"):
             loss.consider(trial, report.best)
-        if not self._console.is_terminal and time.monotonic() - self._line_at > LINE_EVERY_SECONDS:
-            self._lines()
+        self._view.changed()
 
     def waits(self, trial: TrialView, why: str) -> None:
         """A trial that was running goes on later."""
@@ -179,12 +151,11 @@ class Progress:
         say(self._console, f"Dropped: {why}")
 
     def _table(self) -> Group:
-        seconds = time.monotonic() - self._began
+        seconds = self._seconds
         return progress_table(self._losses, self._settings, f"{self._title}  {time_text(seconds)}", seconds)
 
-    def _lines(self) -> None:
-        self._line_at = time.monotonic()
-        seconds = self._line_at - self._began
+    def _lines(self) -> Iterator[str]:
+        seconds = self._seconds
         for name, loss in self._losses.items():
             s = loss.states
             best = (
@@ -192,9 +163,8 @@ class Progress:
                 if loss.best
                 else "no value yet"
             )
-            say(
-                self._console,
+            yield (
                 f"[{time_text(seconds)}] {name}: {s['running']} running, {s['pruned']} pruned, {s['complete']} done, "
                 f"{s['failed']} failed, {_spent(loss, self._settings)} epochs, {best}, "
-                f"{time_text(seconds_left(loss, self._settings, seconds))} left",
+                f"{time_text(seconds_left(loss, self._settings, seconds))} left"
             )
