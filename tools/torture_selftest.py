@@ -77,7 +77,7 @@ REMOVALS: tuple[Removal, ...] = (
     Removal(
         2,
         "a trial without room on its GPU goes on alone",
-        "tuning/execute/study_searcher.py",
+        "tuning/execute/task_searcher.py",
         'if report is not None and report.end == "memory" and not running.alone:',
         "if False:",
         ("tests/reliability/test_memory.py",),
@@ -125,7 +125,7 @@ REMOVALS: tuple[Removal, ...] = (
     Removal(
         4,
         "a storage that can not be written ends the search",
-        "tuning/execute/study_searcher.py",
+        "tuning/execute/task_searcher.py",
         "        except STORAGE_FAILURES as error:\n            self.storage_error",
         "        except ZeroDivisionError as error:\n            self.storage_error",
         ("tests/reliability/test_storage.py::test_a_search_that_can_not_write_the_next_trial_ends_at_once",),
@@ -137,7 +137,7 @@ REMOVALS: tuple[Removal, ...] = (
         "TrialScheduler.CONTINUE if self._record(report) else TrialScheduler.NOOP",
         "TrialScheduler.CONTINUE if self._record(report) else TrialScheduler.CONTINUE",
         (
-            "tests/tuning/execute/test_study_searcher.py::test_a_trial_does_not_train_on_from_a_rung_that_could_not_be_saved",
+            "tests/tuning/execute/test_search_tasks.py::test_a_trial_does_not_train_on_from_a_rung_that_could_not_be_saved",
         ),
     ),
     Removal(

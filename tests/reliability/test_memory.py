@@ -16,8 +16,9 @@ from losstune.trainer.run.run_dir import HISTORY_FILE, read_history
 from losstune.tuning.confirm.confirm_runs import ConfirmRun
 from losstune.tuning.confirm.plan import Arm
 from losstune.tuning.execute.asha import AshaScheduler
-from losstune.tuning.execute.confirm_searcher import ConfirmSearcher
-from losstune.tuning.execute.study_searcher import StudySearcher
+from losstune.tuning.execute.confirm_tasks import ConfirmTasks
+from losstune.tuning.execute.search_tasks import SearchTasks
+from losstune.tuning.execute.task_searcher import TaskSearcher
 from losstune.tuning.execute.worker import TrialTrainable
 from losstune.tuning.search.rungs import Rungs
 from losstune.tuning.show.confirm_progress import ConfirmProgress
@@ -135,8 +136,9 @@ def search(study: Study, slots: int) -> tuple[Tune, LossTrials]:
     own = LossTrials(study.storage(), "cosine", space)
     progress = Progress("study", settings, Console(file=io.StringIO()))
     managed = {**SMALL, "num_epochs": EPOCHS, "schedule_epochs": EPOCHS}
-    searcher = StudySearcher({"cosine": own}, settings, managed, study.files, lambda: slots, progress, 1, "optuna.db")
-    return Tune(searcher, AshaScheduler({"cosine": Rungs((), 2)}, searcher.record_rung)), own
+    tasks = SearchTasks({"cosine": own}, settings, managed, study.files, progress, 1, "optuna.db")
+    searcher = TaskSearcher(tasks, lambda: slots)
+    return Tune(searcher, AshaScheduler({"cosine": Rungs((), 2)}, searcher.guarded(tasks.record_rung))), own
 
 
 def seed_of(study: Study, number: int) -> int:
@@ -228,7 +230,7 @@ def confirmation(study: Study, slots: int) -> tuple[Tune, list[ConfirmRun]]:
     left = [run for run in runs if run.result() is None]
     make_folder(runs[0].folder.parent)
     progress = ConfirmProgress("study", "val/mrr", EPOCHS, runs, Console(file=io.StringIO()))
-    return Tune(ConfirmSearcher(left, lambda: slots, progress, 1)), runs
+    return Tune(TaskSearcher(ConfirmTasks(study, left, progress, 1), lambda: slots)), runs
 
 
 @pytest.mark.parametrize("which", [0, 2], ids=["the first", "the last"])

@@ -39,7 +39,7 @@ from losstune.trainer.run.run_dir import CONFIG_FILE, HISTORY_FILE, RunDirectory
 from losstune.tuning.commands.launch import LaunchRequest, launch
 from losstune.tuning.execute.placement import Resources, Slots
 from losstune.tuning.execute.session import Session
-from losstune.tuning.execute.study_searcher import ending_from_history
+from losstune.tuning.search.endings import ending_from_history
 from losstune.tuning.space.search_space import SearchSpace
 from losstune.tuning.storage.failures import STORAGE_FAILURES
 from losstune.tuning.storage.home import Home
@@ -426,7 +426,7 @@ class SearchMachine(RuleBasedStateMachine):
                 folder = self.study.trials_folder / f"{name[0]}-{name[1]:04d}"
                 self.model.ended(name, end_on_disk(folder, "pruned", "time budget"))
         with suppress(*STORAGE_FAILURES):
-            for trial in self.run.searcher.unfinished():
+            for trial in self.run.search.unfinished():
                 own = self.run.trials[trial.loss_fn]
                 if timed_out:
                     folder = self.study.trials_folder / trial.name

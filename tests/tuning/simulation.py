@@ -11,7 +11,8 @@ from rich.console import Console
 
 from losstune.trainer.run.run_dir import HISTORY_FILE, history_line, read_history
 from losstune.tuning.execute.asha import AshaScheduler
-from losstune.tuning.execute.study_searcher import StudySearcher
+from losstune.tuning.execute.search_tasks import SearchTasks
+from losstune.tuning.execute.task_searcher import TaskSearcher
 from losstune.tuning.search.rungs import Rungs
 from losstune.tuning.show.progress import Progress
 from losstune.tuning.space.search_space import SearchSpace
@@ -101,10 +102,9 @@ class Launch:
             rungs[loss].rebuild(list(own))
         managed = {"num_epochs": settings.max_epochs, "schedule_epochs": settings.max_epochs, "threads": 1}
         progress = Progress("study", settings, Console(file=io.StringIO()))
-        self.searcher = StudySearcher(
-            self.trials, settings, managed, FolderFiles(folder), lambda: concurrency, progress, 1, "optuna.db"
-        )
-        self.scheduler = AshaScheduler(rungs, self.searcher.record_rung)
+        self.search = SearchTasks(self.trials, settings, managed, FolderFiles(folder), progress, 1, "optuna.db")
+        self.searcher = TaskSearcher(self.search, lambda: concurrency)
+        self.scheduler = AshaScheduler(rungs, self.searcher.guarded(self.search.record_rung))
         self.workers: dict[str, Worker] = {}
         self.tasks: list[Task] = []
         self._fate = fate

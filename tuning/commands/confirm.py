@@ -13,6 +13,7 @@ from losstune.tuning.commands.studies import held
 from losstune.tuning.confirm.confirm_runs import runs_of
 from losstune.tuning.confirm.plan import Plan, is_finished, make_plan, plans, record_test_use, save_plan, saw_test_rows
 from losstune.tuning.confirm.scoring import score_plan
+from losstune.tuning.execute.confirm_tasks import ConfirmTasks
 from losstune.tuning.execute.session import Execution, Session, caught_up, session
 from losstune.tuning.show.confirm_progress import ConfirmProgress
 from losstune.tuning.storage.home import Home
@@ -105,7 +106,7 @@ def _plan(study: Study, request: ConfirmRequest, pairs: Pairs, console: Console)
 
 def _train(study: Study, plan: Plan, running: Session, console: Console) -> None:
     """Train every run that has no result yet."""
-    from losstune.tuning.execute.confirm_searcher import ConfirmSearcher
+    from losstune.tuning.execute.task_searcher import TaskSearcher
 
     runs = runs_of(study, plan)
     settings = study.spec.settings
@@ -113,7 +114,8 @@ def _train(study: Study, plan: Plan, running: Session, console: Console) -> None
     if plan.split_given:
         say(console, "The data brings its own split: seeds change weights and batches, not the validation rows")
     with ConfirmProgress(study.spec.name, settings.objective, settings.max_epochs, runs, console) as progress:
-        searcher = ConfirmSearcher(left, running.slots.concurrency, progress, study.next_attempt())
+        tasks = ConfirmTasks(study, left, progress, study.next_attempt())
+        searcher = TaskSearcher(tasks, running.slots.concurrency)
         for run in left:
             make_folder(run.folder.parent)
         if left:

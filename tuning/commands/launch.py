@@ -15,8 +15,11 @@ from losstune.trainer.data.pairs import DIGITS, Pairs, load_pairs
 from losstune.trainer.run.show import say
 from losstune.tuning.commands.studies import held
 from losstune.tuning.execute.placement import Resources
+from losstune.tuning.execute.search_tasks import SearchTasks
 from losstune.tuning.execute.session import Execution, Session, caught_up, session
 from losstune.tuning.search.allocation import Turns
+from losstune.tuning.search.endings import ending_from_history
+from losstune.tuning.search.rungs import Rungs
 from losstune.tuning.show.progress import Progress
 from losstune.tuning.space.feasibility import check_against_data, load_spaces
 from losstune.tuning.space.search_space import SearchSpace, merged_settings
@@ -118,8 +121,7 @@ def _search(
 ) -> None:
     """Search until the budget, the time or a signal ends it; leaves no trial running."""
     from losstune.tuning.execute.asha import AshaScheduler
-    from losstune.tuning.execute.study_searcher import StudySearcher, ending_from_history
-    from losstune.tuning.search.rungs import Rungs
+    from losstune.tuning.execute.task_searcher import TaskSearcher
 
     settings, place = study.spec.settings, running.slots
     rungs = {loss: Rungs(settings.rungs, settings.reduction_factor) for loss in trials}
@@ -127,26 +129,26 @@ def _search(
         rungs[loss].rebuild(list(own))
     deadline = time.monotonic() + (time_budget or math.inf)
     with Progress(study.spec.name, settings, console) as progress:
-        searcher = StudySearcher(
+        tasks = SearchTasks(
             trials,
             settings,
             settings.training(study.spec.data_source, place.cpus),
             study.files,
-            place.concurrency,
             progress,
             study.next_attempt(),
             str(study.store),
         )
+        searcher = TaskSearcher(tasks, place.concurrency)
         try:
             running.run(
                 searcher,
-                AshaScheduler(rungs, searcher.record_rung),
+                AshaScheduler(rungs, searcher.guarded(tasks.record_rung)),
                 over=lambda: time.monotonic() > deadline or bool(searcher.storage_error or study.store.lost),
             )
         finally:
             timed_out = time.monotonic() > deadline and not running.stop
             with suppress(*STORAGE_FAILURES):  # the next launch settles what can not be written now
-                for trial in searcher.unfinished():
+                for trial in tasks.unfinished():
                     own = trials[trial.loss_fn]
                     if timed_out:
                         folder = study.trials_folder / trial.name

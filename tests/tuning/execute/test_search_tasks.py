@@ -246,7 +246,7 @@ def test_no_trial_is_left_running(tmp_path: Path) -> None:
     ends = [trial.state for loss in run.trials for trial in stored(tmp_path, loss)]
     assert len(ends) == 12
     assert set(ends) <= {TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL}
-    assert run.searcher.unfinished() == []
+    assert run.search.unfinished() == []
     assert run.start() == FINISHED
 
 
@@ -254,10 +254,10 @@ def test_unfinished_are_the_running_and_those_that_wait(tmp_path: Path) -> None:
     run = launch(tmp_path, trials=5, concurrency=3)
     tasks = [run.start() for _ in range(3)]
     run.tell("id1", report_of(tasks[1], 9, 0.5, "epochs"))
-    assert [trial.number for trial in run.searcher.unfinished()] == [0, 2]
+    assert [trial.number for trial in run.search.unfinished()] == [0, 2]
     after = launch(tmp_path, trials=5, concurrency=1)
     after.start()
-    assert [(trial.number, trial.state) for trial in after.searcher.unfinished()] == [(0, "running"), (2, "paused")]
+    assert [(trial.number, trial.state) for trial in after.search.unfinished()] == [(0, "running"), (2, "paused")]
 
 
 def test_unfinished_trials_come_first_and_know_their_rungs(tmp_path: Path) -> None:

@@ -1,0 +1,93 @@
+"""What a confirmation has to train: the runs that are left, in their order, and how each one ended."""
+
+import time
+from typing import Literal
+
+from losstune.trainer.run.run_dir import HISTORY_FILE, read_history
+from losstune.tuning.confirm.confirm_runs import ConfirmRun, RunResult
+from losstune.tuning.confirm.plan import confirm_folder
+from losstune.tuning.show.confirm_progress import ConfirmProgress
+from losstune.tuning.storage.lease import LeaseLostError
+from losstune.tuning.study.messages import Report, Task
+from losstune.tuning.study.study import Study
+
+
+class ConfirmTasks:
+    """The runs of a confirmation that have no result yet, as a :class:`TaskSource`: none is proposed, none is cut.
+
+    Attributes:
+        storage_name: where the runs are kept, for messages.
+    """
+
+    def __init__(self, study: Study, runs: list[ConfirmRun], progress: ConfirmProgress, attempt: int) -> None:
+        """Take the runs for the launch of this number; a task's number is a run's place among them."""
+        self.storage_name = study.files.where(confirm_folder(study))
+        self._study = study
+        self._runs = runs
+        self._progress = progress
+        self._attempt = attempt
+        self._left = iter(range(len(runs)))
+        self._started: dict[int, float] = {}
+
+    def next_task(self) -> Task | None:
+        number = next(self._left, None)
+        if number is None:
+            return None
+        run = self._runs[number]
+        self._started[number] = time.time()
+        self._progress.started(run)
+        return Task(
+            loss_fn=run.arm.loss_fn,
+            number=number,
+            settings=run.settings,
+            place=self._study.files.place(run.folder),
+            rungs=(),
+            passed=(),
+            attempt=self._attempt,
+        )
+
+    def trained(self, report: Report, epochs: int) -> None:
+        self._progress.notes(report.notes)
+        self._progress.trained(self._runs[report.number], epochs)
+
+    def postpone(self, task: Task) -> None:
+        name = self._runs[task.number].name
+        self._progress.notes((f"{name}: no room on its GPU; it goes on alone when the others have ended",))
+
+    def resume(self, task: Task) -> Task:
+        self._started[task.number] = time.time()
+        return task
+
+    def ended(self, task: Task, report: Report | None) -> None:
+        run = self._runs[task.number]
+        if report is not None and report.end is None:  # merely stopped: it goes on at the next confirmation
+            return
+        if lost := self._study.store.lost:  # it is another launch's to say how the run ended
+            raise LeaseLostError(lost)
+        self._study.files.update_run(run.folder)
+        result = _result(run, report, self._started[task.number])
+        run.finish(result)
+        self._progress.ended(run, result)
+
+
+def _result(run: ConfirmRun, report: Report | None, started: float) -> RunResult:
+    """How a run ended, with the time that its epochs took; None: its worker died once too often."""
+    records = read_history(run.folder / HISTORY_FILE)
+    return RunResult(
+        end=_end(report),
+        reason="its worker died" if report is None else report.error,
+        epochs=len(records),
+        best=report.best if report is not None and report.best_epoch > 0 else None,
+        best_epoch=report.best_epoch if report is not None else 0,
+        seconds=sum(record["seconds"] for record in records),
+        started=records[0]["time"] - records[0]["seconds"] if records else started,
+        finished=records[-1]["time"] if records else time.time(),
+    )
+
+
+def _end(report: Report | None) -> Literal["epochs", "patience", "diverged", "failed"]:
+    match report:
+        case Report(end="epochs" | "patience" | "diverged" as end):
+            return end
+        case _:
+            return "failed"

@@ -1,0 +1,158 @@
+"""What a search has to train: proposes trials, level between losses, and tells the truth how they went."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from losstune.tuning.search.allocation import Turns
+from losstune.tuning.search.endings import ending_from_history, ending_from_report
+from losstune.tuning.search.proposals import propose
+from losstune.tuning.show.progress import Progress, counted
+from losstune.tuning.space.settings import StudySettings
+from losstune.tuning.storage.study_files import StudyFiles
+from losstune.tuning.study.loss_trials import LossTrials
+from losstune.tuning.study.messages import Report, Task
+from losstune.tuning.study.seeds import derived_seed
+from losstune.tuning.study.study import TRIALS
+from losstune.tuning.study.trial import Ending, TrialView, trial_name
+
+_Name = tuple[str, int]
+"""A trial's loss and number."""
+
+
+class SearchTasks:
+    """The trials of all losses of a study, as a :class:`TaskSource`.
+
+    The next trial goes to the loss whose turn it is. A trial that an earlier launch left unfinished comes before any
+    new one.
+
+    Attributes:
+        storage_name: where the truth is, for messages.
+    """
+
+    def __init__(
+        self,
+        trials: Mapping[str, LossTrials],
+        settings: StudySettings,
+        managed: Mapping[str, Any],
+        files: StudyFiles,
+        progress: Progress,
+        attempt: int,
+        storage_name: str,
+    ) -> None:
+        """Take over the trials of every loss.
+
+        Args:
+            trials: settled, as after :meth:`LossTrials.settle`; those that have not ended are continued.
+            managed: training settings that the study sets for every trial.
+            files: the study's.
+            attempt: number of this launch.
+        """
+        self.storage_name = storage_name
+        self._trials = trials
+        self._settings = settings
+        self._managed = managed
+        self._files = files
+        self._progress = progress
+        self._attempt = attempt
+        self._running: dict[_Name, int] = {}  # and the epochs of each that are counted as spent
+        self._postponed: list[_Name] = []
+        self._to_continue = [trial for loss in trials.values() for trial in loss if trial.ending is None]
+        self._turns = Turns(trials, settings)
+        for loss_fn, own in trials.items():
+            progress.add_loss(loss_fn, counted(own))
+
+    def next_task(self) -> Task | None:
+        while (trial := self._next_trial()) is not None:
+            try:
+                settings = self._trials[trial.loss_fn].space.settings(trial.point)
+            except ValueError as error:
+                self._end(trial.loss_fn, trial.number, Ending("failed", f"derived: {error}", 0, None, 0))
+            else:
+                return self._task(trial, settings)
+        return None
+
+    def trained(self, report: Report, epochs: int) -> None:
+        self._spend((report.loss_fn, report.number), epochs)
+        self._progress.trained(self._trials[report.loss_fn][report.number], report, epochs)
+
+    def record_rung(self, report: Report) -> None:
+        """A trial goes on from a rung."""
+        self._trials[report.loss_fn].report(report.number, report.epoch, report.best)
+
+    def postpone(self, task: Task) -> None:
+        own, name = self._trials[task.loss_fn], (task.loss_fn, task.number)
+        del self._running[name]
+        self._postponed.append(name)
+        reason = "no room on its GPU; it goes on alone when the others have ended"
+        self._progress.waits(own[task.number], reason)
+        own.pause(task.number)
+
+    def resume(self, task: Task) -> Task:
+        self._postponed.remove((task.loss_fn, task.number))
+        trial = self._resumed(self._trials[task.loss_fn][task.number])
+        self._running[task.loss_fn, task.number] = trial.epochs
+        return replace(task, passed=tuple(sorted(trial.rungs)))
+
+    def ended(self, task: Task, report: Report | None) -> None:
+        name = task.loss_fn, task.number
+        ending = self._ending_of(task, report)
+        self._spend(name, max(0, ending.epochs - self._running[name]))
+        del self._running[name]
+        self._end(*name, ending)
+
+    def unfinished(self) -> list[TrialView]:
+        """Trials that are running, or still wait to be continued."""
+        started = [self._trials[loss_fn][number] for loss_fn, number in [*self._running, *self._postponed]]
+        return started + self._to_continue
+
+    def _next_trial(self) -> TrialView | None:
+        """A trial that an earlier launch left, else a new one of the loss whose turn it is."""
+        if self._to_continue:
+            return self._resumed(self._to_continue.pop(0))
+        while (loss_fn := self._turns.next_loss([loss_fn for loss_fn, _ in self._running])) is not None:
+            own = self._trials[loss_fn]
+            point = propose(own, self._settings.sampler, self._settings.seed)
+            if point is not None:
+                trial = own[own.add(point, derived_seed(self._settings.seed, loss_fn, len(own)))]
+                self._progress.started(trial, new=True)
+                return trial
+            self._turns.exhaust(loss_fn)
+        return None
+
+    def _resumed(self, trial: TrialView) -> TrialView:
+        self._trials[trial.loss_fn].resume(trial.number)
+        self._progress.started(trial, new=False)
+        return trial
+
+    def _task(self, trial: TrialView, settings: dict[str, Any]) -> Task:
+        self._running[trial.loss_fn, trial.number] = trial.epochs
+        seed = derived_seed(self._settings.seed, trial.loss_fn, trial.number)
+        return Task(
+            loss_fn=trial.loss_fn,
+            number=trial.number,
+            settings={**settings, **self._managed, "seed": seed},
+            place=self._files.place(self._files.folder / TRIALS / trial.name),
+            rungs=self._settings.rungs,
+            passed=tuple(sorted(trial.rungs)),
+            attempt=self._attempt,
+        )
+
+    def _spend(self, name: _Name, epochs: int) -> None:
+        self._running[name] += epochs
+        self._turns.spend(name[0], epochs)
+
+    def _end(self, loss_fn: str, number: int, ending: Ending) -> None:
+        own = self._trials[loss_fn]
+        own.end(number, ending)
+        self._progress.ended(own[number], own)
+        for dropped in self._turns.judge():
+            self._progress.dropped(str(dropped))
+
+    def _ending_of(self, task: Task, report: Report | None) -> Ending:
+        ending = ending_from_report(report) if report else Ending("failed", "its worker died", 0, None, 0)
+        if report is not None and report.end not in ("error", "memory"):
+            return ending
+        folder = self._files.folder / TRIALS / trial_name(task.loss_fn, task.number)
+        self._files.update_run(folder)
+        return ending_from_history(folder, self._settings, "failed", ending.reason)
