@@ -3,10 +3,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+DAY ?= $(shell date +%Y%m%d)
 STAMP := $(VENV)/.installed
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: setup demo programs test test-slow integration postgresql torture torture-selftest lint benchmark clean
+.PHONY: setup demo programs test test-slow slow-sample integration postgresql torture torture-sample torture-selftest lint \
+  benchmark clean
 .DEFAULT_GOAL := setup
 
 setup: $(STAMP)
@@ -36,11 +38,17 @@ programs:
 	  $(SUDO) apt-get install -y -qq --no-install-recommends chromium iproute2 strace wordnet-base >/dev/null; \
 	fi
 
+# In as many processes as there are cores, four at most; those that start Ray in one of them.
 test: lint programs
-	$(BIN)/python -m pytest -m 'not slow and not torture and not integration'
+	$(BIN)/python -m pytest -m 'not slow and not torture and not integration' -n logical --maxprocesses 4 --dist loadgroup
 
+# Whole studies, and the commands of every document as they are written.
 test-slow: setup programs
 	$(BIN)/python -m pytest -m slow
+
+# A part of them, another one each day; make slow-sample DAY=20261128 is that day's.
+slow-sample: setup programs
+	LOSSTUNE_SAMPLE=$(DAY) $(BIN)/python -m pytest -m slow
 
 # PostgreSQL's server. Debian's package starts one of its own on port 5432, where the machine starts services; it is not used.
 postgresql:
@@ -57,6 +65,10 @@ integration: setup programs postgresql
 # Faults injected into whole studies, and a table of what was lost: at most 20 minutes on two quiet cores, broken off after 40.
 torture: setup programs
 	timeout --signal=INT 2400 $(BIN)/python tools/torture.py
+
+# A part of them, another one each day.
+torture-sample: setup programs
+	LOSSTUNE_SAMPLE=$(DAY) timeout --signal=INT 1200 $(BIN)/python tools/torture.py
 
 # Takes each protection away and shows that a test notices.
 torture-selftest: setup

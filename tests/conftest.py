@@ -11,9 +11,12 @@ import pytest
 import torch
 from hypothesis import Phase, settings
 
+from tests.reliability.tallies import Faults
+from tests.running import TIMES, Times, group, is_distributed, sample, sample_seed, without_group
+
 torch.set_num_threads(1)  # the tensors are small, and a second thread waits for whatever else the machine runs
 
-settings.register_profile("losstune", deadline=None, derandomize=bool(os.environ.get("CI")))
+settings.register_profile("losstune", deadline=None, derandomize=bool(os.environ.get("CI")) and sample_seed() is None)
 settings.register_profile("unshrunk", deadline=None, phases=[Phase.explicit, Phase.generate])
 settings.load_profile("losstune")
 
@@ -89,13 +92,15 @@ def untracked() -> Iterator[None]:
 class SkipGuard:
     """A test that is skipped, and not on the committed list, fails the session: a green run hides nothing."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
         self._allowed = set((Path(__file__).parent / "skips.txt").read_text().split())
         self._unexpected: list[str] = []
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.skipped and report.nodeid not in self._allowed:
-            self._unexpected.append(report.nodeid)
+        name = without_group(report.nodeid, self._config)
+        if report.skipped and name not in self._allowed:
+            self._unexpected.append(name)
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         if self._unexpected:
@@ -107,4 +112,21 @@ class SkipGuard:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.pluginmanager.register(SkipGuard(), "skip-guard")
+    config.pluginmanager.register(Faults(config), "faults")
+    if hasattr(config, "workerinput"):
+        return  # the process that hands out the tests hears of all reports
+    config.pluginmanager.register(SkipGuard(config), "skip-guard")
+    if folder := os.environ.get(TIMES):
+        config.pluginmanager.register(Times(Path(folder), config), "times")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
+    """Groups come before pytest-xdist reads them, a sample once the tests of other layers have gone."""
+    if is_distributed(config):
+        group(items)
+    yield
+    if (seed := sample_seed()) is not None:
+        kept = sample(items, seed)
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = kept

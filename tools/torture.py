@@ -1,6 +1,7 @@
 """Injects faults into whole studies: the long layer of tests/reliability, and one table of what was lost.
 
     make torture
+    make torture-sample DAY=20261128   # a part of them: as many of each file as were drawn for that day
 
 Tests whose outcome no load changes run first, in two processes beside each other; those that look at times, or at all
 processes of the machine, have it to themselves afterwards.
@@ -30,8 +31,9 @@ def files(part: Sequence[str]) -> list[Path]:
 def start(chosen: Sequence[Path], output: int | None = None, **environment: str) -> subprocess.Popen[bytes]:
     """Tests in a process of their own."""
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--durations=10", *map(str, chosen)]
+    seed = [f"--hypothesis-seed={day}"] if (day := os.environ.get("LOSSTUNE_SAMPLE")) else []
     return subprocess.Popen(
-        [*command, "-m", "torture"],
+        [*command, *seed, "-m", "torture"],
         env={**os.environ, **environment},
         cwd=TESTS.parents[1],
         stdout=output,

@@ -104,7 +104,7 @@ def between(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFa
         yield session
 
     for module in ("launch", "confirm"):
-        monkeypatch.setattr(f"tuning.{module}.session", without_ray)
+        monkeypatch.setattr(f"losstune.tuning.commands.{module}.session", without_ray)
     return told
 
 

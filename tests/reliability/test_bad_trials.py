@@ -11,7 +11,6 @@ from optuna.trial import FrozenTrial
 
 from losstune.trainer.run.run_dir import HISTORY_FILE, read_history
 from losstune.tuning.study.seeds import derived_seed
-from tests.reliability.conftest import Recorder
 from tests.reliability.studies import (
     check_histories,
     optuna_trials,
@@ -21,6 +20,7 @@ from tests.reliability.studies import (
     told,
     undisturbed,
 )
+from tests.reliability.tallies import Recorder
 
 FAULTS = os.pathsep.join([str(Path(__file__).parent / "faults"), *filter(None, [os.environ.get("PYTHONPATH")])])
 COMMAND = [

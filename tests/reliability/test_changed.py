@@ -15,12 +15,12 @@ from losstune.trainer.base.yaml_file import read_yaml
 from losstune.tuning.confirm.plan import make_plan, plan_folder, plans, save_plan
 from losstune.tuning.study.study import Study, open_study
 from tests.conftest import Command
-from tests.reliability.conftest import Recorder
 from tests.reliability.made import made
+from tests.reliability.tallies import Recorder
 from tests.trainer.samples import sample_arrays
 from tests.tuning.reported import SPACES
 
-pytestmark = pytest.mark.torture
+pytestmark = [pytest.mark.torture, pytest.mark.always]
 
 AGAIN = ("launch", "--study", "study", "--storage")
 CONFIRM = ("confirm", "study", "--top", "1", "--seeds", "2", "--storage")

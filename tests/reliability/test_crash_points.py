@@ -35,8 +35,8 @@ from losstune.tuning.study.loss_trials import LossTrials
 from losstune.tuning.study.spec import StudySpec
 from losstune.tuning.study.study import Study, create_study, open_study
 from losstune.tuning.study.trial import Ending
-from tests.reliability.conftest import Recorder
 from tests.reliability.disk import Disk, Image, power_cuts
+from tests.reliability.tallies import Recorder
 from tests.trainer.samples import sample_arrays, sample_config, sample_pairs, sample_trainer, timeless
 from tests.tuning.samples import CONTINUOUS, settings_of, space_of
 

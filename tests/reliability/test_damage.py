@@ -27,9 +27,10 @@ from losstune.tuning.confirm.results import load_results
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.loss_trials import LossTrials
 from losstune.tuning.study.study import Study, open_study
-from tests.reliability.conftest import Recorder
 from tests.reliability.made import made
 from tests.reliability.studies import SHORT, leaderboard, run, start, undisturbed, wait_for
+from tests.reliability.tallies import Recorder
+from tests.running import sample_seed, sized
 from tests.trainer.samples import sample_config, sample_trainer, timeless
 from tests.tuning.conftest import request_for
 from tests.tuning.reported import SPACES, confirmed, curve, point_of, write_run
@@ -114,11 +115,10 @@ def test_no_changed_number_in_optunas_storage_goes_unnoticed(
 
 
 @pytest.mark.torture
-def test_no_changed_number_in_three_hundred_storages(
-    study: Study, untracked: None, tmp_path: Path, record: Recorder
-) -> None:
-    outcomes = damage_storage(study, tmp_path, 300, seed=1)
-    record(6, "optuna.db", injected=300, note=f"{outcomes['refused']} of 300 refused")
+def test_no_changed_number_in_many_storages(study: Study, untracked: None, tmp_path: Path, record: Recorder) -> None:
+    count = sized(300, 100)
+    outcomes = damage_storage(study, tmp_path, count, seed=1 + (sample_seed() or 0))
+    record(6, "optuna.db", injected=count, note=f"{outcomes['refused']} of {count} refused")
 
 
 CHANGES = {

@@ -13,7 +13,6 @@ import pytest
 
 from losstune.tuning.storage.scratch import HELPERS_SECONDS
 from losstune.tuning.study.study import SPEC_FILE
-from tests.reliability.conftest import Recorder
 from tests.reliability.studies import (
     LONG,
     SHORT,
@@ -34,6 +33,8 @@ from tests.reliability.studies import (
     wait_for,
     wait_until_gone,
 )
+from tests.reliability.tallies import Recorder
+from tests.running import sample_seed, sized
 
 
 @dataclass
@@ -109,14 +110,18 @@ class Killed:
 
 
 def instants(seed: int, starting: int, training: int) -> list[tuple[float, bool]]:
-    """Random instants for kills, in a random order: seconds after a start, or after a launch's first epoch."""
-    rng = random.Random(seed)
+    """Random instants for kills, in a random order: seconds after a start, or after a launch's first epoch.
+
+    Always the same, but in the sample of a day.
+    """
+    rng = random.Random(seed + (sample_seed() or 0))
     drawn = [(rng.uniform(1, 6), False) for _ in range(starting)] + [
         (rng.uniform(0, 1.2), True) for _ in range(training)
     ]
     return rng.sample(drawn, len(drawn))
 
 
+@pytest.mark.torture
 def test_three_kills_change_nothing(tmp_path: Path, record: Recorder) -> None:
     """One while it starts, two while it trains, each followed at once by the next launch."""
     with private_tmp() as tmp:
@@ -133,10 +138,10 @@ def test_three_kills_change_nothing(tmp_path: Path, record: Recorder) -> None:
 
 
 @pytest.mark.torture
-def test_eleven_kills_change_nothing(tmp_path: Path, record: Recorder) -> None:
+def test_many_kills_change_nothing(tmp_path: Path, record: Recorder) -> None:
     with private_tmp() as tmp:
         killed = Killed(tmp_path, tmp)
-        for after, trains in instants(1, starting=4, training=7):
+        for after, trains in instants(1, starting=sized(4, 1), training=sized(7, 2)):
             assert killed.launch_and_kill(LONG, after, trains=trains)
         killed.finish(LONG)
     check_ended(tmp_path, "study", 1, 81, 27)
@@ -145,11 +150,11 @@ def test_eleven_kills_change_nothing(tmp_path: Path, record: Recorder) -> None:
 
 
 @pytest.mark.torture
-def test_six_kills_of_two_trials_at_a_time(tmp_path: Path, record: Recorder) -> None:
+def test_many_kills_of_two_trials_at_a_time(tmp_path: Path, record: Recorder) -> None:
     command = ["launch", *STUDY, "--concurrency", "2", "--epochs-per-loss", "81", "--max-epochs", "27"]
     with private_tmp() as tmp:
         killed = Killed(tmp_path, tmp)
-        for after, trains in instants(2, starting=2, training=4):
+        for after, trains in instants(2, starting=sized(2, 1), training=sized(4, 2)):
             assert killed.launch_and_kill(command, after, trains=trains)
         killed.finish(command)
     check_ended(tmp_path, "study", 2, 81, 27)

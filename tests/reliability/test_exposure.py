@@ -19,10 +19,10 @@ from rich.console import Console
 
 from losstune.tuning.storage.home import Home
 from tests.conftest import Command
-from tests.reliability.conftest import Recorder
 from tests.reliability.network import ADDRESS, GATEWAY, Network, network
+from tests.reliability.tallies import Recorder
 
-pytestmark = pytest.mark.torture
+pytestmark = [pytest.mark.torture, pytest.mark.always]
 
 LOSSTUNE = str(Path(sys.executable).with_name("losstune"))
 LOOPBACK = ("127.0.0.1:", "[::1]:", "[::ffff:127.0.0.1]:")

@@ -27,13 +27,14 @@ from losstune.tuning.space.reader import check_grid, load_space, shipped_names
 from losstune.tuning.space.settings import SamplerName
 from losstune.tuning.study.loss_trials import LossTrials
 from tests.conftest import Command
-from tests.reliability.conftest import Recorder
 from tests.reliability.damage import changes
+from tests.reliability.tallies import Recorder
+from tests.running import sized
 
 GIB = 2**30
 SECONDS = 10.0
 """A case takes milliseconds; longer than this, something grows without bound."""
-FEW, MANY = 100, 2000
+FEW, MANY = 100, sized(2000, 500)
 
 
 def cases(count: int) -> settings:

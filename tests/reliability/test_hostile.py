@@ -42,6 +42,7 @@ from losstune.tuning.study.loss_trials import LossTrials
 from losstune.tuning.study.study import Study, create_study
 from tests.conftest import Command
 from tests.reliability.damage import Change, changes
+from tests.running import sized
 from tests.trainer.samples import refusal, sample_arrays, sample_config, sample_pairs, sample_trainer
 from tests.tuning.samples import settings_of, used_up
 
@@ -664,7 +665,7 @@ class TestDamage:
         read_damaged(kind, tmp_path, change)
 
     @pytest.mark.torture
-    @damaged_examples(1500)
+    @damaged_examples(sized(1500, 300))
     @given(change=changes())
     def test_a_damaged_file_is_read_or_refused_whatever_the_damage(
         self, kind: str, tmp_path: Path, change: Change
@@ -673,7 +674,7 @@ class TestDamage:
 
 
 @pytest.mark.torture
-@damaged_examples(200)
+@damaged_examples(sized(200, 50))
 @given(change=changes())
 def test_a_damaged_storage_is_read_or_refused(root: Path, tmp_path: Path, change: Change) -> None:
     shutil.rmtree(tmp_path / "studies", ignore_errors=True)

@@ -13,8 +13,8 @@ import pytest
 
 from losstune.tuning.storage.home import Home
 from tests.conftest import Command
-from tests.reliability.conftest import Recorder
 from tests.reliability.studies import SHORT, alive, start, tree, wait_for, wait_until_gone
+from tests.reliability.tallies import Recorder
 
 pytestmark = pytest.mark.torture
 

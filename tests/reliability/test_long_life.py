@@ -27,9 +27,9 @@ from losstune.tuning.storage.home import Home
 from losstune.tuning.study.loss_trials import DIGEST, LossTrials, distributions
 from losstune.tuning.study.study import Study, create_study
 from losstune.tuning.study.trial import Ending, point_digest
-from tests.reliability.conftest import Recorder
 from tests.reliability.made import timed
 from tests.reliability.studies import private_tmp, start, wait_for
+from tests.reliability.tallies import Recorder
 from tests.tuning.reported import write_run
 from tests.tuning.samples import settings_of
 

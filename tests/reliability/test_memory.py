@@ -28,7 +28,7 @@ from losstune.tuning.study.loss_trials import LossTrials
 from losstune.tuning.study.messages import Report, Task
 from losstune.tuning.study.seeds import derived_seed
 from losstune.tuning.study.study import Study, create_study
-from tests.reliability.conftest import Recorder
+from tests.reliability.tallies import Recorder
 from tests.trainer.samples import sample_pairs, timeless
 from tests.tuning.samples import settings_of, space_of
 

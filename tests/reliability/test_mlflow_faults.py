@@ -22,10 +22,10 @@ from mlflow.tracking import MlflowClient
 
 from losstune.tuning.track.mlflow_sync import PARENT_TAG, RUN_TAG, Tracker
 from losstune.tuning.track.process import PATIENCE_SECONDS
-from tests.reliability.conftest import Recorder
 from tests.reliability.faulty_server import free_port, serving, stop
 from tests.reliability.made import made
 from tests.reliability.studies import SHORT, leaderboard, optuna_trials, run, start, undisturbed, wait_for, workers
+from tests.reliability.tallies import Recorder
 
 LACKS = "MLflow lacks a part of this study"
 SLOWER = 2.0

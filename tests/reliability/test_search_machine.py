@@ -48,8 +48,8 @@ from losstune.tuning.study.messages import Report, Task
 from losstune.tuning.study.study import Study, create_study
 from losstune.tuning.study.trial import TrialView
 from tests.conftest import without_tracker
-from tests.reliability.conftest import Recorder
 from tests.reliability.model import End, Model, Name, Trial
+from tests.reliability.tallies import Recorder
 from tests.trainer.samples import sample_arrays
 from tests.tuning.samples import PowerCutError, facts, settings_of, space_of
 from tests.tuning.simulation import Launch

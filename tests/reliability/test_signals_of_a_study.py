@@ -16,7 +16,6 @@ import pytest
 from losstune.trainer.base.signals import SAME_SECONDS
 from losstune.trainer.run.checkpoint import load_checkpoint
 from losstune.trainer.run.run_dir import read_history
-from tests.reliability.conftest import Recorder
 from tests.reliability.studies import (
     SHORT,
     alive,
@@ -36,6 +35,7 @@ from tests.reliability.studies import (
     wait_for,
     wait_until_gone,
 )
+from tests.reliability.tallies import Recorder
 
 END_SECONDS = 10.0
 """A first signal ends a launch within this time, a second one within the next."""

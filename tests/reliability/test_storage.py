@@ -19,8 +19,8 @@ from losstune.trainer.run.run_dir import read_history, read_run_config, read_who
 from losstune.tuning.confirm.plan import RESULTS_FILE
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.study import open_study
-from tests.reliability.conftest import Recorder
 from tests.reliability.studies import LOSSTUNE, STUDY, check_ended, leaderboard, run, start, undisturbed, wait_for
+from tests.reliability.tallies import Recorder
 from tests.trainer.samples import timeless
 from tests.tuning.reported import SPACES
 from tests.tuning.samples import settings_of, space_of, sqlite

@@ -13,7 +13,6 @@ import psutil
 import pytest
 
 from losstune.tuning.execute.local_ray import ENVIRONMENT
-from tests.reliability.conftest import Recorder
 from tests.reliability.studies import (
     SHORT,
     STUDY,
@@ -36,6 +35,7 @@ from tests.reliability.studies import (
     wait_for,
     wait_until_gone,
 )
+from tests.reliability.tallies import Recorder
 
 pytestmark = pytest.mark.torture
 

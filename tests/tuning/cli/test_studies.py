@@ -15,6 +15,8 @@ import pytest
 
 from tests.conftest import Command
 
+pytestmark = pytest.mark.ray
+
 LOSSTUNE = str(Path(sys.executable).with_name("losstune"))
 STUDY = ("--study", "one", "--trials", "4", "--max-epochs", "27", "--concurrency", "1")
 
