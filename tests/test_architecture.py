@@ -21,7 +21,7 @@ from tests.trainer.samples import sample_arrays
 
 ROOT = Path(losstune.__file__).parent
 
-TRAINER = ("base", "losses", "score", "config", "data", "model", "run", "cli")
+TRAINER = ("base", "config", "losses", "score", "data", "model", "run", "cli")
 TUNING = (
     "space",
     "storage",

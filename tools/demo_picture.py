@@ -8,7 +8,7 @@ from pathlib import Path
 import matplotlib
 from matplotlib import pyplot as plt
 
-from losstune.trainer.run.run_dir import read_history
+from losstune.trainer.run.history import read_history
 from losstune.trainer.score.metrics import chance_level
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.study import Study, open_study

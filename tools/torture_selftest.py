@@ -53,8 +53,8 @@ REMOVALS: tuple[Removal, ...] = (
     Removal(
         1,
         "workers of an older launch can not write",
-        "trainer/run/run_dir.py",
-        "            if newest > self._attempt:",
+        "trainer/run/attempt.py",
+        "            if newest > self.attempt:",
         "            if False:",
         ("tests/trainer/run/test_run_dir.py",),
     ),

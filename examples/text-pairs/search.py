@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from pairs import Vectors, embed
 
+from losstune.trainer.config.config_file import read_config
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.pairs import Pairs, load_pairs
 from losstune.trainer.data.splits import split_rows
-from losstune.trainer.run.run_dir import read_config
 
 SHOWN = 5
 

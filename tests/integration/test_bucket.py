@@ -13,9 +13,12 @@ import torch
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.data.resident import resident_data
+from losstune.trainer.run.attempt import StorageError
 from losstune.trainer.run.checkpoint import DamagedCheckpointError, load_checkpoint
+from losstune.trainer.run.history import read_history
+from losstune.trainer.run.layout import BEST_FILE, HISTORY_FILE, LAST_FILE
 from losstune.trainer.run.loop import Trainer
-from losstune.trainer.run.run_dir import BEST_FILE, HISTORY_FILE, LAST_FILE, RunDirectory, StorageError, read_history
+from losstune.trainer.run.run_dir import RunDirectory
 from losstune.tuning.execute.worker import keep_error
 from losstune.tuning.storage.bucket import Bucket, BucketError, bucket_at
 from losstune.tuning.storage.bucket_layout import Opening, RunObjects, RunPrefix, parse_opening

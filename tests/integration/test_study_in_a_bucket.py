@@ -20,7 +20,8 @@ from rich.console import Console
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.signals import StopRequest
-from losstune.trainer.run.run_dir import LAST_FILE, read_config
+from losstune.trainer.config.config_file import read_config
+from losstune.trainer.run.layout import LAST_FILE
 from losstune.tuning.commands.confirm import ConfirmRequest, confirm
 from losstune.tuning.commands.delete import delete_study
 from losstune.tuning.commands.export import export

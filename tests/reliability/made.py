@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from losstune.trainer.data.pairs import load_pairs
-from losstune.trainer.run.run_dir import HISTORY_FILE, history_line, read_history
+from losstune.trainer.run.history import history_line, read_history
+from losstune.trainer.run.layout import HISTORY_FILE
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.loss_trials import LossTrials
 from losstune.tuning.study.study import Study, create_study

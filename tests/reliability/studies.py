@@ -23,7 +23,8 @@ import psutil
 from optuna.trial import FrozenTrial
 
 from losstune.trainer.run.checkpoint import load_checkpoint
-from losstune.trainer.run.run_dir import HISTORY_FILE, LAST_FILE, read_history, read_whole_lines
+from losstune.trainer.run.history import read_history, read_whole_lines
+from losstune.trainer.run.layout import HISTORY_FILE, LAST_FILE
 from losstune.tuning.show.status import status_json
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.study import open_study

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from optuna.trial import FrozenTrial
 
-from losstune.trainer.run.run_dir import HISTORY_FILE, read_history
+from losstune.trainer.run.history import read_history
+from losstune.trainer.run.layout import HISTORY_FILE
 from losstune.tuning.study.seeds import derived_seed
 from tests.reliability.studies import (
     check_histories,

@@ -18,12 +18,14 @@ import torch
 
 from losstune.trainer.base.files import make_folder
 from losstune.trainer.cli.app import app_for
+from losstune.trainer.config.config_file import read_run_config
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.pairs import Pairs, load_pairs
 from losstune.trainer.data.resident import resident_data
 from losstune.trainer.run.checkpoint import DamagedCheckpointError, load_checkpoint
+from losstune.trainer.run.history import read_history
 from losstune.trainer.run.loop import Trainer
-from losstune.trainer.run.run_dir import RunDirectory, read_history, read_run_config
+from losstune.trainer.run.run_dir import RunDirectory
 from losstune.tuning.commands.export import export
 from losstune.tuning.confirm.confirm_runs import ConfirmRun, RunResult, runs_of
 from losstune.tuning.confirm.plan import Plan, is_finished, make_plan, plans, record_test_use, save_plan, saw_test_rows

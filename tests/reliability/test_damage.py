@@ -19,7 +19,8 @@ from rich.console import Console
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.run.checkpoint import DamagedCheckpointError
-from losstune.trainer.run.run_dir import RunDirectory, read_history
+from losstune.trainer.run.history import read_history
+from losstune.trainer.run.run_dir import RunDirectory
 from losstune.tuning.commands.launch import launch
 from losstune.tuning.confirm.confirm_runs import runs_of
 from losstune.tuning.confirm.plan import plans, record_test_use, saw_test_rows

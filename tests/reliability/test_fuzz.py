@@ -19,7 +19,7 @@ from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.memory import memory_limit
 from losstune.trainer.base.yaml_file import dump_yaml, parse_yaml
 from losstune.trainer.data.formats import MAX_EXPANSION, READERS, SMALL
-from losstune.trainer.run.run_dir import history_line, read_whole_lines
+from losstune.trainer.run.history import history_line, read_whole_lines
 from losstune.tuning.commands.check import typical_point
 from losstune.tuning.search.proposals import propose
 from losstune.tuning.space.expression import Expression

@@ -18,7 +18,8 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from losstune.trainer.base.yaml_file import parse_yaml
 from losstune.trainer.data.pairs import load_pairs
-from losstune.trainer.run.run_dir import HISTORY_FILE, read_history
+from losstune.trainer.run.history import read_history
+from losstune.trainer.run.layout import HISTORY_FILE
 from losstune.tuning.search.proposals import propose
 from losstune.tuning.space.reader import load_space, read_space
 from losstune.tuning.space.search_space import Point, SearchSpace

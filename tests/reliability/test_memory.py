@@ -11,8 +11,9 @@ from rich.console import Console
 
 from losstune.trainer.base.files import make_folder
 from losstune.trainer.data.pairs import Pairs
-from losstune.trainer.run.loop import Record, Trainer
-from losstune.trainer.run.run_dir import HISTORY_FILE, read_history
+from losstune.trainer.run.history import Record, read_history
+from losstune.trainer.run.layout import HISTORY_FILE
+from losstune.trainer.run.loop import Trainer
 from losstune.tuning.confirm.confirm_runs import ConfirmRun
 from losstune.tuning.confirm.plan import Arm
 from losstune.tuning.execute.asha import AshaScheduler

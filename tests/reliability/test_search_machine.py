@@ -35,7 +35,9 @@ from sqlalchemy.exc import DatabaseError
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.signals import StopRequest
 from losstune.trainer.config.train_config import TrainConfig
-from losstune.trainer.run.run_dir import CONFIG_FILE, HISTORY_FILE, RunDirectory, history_line, read_whole_lines
+from losstune.trainer.run.history import history_line, read_whole_lines
+from losstune.trainer.run.layout import CONFIG_FILE, HISTORY_FILE
+from losstune.trainer.run.run_dir import RunDirectory
 from losstune.tuning.commands.launch import LaunchRequest, launch
 from losstune.tuning.execute.placement import Resources, Slots
 from losstune.tuning.execute.session import Session

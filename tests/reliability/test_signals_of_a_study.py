@@ -15,7 +15,7 @@ import pytest
 
 from losstune.trainer.base.signals import SAME_SECONDS
 from losstune.trainer.run.checkpoint import load_checkpoint
-from losstune.trainer.run.run_dir import read_history
+from losstune.trainer.run.history import read_history
 from tests.reliability.studies import (
     SHORT,
     alive,

@@ -14,8 +14,9 @@ from typing import TypeVar
 
 import pytest
 
+from losstune.trainer.config.config_file import read_run_config
 from losstune.trainer.run.checkpoint import load_checkpoint
-from losstune.trainer.run.run_dir import read_history, read_run_config, read_whole_lines
+from losstune.trainer.run.history import read_history, read_whole_lines
 from losstune.tuning.confirm.plan import RESULTS_FILE
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.study import open_study

@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 
 from losstune.trainer.base.files import sealed
+from losstune.trainer.config.config_file import config_yaml
 from losstune.trainer.config.train_config import TrainConfig
-from losstune.trainer.run.run_dir import CONFIG_FILE, HISTORY_FILE, config_yaml, history_line
+from losstune.trainer.run.history import history_line
+from losstune.trainer.run.layout import CONFIG_FILE, HISTORY_FILE
 from losstune.tuning.confirm.confirm_runs import RunResult, runs_of
 from losstune.tuning.confirm.plan import Plan, make_plan, save_plan
 from losstune.tuning.confirm.results import ArmResult, Results, Scores, save_results

@@ -9,7 +9,8 @@ from typing import Any
 from optuna.storages import BaseStorage
 from rich.console import Console
 
-from losstune.trainer.run.run_dir import HISTORY_FILE, history_line, read_history
+from losstune.trainer.run.history import history_line, read_history
+from losstune.trainer.run.layout import HISTORY_FILE
 from losstune.tuning.execute.asha import AshaScheduler
 from losstune.tuning.execute.search_tasks import SearchTasks
 from losstune.tuning.execute.task_searcher import TaskSearcher

@@ -9,24 +9,20 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from losstune.trainer.base.console import say
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.files import write_whole
 from losstune.trainer.cli.field_options import given
 from losstune.trainer.cli.options import config_options, option_value
+from losstune.trainer.config.config_file import ConfigFile, read_config
 from losstune.trainer.config.factory import FACTORY, Factory, load_factory
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.pairs import Pairs, load_pairs
+from losstune.trainer.run.attempt import StorageError
+from losstune.trainer.run.layout import BEST_FILE, HISTORY_FILE, LAST_FILE
 from losstune.trainer.run.predict import predict_file, score_test
-from losstune.trainer.run.run_dir import (
-    BEST_FILE,
-    HISTORY_FILE,
-    LAST_FILE,
-    ConfigFile,
-    RunDirectory,
-    StorageError,
-    read_config,
-)
-from losstune.trainer.run.show import say, scored_lines
+from losstune.trainer.run.run_dir import RunDirectory
+from losstune.trainer.run.show import scored_lines
 from losstune.trainer.run.train import Finished, resumed_config, train_run
 
 

@@ -19,8 +19,8 @@ from losstune.trainer.cli.field_options import (
     with_options,
 )
 from losstune.trainer.config.factory import FACTORY, Factory
-from losstune.trainer.config.train_config import FactoryConfig, FlatField, flat_fields
-from losstune.trainer.losses import loss_config_class, loss_names
+from losstune.trainer.config.loss_registry import loss_config_class, loss_names
+from losstune.trainer.config.train_config import DEFAULT_LOSS, FactoryConfig, FlatField, flat_fields
 
 
 def config_options(command: Command, loss: str | None = None, factory: Factory | None = None) -> Command:
@@ -67,7 +67,7 @@ def _all_fields(asked: str | None, factory: Factory | None) -> dict[str, FlatFie
 
 def _loss_option() -> inspect.Parameter:
     text = f"the loss: {', '.join(loss_names())}, or package.module:ConfigClass"
-    return option_parameter("loss_fn", str, ["--loss-fn"], f"{text}  (default: cosine)", "Training")
+    return option_parameter("loss_fn", str, ["--loss-fn"], f"{text}  (default: {DEFAULT_LOSS})", "Training")
 
 
 def _factory_option() -> inspect.Parameter:

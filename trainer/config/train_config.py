@@ -16,9 +16,11 @@ from pydantic.fields import FieldInfo
 
 from losstune.trainer.base.errors import UserError, shown
 from losstune.trainer.config.factory import FACTORY, Factory, Scalar, load_factory
-from losstune.trainer.losses import LossConfig, loss_config_class, loss_names, loss_reference
-from losstune.trainer.losses.cosine import CosineConfig
-from losstune.trainer.score.objective import Objective
+from losstune.trainer.config.loss_config import LossConfig
+from losstune.trainer.config.loss_registry import loss_config_class, loss_names, loss_reference
+from losstune.trainer.config.objective import Objective
+
+DEFAULT_LOSS = "cosine"
 
 Schedule = Literal["constant", "cosine"]
 Precision = Literal["auto", "float32", "bfloat16"]
@@ -54,7 +56,7 @@ class TrainConfig(_Frozen):
     data: str = Field(
         "digits", description="digits, a .npz/.safetensors/.parquet file, a folder of .npy, or package.module:function"
     )
-    loss: SerializeAsAny[LossConfig] = Field(default_factory=CosineConfig)
+    loss: SerializeAsAny[LossConfig]
     model: ModelConfig | FactoryConfig = Field(default_factory=ModelConfig)
     batch_size: int = Field(ge=1, le=1_048_576, description="rows per step; default: the loss's recommended start")
     accumulate: int = Field(
@@ -95,7 +97,7 @@ class TrainConfig(_Frozen):
         """
         prefix = f"{where}: " if where else ""
         try:
-            loss_class = loss_config_class(settings.get("loss_fn", CosineConfig.name))
+            loss_class = loss_config_class(settings.get("loss_fn", DEFAULT_LOSS))
             factory = load_factory(settings[FACTORY]) if FACTORY in settings else None
         except UserError as error:
             raise UserError(f"{prefix}{error}") from None

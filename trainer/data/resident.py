@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from losstune.trainer.base.errors import UserError
+from losstune.trainer.config.loss_config import Gallery
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.columns import Column, Moments, column, mean_of, moments_of
 from losstune.trainer.data.pairs import Pairs
 from losstune.trainer.data.splits import Rows, split_rows
-from losstune.trainer.losses import Gallery, centered
+from losstune.trainer.losses import centered
 
 
 @dataclass(frozen=True)

@@ -1,21 +1,12 @@
-"""The losses, and how to bring one's own.
+"""The losses, and what one's own is made of.
 
 A loss is one file with two classes: a config (its parameters with limits, its batch rules) and the module it builds.
 Both, and nothing else, are what a new loss has to bring. The eight that come with the product are written and
 registered as anyone else's are.
 """
 
-from losstune.trainer.losses.base import (
-    Gallery,
-    LossConfig,
-    LossModule,
-    LossOutput,
-    TrainTargets,
-    centered,
-    cosine_distance,
-    unit,
-)
-from losstune.trainer.losses.registry import is_loss_name, loss_config_class, loss_names, loss_reference
+from losstune.trainer.config.loss_config import Gallery, LossConfig, TrainTargets
+from losstune.trainer.losses.base import LossModule, LossOutput, centered, cosine_distance, unit
 
 __all__ = [
     "Gallery",
@@ -25,9 +16,5 @@ __all__ = [
     "TrainTargets",
     "centered",
     "cosine_distance",
-    "is_loss_name",
-    "loss_config_class",
-    "loss_names",
-    "loss_reference",
     "unit",
 ]

@@ -2,7 +2,8 @@
 
 from torch import Tensor
 
-from losstune.trainer.losses.base import LossConfig, LossModule, LossOutput, TrainTargets, cosine_distance
+from losstune.trainer.config.loss_config import LossConfig, TrainTargets
+from losstune.trainer.losses.base import LossModule, LossOutput, cosine_distance
 
 
 class CosineConfig(LossConfig):

@@ -6,7 +6,8 @@ from pydantic import Field, model_validator
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name everyone uses
 
-from losstune.trainer.losses.base import LossConfig, LossModule, LossOutput, TrainTargets, cosine_distance
+from losstune.trainer.config.loss_config import LossConfig, TrainTargets
+from losstune.trainer.losses.base import LossModule, LossOutput, cosine_distance
 
 
 class CosineMseConfig(LossConfig):

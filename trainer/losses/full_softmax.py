@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor
 
-from losstune.trainer.losses.base import Gallery, LossModule, LossOutput, TrainTargets, unit
+from losstune.trainer.config.loss_config import Gallery, TrainTargets
+from losstune.trainer.losses.base import LossModule, LossOutput, unit
 from losstune.trainer.losses.temperature import Temperature, TemperatureConfig
 
 SCORES_AT_ONCE = 2**24

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pydantic import Field
 from torch import Tensor
 
-from losstune.trainer.losses.base import LossModule, LossOutput, TrainTargets, cosine_distance
+from losstune.trainer.config.loss_config import TrainTargets
+from losstune.trainer.losses.base import LossModule, LossOutput, cosine_distance
 from losstune.trainer.losses.infonce import InfoNceConfig, InfoNceLoss
 
 

@@ -3,7 +3,8 @@
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name everyone uses
 
-from losstune.trainer.losses.base import LossConfig, LossModule, LossOutput, TrainTargets
+from losstune.trainer.config.loss_config import LossConfig, TrainTargets
+from losstune.trainer.losses.base import LossModule, LossOutput
 
 
 class MseConfig(LossConfig):

@@ -7,7 +7,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everyone uses
 
-from losstune.trainer.losses.base import LossConfig, LossModule, LossOutput, TrainTargets, unit
+from losstune.trainer.config.loss_config import LossConfig, TrainTargets
+from losstune.trainer.losses.base import LossModule, LossOutput, unit
 
 
 class SigLipConfig(LossConfig):

@@ -6,7 +6,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from losstune.trainer.losses.base import LossConfig
+from losstune.trainer.config.loss_config import LossConfig
 
 LARGEST_SCALE = 100.0
 """The largest factor on cosines that is learnt (Radford et al., 2021, 2.5), which keeps the temperature at 0.01."""

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -19,14 +19,9 @@ from losstune.trainer.losses import LossOutput, centered
 from losstune.trainer.model.encoder import Encoder, build_model, check_output
 from losstune.trainer.model.frozen import frozen_digest, load_trained_state, trained_state
 from losstune.trainer.model.optimizer import ClippedAdamW
+from losstune.trainer.run.history import End, Record
 from losstune.trainer.score.metrics import NonFiniteError, cosine_similarity, embedding_metrics
 from losstune.trainer.score.parts import checked_output
-
-End = Literal["epochs", "patience", "diverged"]
-"""Why a run ended: its epochs are used, no new best for ``patience`` epochs, or a number was not finite."""
-
-Record = dict[str, float]
-"""One epoch: ``epoch``, ``time`` (Unix seconds), ``seconds``, ``lr`` and the metrics by their full names."""
 
 
 def pick_device(device: Device) -> torch.device:

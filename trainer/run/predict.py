@@ -22,7 +22,8 @@ from losstune.trainer.model.encoder import build_model
 from losstune.trainer.model.frozen import check_frozen, frozen_digest, load_trained_state
 from losstune.trainer.run.checkpoint import DamagedCheckpointError, load_checkpoint
 from losstune.trainer.run.loop import embed_pieces, pick_device, seeded
-from losstune.trainer.score.geometry import geometry, geometry_flags
+from losstune.trainer.score.flags import geometry_flags
+from losstune.trainer.score.geometry import geometry
 from losstune.trainer.score.metrics import NonFiniteError, embedding_metrics, refuse_rows
 
 

@@ -1,97 +1,22 @@
 """One run on disk: ``config.yaml``, ``history.jsonl``, ``best.pt`` and ``last.pt`` in a folder."""
 
 import errno
-import fcntl
-import io
-import json
-import math
-import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 from losstune.trainer.base.errors import UserError, one_line
-from losstune.trainer.base.files import (
-    append_durably,
-    check_seal,
-    keep_as,
-    make_folder,
-    sealed,
-    with_crc,
-    without_crc,
-    write_whole,
-)
-from losstune.trainer.base.yaml_file import dump_yaml, read_yaml
-from losstune.trainer.config.train_config import TrainConfig, flatten
+from losstune.trainer.base.files import append_durably, keep_as, make_folder, sealed, write_whole
+from losstune.trainer.config.config_file import config_yaml
+from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.model.frozen import check_frozen
+from losstune.trainer.run.attempt import StorageError, Writer
 from losstune.trainer.run.checkpoint import DamagedCheckpointError, load_checkpoint, save_checkpoint
-from losstune.trainer.run.loop import Record, Trainer
-
-CONFIG_FILE = "config.yaml"
-HISTORY_FILE = "history.jsonl"
-BEST_FILE = "best.pt"
-LAST_FILE = "last.pt"
-PREVIOUS_FILE = "previous.pt"
-ATTEMPT_FILE = ".attempt"
-
-
-@dataclass(frozen=True)
-class ConfigFile:
-    """A config as read from YAML: flat settings, and where it came from if a study exported it."""
-
-    settings: dict[str, Any]
-    source: dict[str, Any]
-
-
-def read_config(path: Path) -> ConfigFile:
-    """Read ``config.yaml`` or an exported YAML.
-
-    Raises:
-        UserError: with file and line, for anything that is not a valid config.
-    """
-    file = read_yaml(path)
-    data = dict(file.data)
-    source = data.pop("source", {})
-    if not isinstance(source, dict):
-        raise UserError(f"{file.where('source')}: source: found {source!r}; expected a mapping")
-    settings = flatten(data)
-    for name in settings:
-        if isinstance(settings[name], list):
-            raise UserError(f"{file.where(*name.split('.'))}: {name}: found a list; expected one value")
-    TrainConfig.from_flat(settings, where=str(path))
-    return ConfigFile(settings, source)
-
-
-def read_run_config(path: Path) -> ConfigFile:
-    """Read the ``config.yaml`` of a run, which nobody is to edit.
-
-    Raises:
-        UserError: it was damaged or edited.
-    """
-    check_seal(path)
-    return read_config(path)
-
-
-def config_yaml(config: TrainConfig, source: Mapping[str, Any] | None = None) -> str:
-    """A config as YAML, every setting written out, its group ``model`` nested."""
-    nested: dict[str, Any] = {}
-    for name, value in config.flat().items():
-        group, _, field = name.rpartition(".")
-        (nested.setdefault(group, {}) if group else nested)[field] = value
-    if source:
-        nested["source"] = dict(source)
-    return dump_yaml(nested)
-
-
-class StorageError(UserError):
-    """A run's folder can not be written: storage is full, read-only or gone. Nothing is wrong with the run."""
-
-
-class StaleAttemptError(StorageError):
-    """A newer launch, or another worker of the same one, has taken this run over."""
+from losstune.trainer.run.history import Record, history_line, read_whole_lines
+from losstune.trainer.run.layout import BEST_FILE, CONFIG_FILE, HISTORY_FILE, LAST_FILE, PREVIOUS_FILE
+from losstune.trainer.run.loop import Trainer
 
 
 @dataclass(frozen=True)
@@ -114,13 +39,11 @@ class RunDirectory:
         """Nothing is touched yet.
 
         Args:
-            attempt: number of the launch that this worker belongs to. Once a higher one has opened the run, lower
-                ones can not write to it: a worker may live on for seconds after its launch was killed. Of the workers
-                of one launch the last that opened the run writes: a machine that nobody reaches may train on.
+            attempt: number of the launch that this worker belongs to, by which it is told from others that may still
+                write the run, as :class:`Writer` says; None where there are no others.
         """
         self.path = path
-        self._attempt = attempt
-        self._worker = uuid4().hex
+        self._writer = None if attempt is None else Writer(attempt)
         self._saved_best = 0
 
     @property
@@ -220,38 +143,17 @@ class RunDirectory:
             StorageError: it can not be written, or belongs to a newer attempt, or to another worker.
         """
         try:
-            if self._attempt is not None and not self.path.parent.exists():  # a study that is gone is not made again
+            if self._writer is None:
+                make_folder(self.path)
+                yield
+                return
+            if not self.path.parent.exists():  # a study that is gone is not made again
                 raise FileNotFoundError(errno.ENOENT, f"{self.path.parent} is gone")
             make_folder(self.path)
-            with self._fenced(opening=opening):
+            with self._writer.admitted(self.path, opening=opening):
                 yield
         except OSError as error:
             raise StorageError(f"{self.path}: can not be written: {error.strerror}") from None
-
-    @contextmanager
-    def _fenced(self, *, opening: bool) -> Iterator[None]:
-        if self._attempt is None:
-            yield
-            return
-        descriptor = os.open(self.path / ATTEMPT_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            newest = newest_attempt(self.path)
-            if newest > self._attempt:
-                raise StaleAttemptError(f"{self.path}: launch {newest} has taken it over from launch {self._attempt}")
-            worker = os.pread(descriptor, 32, 20).decode(errors="replace")
-            if not opening and newest == self._attempt and worker.isalnum() and worker != self._worker:
-                raise StaleAttemptError(f"{self.path}: another worker of launch {newest} has taken it over")
-            os.pwrite(descriptor, f"{self._attempt:020d}{self._worker}".encode(), 0)
-            yield
-        finally:
-            os.close(descriptor)
-
-
-def newest_attempt(folder: Path) -> int:
-    """The highest attempt that has opened a run, 0 if none has; after a power cut its file may be empty, or zeros."""
-    found = (folder / ATTEMPT_FILE).read_bytes()[:20]
-    return int(found) if found.isdigit() else 0
 
 
 def describe_run(trainer: Trainer) -> dict[str, Any]:
@@ -264,41 +166,3 @@ def describe_run(trainer: Trainer) -> dict[str, Any]:
         "input_dtype": str(data.train.inputs.dtype).removeprefix("torch."),
         "output_dim": data.train.targets.shape[1],
     }
-
-
-def to_json(record: Mapping[str, float]) -> dict[str, float | str]:
-    """JSON has no NaN or infinity: they are written as the strings ``"nan"``, ``"inf"``, ``"-inf"``."""
-    return {name: value if math.isfinite(value) else str(value) for name, value in record.items()}
-
-
-def history_line(record: Mapping[str, float]) -> str:
-    """One epoch as a line of ``history.jsonl``; its last field is the CRC-32 of the JSON without it."""
-    return with_crc(json.dumps(to_json(record))) + "\n"
-
-
-def read_history(path: Path) -> list[Record]:
-    """Epochs of a ``history.jsonl``, in order; a last line that was cut short is left out.
-
-    Raises:
-        UserError: a line is damaged; says which.
-    """
-    records, damage = read_whole_lines(path)
-    if damage:
-        raise UserError(damage[0])
-    return records
-
-
-def read_whole_lines(path: Path) -> tuple[list[Record], list[str]]:
-    """The epochs up to the first damaged line, and what is wrong with it, if there is one."""
-    if not path.exists():
-        return [], []
-    records: list[Record] = []
-    for line in io.BytesIO(path.read_bytes()):  # splitlines would take a damaged byte for the end of a line
-        if not line.endswith(b"\n"):
-            break
-        body = without_crc(line[:-1])
-        if body is None:
-            return records, [f"{path}:{len(records) + 1}: damaged, not as it was written: {line[:60]!r}"]
-        fields = json.loads(body)
-        records.append({name: value if name == "epoch" else float(value) for name, value in fields.items()})
-    return records, []

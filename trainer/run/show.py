@@ -7,17 +7,12 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from losstune.trainer.base.console import say
 from losstune.trainer.config.train_config import TrainConfig
-from losstune.trainer.run.loop import Record
+from losstune.trainer.run.history import Record
 from losstune.trainer.run.predict import Scored
-from losstune.trainer.score.geometry import GEOMETRY
-from losstune.trainer.score.metrics import RECALL_DEPTHS, chance_level
-from losstune.trainer.score.parts import own_parts
-
-
-def say(console: Console, line: str) -> None:
-    """Print one plain line: no wrapping, no markup, no colours."""
-    console.print(line, soft_wrap=True, highlight=False, markup=False)
+from losstune.trainer.score.metrics import chance_level
+from losstune.trainer.score.names import GEOMETRY, RECALL_DEPTHS, own_parts
 
 
 def loss_line(split: str, metrics: Mapping[str, float], config: TrainConfig) -> str:

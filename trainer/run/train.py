@@ -8,16 +8,19 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from losstune.trainer.base.console import say
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.signals import StopRequest, stop_on_signal
+from losstune.trainer.config.loss_registry import loss_config_class
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.pairs import Pairs
 from losstune.trainer.data.resident import resident_data
-from losstune.trainer.losses import loss_config_class
 from losstune.trainer.run.checkpoint import load_checkpoint
-from losstune.trainer.run.loop import Record, Trainer, pick_device
-from losstune.trainer.run.run_dir import LAST_FILE, RunDirectory
-from losstune.trainer.run.show import EpochDisplay, say
+from losstune.trainer.run.history import Record
+from losstune.trainer.run.layout import LAST_FILE
+from losstune.trainer.run.loop import Trainer, pick_device
+from losstune.trainer.run.run_dir import RunDirectory
+from losstune.trainer.run.show import EpochDisplay
 
 SAVE_EVERY_SECONDS = 2.0
 

@@ -11,11 +11,10 @@ import torch
 from torch import Tensor
 
 from losstune.trainer.losses import centered, unit
+from losstune.trainer.score.names import RECALL_DEPTHS
 
 SCORES_PER_CHUNK = 2**24
 """Scores held at once while ranking: 64 MiB of float32, whatever the size of the gallery."""
-
-RECALL_DEPTHS = (1, 5, 10)
 
 
 class NonFiniteError(ValueError):

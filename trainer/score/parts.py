@@ -1,18 +1,10 @@
-"""A loss's own logged parts, among all that an epoch records."""
-
-from collections.abc import Mapping
+"""What a loss module returns, checked before it is used."""
 
 from torch import Tensor
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.losses import LossOutput
-from losstune.trainer.score.geometry import GEOMETRY
-from losstune.trainer.score.metrics import RECALL_DEPTHS
-
-METRICS = frozenset(
-    ("loss", "cosine_sim", "mse", "mrr", *(f"recall_at_{k}" for k in RECALL_DEPTHS), "median_rank", *GEOMETRY)
-)
-"""Names that every run records, whatever its loss; no part may have one of them."""
+from losstune.trainer.score.names import METRICS
 
 
 def checked_output(output: object, loss: str) -> LossOutput:
@@ -30,8 +22,3 @@ def checked_output(output: object, loss: str) -> LossOutput:
     if taken := METRICS.intersection(output.parts):
         raise UserError(f"loss {loss}: its part {min(taken)!r} has the name of a metric; give it another")
     return LossOutput(output.loss, {name: value.detach() for name, value in output.parts.items()})
-
-
-def own_parts(metrics: Mapping[str, float]) -> dict[str, float]:
-    """What of a split's metrics, named without the split, is the loss's own."""
-    return {name: value for name, value in metrics.items() if name not in METRICS}

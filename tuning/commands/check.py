@@ -9,10 +9,10 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from losstune.trainer.base.console import say
 from losstune.trainer.data.pairs import DIGITS, Pairs, load_pairs
 from losstune.trainer.data.resident import ResidentData, check_rows, resident_data
 from losstune.trainer.run.loop import Trainer, pick_device
-from losstune.trainer.run.show import say
 from losstune.trainer.run.train import set_threads
 from losstune.tuning.execute.local_ray import usable_cores
 from losstune.tuning.show.progress import time_text

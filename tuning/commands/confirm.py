@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
+from losstune.trainer.base.console import say
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.files import make_folder
 from losstune.trainer.base.signals import StopRequest
 from losstune.trainer.data.pairs import Pairs, load_pairs
-from losstune.trainer.run.show import say
 from losstune.tuning.commands.studies import held
 from losstune.tuning.confirm.confirm_runs import runs_of
 from losstune.tuning.confirm.plan import Plan, is_finished, make_plan, plans, record_test_use, save_plan, saw_test_rows

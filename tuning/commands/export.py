@@ -6,8 +6,9 @@ from typing import Any
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.files import write_whole
+from losstune.trainer.config.config_file import config_yaml, read_run_config
 from losstune.trainer.config.train_config import TrainConfig
-from losstune.trainer.run.run_dir import CONFIG_FILE, config_yaml, read_run_config
+from losstune.trainer.run.layout import CONFIG_FILE
 from losstune.tuning.confirm.confirm_runs import ConfirmRun
 from losstune.tuning.confirm.plan import latest_finished
 from losstune.tuning.confirm.results import confirmed_run, load_results

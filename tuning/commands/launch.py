@@ -9,10 +9,10 @@ from typing import Any
 
 from rich.console import Console
 
+from losstune.trainer.base.console import say
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.signals import StopRequest
 from losstune.trainer.data.pairs import DIGITS, Pairs, load_pairs
-from losstune.trainer.run.show import say
 from losstune.tuning.commands.studies import held
 from losstune.tuning.execute.placement import Resources
 from losstune.tuning.execute.search_tasks import SearchTasks

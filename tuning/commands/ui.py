@@ -6,9 +6,9 @@ import sys
 
 from rich.console import Console
 
+from losstune.trainer.base.console import say
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.signals import stop_on_signal
-from losstune.trainer.run.show import say
 from losstune.tuning.storage.home import Home
 from losstune.tuning.storage.passwords import masked
 from losstune.tuning.track.process import tracking_uri_of

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.config.factory import FACTORY
+from losstune.trainer.config.objective import Objective
 from losstune.trainer.config.train_config import Device, TrainConfig
 from losstune.trainer.data.columns import Column, mean_of, moments_of, rows_at_once
 from losstune.trainer.data.pairs import Pairs
@@ -18,7 +19,6 @@ from losstune.trainer.data.splits import split_rows
 from losstune.trainer.run.loop import Trainer, pick_device
 from losstune.trainer.score.geometry import geometry
 from losstune.trainer.score.metrics import row_scores
-from losstune.trainer.score.objective import Objective
 from losstune.tuning.space.feasibility import Baseline
 
 RIDGE_LIMIT = 10_000

@@ -9,8 +9,9 @@ from typing import Literal
 import numpy as np
 
 from losstune.trainer.base.errors import UserError
-from losstune.trainer.run.run_dir import HISTORY_FILE, read_history
-from losstune.trainer.score.geometry import geometry_flags
+from losstune.trainer.run.history import read_history
+from losstune.trainer.run.layout import HISTORY_FILE
+from losstune.trainer.score.flags import geometry_flags
 from losstune.tuning.confirm.confirm_runs import ConfirmRun, runs_of
 from losstune.tuning.confirm.findings import (
     TEST_METRICS,

@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.files import make_folder, with_crc, without_crc
-from losstune.trainer.run.run_dir import HISTORY_FILE, read_whole_lines
+from losstune.trainer.run.history import read_whole_lines
+from losstune.trainer.run.layout import HISTORY_FILE
 from losstune.tuning.confirm.plan import CONFIRM, Arm, Plan, confirm_folder
 from losstune.tuning.space.settings import StudySettings
 from losstune.tuning.study.seeds import derived_seed

@@ -20,8 +20,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.files import check_seal, make_folder, sealed
 from losstune.trainer.base.yaml_file import dump_yaml, read_yaml
+from losstune.trainer.config.config_file import read_run_config
 from losstune.trainer.config.train_config import TrainConfig, describe
-from losstune.trainer.run.run_dir import CONFIG_FILE, read_run_config
+from losstune.trainer.run.layout import CONFIG_FILE
 from losstune.tuning.confirm.test_split_uses import Use, split_uses
 from losstune.tuning.study.study import Study
 from losstune.tuning.study.trial import TrialView, ranked

@@ -16,9 +16,11 @@ from losstune.trainer.data.columns import column, mean_of
 from losstune.trainer.data.pairs import Pairs
 from losstune.trainer.data.resident import SplitTensors, split_tensors
 from losstune.trainer.data.splits import split_rows
+from losstune.trainer.run.history import read_history
+from losstune.trainer.run.layout import BEST_FILE, HISTORY_FILE
 from losstune.trainer.run.predict import load_model
-from losstune.trainer.run.run_dir import BEST_FILE, HISTORY_FILE, read_history
-from losstune.trainer.score.geometry import geometry, parting
+from losstune.trainer.score.flags import parting
+from losstune.trainer.score.geometry import geometry
 from losstune.trainer.score.metrics import row_scores
 from losstune.tuning.confirm.baselines import baseline_scores
 from losstune.tuning.confirm.confirm_runs import ConfirmRun, RunResult, confirm_seeds

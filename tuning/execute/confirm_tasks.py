@@ -3,7 +3,8 @@
 import time
 from typing import Literal
 
-from losstune.trainer.run.run_dir import HISTORY_FILE, read_history
+from losstune.trainer.run.history import read_history
+from losstune.trainer.run.layout import HISTORY_FILE
 from losstune.tuning.confirm.confirm_runs import ConfirmRun, RunResult
 from losstune.tuning.confirm.plan import confirm_folder
 from losstune.tuning.show.confirm_progress import ConfirmProgress

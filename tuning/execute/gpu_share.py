@@ -5,8 +5,8 @@ from typing import Any
 
 from rich.console import Console
 
+from losstune.trainer.base.console import say
 from losstune.trainer.base.errors import UserError
-from losstune.trainer.run.show import say
 from losstune.tuning.execute.gpu_probe import Probed, Settings, probe_gpu
 from losstune.tuning.execute.placement import Machine
 from losstune.tuning.space.search_space import Point, SearchSpace, typical_point

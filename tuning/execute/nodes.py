@@ -13,8 +13,8 @@ from uuid import uuid4
 
 from rich.console import Console
 
+from losstune.trainer.base.console import say
 from losstune.trainer.base.errors import UserError
-from losstune.trainer.run.show import say
 from losstune.tuning.execute.placement import Machine, machines_now
 from losstune.tuning.execute.requirements import Expected, Found, Needs, advice, differences, found_here
 

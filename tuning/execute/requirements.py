@@ -12,9 +12,9 @@ from typing import Any
 
 from losstune.trainer.base.errors import UserError, one_line
 from losstune.trainer.base.references import is_reference, resolve
+from losstune.trainer.config.loss_registry import loss_config_class
 from losstune.trainer.data.npy import MappedArray
 from losstune.trainer.data.pairs import Pairs
-from losstune.trainer.losses import loss_config_class
 from losstune.tuning.space.search_space import SearchSpace
 from losstune.tuning.study.versions import versions_now
 

@@ -16,9 +16,11 @@ from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.npy import DataNotHereError
 from losstune.trainer.data.pairs import Pairs
 from losstune.trainer.data.resident import ResidentData, check_rows, resident_data
+from losstune.trainer.run.attempt import StorageError
 from losstune.trainer.run.checkpoint import DamagedCheckpointError
-from losstune.trainer.run.loop import Record, Trainer, pick_device
-from losstune.trainer.run.run_dir import RunDirectory, StorageError
+from losstune.trainer.run.history import Record
+from losstune.trainer.run.loop import Trainer, pick_device
+from losstune.trainer.run.run_dir import RunDirectory
 from losstune.trainer.run.train import set_threads
 from losstune.tuning.execute.nodes import wait_if_unlike
 from losstune.tuning.execute.requirements import Expected

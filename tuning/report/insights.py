@@ -13,7 +13,7 @@ import optuna
 from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial, create_trial
 
-from losstune.trainer.run.loop import Record
+from losstune.trainer.run.history import Record
 from losstune.tuning.space.search_space import SearchSpace
 from losstune.tuning.study.loss_trials import distributions
 from losstune.tuning.study.trial import DIVERGED, TrialView

@@ -14,8 +14,8 @@ from plotly.offline import get_plotlyjs
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.files import write_whole
-from losstune.trainer.run.loop import Record
-from losstune.trainer.run.run_dir import HISTORY_FILE, read_history
+from losstune.trainer.run.history import Record, read_history
+from losstune.trainer.run.layout import HISTORY_FILE
 from losstune.tuning.confirm.compare import compare
 from losstune.tuning.confirm.confirm_runs import ConfirmRun, runs_of
 from losstune.tuning.confirm.findings import Comparison

@@ -4,7 +4,8 @@ import shlex
 from dataclasses import dataclass
 from typing import Any
 
-from losstune.trainer.run.run_dir import CONFIG_FILE, read_run_config
+from losstune.trainer.config.config_file import read_run_config
+from losstune.trainer.run.layout import CONFIG_FILE
 from losstune.tuning.confirm.plan import Plan
 from losstune.tuning.space.reader import load_space, shipped_names
 from losstune.tuning.space.settings import StudySettings

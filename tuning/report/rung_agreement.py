@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from losstune.trainer.run.run_dir import HISTORY_FILE, read_history
+from losstune.trainer.run.history import read_history
+from losstune.trainer.run.layout import HISTORY_FILE
 from losstune.tuning.confirm.confirm_runs import ConfirmRun
 from losstune.tuning.study.trial import DIVERGED, TrialView
 

@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Literal
 
 from losstune.trainer.base.errors import UserError
-from losstune.trainer.run.run_dir import HISTORY_FILE, read_history
+from losstune.trainer.run.history import read_history
+from losstune.trainer.run.layout import HISTORY_FILE
 from losstune.tuning.space.settings import StudySettings
 from losstune.tuning.study.messages import Report
 from losstune.tuning.study.trial import DIVERGED, Ending

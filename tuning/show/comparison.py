@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
-from losstune.trainer.run.show import say
+from losstune.trainer.base.console import say
 from losstune.tuning.confirm.findings import TEST_METRICS, ComparedArm, Comparison
 from losstune.tuning.confirm.sentences import LABELS, answer_sentences, guide_sentence
 from losstune.tuning.show.progress import time_text

@@ -14,7 +14,7 @@ from rich.console import Console, RenderableType
 from rich.jupyter import JUPYTER_HTML_FORMAT
 from rich.live import Live
 
-from losstune.trainer.run.show import say
+from losstune.trainer.base.console import say
 
 LINE_EVERY_SECONDS = 10.0
 DRAW_EVERY_SECONDS = 0.5

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console, Group
 from rich.text import Text
 
-from losstune.trainer.run.show import say
+from losstune.trainer.base.console import say
 from losstune.tuning.show.live import LiveDisplay
 from losstune.tuning.show.table import Column, Table, TableRow, terminal_table
 from losstune.tuning.space.settings import StudySettings

@@ -7,8 +7,8 @@ from pydantic import ValidationError
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.yaml_file import YamlFile
 from losstune.trainer.config.factory import FACTORY, Factory, adapter_of, rule_of
+from losstune.trainer.config.loss_config import LossConfig
 from losstune.trainer.config.train_config import check_batch_rule, default_settings, flat_fields, unknown_name
-from losstune.trainer.losses import LossConfig
 from losstune.tuning.space.search_space import MANAGED
 
 

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.config.factory import FACTORY, Factory, load_factory
+from losstune.trainer.config.loss_config import LossConfig
+from losstune.trainer.config.loss_registry import loss_reference
 from losstune.trainer.config.train_config import TrainConfig, describe, required_settings
-from losstune.trainer.losses import LossConfig, loss_reference
 from losstune.tuning.space.expression import Expression
 from losstune.tuning.space.settings import BUDGET_FIELDS, StudySettings
 

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from losstune.trainer.score.objective import Objective
+from losstune.trainer.config.objective import Objective
 
 SamplerName = Literal["tpe", "random", "grid"]
 

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from losstune.trainer.run.run_dir import LAST_FILE
+from losstune.trainer.run.layout import LAST_FILE
 from losstune.tuning.storage.bucket import Bucket
 
 _OPENING = re.compile(r"(\d{6,})-(\d{3,})-([0-9a-f]+)")

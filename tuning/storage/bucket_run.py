@@ -5,18 +5,12 @@ from contextlib import AbstractContextManager, ExitStack
 
 from losstune.trainer.base.files import write_whole
 from losstune.trainer.config.train_config import TrainConfig
+from losstune.trainer.run.attempt import StorageError
 from losstune.trainer.run.checkpoint import DamagedCheckpointError
-from losstune.trainer.run.loop import Record, Trainer
-from losstune.trainer.run.run_dir import (
-    BEST_FILE,
-    CONFIG_FILE,
-    HISTORY_FILE,
-    LAST_FILE,
-    Restored,
-    RunDirectory,
-    StorageError,
-    history_line,
-)
+from losstune.trainer.run.history import Record, history_line
+from losstune.trainer.run.layout import BEST_FILE, CONFIG_FILE, HISTORY_FILE, LAST_FILE
+from losstune.trainer.run.loop import Trainer
+from losstune.trainer.run.run_dir import Restored, RunDirectory
 from losstune.tuning.storage.bucket import BucketError
 from losstune.tuning.storage.bucket_layout import Opening, RunObjects, RunPrefix, part_name
 from losstune.tuning.storage.failures import translating

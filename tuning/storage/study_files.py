@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from losstune.trainer.base.files import move, write_whole
-from losstune.trainer.run.run_dir import ATTEMPT_FILE, BEST_FILE, CONFIG_FILE, HISTORY_FILE, newest_attempt
+from losstune.trainer.run.attempt import newest_attempt
+from losstune.trainer.run.layout import ATTEMPT_FILE, BEST_FILE, CONFIG_FILE, HISTORY_FILE
 from losstune.tuning.storage.bucket import Bucket, Stored
 from losstune.tuning.storage.bucket_layout import Opening, RunObjects, RunPrefix, parse_opening
 

@@ -14,7 +14,9 @@ from optuna.storages import BaseStorage
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.files import check_seal
-from losstune.trainer.run.run_dir import CONFIG_FILE, HISTORY_FILE, read_history, read_run_config, read_whole_lines
+from losstune.trainer.config.config_file import read_run_config
+from losstune.trainer.run.history import read_history, read_whole_lines
+from losstune.trainer.run.layout import CONFIG_FILE, HISTORY_FILE
 from losstune.tuning.space.search_space import SearchSpace
 from losstune.tuning.storage.failures import storage_reason
 from losstune.tuning.storage.passwords import masked

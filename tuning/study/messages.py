@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from losstune.trainer.run.loop import End
+from losstune.trainer.run.history import End
 from losstune.tuning.storage.bucket_layout import RunPrefix
 
 _KEY = "report"

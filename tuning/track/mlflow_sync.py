@@ -26,9 +26,10 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.tracking import MlflowClient
 
 from losstune.trainer.base.errors import UserError
-from losstune.trainer.run.loop import Record
+from losstune.trainer.config.config_file import read_run_config
+from losstune.trainer.run.history import Record, read_history
+from losstune.trainer.run.layout import BEST_FILE
 from losstune.trainer.run.predict import load_model
-from losstune.trainer.run.run_dir import BEST_FILE, read_history, read_run_config
 from losstune.tuning.confirm.confirm_runs import ConfirmRun
 from losstune.tuning.confirm.results import confirmed_run
 from losstune.tuning.storage.failures import translating

@@ -10,9 +10,9 @@ from contextlib import contextmanager, suppress
 
 from rich.console import Console
 
+from losstune.trainer.base.console import say
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.signals import SIGNALS, StopRequest
-from losstune.trainer.run.show import say
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.study import Study
 from losstune.tuning.track.runs import Activity

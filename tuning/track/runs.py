@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from losstune.trainer.run.run_dir import BEST_FILE, CONFIG_FILE, HISTORY_FILE
+from losstune.trainer.run.layout import BEST_FILE, CONFIG_FILE, HISTORY_FILE
 from losstune.tuning.confirm.confirm_runs import ConfirmRun, RunResult, began, runs_of
 from losstune.tuning.confirm.plan import RESULTS_FILE, Plan, is_finished, latest_finished, plan_folder, plans
 from losstune.tuning.confirm.results import Results, Scores, load_results

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 import torch
 
+from losstune.trainer.config.config_file import read_config
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.pairs import load_pairs
 from losstune.trainer.data.resident import split_tensors
 from losstune.trainer.data.splits import split_rows
 from losstune.trainer.run.checkpoint import load_checkpoint
+from losstune.trainer.run.history import read_history
 from losstune.trainer.run.predict import load_model
-from losstune.trainer.run.run_dir import read_config, read_history
 from losstune.trainer.score.metrics import embedding_metrics
 from tests.trainer.conftest import Line
 from tests.trainer.samples import ALLOWED_LOSSES, sample_arrays

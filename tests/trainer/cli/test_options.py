@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from losstune.trainer.cli.field_options import given
 from losstune.trainer.cli.options import config_options, option_value
+from losstune.trainer.config.loss_registry import loss_config_class, loss_names
 from losstune.trainer.config.train_config import TrainConfig, flat_fields
-from losstune.trainer.losses import loss_config_class, loss_names
 from tests.conftest import Command
 
 VALUES: dict[str, tuple[str | None, Any]] = {

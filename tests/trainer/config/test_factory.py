@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import nn
 
 from losstune.trainer.config.factory import Factory, load_factory
+from losstune.trainer.config.loss_registry import loss_config_class
 from losstune.trainer.config.train_config import (
     FactoryConfig,
     ModelConfig,
@@ -19,7 +20,6 @@ from losstune.trainer.config.train_config import (
     flatten,
     required_settings,
 )
-from losstune.trainer.losses import loss_config_class
 from tests.trainer.own_models import HERE
 from tests.trainer.samples import refusal
 

@@ -11,9 +11,10 @@ from hypothesis.strategies import SearchStrategy
 from pydantic import create_model
 
 from losstune.trainer.cli.app import train
+from losstune.trainer.config.loss_registry import loss_config_class, loss_names
+from losstune.trainer.config.objective import Objective
 from losstune.trainer.config.train_config import COMMAND_NAMES, ModelConfig, Schedule, TrainConfig, flat_fields, flatten
-from losstune.trainer.losses import LossConfig, loss_config_class, loss_names
-from losstune.trainer.score.objective import Objective
+from losstune.trainer.losses import LossConfig
 from tests.trainer.samples import ALLOWED_LOSSES, refusal
 
 COMMON: dict[str, SearchStrategy[Any]] = {

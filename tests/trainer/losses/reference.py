@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from losstune.trainer.losses import Gallery, LossModule, LossOutput, loss_config_class
+from losstune.trainer.config.loss_registry import loss_config_class
+from losstune.trainer.losses import Gallery, LossModule, LossOutput
 
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-12}
 

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from pytorch_metric_learning.losses import NTXentLoss
 from torch import Tensor
 
-from losstune.trainer.losses import loss_config_class, loss_names, unit
+from losstune.trainer.config.loss_registry import loss_config_class, loss_names
+from losstune.trainer.losses import unit
 from tests.trainer.losses.reference import (
     TOLERANCE,
     cosine_by_loops,

@@ -14,19 +14,15 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from losstune.trainer.base.yaml_file import parse_yaml
+from losstune.trainer.config.config_file import config_yaml, read_config
+from losstune.trainer.config.loss_registry import loss_names
 from losstune.trainer.config.train_config import TrainConfig
-from losstune.trainer.losses import LossConfig, LossModule, LossOutput, TrainTargets, loss_names
+from losstune.trainer.losses import LossConfig, LossModule, LossOutput, TrainTargets
+from losstune.trainer.run.attempt import StaleAttemptError
 from losstune.trainer.run.checkpoint import load_checkpoint
+from losstune.trainer.run.history import history_line, read_history, read_whole_lines
 from losstune.trainer.run.loop import Trainer
-from losstune.trainer.run.run_dir import (
-    RunDirectory,
-    StaleAttemptError,
-    config_yaml,
-    history_line,
-    read_config,
-    read_history,
-    read_whole_lines,
-)
+from losstune.trainer.run.run_dir import RunDirectory
 from tests.trainer.samples import ALLOWED_LOSSES, refusal, sample_config, sample_trainer, timeless
 
 

@@ -6,16 +6,9 @@ import re
 import pytest
 from rich.console import Console
 
+from losstune.trainer.base.console import say
 from losstune.trainer.run.predict import Scored
-from losstune.trainer.run.show import (
-    EpochDisplay,
-    epoch_lines,
-    geometry_line,
-    loss_line,
-    retrieval_line,
-    say,
-    scored_lines,
-)
+from losstune.trainer.run.show import EpochDisplay, epoch_lines, geometry_line, loss_line, retrieval_line, scored_lines
 from tests.trainer.samples import sample_config
 
 TRAIN = {"train/loss": 3.2145, "train/cosine_sim": 0.7234}

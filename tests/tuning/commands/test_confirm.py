@@ -21,12 +21,14 @@ from rich.console import Console
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.files import append_durably
+from losstune.trainer.config.config_file import read_config
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.pairs import Pairs, load_pairs, make_pairs
 from losstune.trainer.data.splits import split_rows
-from losstune.trainer.run.loop import Record
+from losstune.trainer.run.history import Record, history_line, read_history
+from losstune.trainer.run.layout import HISTORY_FILE
 from losstune.trainer.run.predict import load_model
-from losstune.trainer.run.run_dir import HISTORY_FILE, RunDirectory, history_line, read_config, read_history
+from losstune.trainer.run.run_dir import RunDirectory
 from losstune.trainer.run.train import train_run
 from losstune.tuning.commands.confirm import Confirmed, ConfirmRequest, confirm
 from losstune.tuning.commands.export import export

@@ -19,10 +19,12 @@ from mlflow.tracking import MlflowClient
 from rich.console import Console
 
 from losstune.trainer.base.errors import UserError
+from losstune.trainer.config.config_file import read_config
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.pairs import Pairs, load_pairs, make_pairs
 from losstune.trainer.data.splits import split_rows
-from losstune.trainer.run.run_dir import RunDirectory, read_config, read_history
+from losstune.trainer.run.history import read_history
+from losstune.trainer.run.run_dir import RunDirectory
 from losstune.trainer.run.train import train_run
 from losstune.tuning.commands.export import export
 from losstune.tuning.commands.launch import Outcome, launch

@@ -10,8 +10,8 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from losstune.trainer.base.files import sealed
+from losstune.trainer.config.config_file import read_config
 from losstune.trainer.config.train_config import TrainConfig
-from losstune.trainer.run.run_dir import read_config
 from losstune.tuning.confirm.plan import latest_finished
 from losstune.tuning.space.feasibility import load_spaces
 from losstune.tuning.storage.home import Home

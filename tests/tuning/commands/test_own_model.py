@@ -10,13 +10,13 @@ from mlflow.tracking import MlflowClient
 from rich.console import Console
 
 from losstune.trainer.base.yaml_file import dump_yaml
+from losstune.trainer.config.config_file import read_config
 from losstune.trainer.config.train_config import FactoryConfig
 from losstune.trainer.data.pairs import Pairs
 from losstune.trainer.data.resident import resident_data, split_tensors
 from losstune.trainer.data.splits import split_rows
 from losstune.trainer.run.loop import Trainer
 from losstune.trainer.run.predict import load_model
-from losstune.trainer.run.run_dir import read_config
 from losstune.tuning.commands.check import check_spaces
 from losstune.tuning.commands.confirm import ConfirmRequest, confirm
 from losstune.tuning.commands.launch import launch

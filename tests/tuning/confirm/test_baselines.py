@@ -17,8 +17,8 @@ from losstune.trainer.data.pairs import Pairs, load_pairs, make_pairs
 from losstune.trainer.data.resident import SplitTensors, resident_data, split_tensors
 from losstune.trainer.data.splits import split_rows
 from losstune.trainer.run.loop import Trainer
-from losstune.trainer.score.geometry import GEOMETRY
 from losstune.trainer.score.metrics import chance_level, embedding_metrics
+from losstune.trainer.score.names import GEOMETRY
 from losstune.tuning.confirm import baselines
 from losstune.tuning.confirm.baselines import RIDGE_GRID, BaselineScore, Ridge, baseline_scores, ridge_refusal
 from losstune.tuning.space.feasibility import Baseline

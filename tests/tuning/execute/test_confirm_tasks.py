@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from losstune.trainer.run.run_dir import HISTORY_FILE, history_line
+from losstune.trainer.run.history import history_line
+from losstune.trainer.run.layout import HISTORY_FILE
 from losstune.tuning.confirm.confirm_runs import ConfirmRun
 from losstune.tuning.confirm.plan import Arm
 from losstune.tuning.execute.confirm_tasks import ConfirmTasks

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from losstune.trainer.config.config_file import read_config
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.pairs import Pairs, load_pairs
-from losstune.trainer.run.run_dir import CONFIG_FILE, HISTORY_FILE, read_config, read_history
+from losstune.trainer.run.history import read_history
+from losstune.trainer.run.layout import CONFIG_FILE, HISTORY_FILE
 from losstune.tuning.commands.launch import launch
 from losstune.tuning.execute.worker import TrialTrainable
 from losstune.tuning.study.messages import Report, Task

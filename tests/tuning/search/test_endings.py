@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from losstune.trainer.run.run_dir import HISTORY_FILE
+from losstune.trainer.run.layout import HISTORY_FILE
 from losstune.tuning.search.endings import ending_from_history, ending_from_report
 from losstune.tuning.study.messages import Report
 from losstune.tuning.study.trial import Ending

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from losstune.trainer.config.loss_registry import loss_names
 from losstune.trainer.config.train_config import TrainConfig
-from losstune.trainer.losses import loss_names
 from losstune.tuning.space.feasibility import load_spaces
 from losstune.tuning.space.reader import check_grid, load_space, shipped_names
 from losstune.tuning.space.search_space import Parameter, Point, SearchSpace, merged_settings

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from losstune.trainer.run.run_dir import HISTORY_FILE, history_line
+from losstune.trainer.run.history import history_line
+from losstune.trainer.run.layout import HISTORY_FILE
 from losstune.tuning.storage.study_files import FolderFiles
 from losstune.tuning.study.loss_trials import LossTrials
 from losstune.tuning.study.study import Study

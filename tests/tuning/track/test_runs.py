@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from losstune.trainer.base.files import append_durably
-from losstune.trainer.run.run_dir import HISTORY_FILE, history_line
+from losstune.trainer.run.history import history_line
+from losstune.trainer.run.layout import HISTORY_FILE
 from losstune.tuning.confirm.confirm_runs import began, runs_of
 from losstune.tuning.confirm.plan import plans
 from losstune.tuning.study.study import Study

@@ -16,7 +16,7 @@ from typing import Literal, Union, get_args, get_origin
 
 from losstune.trainer.base.errors import UserError, one_line
 from losstune.trainer.base.references import is_reference, resolve
-from losstune.trainer.losses.base import LossConfig
+from losstune.trainer.config.loss_config import LossConfig
 
 GROUP = "losstune.losses"
 _NAME = re.compile(r"[A-Za-z0-9_]{1,40}")

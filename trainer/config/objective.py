@@ -1,4 +1,4 @@
-"""What a trial may be judged by; without torch, so that a command can name it before anything is loaded."""
+"""What a trial may be judged by."""
 
 from typing import Literal
 

@@ -9,10 +9,11 @@ from typing import ClassVar
 import pytest
 from pydantic import Field
 
+from losstune.trainer.config.config_file import read_config
+from losstune.trainer.config.loss_registry import loss_config_class, loss_names, loss_reference
 from losstune.trainer.config.train_config import TrainConfig, flat_fields
-from losstune.trainer.losses import LossConfig, LossModule, TrainTargets, loss_config_class, loss_names, loss_reference
+from losstune.trainer.losses import LossConfig, LossModule, TrainTargets
 from losstune.trainer.losses.mse import MseConfig
-from losstune.trainer.run.run_dir import read_config
 from tests.trainer.conftest import Line
 from tests.trainer.losses.packages import TILTED, install
 from tests.trainer.samples import ALLOWED_LOSSES, refusal
@@ -89,15 +90,14 @@ class TestOurs:
 
     def test_no_module_of_a_loss_is_imported_before_it_is_asked_for(self) -> None:
         code = (
-            "import sys; from losstune.trainer.losses import loss_config_class, loss_names\n"
-            "loss_names(); loss_config_class('mse')\n"
+            "import sys; from losstune.trainer.config.loss_registry import loss_config_class, loss_names\n"
+            "loss_names(); assert 'losstune.trainer.losses' not in sys.modules; loss_config_class('mse')\n"
             "print(*sorted(m for m in sys.modules if m.startswith('losstune.trainer.losses.')))"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout.split() == [
             "losstune.trainer.losses.base",
             "losstune.trainer.losses.mse",
-            "losstune.trainer.losses.registry",
         ]
 
 
