@@ -68,13 +68,8 @@ def test_an_import_that_is_not_declared_is_found() -> None:
 
 def test_what_is_declared_is_used() -> None:
     holders = packages_distributions()
-    used = {
-        normal(found)
-        for folder in ("trainer", "tuning")
-        for name, _ in imported(folder)
-        for found in holders.get(name, [])
-    }
-    assert declared() - used == NOT_IMPORTED
+    names = {name for folder in ("trainer", "tuning") for name, _ in imported(folder)}
+    assert declared() - {normal(found) for name in names for found in holders.get(name, [])} == NOT_IMPORTED
 
 
 @pytest.mark.parametrize("line", PROJECT["dependencies"])

@@ -22,7 +22,7 @@ from losstune.tuning.search.endings import ending_from_history
 from losstune.tuning.search.rungs import Rungs
 from losstune.tuning.show.progress import Progress
 from losstune.tuning.space.feasibility import check_against_data, load_spaces
-from losstune.tuning.space.search_space import SearchSpace, merged_settings
+from losstune.tuning.space.search_space import merged_settings
 from losstune.tuning.space.settings import StudySettings
 from losstune.tuning.storage.failures import STORAGE_FAILURES
 from losstune.tuning.storage.home import Home
@@ -65,17 +65,17 @@ def launch(request: LaunchRequest, console: Console) -> Outcome:
     Raises:
         UserError: anything wrong in the request, before any training.
     """
-    spaces = load_spaces(request.spaces)
     tracking_uri_of(request.home, request.tracking_uri)
     with translating_failures(request.home, request.name):
         exists = study_exists(request.home, request.name)
-    with _continued(request, spaces) if exists else _created(request, spaces) as (study, pairs):
+    with _continued(request) if exists else _created(request) as (study, pairs):
         return _run(study, pairs, request, console)
 
 
 @contextmanager
-def _continued(request: LaunchRequest, spaces: list[SearchSpace]) -> Iterator[tuple[Study, Pairs]]:
+def _continued(request: LaunchRequest) -> Iterator[tuple[Study, Pairs]]:
     with held(request.home, request.name) as study:
+        spaces = load_spaces(request.spaces, study.spec.search_spaces())
         pairs = load_pairs(request.data or study.spec.data_source)
         study = continued(study, spaces, request.options, pairs.digest, accept_change=request.accept_change)
         study.save()
@@ -83,8 +83,9 @@ def _continued(request: LaunchRequest, spaces: list[SearchSpace]) -> Iterator[tu
 
 
 @contextmanager
-def _created(request: LaunchRequest, spaces: list[SearchSpace]) -> Iterator[tuple[Study, Pairs]]:
+def _created(request: LaunchRequest) -> Iterator[tuple[Study, Pairs]]:
     """A new study; what is wrong with it is said before it has a folder."""
+    spaces = load_spaces(request.spaces)
     if not spaces:
         raise UserError(f"study {request.name!r} is new: name at least one search space")
     settings = merged_settings(spaces, request.options)

@@ -1,5 +1,6 @@
 """Whether spaces, settings and data go together, before anything is started."""
 
+from collections.abc import Mapping
 from typing import Literal, get_args
 
 import numpy as np
@@ -10,7 +11,7 @@ from losstune.trainer.config.train_config import FactoryConfig, TrainConfig
 from losstune.trainer.data.pairs import Pairs
 from losstune.trainer.data.resident import check_split_sizes
 from losstune.trainer.model.encoder import build_model, check_output
-from losstune.tuning.space.reader import check_grid, load_space
+from losstune.tuning.space.reader import check_grid, load_space, shipped_names
 from losstune.tuning.space.search_space import SearchSpace, typical_point
 from losstune.tuning.space.settings import StudySettings
 
@@ -21,13 +22,19 @@ OTHER_NAMES = ("confirm", *get_args(Baseline))
 """What stands beside losses in tables and in MLflow: no loss can be named so."""
 
 
-def load_spaces(names: list[str]) -> list[SearchSpace]:
+def load_spaces(names: list[str], frozen: Mapping[str, SearchSpace] | None = None) -> list[SearchSpace]:
     """Shipped or own spaces, at most one for each loss.
+
+    Args:
+        names: of shipped spaces, or paths.
+        frozen: the spaces of a study that goes on. A shipped name means the one that it has: a later release may ship
+            another.
 
     Raises:
         UserError: one is not valid, or two are for the same loss.
     """
-    spaces = [load_space(name) for name in names]
+    known = {name: space for name, space in (frozen or {}).items() if name in shipped_names()}
+    spaces = [known.get(name) or load_space(name) for name in names]
     for space in spaces:
         if space.loss_fn in OTHER_NAMES:
             raise UserError(f"{space.file}: loss_fn: no loss of a study can be named any of {', '.join(OTHER_NAMES)}")

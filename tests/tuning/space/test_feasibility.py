@@ -1,0 +1,72 @@
+"""Spaces, settings and data are tried against each other before anything starts."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from losstune.trainer.data.pairs import Pairs, make_pairs
+from losstune.tuning.space.feasibility import check_against_data, load_spaces
+from losstune.tuning.space.reader import shipped_names
+from tests.trainer.samples import refusal, sample_arrays
+from tests.tuning.samples import CONDITIONAL, CONTINUOUS, settings_of, space_of
+
+OLDER = """
+    loss_fn: cosine
+    space: {batch_size: {choices: [4, 8]}}
+"""
+
+
+@pytest.fixture(scope="module")
+def pairs() -> Pairs:
+    return make_pairs(sample_arrays(), "made")
+
+
+def written(folder: Path, name: str, text: str) -> str:
+    (folder / name).write_text(text)
+    return str(folder / name)
+
+
+def test_shipped_names_and_paths_are_spaces(tmp_path: Path) -> None:
+    own = written(tmp_path, "own.yaml", "loss_fn: mse\nspace: {lr: {low: 1e-4, high: 1e-2}}\n")
+    spaces = load_spaces(["cosine", own])
+    assert [(space.loss_fn, space.file) for space in spaces] == [("cosine", "cosine.yaml"), ("mse", own)]
+
+
+def test_a_shipped_name_is_the_space_that_a_study_froze_and_a_path_is_its_file(tmp_path: Path) -> None:
+    assert "cosine" in shipped_names()
+    frozen = {"cosine": space_of(OLDER)}
+    assert load_spaces(["cosine"], frozen) == [frozen["cosine"]]
+    shipped, *_ = load_spaces(["cosine"])
+    assert shipped != frozen["cosine"]
+    assert load_spaces(["infonce"], frozen) == load_spaces(["infonce"])
+    own = written(tmp_path, "cosine.yaml", "loss_fn: cosine\nspace: {lr: {low: 1e-4, high: 1e-2}}\n")
+    assert [parameter.name for parameter in load_spaces([own], frozen)[0].parameters] == ["lr"]
+
+
+def test_two_spaces_of_one_loss_and_a_loss_with_a_name_of_ours_are_refused(tmp_path: Path) -> None:
+    own = written(tmp_path, "own.yaml", "loss_fn: cosine\nspace: {lr: {low: 1e-4, high: 1e-2}}\n")
+    assert refusal(load_spaces, ["cosine", own]) == (
+        f"{own} and cosine.yaml are both for cosine; a study has one space a loss"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "sampler", "message"),
+    [
+        (CONTINUOUS, "grid", "space.yaml: space → lr: the grid sampler needs choices, int or step; found"),
+        (
+            "{loss_fn: mse, space: {batch_size: {choices: [16, 4096]}}}",
+            "tpe",
+            "space.yaml: batch_size 4096: made: the ",
+        ),
+        ("{loss_fn: mse, fixed: {batch_size: 4096}, space: {lr: {low: 1e-4, high: 1e-2}}}", "tpe", "space.yaml: batch"),
+    ],
+)
+def test_what_this_data_or_these_settings_can_not_serve(text: str, sampler: str, message: str, pairs: Pairs) -> None:
+    assert refusal(check_against_data, [space_of(text)], settings_of(sampler=sampler), pairs).startswith(message)
+
+
+def test_what_they_can_serve(pairs: Pairs) -> None:
+    check_against_data([space_of(CONDITIONAL), space_of(OLDER)], settings_of(sampler="tpe"), pairs)
