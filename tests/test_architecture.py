@@ -45,6 +45,8 @@ ROOMS = {
     "typer": ("tuning/cli", "trainer/cli"),
 }
 """Where alone a library is imported."""
+MIRRORED = ("tuning/space", "tuning/storage", "tuning/study", "tuning/search")
+"""Packages of which each module has a test of its name."""
 SEARCH = ("ray", "optuna", "mlflow")
 
 
@@ -117,6 +119,13 @@ def test_a_big_library_has_one_room(library: str) -> None:
     found = [one for one in IMPORTS if not one.ours and one.imported == (library,)]
     assert found, f"nothing imports {library} any more: take it out of the table"
     assert [str(one) for one in found if "/".join(one.module[:2]) not in ROOMS[library]] == []
+
+
+@pytest.mark.parametrize("package", MIRRORED)
+def test_a_module_s_test_is_found_by_its_name(package: str) -> None:
+    modules = {path.name for path in (ROOT / package).glob("*.py")} - {"__init__.py"}
+    tests = {path.name.removeprefix("test_") for path in (Path(__file__).parent / package).glob("test_*.py")}
+    assert sorted(modules - tests) == []
 
 
 def test_no_import_is_relative() -> None:

@@ -249,28 +249,6 @@ def test_a_race_for_nothing_is_refused(total: int, round_cost: int) -> None:
         Race("epochs", total, round_cost)
 
 
-# What is kept of a drop
-
-
-def test_a_reason_is_a_plain_sentence() -> None:
-    sentence = "after 810 epochs: best 0.2410, at its recent slope at most 0.2620 by the end; infonce has 0.3370"
-    assert (A_DROP.reason, str(A_DROP)) == (sentence, f"mse {sentence}")
-    assert replace(A_DROP, spent=1, unit="trials").reason.startswith("after 1 trial: best")
-
-
-@pytest.mark.parametrize("own", [flat(NONE), flat(0.3), curve(NONE, *[0.4] * 7)])
-def test_a_drop_survives_json(own: Standing) -> None:
-    (drop,) = Race("epochs", 100, 1).drops({"mse": own, "infonce": curve(1.0)}, ())
-    assert Dropped.from_dict(json.loads(json.dumps(drop.to_dict(), allow_nan=False))) == drop
-
-
-def test_a_stored_drop_with_other_keys_is_refused() -> None:
-    stored = A_DROP.to_dict()
-    for wrong in ({**stored, "why": "slow"}, {key: stored[key] for key in stored if key != "upper"}):
-        with pytest.raises(ValueError, match=r"a dropped loss has the keys \['best'.*found \['best'"):
-            Dropped.from_dict(wrong)
-
-
 @pytest.mark.parametrize(
     ("now", "total", "holds"),
     [
@@ -284,6 +262,12 @@ def test_a_stored_drop_with_other_keys_is_refused() -> None:
 def test_a_drop_holds_while_its_bound_does(now: float, total: int, holds: bool) -> None:
     standings = {"mse": flat(now), "infonce": flat(0.337)}
     assert Race("epochs", total, 1).upheld([A_DROP], standings) == ([A_DROP] if holds else [])
+
+
+@pytest.mark.parametrize("own", [flat(NONE), flat(0.3), curve(NONE, *[0.4] * 7)])
+def test_a_drop_is_plain_values(own: Standing) -> None:
+    (drop,) = Race("epochs", 100, 1).drops({"mse": own, "infonce": curve(1.0)}, ())
+    assert Dropped.from_dict(json.loads(json.dumps(drop.to_dict(), allow_nan=False))) == drop
 
 
 def test_a_loss_dropped_without_a_value_is_back_with_its_first() -> None:

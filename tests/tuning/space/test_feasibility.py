@@ -1,9 +1,7 @@
 """Spaces, settings and data are tried against each other before anything starts."""
 
-from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from losstune.trainer.data.pairs import Pairs, make_pairs

@@ -1,0 +1,57 @@
+"""One trial as plain values, and how trials are ranked."""
+
+import pytest
+
+from losstune.tuning.study.trial import Ending, TrialView, best_trial
+from tests.tuning.samples import CONDITIONAL, cut, diverged, failed, new_trials, space_of, used_up
+
+COLD = {"temperature": 0.07, "schedule": "constant"}
+
+
+def ended(*endings: Ending | None) -> list[TrialView]:
+    trials = new_trials(space_of(CONDITIONAL))
+    for ending in endings:
+        number = trials.add(COLD, seed=0)
+        if ending:
+            trials.end(number, ending)
+    return list(trials)
+
+
+@pytest.mark.parametrize(
+    ("endings", "best"),
+    [
+        ([], None),
+        ([None], None),
+        ([failed(), diverged(3)], None),
+        ([used_up(0.5), used_up(0.6)], 1),
+        ([used_up(0.5), cut(0.6, 3)], 1),
+        ([cut(0.4, 3), used_up(0.5), cut(0.3, 9)], 1),
+        ([used_up(0.5), diverged(9, best=0.9)], 0),
+        ([diverged(9, best=0.9), used_up(-0.5)], 1),
+        ([Ending("failed", "its worker died", 9, 0.9, 8), used_up(0.1)], 1),
+        ([cut(0.4, 3), used_up(0.5), cut(0.5, 3), used_up(0.5)], 1),
+        ([None, used_up(0.1)], 1),
+    ],
+)
+def test_the_best_is_the_highest_of_complete_and_pruned_and_the_first_of_equals(
+    endings: list[Ending | None], best: int | None
+) -> None:
+    found = best_trial(ended(*endings))
+    assert (found and found.number) == best
+
+
+def test_a_running_trial_that_leads_is_not_the_best_yet() -> None:
+    trials = new_trials(space_of(CONDITIONAL))
+    trials.add(COLD, seed=0)
+    trials.report(0, 3, 0.9)
+    assert trials[0].rank_value == 0.9
+    assert best_trial(trials) is None
+
+
+def test_losses_are_ranked_together() -> None:
+    trials = new_trials(space_of("loss_fn: mse"))
+    trials.add({}, seed=0)
+    trials.end(0, used_up(0.7))
+    best = best_trial([*ended(used_up(0.6)), *trials])
+    assert best is not None
+    assert best.name == "mse-0000"
