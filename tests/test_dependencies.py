@@ -12,7 +12,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-OURS = {"losstune", "tests", "dataloader_loop"}
+OURS = {"losstune", "tests", "tools", "dataloader_loop"}
+BROUGHT = {"IPython"}
+"""What a notebook brings, and nothing imports outside of one."""
 NOT_IMPORTED = {"scikit-learn"}
 """Its digits are read from their file."""
 
@@ -47,7 +49,8 @@ def undeclared(folders: tuple[str, ...], known: set[str]) -> list[str]:
             f"{path.relative_to(ROOT)} imports {name}"
             for folder in folders
             for name, path in imported(folder)
-            if name not in sys.stdlib_module_names | OURS and known.isdisjoint(map(normal, holders.get(name, [])))
+            if name not in sys.stdlib_module_names | OURS | BROUGHT
+            and known.isdisjoint(map(normal, holders.get(name, [])))
         }
     )
 
