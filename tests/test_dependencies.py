@@ -43,14 +43,13 @@ def imported(folder: str) -> Iterator[tuple[str, Path]]:
 
 def undeclared(folders: tuple[str, ...], known: set[str]) -> list[str]:
     """Each import of what no declared distribution holds."""
-    holders = packages_distributions()
+    holders, free = packages_distributions(), sys.stdlib_module_names | OURS | BROUGHT
     return sorted(
         {
             f"{path.relative_to(ROOT)} imports {name}"
             for folder in folders
             for name, path in imported(folder)
-            if name not in sys.stdlib_module_names | OURS | BROUGHT
-            and known.isdisjoint(map(normal, holders.get(name, [])))
+            if name not in free and known.isdisjoint(map(normal, holders.get(name, [])))
         }
     )
 
