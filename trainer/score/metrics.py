@@ -13,8 +13,12 @@ from torch import Tensor
 from losstune.trainer.losses import centered, unit
 from losstune.trainer.score.names import RECALL_DEPTHS
 
-SCORES_PER_CHUNK = 2**24
-"""Scores held at once while ranking: 64 MiB of float32, whatever the size of the gallery."""
+SCORES_PER_CHUNK = 2**22
+"""Scores held at once while ranking: 16 MiB of float32, whatever the size of the gallery."""
+SCORES_PER_GLANCE = 2**18
+"""Scores compared at once: 1 MiB, which the fast cache of a core holds for the second comparison."""
+SCORES_PER_LAUNCH = 2**24
+"""In place of both on a GPU, 64 MiB: there a call costs more than the work that it starts."""
 
 
 class NonFiniteError(ValueError):
@@ -64,6 +68,7 @@ class Ranks:
         return float((self.above + 1 + self.tied.double() / 2).quantile(0.5))
 
 
+@torch.no_grad()
 def rank_in_gallery(predictions: Tensor, gallery: Tensor, positive: Tensor, center: Tensor | None = None) -> Ranks:
     """Rank each query's own target among all gallery targets by cosine, in chunks of bounded memory.
 
@@ -80,16 +85,30 @@ def rank_in_gallery(predictions: Tensor, gallery: Tensor, positive: Tensor, cent
     predictions = centered(predictions, center)
     refuse_non_finite(predictions)
     columns = unit(centered(gallery, center)).float().T
-    rows_per_chunk = max(1, SCORES_PER_CHUNK // len(gallery))
-    # Allocated once: small results kept from every chunk would pin the heap between the large ones, 16 MiB a chunk.
+    sizes = (SCORES_PER_LAUNCH, SCORES_PER_LAUNCH) if columns.is_cuda else (SCORES_PER_CHUNK, SCORES_PER_GLANCE)
+    per_chunk, per_glance = (max(1, size // len(gallery)) for size in sizes)
+    # Allocated once: small results kept from every chunk would pin the heap between the large ones, a chunk each.
     above, tied = torch.empty_like(positive), torch.empty_like(positive)
-    for start in range(0, len(positive), rows_per_chunk):
-        rows = slice(start, start + rows_per_chunk)
-        scores = unit(predictions[rows]).float() @ columns  # (rows, G)
-        own_score = scores.gather(1, positive[rows, None])  # from the same product, so that it ties with itself
-        above[rows] = (scores > own_score).sum(dim=1)
-        tied[rows] = (scores == own_score).sum(dim=1) - 1
+    room = columns.new_empty(min(per_chunk, len(positive)), len(gallery))
+    marks = columns.new_empty(min(per_glance, len(positive)), len(gallery))
+    chunks = (part.split(per_chunk) for part in (predictions, positive, above, tied))
+    for queries, place, higher, equal in zip(*chunks, strict=True):
+        scores = torch.mm(unit(queries).float(), columns, out=room[: len(queries)])  # (rows, G)
+        own = scores.gather(1, place[:, None])  # from the same product, so that it ties with itself
+        for glance in zip(*(part.split(per_glance) for part in (scores, own, higher, equal)), strict=True):
+            _count(*glance, marks=marks[: len(glance[0])])
     return Ranks(above, tied, len(gallery))
+
+
+def _count(scores: Tensor, own: Tensor, above: Tensor, tied: Tensor, *, marks: Tensor) -> None:
+    """Write how many scores (n, G) of each row are above its own (n, 1), and how many others equal it.
+
+    Marks are float32, and scores turn into marks themselves: torch adds floats up ten times as fast as it counts
+    booleans along an axis. The sums are exact to 2²⁴ and taken in float64 beyond.
+    """
+    exact = torch.float32 if scores.shape[1] <= 2**24 else torch.float64
+    tied.copy_(torch.eq(scores, own, out=marks).sum(dim=1, dtype=exact) - 1)
+    above.copy_(scores.gt_(own).sum(dim=1, dtype=exact))
 
 
 def refuse_non_finite(predictions: Tensor) -> None:

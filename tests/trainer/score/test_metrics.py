@@ -234,11 +234,16 @@ def test_predictions_that_are_not_finite_are_refused_before_ranking(bad: float) 
         embedding_metrics(predictions, gallery[positive], gallery, positive)
 
 
-@pytest.mark.parametrize("scores_per_chunk", [1, 45, 100, 30 * 39, 10**9])
-def test_ranking_in_chunks_changes_nothing(monkeypatch: pytest.MonkeyPatch, scores_per_chunk: int) -> None:
+@pytest.mark.parametrize(
+    ("scores_per_chunk", "scores_per_glance"), [(1, 1), (45, 1), (100, 60), (30 * 39, 500), (10**9,) * 2]
+)
+def test_ranking_in_chunks_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch, scores_per_chunk: int, scores_per_glance: int
+) -> None:
     predictions, gallery, positive = random_gallery()
     predictions[3] = 0  # all tied
     monkeypatch.setattr(metrics, "SCORES_PER_CHUNK", scores_per_chunk)
+    monkeypatch.setattr(metrics, "SCORES_PER_GLANCE", scores_per_glance)
     found = rank_in_gallery(predictions, gallery, positive)
     expected = ranks_by_loops(predictions[predictions.norm(dim=1) > 0], gallery, positive[predictions.norm(dim=1) > 0])
     assert [*found.above[:3].tolist(), *found.above[4:].tolist()] == [rank - 1 for rank in expected]
