@@ -19,11 +19,10 @@ from losstune.trainer.run.history import read_history
 from losstune.trainer.run.layout import BEST_FILE, HISTORY_FILE, LAST_FILE
 from losstune.trainer.run.loop import Trainer
 from losstune.trainer.run.run_dir import RunDirectory
-from losstune.tuning.execute.worker import keep_error
 from losstune.tuning.storage.bucket import Bucket, BucketError, bucket_at
-from losstune.tuning.storage.bucket_layout import RunPrefix
 from losstune.tuning.storage.bucket_run import BucketRun
 from losstune.tuning.storage.failures import STORAGE_FAILURES
+from losstune.tuning.storage.run_places import BucketPlace
 from losstune.tuning.storage.study_files import BucketFiles
 from tests.trainer.samples import sample_config, sample_pairs, timeless
 
@@ -122,8 +121,8 @@ def test_a_store_that_answers_nothing_is_given_up(monkeypatch: pytest.MonkeyPatc
 # A run
 
 
-def prefix(bucket: Bucket, study_id: str = ID) -> RunPrefix:
-    return RunPrefix(bucket.below(RUN), study_id)
+def new_run(bucket: Bucket, attempt: int, study_id: str = ID) -> BucketRun:
+    return BucketRun(bucket.below(RUN), study_id, attempt)
 
 
 def new_trainer() -> Trainer:
@@ -132,7 +131,7 @@ def new_trainer() -> Trainer:
 
 def opened(bucket: Bucket, attempt: int, study_id: str = ID) -> tuple[BucketRun, Trainer]:
     """As a worker does it: go on from what is there, else begin."""
-    run, trainer = BucketRun(prefix(bucket, study_id), attempt), new_trainer()
+    run, trainer = new_run(bucket, attempt, study_id), new_trainer()
     if run.holds_run:
         run.restore(trainer)
     else:
@@ -230,7 +229,7 @@ def test_an_opening_counts_once_its_state_is_there(bucket: Bucket, tmp_path: Pat
     own = f"{RUN}/000002-001-{ID}"
     for name in ("last.pt", "best.pt", "history-000001.jsonl", "config.yaml"):
         boto3.client("s3").delete_object(Bucket=bucket.path.partition("/")[0], Key=f"team/one/{own}/{name}")
-        run, trainer = BucketRun(prefix(bucket), 1), new_trainer()
+        run, trainer = new_run(bucket, 1), new_trainer()
         assert run.holds_run
         run.restore(trainer)
         assert trainer.epoch == 3
@@ -262,7 +261,7 @@ def test_a_damaged_state_is_replaced_by_the_opening_before(bucket: Bucket, calm:
     train(*opened(bucket, 1), 2)
     train(*opened(bucket, 2), 1)
     where = damage(bucket, 2, "last.pt")
-    run, trainer = BucketRun(prefix(bucket), 3), new_trainer()
+    run, trainer = new_run(bucket, 3), new_trainer()
     restored = run.restore(trainer)
     assert trainer.epoch == 2
     assert restored.damage == [f"checkpoint {where}: damaged, its content does not match its SHA-256"]
@@ -273,7 +272,7 @@ def test_a_damaged_state_is_replaced_by_the_opening_before(bucket: Bucket, calm:
 def test_without_a_whole_state_a_run_begins_anew(bucket: Bucket, calm: Path, tmp_path: Path) -> None:
     train(*opened(bucket, 1), 2)
     where = damage(bucket, 1, "last.pt")
-    run = BucketRun(prefix(bucket), 1)
+    run = new_run(bucket, 1)
     with pytest.raises(DamagedCheckpointError) as error:
         run.restore(new_trainer())
     assert str(error.value) == f"checkpoint {where}: damaged, its content does not match its SHA-256"
@@ -288,7 +287,7 @@ def test_what_a_worker_of_a_deleted_study_writes_is_not_the_next_one_s(bucket: B
     bucket.delete_all(last="study.yaml")
     train(zombie, old, 2)
     assert history_of_nothing(bucket, tmp_path)
-    assert not BucketRun(prefix(bucket, OTHER_ID), 1).holds_run
+    assert not new_run(bucket, 1, OTHER_ID).holds_run
 
 
 def history_of_nothing(bucket: Bucket, folder: Path) -> bool:
@@ -307,7 +306,7 @@ def test_a_store_that_is_gone_stops_a_worker_with_nothing_lost(
         with pytest.raises(StorageError, match=rf"^{bucket}/history-000003.jsonl: AWS Error NETWORK_CONNECTION"):
             train(run, trainer, 1)
         with pytest.raises(StorageError):
-            BucketRun(prefix(gone), 1)
+            new_run(gone, 1)
     again, restored = opened(bucket, 1)
     train(again, restored, 4)
     check_whole(bucket, calm, tmp_path)
@@ -323,7 +322,7 @@ def test_nothing_is_left_on_the_worker(bucket: Bucket, tmp_path: Path, monkeypat
 
 
 def test_an_exception_s_text_is_kept(bucket: Bucket) -> None:
-    keep_error(prefix(bucket), "Traceback …")
+    BucketPlace(bucket.below(RUN), ID).keep_error("Traceback …")
     assert bucket.read(f"{RUN}/error.txt") == "Traceback …".encode()
 
 
@@ -376,7 +375,7 @@ def test_what_the_driver_writes_is_in_the_bucket_and_in_the_copy(bucket: Bucket,
 
 def test_two_workers_that_open_a_run_at_once_both_keep_a_whole_one(bucket: Bucket, tmp_path: Path) -> None:
     train(*opened(bucket, 1), 2)
-    both = [BucketRun(prefix(bucket), 2) for _ in range(2)]
+    both = [new_run(bucket, 2) for _ in range(2)]
 
     def go_on(run: BucketRun) -> None:
         trainer = new_trainer()

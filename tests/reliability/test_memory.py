@@ -25,6 +25,7 @@ from losstune.tuning.search.rungs import Rungs
 from losstune.tuning.show.confirm_progress import ConfirmProgress
 from losstune.tuning.show.progress import Progress
 from losstune.tuning.storage.home import Home
+from losstune.tuning.storage.run_places import FolderPlace
 from losstune.tuning.study.loss_trials import LossTrials
 from losstune.tuning.study.messages import Report, Task
 from losstune.tuning.study.seeds import derived_seed
@@ -32,6 +33,7 @@ from losstune.tuning.study.study import Study, create_study
 from tests.reliability.tallies import Recorder
 from tests.trainer.samples import sample_pairs, timeless
 from tests.tuning.samples import settings_of, space_of
+from tests.tuning.simulation import folder_of
 
 FAULT = "out of memory on a shared GPU"
 NO_ROOM = "CUDA out of memory. Tried to allocate 2.00 GiB."
@@ -122,7 +124,7 @@ class Tune:
         self._note("ended", worker.config["task"])
 
     def _note(self, what: str, task: Task) -> None:
-        self.log.append((what, task.place.name, len(self._workers)))
+        self.log.append((what, folder_of(task).name, len(self._workers)))
 
 
 def study_in(root: Path) -> Study:
@@ -153,15 +155,15 @@ def numbers(folder: Path) -> list[dict[str, float]]:
 def test_the_result_of_a_trainable_says_that_there_was_no_room(gpu: Gpu, tmp_path: Path) -> None:
     gpu.refuse(7, 3, 1)
     settings = {**SMALL, "num_epochs": EPOCHS, "seed": 7}
-    task = Task("cosine", 0, settings, tmp_path / "cosine-0000", (2,), (), 1)
+    task = Task("cosine", 0, settings, FolderPlace(tmp_path / "cosine-0000"), (2,), (), 1)
     trainable = Worker({"task": task})
     assert Report.from_result(trainable.train()).epoch == 2
     result = trainable.train()
     report = Report.from_result(result)
     assert result["done"]
     assert (report.end, report.error, report.epoch) == ("memory", NO_ROOM, 0)
-    assert len(numbers(task.place)) == 2
-    assert not (task.place / "error.txt").exists()
+    assert len(numbers(folder_of(task))) == 2
+    assert not (folder_of(task) / "error.txt").exists()
 
 
 @pytest.mark.parametrize("which", [0, 3], ids=["the first", "the last"])

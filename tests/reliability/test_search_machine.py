@@ -54,7 +54,7 @@ from tests.reliability.model import End, Model, Name, Trial
 from tests.reliability.tallies import Recorder
 from tests.trainer.samples import sample_arrays
 from tests.tuning.samples import PowerCutError, facts, settings_of, space_of
-from tests.tuning.simulation import Launch
+from tests.tuning.simulation import Launch, folder_of
 
 FAULT = "crash, stop or replay between searcher, scheduler and storage"
 EXAMPLES = 14
@@ -135,8 +135,9 @@ class Worker:
     def __init__(self, task: Task) -> None:
         self.task = task
         self.name: Name = task.loss_fn, task.number
-        if not (task.place / CONFIG_FILE).exists():
-            RunDirectory(task.place, task.attempt).start(TrainConfig.from_flat(task.settings))
+        self.folder = folder_of(task)
+        if not (self.folder / CONFIG_FILE).exists():
+            RunDirectory(self.folder, task.attempt).start(TrainConfig.from_flat(task.settings))
         self.epoch, self.end = 0, None
         if self._checkpoint.exists():
             self.epoch, self.end = json.loads(self._checkpoint.read_text())
@@ -174,7 +175,7 @@ class Worker:
 
     @property
     def _checkpoint(self) -> Path:
-        return self.task.place / "checkpoint.json"
+        return self.folder / "checkpoint.json"
 
     def _write_history(self, epochs: int) -> None:
         lost = self.epoch if self.end == "diverged" else None
@@ -182,7 +183,7 @@ class Worker:
             {"epoch": epoch} if epoch == lost else {"epoch": epoch, "val/mrr": value_at(self.task, epoch)}
             for epoch in range(1, epochs + 1)
         ]
-        (self.task.place / HISTORY_FILE).write_text("".join(map(history_line, records)))
+        (self.folder / HISTORY_FILE).write_text("".join(map(history_line, records)))
 
 
 def end_of(report: Report) -> End:
@@ -290,7 +291,7 @@ class SearchMachine(RuleBasedStateMachine):
         trial_id = data.draw(self.working())
         worker = self.workers[trial_id]
         report = worker.stopped("error", "ValueError: no such number")
-        self.end(trial_id, report, end_on_disk(worker.task.place, "failed", report.error))
+        self.end(trial_id, report, end_on_disk(worker.folder, "failed", report.error))
 
     @precondition(lambda self: self.workers)
     @rule(data=st.data())
@@ -301,7 +302,7 @@ class SearchMachine(RuleBasedStateMachine):
         report = worker.stopped("memory", "CUDA out of memory")
         if self.model.alone:
             reason = "no room on its GPU, with nothing of this study beside it: CUDA out of memory"
-            self.end(trial_id, report, end_on_disk(worker.task.place, "failed", reason))
+            self.end(trial_id, report, end_on_disk(worker.folder, "failed", reason))
             return
         del self.workers[trial_id]
         self.model.found_no_room(worker.name)
@@ -328,7 +329,7 @@ class SearchMachine(RuleBasedStateMachine):
         if ahead:
             worker.write_ahead()
         with self.watching():
-            self.model.ended(worker.name, end_on_disk(worker.task.place, "failed", "its worker died"))
+            self.model.ended(worker.name, end_on_disk(worker.folder, "failed", "its worker died"))
             self.run.lose(trial_id)
 
     # What may happen to a launch.

@@ -18,6 +18,7 @@ from losstune.tuning.search.rungs import Rungs
 from losstune.tuning.show.progress import Progress
 from losstune.tuning.space.search_space import SearchSpace
 from losstune.tuning.space.settings import StudySettings
+from losstune.tuning.storage.run_places import FolderPlace
 from losstune.tuning.storage.study_files import FolderFiles
 from losstune.tuning.study.loss_trials import LossTrials
 from losstune.tuning.study.messages import Report, Task
@@ -43,11 +44,18 @@ def write_history(folder: Path, *values: float | None) -> None:
     (folder / HISTORY_FILE).write_text("".join(map(history_line, records)))
 
 
+def folder_of(task: Task) -> Path:
+    """Where a trial is kept, in a study that is in a folder."""
+    assert isinstance(task.place, FolderPlace)
+    return task.place.path
+
+
 class Worker:
     """Trains one trial. What it has saved is in the trial's history file, and stays there when it dies."""
 
     def __init__(self, task: Task, fate: Fate) -> None:
         self.task = task
+        self.folder = folder_of(task)
         self._end_epoch, self._end = fate(task)
         self._raised = False
         epoch = len(self._history())
@@ -77,10 +85,10 @@ class Worker:
     def _save(self, epochs: int) -> None:
         values = [value_at(self.task.settings, epoch) for epoch in range(1, epochs + 1)]
         lost = self._end == "diverged" and epochs == self._end_epoch
-        write_history(self.task.place, *(values[:-1] if lost else values), *([None] if lost else []))
+        write_history(self.folder, *(values[:-1] if lost else values), *([None] if lost else []))
 
     def _history(self) -> list[float | None]:
-        return [record.get("val/mrr") for record in read_history(self.task.place / HISTORY_FILE)]
+        return [record.get("val/mrr") for record in read_history(self.folder / HISTORY_FILE)]
 
 
 class Launch:

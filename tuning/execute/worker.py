@@ -4,8 +4,7 @@ import os
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
+from contextlib import ExitStack, suppress
 from typing import Any, Literal
 
 import ray
@@ -20,21 +19,16 @@ from losstune.trainer.run.attempt import StorageError
 from losstune.trainer.run.checkpoint import DamagedCheckpointError
 from losstune.trainer.run.history import Record
 from losstune.trainer.run.loop import Trainer, pick_device
-from losstune.trainer.run.run_dir import RunDirectory
 from losstune.trainer.run.train import set_threads
 from losstune.tuning.execute.nodes import wait_if_unlike
 from losstune.tuning.execute.requirements import Expected
-from losstune.tuning.storage.bucket import BucketError
-from losstune.tuning.storage.bucket_layout import RunPrefix
-from losstune.tuning.storage.bucket_run import BucketRun
 from losstune.tuning.study.messages import Report, Task
 
 STEP_SECONDS = 10.0
 """A step ends at a rung, or after about this long, so that progress shows and little is lost."""
 
-ERROR_FILE = "error.txt"
 LONGEST_REASON = 1000
-"""Characters of an exception's text that are kept as a reason; the file ``error.txt`` has all."""
+"""Characters of an exception's text that are a trial's reason; what :meth:`RunPlace.keep_error` keeps has all."""
 
 
 class TrialTrainable(tune.Trainable):
@@ -95,8 +89,8 @@ class TrialTrainable(tune.Trainable):
 
     def _failed(self, error: Exception) -> Report:
         """The trial ends here; its siblings, and this actor, go on."""
-        with suppress(BucketError):  # the trial ends as it would
-            keep_error(self._task.place, traceback.format_exc())
+        with suppress(OSError):  # where the text can not be kept, the trial ends as it would
+            self._task.place.keep_error(traceback.format_exc())
         text = str(error).encode(errors="backslashreplace").decode().strip().splitlines()
         return self._ended("error", f"{type(error).__name__}: {text[0][:LONGEST_REASON] if text else ''}")
 
@@ -114,46 +108,28 @@ class TrialTrainable(tune.Trainable):
         )
 
 
-def open_run(place: Path | RunPrefix, attempt: int) -> RunDirectory | BucketRun:
-    """The run that is kept in a place, for a worker of this launch."""
-    match place:
-        case Path():
-            return RunDirectory(place, attempt)
-        case RunPrefix():
-            return BucketRun(place, attempt)
-
-
-def keep_error(place: Path | RunPrefix, text: str) -> None:
-    """Keep the whole text of an exception with the run that it ended."""
-    content = text.encode(errors="backslashreplace")
-    match place:
-        case Path():
-            place.mkdir(parents=True, exist_ok=True)
-            (place / ERROR_FILE).write_bytes(content)
-        case RunPrefix():
-            place.bucket.write(ERROR_FILE, content)
-
-
 class _TrialRun:
-    """A trial in training: its trainer and its folder."""
+    """A trial in training: its trainer, and where it is kept."""
 
     def __init__(self, task: Task, new_trainer: Callable[[], Trainer]) -> None:
         self._task = task
         self._trainer = new_trainer()
-        self._folder = open_run(task.place, task.attempt)
         self._notes: tuple[str, ...] = ()
-        if not self._restored():
-            self._trainer = new_trainer()  # a state that failed half-way has left its marks on the first
-            self._folder.start(self._trainer.config)
+        with ExitStack() as opening:
+            self._store = opening.enter_context(task.place.opened(task.attempt))
+            if not self._restored():
+                self._trainer = new_trainer()  # a state that failed half-way has left its marks on the first
+                self._store.start(self._trainer.config)
+            self._opened = opening.pop_all()
         epoch, known = self._trainer.epoch, max(task.passed, default=0)
         self._untold = self._trainer.end is not None or (epoch in task.rungs and epoch > known)
 
     def _restored(self) -> bool:
-        """Go on from the newest whole state on disk, if there is one."""
-        if not self._folder.holds_run:
+        """Go on from the newest whole state that is kept, if there is one."""
+        if not self._store.holds_run:
             return False
         try:
-            self._notes = tuple(self._folder.restore(self._trainer).damage)
+            self._notes = tuple(self._store.restore(self._trainer).damage)
         except DamagedCheckpointError as error:
             self._notes = (f"{error}; trained again from its first epoch",)
             return False
@@ -161,15 +137,14 @@ class _TrialRun:
 
     def close(self) -> None:
         """Leave nothing behind on this machine but the run."""
-        if isinstance(self._folder, BucketRun):
-            self._folder.close()
+        self._opened.close()
 
     def advance(self) -> Report:
         """First tell what the checkpoint knows and the truth does not; otherwise train on."""
         records: list[Record] = []
         if not self._untold:
             records = self._train()
-            self._folder.save(self._trainer, records)
+            self._store.save(self._trainer, records)
         self._untold = False
         trainer = self._trainer
         return Report(

@@ -15,23 +15,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from losstune.trainer.run.layout import LAST_FILE
-from losstune.tuning.storage.bucket import Bucket
 
 _OPENING = re.compile(r"(\d{6,})-(\d{3,})-([0-9a-f]+)")
 _PART = re.compile(r"history-(\d{6,})\.jsonl")
-
-
-@dataclass(frozen=True)
-class RunPrefix:
-    """Where a worker keeps a run.
-
-    Attributes:
-        bucket: all that is there of the run.
-        study_id: the study's own.
-    """
-
-    bucket: Bucket
-    study_id: str
 
 
 @dataclass(frozen=True, order=True)

@@ -11,8 +11,8 @@ from losstune.trainer.run.history import Record, history_line
 from losstune.trainer.run.layout import BEST_FILE, CONFIG_FILE, HISTORY_FILE, LAST_FILE
 from losstune.trainer.run.loop import Trainer
 from losstune.trainer.run.run_dir import Restored, RunDirectory
-from losstune.tuning.storage.bucket import BucketError
-from losstune.tuning.storage.bucket_layout import Opening, RunObjects, RunPrefix, part_name
+from losstune.tuning.storage.bucket import Bucket, BucketError
+from losstune.tuning.storage.bucket_layout import Opening, RunObjects, part_name
 from losstune.tuning.storage.failures import translating
 from losstune.tuning.storage.scratch import private_folder
 
@@ -23,19 +23,24 @@ class BucketRun:
     Order of sending: config, history, best model, last state. A ``last.pt`` that is there has all before it.
     """
 
-    def __init__(self, prefix: RunPrefix, attempt: int) -> None:
+    def __init__(self, bucket: Bucket, study_id: str, attempt: int) -> None:
         """Look what is there.
+
+        Args:
+            bucket: all that is there of the run.
+            study_id: the study's own; openings of another one are not seen.
+            attempt: number of the launch that this worker belongs to.
 
         Raises:
             StorageError: the bucket can not be read.
         """
-        self._bucket = prefix.bucket
+        self._bucket = bucket
         self._owned = ExitStack()
         self._folder = self._owned.enter_context(private_folder()) / "run"
         self._local = RunDirectory(self._folder)
         self._sent_best = 0
         with self._translating_errors():
-            self._objects = RunObjects((one.key for one in self._bucket.objects()), prefix.study_id)
+            self._objects = RunObjects((one.key for one in self._bucket.objects()), study_id)
         self._own = self._bucket.below(str(self._objects.next(attempt)))
 
     @property

@@ -12,7 +12,8 @@ from losstune.trainer.base.files import move, write_whole
 from losstune.trainer.run.attempt import newest_attempt
 from losstune.trainer.run.layout import ATTEMPT_FILE, BEST_FILE, CONFIG_FILE, HISTORY_FILE
 from losstune.tuning.storage.bucket import Bucket, Stored
-from losstune.tuning.storage.bucket_layout import Opening, RunObjects, RunPrefix, parse_opening
+from losstune.tuning.storage.bucket_layout import Opening, RunObjects, parse_opening
+from losstune.tuning.storage.run_places import BucketPlace, FolderPlace, RunPlace
 
 SPEC_FILE = "study.yaml"
 
@@ -30,7 +31,7 @@ class StudyFiles(Protocol):
     def write(self, path: Path, content: bytes) -> None:
         """Replace a file atomically and durably. Its folder exists."""
 
-    def place(self, run: Path) -> Path | RunPrefix:
+    def place(self, run: Path) -> RunPlace:
         """Where a worker keeps the run of this folder."""
 
     def update(self) -> None:
@@ -64,8 +65,8 @@ class FolderFiles:
     def write(self, path: Path, content: bytes) -> None:
         write_whole(path, content)
 
-    def place(self, run: Path) -> Path | RunPrefix:
-        return run
+    def place(self, run: Path) -> RunPlace:
+        return FolderPlace(run)
 
     def update(self) -> None:
         pass
@@ -114,8 +115,8 @@ class BucketFiles:
         self.bucket.write(self._key(path), content)
         write_whole(path, content)
 
-    def place(self, run: Path) -> Path | RunPrefix:
-        return RunPrefix(self.bucket.below(self._key(run)), self.study_id)
+    def place(self, run: Path) -> RunPlace:
+        return BucketPlace(self.bucket.below(self._key(run)), self.study_id)
 
     def update(self) -> None:
         self._bring(self.bucket.objects())

@@ -2,11 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from losstune.trainer.run.history import End
-from losstune.tuning.storage.bucket_layout import RunPrefix
+from losstune.tuning.storage.run_places import RunPlace
 
 _KEY = "report"
 
@@ -18,7 +17,7 @@ class Task:
     Attributes:
         loss_fn, number: which trial.
         settings: flat training settings, complete.
-        place: where it is kept: a folder of its own, absolute, or a part of a bucket.
+        place: where it is kept: in a folder of its own, or in a part of a bucket.
         rungs: epochs at which it reports for a decision.
         passed: rungs whose decision is known already.
         attempt: number of the launch; workers of an older one can not write any more.
@@ -27,7 +26,7 @@ class Task:
     loss_fn: str
     number: int
     settings: dict[str, Any]
-    place: Path | RunPrefix
+    place: RunPlace
     rungs: tuple[int, ...]
     passed: tuple[int, ...]
     attempt: int

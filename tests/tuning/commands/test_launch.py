@@ -33,6 +33,7 @@ from losstune.tuning.execute.placement import Resources, machines_now, slots
 from losstune.tuning.execute.worker import TrialTrainable
 from losstune.tuning.space.reader import shipped_names
 from losstune.tuning.storage.home import Home
+from losstune.tuning.storage.run_places import FolderPlace
 from losstune.tuning.study.messages import Task
 from losstune.tuning.study.study import Study, open_study
 from tests.tuning.conftest import request_for
@@ -329,7 +330,7 @@ def test_trials_spread_over_all_gpus_and_see_only_their_own(
 ) -> None:
     """Placed as Tune places trials: a group of resources each."""
     wish = Resources(concurrency=4, cpus_per_trial=1, gpus_per_trial=share)
-    task = {"task": Task("mse", 0, {}, Path(), (), (), attempt=1)}
+    task = {"task": Task("mse", 0, {}, FolderPlace(Path()), (), (), attempt=1)}
     with ray_running(ray_address, 4, data_bytes=0):
         import ray
         from ray import tune

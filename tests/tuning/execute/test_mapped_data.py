@@ -16,6 +16,7 @@ from losstune.trainer.run.history import read_history
 from losstune.trainer.run.layout import CONFIG_FILE, HISTORY_FILE
 from losstune.tuning.commands.launch import launch
 from losstune.tuning.execute.worker import TrialTrainable
+from losstune.tuning.storage.run_places import FolderPlace
 from losstune.tuning.study.messages import Report, Task
 from tests.trainer.samples import sample_arrays, sample_trainer, timeless, train_to_end
 from tests.tuning.conftest import request_for
@@ -70,7 +71,7 @@ def test_a_worker_without_the_data_stops_the_study_and_fails_no_trial(
     Elsewhere.pairs = pickle.dumps(load_pairs(str(folder)))
     (folder / f"{lost}.npy").unlink()
     settings = {"loss_fn": "cosine", "num_epochs": 2, "device": "cpu", "threads": 1}
-    worker = Elsewhere({"task": Task("cosine", 0, settings, tmp_path / "cosine-0000", (), (), 1)})
+    worker = Elsewhere({"task": Task("cosine", 0, settings, FolderPlace(tmp_path / "cosine-0000"), (), (), 1)})
     report = Report.from_result(worker.train())
     assert report.end == "storage"  # the searcher proposes nothing more, and the trial waits
     assert report.error.startswith(f"{folder / lost}.npy: no such file, on ")

@@ -22,7 +22,7 @@ from losstune.tuning.study.messages import Report, Task
 from losstune.tuning.study.seeds import derived_seed
 from losstune.tuning.study.trial import TrialView
 from tests.tuning.samples import PowerCutError, cut_power_at, facts, settings_of, space_of, sqlite, stored
-from tests.tuning.simulation import Fate, Launch, uses_its_epochs, value_at, write_history
+from tests.tuning.simulation import Fate, Launch, folder_of, uses_its_epochs, value_at, write_history
 
 FINISHED = "FINISHED"
 
@@ -97,7 +97,7 @@ def test_a_task_is_a_whole_training_config(tmp_path: Path) -> None:
     }  # fmt: skip
     assert TrainConfig.from_flat(task.settings).loss.name == "cosine_mse"
     assert (task.loss_fn, task.number, task.rungs, task.passed) == ("cosine_mse", 0, (1, 3), ())
-    assert task.place == tmp_path / "trials" / "cosine_mse-0000"
+    assert folder_of(task) == tmp_path / "trials" / "cosine_mse-0000"
 
 
 def test_every_trial_trains_with_a_seed_of_its_own(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_divergence_is_pruned_and_ranked_last(epoch: int, best: float, tmp_path:
 def test_an_error_is_a_failure_with_its_reason(tmp_path: Path) -> None:
     run = launch(tmp_path, trials=2)
     task = run.start()
-    write_history(task.place, 0.1, 0.4, 0.3)
+    write_history(folder_of(task), 0.1, 0.4, 0.3)
     run.tell("id0", report_of(task, 0, -math.inf, "error", "ValueError: no such number"))
     (trial,) = run.trials["mse"]
     assert trial.ending is not None
@@ -191,7 +191,7 @@ def test_what_a_dead_worker_had_trained_counts_as_spent_at_once(tmp_path: Path) 
     run = launch(tmp_path, "mse", "cosine", epochs_per_loss=90)
     first = run.start()
     assert first.loss_fn == "mse"
-    write_history(first.place, 0.1, 0.2, 0.3, 0.4)
+    write_history(folder_of(first), 0.1, 0.2, 0.3, 0.4)
     run.lose("id0")
     second = run.start()
     assert second.loss_fn == "cosine"

@@ -10,11 +10,12 @@ from optuna.exceptions import StorageInternalError
 
 from losstune.tuning.execute.task_searcher import FINISHED, TaskSearcher
 from losstune.tuning.storage.bucket import BucketError
+from losstune.tuning.storage.run_places import FolderPlace
 from losstune.tuning.study.messages import Report, Task
 
 
 def task_of(number: int, *passed: int) -> Task:
-    return Task("mse", number, {}, Path("nowhere"), (1, 3), passed, attempt=1)
+    return Task("mse", number, {}, FolderPlace(Path("nowhere")), (1, 3), passed, attempt=1)
 
 
 def report_of(number: int, epoch: int, end: Any = None, error: str = "") -> Report:
