@@ -1,14 +1,17 @@
 # make demo   the main job on real data, in less than six minutes
 # make test   lint, types and tests, in less than ten minutes
+# make quick PACKAGE=tuning/search   lint, types, and the tests of one package and of the import rules
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+FAST := 'not slow and not torture and not integration'
 DAY ?= $(shell date +%Y%m%d)
 STAMP := $(VENV)/.installed
+PACKAGES := $(patsubst %/__init__.py,%,$(wildcard trainer/*/__init__.py tuning/*/__init__.py))
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 
-.PHONY: setup demo programs test test-slow slow-sample integration postgresql torture torture-sample torture-selftest lint \
-  benchmark clean
+.PHONY: setup demo programs test quick test-slow slow-sample integration postgresql torture torture-sample \
+  torture-selftest lint benchmark clean
 .DEFAULT_GOAL := setup
 
 setup: $(STAMP)
@@ -40,7 +43,13 @@ programs:
 
 # In as many processes as there are cores, four at most; those that start Ray in one of them.
 test: lint programs
-	$(BIN)/python -m pytest -m 'not slow and not torture and not integration' -n logical --maxprocesses 4 --dist loadgroup
+	$(BIN)/python -m pytest -m $(FAST) -n logical --maxprocesses 4 --dist loadgroup
+
+# The inner loop: less than two minutes for any package on two cores. mypy checks all, from its cache.
+quick: setup
+	$(if $(filter $(PACKAGE),$(PACKAGES)),,$(error PACKAGE: found '$(PACKAGE)'; allowed: $(PACKAGES)))
+	@$(MAKE) --no-print-directory lint
+	$(BIN)/python -m pytest -m $(FAST) tests/test_architecture.py tests/$(PACKAGE)
 
 # Whole studies, and the commands of every document as they are written.
 test-slow: setup programs

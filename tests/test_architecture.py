@@ -1,11 +1,12 @@
 """The house: packages import downwards only, and each big library has one room.
 
-The orders below are the whole rule; ARCHITECTURE.md tells what each package is for.
+The orders below are the whole rule; ARCHITECTURE.md tells what each package is for, and is held to them.
 """
 
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 import textwrap
@@ -146,6 +147,53 @@ def test_the_rules_see_what_they_forbid() -> None:
     assert goes_up(Import(("trainer", "base", "files"), ("trainer", "run", "loop"), True))
     assert not goes_up(Import(("tuning", "study", "study"), ("tuning", "storage", "home"), True))
     assert not goes_up(Import(("tuning", "space", "settings"), ("trainer", "score", "metrics"), True))
+
+
+class TestDocument:
+    """ARCHITECTURE.md, in the clone that these tests are of."""
+
+    CLONE = Path(__file__).parent.parent
+    TEXT = (CLONE / "ARCHITECTURE.md").read_text()
+
+    @pytest.mark.parametrize("top", ORDERS)
+    def test_it_lists_the_packages_in_the_order_in_which_they_import(self, top: str) -> None:
+        table = self.TEXT.partition(f"| `{top}/` |")[2].partition("\n\n")[0]
+        assert tuple(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == ORDERS[top]
+
+    @pytest.mark.parametrize("library", ROOMS)
+    def test_it_says_where_a_big_library_is_imported(self, library: str) -> None:
+        (row,) = re.findall(rf"^\| `(\w+)` \| .*alone imports {library} \|$", self.TEXT, re.MULTILINE)
+        assert f"tuning/{row}" in ROOMS[library]
+
+    def test_it_names_the_strangers(self) -> None:
+        told = re.findall(r"`(\w+)` and `(\w+)` do not know each other, nor do `(\w+)` and\s+`(\w+)`", self.TEXT)
+        (names,) = told
+        assert {frozenset(names[:2]), frozenset(names[2:])} == {frozenset(pair) for pair in STRANGERS}
+
+    def test_every_file_it_names_is_there(self) -> None:
+        named = re.findall(r"[`(]((?:[\w.-]+/)+[\w.-]+\.\w+)[`)]", self.TEXT)
+        assert len(named) > 20
+        assert [name for name in named if not (self.CLONE / name).exists()] == []
+
+    def test_its_words_are_those_of_the_code(self) -> None:
+        words = re.findall(r"^\| \*\*([\w ]+)\*\* \|", self.TEXT, re.MULTILINE)
+        code = "\n".join(path.read_text() for path in sources()).lower()
+        assert words == sorted(words)
+        assert len(words) > 20
+        assert [word for word in words if not re.search(rf"\b{word}s?\b", code)] == []
+
+    def test_its_picture_shows_packages_that_there_are(self) -> None:
+        picture = (self.CLONE / "docs/trial.svg").read_text()
+        shown = set(re.findall(r"(?:trainer|tuning)/\w+", picture))
+        assert shown >= {
+            "tuning/space",
+            "tuning/search",
+            "tuning/study",
+            "tuning/execute",
+            "trainer/run",
+            "tuning/track",
+        }
+        assert {name for name in shown if not (ROOT / name / "__init__.py").exists()} == set()
 
 
 def loaded_after(program: str, folder: Path) -> set[str]:

@@ -13,6 +13,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*/README.md"))
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *EXAMPLES]
+PAGES = [*DOCUMENTS, ROOT / "CONTRIBUTING.md", ROOT / "ARCHITECTURE.md", ROOT / "CHANGELOG.md"]
 SLOW = [*EXAMPLES, ROOT / "README.md"] + [
     ROOT / "docs" / name
     for name in ("confirming.md", "losses.md", "own.md", "quickstart.md", "spaces.md", "studies.md")
@@ -114,7 +115,7 @@ def test_commands_inside_text_exist() -> None:
     from losstune.tuning.space.reader import shipped_names
 
     known = {command.name or command.callback.__name__ for command in app.registered_commands if command.callback}
-    for document in DOCUMENTS:
+    for document in PAGES:
         for command, rest in re.findall(r"`losstune (\w+)([^`\n]*)`", document.read_text()):
             assert command in known, f"{document.name}: losstune {command}"
             if command == "launch":
@@ -123,10 +124,18 @@ def test_commands_inside_text_exist() -> None:
 
 
 def test_links_between_documents_lead_somewhere() -> None:
-    for document in DOCUMENTS:
+    for document in PAGES:
         for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
             if not target.startswith("http"):
                 assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    table = (ROOT / "README.md").read_text().partition("## Where to look")[2]
+    led_to = {ROOT / target for target in re.findall(r"\]\(([^)#]+)\)", table)}
+    assert {page for page in PAGES if page.parent == ROOT / "docs" or page.parent == ROOT} - led_to == {
+        ROOT / "README.md"
+    }
 
 
 def test_the_wheel_works_outside_the_clone(tmp_path: Path) -> None:
