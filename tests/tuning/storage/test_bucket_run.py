@@ -7,7 +7,6 @@ import pytest
 from losstune.trainer.run.checkpoint import DamagedCheckpointError
 from losstune.trainer.run.run_dir import LAST_FILE, StorageError
 from losstune.tuning.storage.bucket import Bucket, BucketError
-from losstune.tuning.storage.bucket_layout import RunPrefix
 from losstune.tuning.storage.bucket_run import BucketRun
 from tests.trainer.samples import sample_config, sample_trainer, timeless
 
@@ -16,7 +15,7 @@ ID = "5f0c"
 
 def trained(bucket: Bucket, attempt: int, epochs: int) -> list[dict[str, float]]:
     """Go on with the run, or begin it, for some epochs, each one saved; returns all of its records."""
-    run = BucketRun(RunPrefix(bucket, ID), attempt)
+    run = BucketRun(bucket, ID, attempt)
     trainer = sample_trainer(sample_config())
     try:
         if run.holds_run:
@@ -44,14 +43,14 @@ def test_a_damaged_state_is_replaced_by_the_opening_before(bucket: Bucket) -> No
     trained(bucket, 2, 1)
     bucket.write(f"000002-001-{ID}/{LAST_FILE}", b"torn")
     bucket.write(f"000002-001-{ID}/best.pt", b"torn")
-    run = BucketRun(RunPrefix(bucket, ID), 3)
+    run = BucketRun(bucket, ID, 3)
     restored = run.restore(sample_trainer(sample_config()))
     run.close()
     assert len(restored.records) == 2
     assert any(f"{bucket}/000002-001-{ID}/{LAST_FILE}" in text for text in restored.damage)
     bucket.write(f"000003-001-{ID}/{LAST_FILE}", b"torn")
     bucket.write(f"000001-001-{ID}/{LAST_FILE}", b"torn")
-    run = BucketRun(RunPrefix(bucket, ID), 4)
+    run = BucketRun(bucket, ID, 4)
     with pytest.raises(DamagedCheckpointError):
         run.restore(sample_trainer(sample_config()))
     run.close()
@@ -63,7 +62,7 @@ def test_a_bucket_that_can_not_be_written_is_a_storage_that_can_not(
     def fail(*_: object) -> None:
         raise BucketError("s3://team/data: AWS Error ACCESS_DENIED")
 
-    run = BucketRun(RunPrefix(bucket, ID), 1)
+    run = BucketRun(bucket, ID, 1)
     monkeypatch.setattr(Bucket, "send", fail)
     with pytest.raises(StorageError, match=r"^s3://team/data: AWS Error ACCESS_DENIED$"):
         run.start(sample_config())

@@ -1,4 +1,4 @@
-"""A run in a folder as a worker sees it; in a bucket: tests/integration/test_bucket.py."""
+"""A run in a folder as a worker sees it; in a bucket: test_bucket_run.py."""
 
 import pickle
 from pathlib import Path
@@ -10,7 +10,6 @@ from losstune.trainer.run.history import read_history
 from losstune.trainer.run.layout import HISTORY_FILE
 from losstune.tuning.storage.bucket import Bucket
 from losstune.tuning.storage.run_places import BucketPlace, FolderPlace, RunPlace
-from losstune.tuning.storage.study_files import BucketFiles, FolderFiles
 from tests.trainer.samples import sample_config, sample_trainer
 
 
@@ -45,9 +44,3 @@ def test_the_text_of_an_exception_is_kept_whatever_is_in_it(tmp_path: Path) -> N
 @pytest.mark.parametrize("place", [FolderPlace(Path("/studies/a/trials/mse-0000")), BucketPlace(Bucket("a/b"), "ab")])
 def test_a_place_travels_to_a_worker(place: RunPlace) -> None:
     assert pickle.loads(pickle.dumps(place)) == place
-
-
-def test_the_files_of_a_study_say_where_its_runs_are(tmp_path: Path) -> None:
-    run, bucket = tmp_path / "trials" / "mse-0000", Bucket("team/studies/one")
-    assert FolderFiles(tmp_path).place(run) == FolderPlace(run)
-    assert BucketFiles(tmp_path, bucket, "ab").place(run) == BucketPlace(bucket.below("trials/mse-0000"), "ab")

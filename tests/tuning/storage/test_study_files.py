@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from losstune.tuning.storage.bucket import Bucket
-from losstune.tuning.storage.bucket_layout import Opening, RunPrefix, part_name
+from losstune.tuning.storage.bucket_layout import Opening, part_name
+from losstune.tuning.storage.run_places import BucketPlace, FolderPlace
 from losstune.tuning.storage.study_files import BucketFiles, FolderFiles, StudyFiles
 
 ID = "5f0c"
@@ -47,8 +48,8 @@ def test_messages_say_where_a_file_is_kept(tmp_path: Path, bucket: Bucket) -> No
     assert FolderFiles(tmp_path).where(path) == str(path)
     assert kept.where(path) == "s3://team/data/trials/mse-0000"
     assert kept.where(tmp_path) == "s3://team/data"
-    assert FolderFiles(tmp_path).place(path) == path
-    assert kept.place(path) == RunPrefix(bucket.below("trials/mse-0000"), ID)
+    assert FolderFiles(tmp_path).place(path) == FolderPlace(path)
+    assert kept.place(path) == BucketPlace(bucket.below("trials/mse-0000"), ID)
 
 
 def test_a_deletion_that_was_cut_short_leaves_nothing_to_the_next_study(tmp_path: Path) -> None:
