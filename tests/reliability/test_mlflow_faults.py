@@ -20,8 +20,9 @@ import psutil
 import pytest
 from mlflow.tracking import MlflowClient
 
-from losstune.tuning.track.mlflow_sync import PARENT_TAG, RUN_TAG, Tracker
+from losstune.tuning.track.mlflow_sync import PARENT_TAG, Tracker
 from losstune.tuning.track.process import PATIENCE_SECONDS
+from losstune.tuning.track.runs import RUN_TAG
 from tests.reliability.faulty_server import free_port, serving, stop
 from tests.reliability.made import made
 from tests.reliability.studies import SHORT, leaderboard, optuna_trials, run, start, undisturbed, wait_for, workers

@@ -2,7 +2,7 @@
 
 from losstune.tuning.commands.studies import held
 from losstune.tuning.storage.home import Home
-from losstune.tuning.track.mlflow_sync import delete_experiment
+from losstune.tuning.track.mlflow_store import delete_experiment
 
 
 def delete_study(home: Home, name: str, tracking_uri: str) -> None:

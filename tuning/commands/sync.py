@@ -10,7 +10,8 @@ from losstune.tuning.confirm.plan import is_finished, plans
 from losstune.tuning.storage.home import STORAGE, STUDY_STORAGE, home_at
 from losstune.tuning.storage.passwords import masked
 from losstune.tuning.study.study import Study, open_study
-from losstune.tuning.track.mlflow_sync import Tracker, translating_mlflow_errors
+from losstune.tuning.track.mlflow_store import translating_mlflow_errors
+from losstune.tuning.track.mlflow_sync import Tracker
 from losstune.tuning.track.process import TRACKING_URI
 from losstune.tuning.track.runs import Activity
 

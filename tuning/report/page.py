@@ -3,8 +3,6 @@
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,26 +12,21 @@ from plotly.offline import get_plotlyjs
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.files import write_whole
-from losstune.trainer.run.history import Record, read_history
-from losstune.trainer.run.layout import HISTORY_FILE
-from losstune.tuning.confirm.compare import compare
-from losstune.tuning.confirm.confirm_runs import ConfirmRun, runs_of
 from losstune.tuning.confirm.findings import Comparison
-from losstune.tuning.confirm.plan import Plan, latest_finished
 from losstune.tuning.confirm.sentences import LABELS, answer_sentences, guide_sentence, pair_sentence
-from losstune.tuning.report.figure_parts import Figure, Style, loss_styles
+from losstune.tuning.report.facts import Facts
+from losstune.tuning.report.figure_parts import Figure
 from losstune.tuning.report.insights import MIN_TRIALS, fates, importance, learning_curve, search_curve
 from losstune.tuning.report.loss_figures import (
     agreement_figure,
     difference_figure,
     interval_figure,
     learning_figure,
-    level_rows,
     search_figure,
 )
 from losstune.tuning.report.parameter_figures import importance_figure, slice_figure
 from losstune.tuning.report.reproduce import own_spaces, steps
-from losstune.tuning.report.rung_agreement import Agreement, confirm_agreements, rung_verdict, search_agreements
+from losstune.tuning.report.rung_agreement import rung_verdict
 from losstune.tuning.report.tables import (
     failures,
     fate_look,
@@ -43,9 +36,8 @@ from losstune.tuning.report.tables import (
     settings_table,
     stacked,
 )
-from losstune.tuning.show.comparison import geometry_table, ordered_rows, scores_table, tuning_table
+from losstune.tuning.show.comparison import geometry_table, scores_table, tuning_table
 from losstune.tuning.study.study import Study
-from losstune.tuning.study.trial import TrialView, best_trial, ranked
 
 SLICES = 3
 """Parameters of a loss whose values are shown trial by trial: those that decide most."""
@@ -65,7 +57,7 @@ def write_report(study: Study, output: Path) -> None:
 
 def report_html(study: Study) -> str:
     """The report of a study: of its newest finished confirmation, or of the search alone, and it says which."""
-    facts = _Facts.of(study)
+    facts = Facts.of(study)
     parts = resources.files("losstune.tuning.report")
     script = (parts / "report.js").read_text("utf-8")
     plotly = get_plotlyjs()
@@ -84,64 +76,7 @@ def report_html(study: Study) -> str:
     )
 
 
-@dataclass(frozen=True)
-class _Facts:
-    """All that a report is made from.
-
-    Attributes:
-        trials: of each loss, the best loss first, by what is known.
-        chosen: the trial of each loss: its confirmed pick, or else the best of the search.
-        search, confirm: whether rungs agree with what comes later, in both kinds of run.
-    """
-
-    study: Study
-    trials: Mapping[str, list[TrialView]]
-    plan: Plan | None
-    comparison: Comparison | None
-    styles: Mapping[str, Style]
-    chosen: Mapping[str, TrialView]
-    search: list[Agreement]
-    confirm: list[Agreement]
-
-    @classmethod
-    def of(cls, study: Study) -> "_Facts":
-        found = study.trials()
-        plan = latest_finished(study)
-        comparison = compare(study) if plan else None
-        rungs = study.spec.settings.rungs
-        chosen = _picked(comparison, found) if comparison else _best(found)
-        return cls(
-            study=study,
-            trials={loss: found[loss] for loss in [*chosen, *(loss for loss in found if loss not in chosen)]},
-            plan=plan,
-            comparison=comparison,
-            styles=loss_styles(found),
-            chosen=chosen,
-            search=search_agreements(found, rungs),
-            confirm=confirm_agreements(runs_of(study, plan), rungs) if plan else [],
-        )
-
-    @property
-    def objective(self) -> str:
-        return str(self.study.spec.settings.objective)
-
-    def levels(self) -> dict[str, float]:
-        """What chance and ridge regression reach on the objective, in validation."""
-        rows = level_rows(self.comparison) if self.comparison else {}
-        return {name: row.validation for name, row in rows.items() if row.validation is not None}
-
-
-def _picked(comparison: Comparison, trials: Mapping[str, list[TrialView]]) -> dict[str, TrialView]:
-    by_name = {trial.name: trial for own in trials.values() for trial in own}
-    return {str(row.loss_fn): by_name[row.name] for row in ordered_rows(comparison) if row.role == "pick"}
-
-
-def _best(trials: Mapping[str, list[TrialView]]) -> dict[str, TrialView]:
-    best = ranked(trial for own in trials.values() if (trial := best_trial(own)) is not None)
-    return {trial.loss_fn: trial for trial in best}
-
-
-def _text(facts: _Facts) -> dict[str, Any]:
+def _text(facts: Facts) -> dict[str, Any]:
     """Words, tables and commands."""
     study, spec = facts.study, facts.study.spec
     ends = {loss: fates(own) for loss, own in facts.trials.items()}
@@ -179,7 +114,7 @@ def _confirmed_text(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _unconfirmed_text(facts: _Facts) -> dict[str, Any]:
+def _unconfirmed_text(facts: Facts) -> dict[str, Any]:
     return {
         "answer": [],
         "other_pairs": [],
@@ -200,7 +135,7 @@ def _minor_pairs(comparison: Comparison) -> set[str]:
     }
 
 
-def _figures(facts: _Facts) -> dict[str, Figure]:
+def _figures(facts: Facts) -> dict[str, Figure]:
     """Every figure by its id in the page; one without data is left out."""
     found: dict[str, Figure] = {}
     comparison, styles = facts.comparison, facts.styles
@@ -212,7 +147,7 @@ def _figures(facts: _Facts) -> dict[str, Figure]:
     curves = {loss: curve for loss, own in facts.trials.items() if (curve := search_curve(own))}
     if curves:
         found["search"] = search_figure(curves, facts.levels(), facts.objective, styles)
-    learned = {loss: learning_curve(_histories(facts, loss), facts.objective) for loss in facts.chosen}
+    learned = {loss: learning_curve(facts.histories(loss), facts.objective) for loss in facts.chosen}
     learned = {loss: curve for loss, curve in learned.items() if curve.epochs}
     if learned:
         found["learning"] = learning_figure(learned, facts.levels(), facts.objective, styles)
@@ -221,7 +156,7 @@ def _figures(facts: _Facts) -> dict[str, Figure]:
     return found | _parameter_figures(facts)
 
 
-def _parameter_figures(facts: _Facts) -> dict[str, Figure]:
+def _parameter_figures(facts: Facts) -> dict[str, Figure]:
     found: dict[str, Figure] = {}
     for loss, space in facts.study.spec.search_spaces().items():
         decides = importance(space, facts.trials[loss])
@@ -234,16 +169,6 @@ def _parameter_figures(facts: _Facts) -> dict[str, Figure]:
             slice_ = slice_figure(parameters[name], facts.trials[loss], style, facts.objective)
             found[f"slice-{loss}-{place}"] = slice_
     return found
-
-
-def _histories(facts: _Facts, loss: str) -> list[list[Record]]:
-    """A pick's runs in the confirmation; without one, its trial."""
-    name = facts.chosen[loss].name
-    if facts.plan is None:
-        return [read_history(facts.study.trials_folder / name / HISTORY_FILE)]
-    arm = next(arm for arm in facts.plan.arms if arm.name == name)
-    runs = (ConfirmRun(facts.study, arm, seed) for seed in range(facts.plan.seeds))
-    return [read_history(run.folder / HISTORY_FILE) for run in runs]
 
 
 def _csp_hash(script: str) -> str:

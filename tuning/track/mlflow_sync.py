@@ -1,49 +1,28 @@
-"""Brings MLflow to what the truth says. The only file that imports mlflow.
+"""Brings MLflow to what the truth says.
 
 Live logging, ``losstune sync`` and rebuilding from nothing are one function, :meth:`Tracker.sync`. Names,
 steps and timestamps all come from the truth, so that doing it again changes nothing.
 """
 
 import hashlib
-import os
-import time
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("DO_NOT_TRACK", "true")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
-os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
-os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
-
-import sqlalchemy
-from mlflow import MlflowException
 from mlflow.entities import Metric, Param, Run, RunTag
-from mlflow.tracking import MlflowClient
 
-from losstune.trainer.base.errors import UserError
 from losstune.trainer.config.config_file import read_run_config
 from losstune.trainer.run.history import Record, read_history
-from losstune.trainer.run.layout import BEST_FILE
-from losstune.trainer.run.predict import load_model
-from losstune.tuning.confirm.confirm_runs import ConfirmRun
 from losstune.tuning.confirm.results import confirmed_run
-from losstune.tuning.storage.failures import translating
-from losstune.tuning.storage.passwords import masked
 from losstune.tuning.study.study import Study
-from losstune.tuning.track.runs import STUDY_TAG, Activity, MetricPoint, RunPicture, study_picture
+from losstune.tuning.track.mlflow_store import SQLITE, client_of, create_store, millis
+from losstune.tuning.track.registry import register_champion
+from losstune.tuning.track.runs import RUN_TAG, STUDY_TAG, Activity, MetricPoint, RunPicture, study_picture
 
-RUN_TAG = "losstune.run"
-CHAMPION = "champion"
 CONTENT_TAG = "losstune.content"
 EPOCHS_TAG = "losstune.epochs"
 PARENT_TAG = "mlflow.parentRunId"
-_SQLITE = "sqlite:///"
-CONNECT_SECONDS = 10
 METRICS_PER_BATCH = 1000
 PARAMS_PER_BATCH = 100
 
@@ -72,10 +51,10 @@ class Tracker:
         """Connect, and read which runs exist."""
         self._study = study
         self._uri = tracking_uri
-        self._local = tracking_uri.startswith(_SQLITE)
+        self._local = tracking_uri.startswith(SQLITE)
         if self._local:
-            _create_store(Path(tracking_uri.removeprefix(_SQLITE)))
-        self._client = _client(tracking_uri)
+            create_store(Path(tracking_uri.removeprefix(SQLITE)))
+        self._client = client_of(tracking_uri)
         self._storage = study.storage()
         self._experiment = self._find_experiment()
         self._logged: dict[str, _Logged] = {}
@@ -100,31 +79,7 @@ class Tracker:
         for key in self._logged.keys() - shown:  # as of a storage that was put back to an earlier state
             self._client.delete_run(self._logged.pop(key).run_id)
         if activity is None and (champion := confirmed_run(self._study, None)) is not None:
-            self._register(champion)
-
-    def _register(self, champion: ConfirmRun) -> None:
-        """Put the confirmed winner's model into the registry, under the study's name and the alias champion."""
-        name = self._study.spec.name
-        with suppress(MlflowException):
-            if self._client.get_model_version_by_alias(name, CHAMPION).tags.get(RUN_TAG) == champion.name:
-                return
-        with suppress(MlflowException):  # it is there already
-            self._client.create_registered_model(name, tags={STUDY_TAG: name})
-        run_id = self._logged[champion.name].run_id
-        checkpoint = champion.folder / BEST_FILE
-        self._study.files.keep(checkpoint)
-        try:
-            source, model_id = _log_model(checkpoint, run_id, self._uri)
-        except Exception as error:  # whatever torch.export stumbles over in a model of the user's
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            print(f"note: the champion is registered as its checkpoint, because MLflow can not log it: {reason}")
-            self._client.log_artifact(run_id, str(checkpoint))
-            source, model_id = f"{self._client.get_run(run_id).info.artifact_uri}/{BEST_FILE}", None
-        finally:
-            ended = champion.result()
-            self._client.set_terminated(run_id, "FINISHED", end_time=_millis(ended.finished if ended else None))
-        made = self._client.create_model_version(name, source, run_id, tags={RUN_TAG: champion.name}, model_id=model_id)
-        self._client.set_registered_model_alias(name, CHAMPION, made.version)
+            register_champion(self._client, self._uri, self._study, champion, self._logged[champion.name].run_id)
 
     def _sync_run(self, picture: RunPicture) -> None:
         logged = self._logged.get(picture.key) or self._create(picture)
@@ -153,9 +108,7 @@ class Tracker:
             self._client.log_artifact(logged.run_id, str(path))
         tags = {**picture.tags, EPOCHS_TAG: str(logged.epochs), CONTENT_TAG: content}
         self._client.log_batch(logged.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
-        self._client.set_terminated(
-            logged.run_id, picture.status, end_time=_millis(picture.finished or picture.started)
-        )
+        self._client.set_terminated(logged.run_id, picture.status, end_time=millis(picture.finished or picture.started))
         logged.content = content
 
     def _log_params(self, run_id: str, settings: dict[str, Any]) -> None:
@@ -164,7 +117,7 @@ class Tracker:
             self._client.log_batch(run_id, params=params[start : start + PARAMS_PER_BATCH])
 
     def _log_points(self, run_id: str, points: Iterable[MetricPoint]) -> None:
-        metrics = [Metric(point.metric, point.value, _millis(point.time), point.step) for point in points]
+        metrics = [Metric(point.metric, point.value, millis(point.time), point.step) for point in points]
         for start in range(0, len(metrics), METRICS_PER_BATCH):
             self._client.log_batch(run_id, metrics=metrics[start : start + METRICS_PER_BATCH])
 
@@ -173,7 +126,7 @@ class Tracker:
         if picture.parent is not None:
             tags[PARENT_TAG] = self._logged[picture.parent].run_id
         run = self._client.create_run(
-            self._experiment, start_time=_millis(picture.started), tags=tags, run_name=picture.key
+            self._experiment, start_time=millis(picture.started), tags=tags, run_name=picture.key
         )
         self._logged[picture.key] = _Logged(run.info.run_id)
         return self._logged[picture.key]
@@ -209,52 +162,6 @@ class Tracker:
                 return
 
 
-def _client(tracking_uri: str) -> MlflowClient:
-    """One store for runs and models: unless told, MLflow takes the registry from ``MLFLOW_REGISTRY_URI``."""
-    if tracking_uri.startswith("postgresql"):
-        _check_answers(tracking_uri)
-    return MlflowClient(tracking_uri, registry_uri=tracking_uri)
-
-
-def _check_answers(database: str) -> None:
-    """A server that is down is one error at once: MLflow would try for two minutes, with a warning each time."""
-    engine = sqlalchemy.create_engine(database, connect_args={"connect_timeout": CONNECT_SECONDS})
-    try:
-        engine.connect().close()
-    finally:
-        engine.dispose()
-
-
-def _create_store(path: Path) -> None:
-    """MLflow's database whole or not at all: it makes its tables in many steps, and does not open one cut short."""
-    if path.exists() or not path.parent.is_dir():
-        return
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    draft.unlink(missing_ok=True)
-    _client(f"{_SQLITE}{draft}").search_experiments(max_results=1)
-    draft.replace(path)
-
-
-def _log_model(checkpoint: Path, run_id: str, tracking_uri: str) -> tuple[str, str | None]:
-    """Log a model to its run in a form that ``mlflow.pytorch.load_model`` opens without losstune; its URI and id."""
-    import mlflow
-    import mlflow.pytorch
-    import numpy as np
-
-    trained = load_model(checkpoint)
-    example = np.zeros((2, *trained.input_shape), dtype=trained.input_dtype)
-    mlflow.set_tracking_uri(tracking_uri)
-    mlflow.set_registry_uri(tracking_uri)
-    with mlflow.start_run(run_id=run_id):
-        logged = mlflow.pytorch.log_model(
-            trained.model.cpu().eval(),
-            name="model",
-            input_example=example,
-            pip_requirements=[f"torch=={version('torch')}"],
-        )
-    return str(logged.model_uri), logged.model_id
-
-
 def _content(picture: RunPicture) -> str:
     """Changes whenever a closed run has to be written again."""
     files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in picture.artifacts]
@@ -267,31 +174,3 @@ def _epoch_points(records: list[Record]) -> Iterator[MetricPoint]:
         for name, value in record.items():
             if "/" in name or name == "lr":
                 yield MetricPoint(name, value, int(record["epoch"]), record["time"])
-
-
-def delete_experiment(name: str, tracking_uri: str) -> None:
-    """Move a study's experiment to MLflow's trash, under a name that leaves its own free."""
-    with translating_mlflow_errors(tracking_uri):
-        client = _client(tracking_uri)
-        found = client.get_experiment_by_name(name)
-        if found is not None:
-            client.rename_experiment(found.experiment_id, f"{name} (deleted {time.strftime('%Y-%m-%d %H:%M:%S')})")
-            client.delete_experiment(found.experiment_id)
-
-
-def translating_mlflow_errors(tracking_uri: str) -> AbstractContextManager[None]:
-    """What goes wrong with MLflow in this block is one message without a password.
-
-    Raises:
-        UserError: whatever a store or a server that is down raises.
-    """
-
-    def told(error: Exception) -> UserError:
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        return UserError(masked(f"MLflow's store {tracking_uri} can not be used: {reason}", tracking_uri))
-
-    return translating(Exception, told)
-
-
-def _millis(seconds: float | None) -> int:
-    return int((seconds or 0) * 1000)

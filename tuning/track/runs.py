@@ -18,6 +18,7 @@ from losstune.tuning.study.study import Study
 from losstune.tuning.study.trial import TrialView, best_trial
 
 STUDY_TAG = "losstune.study"
+RUN_TAG = "losstune.run"
 LOSS_TAG = "losstune.loss"
 TRIAL_TAG = "losstune.trial"
 STATE_TAG = "losstune.state"

@@ -1,0 +1,71 @@
+"""MLflow's store of runs: how it is opened, made, and what goes wrong with it."""
+
+import os
+import time
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import sqlalchemy
+from mlflow.tracking import MlflowClient
+
+from losstune.trainer.base.errors import UserError
+from losstune.tuning.storage.failures import translating
+from losstune.tuning.storage.passwords import masked
+
+SQLITE = "sqlite:///"
+CONNECT_SECONDS = 10
+
+
+def client_of(tracking_uri: str) -> MlflowClient:
+    """One store for runs and models: unless told, MLflow takes the registry from ``MLFLOW_REGISTRY_URI``."""
+    if tracking_uri.startswith("postgresql"):
+        _check_answers(tracking_uri)
+    return MlflowClient(tracking_uri, registry_uri=tracking_uri)
+
+
+def _check_answers(database: str) -> None:
+    """A server that is down is one error at once: MLflow would try for two minutes, with a warning each time."""
+    engine = sqlalchemy.create_engine(database, connect_args={"connect_timeout": CONNECT_SECONDS})
+    try:
+        engine.connect().close()
+    finally:
+        engine.dispose()
+
+
+def create_store(path: Path) -> None:
+    """MLflow's database whole or not at all: it makes its tables in many steps, and does not open one cut short."""
+    if path.exists() or not path.parent.is_dir():
+        return
+    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    draft.unlink(missing_ok=True)
+    client_of(f"{SQLITE}{draft}").search_experiments(max_results=1)
+    draft.replace(path)
+
+
+def delete_experiment(name: str, tracking_uri: str) -> None:
+    """Move a study's experiment to MLflow's trash, under a name that leaves its own free."""
+    with translating_mlflow_errors(tracking_uri):
+        client = client_of(tracking_uri)
+        found = client.get_experiment_by_name(name)
+        if found is not None:
+            client.rename_experiment(found.experiment_id, f"{name} (deleted {time.strftime('%Y-%m-%d %H:%M:%S')})")
+            client.delete_experiment(found.experiment_id)
+
+
+def translating_mlflow_errors(tracking_uri: str) -> AbstractContextManager[None]:
+    """What goes wrong with MLflow in this block is one message without a password.
+
+    Raises:
+        UserError: whatever a store or a server that is down raises.
+    """
+
+    def told(error: Exception) -> UserError:
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        return UserError(masked(f"MLflow's store {tracking_uri} can not be used: {reason}", tracking_uri))
+
+    return translating(Exception, told)
+
+
+def millis(seconds: float | None) -> int:
+    """MLflow's unit of time, from Unix seconds; 0 for a time that is not known."""
+    return int((seconds or 0) * 1000)
