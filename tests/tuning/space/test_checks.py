@@ -3,7 +3,7 @@
 import pytest
 
 from losstune.trainer.base.yaml_file import parse_yaml
-from losstune.trainer.losses import loss_config_class
+from losstune.trainer.config.loss_registry import loss_config_class
 from losstune.tuning.space.checks import SettingChecks, dotted
 from losstune.tuning.space.search_space import MANAGED
 from tests.trainer.samples import refusal

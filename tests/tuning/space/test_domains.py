@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from losstune.trainer.base.yaml_file import parse_yaml
-from losstune.trainer.losses import loss_config_class
+from losstune.trainer.config.loss_registry import loss_config_class
 from losstune.tuning.space.checks import SettingChecks
 from losstune.tuning.space.domains import MAX_INT, read_domain
 from losstune.tuning.space.search_space import Choices, Domain, Range
