@@ -18,7 +18,7 @@ import torch
 
 from losstune.trainer.base.files import make_folder
 from losstune.trainer.cli.app import app_for
-from losstune.trainer.config.config_file import read_run_config
+from losstune.trainer.config.config_file import read_run_settings
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.pairs import Pairs, load_pairs
 from losstune.trainer.data.resident import resident_data
@@ -144,7 +144,7 @@ def run_check(config: TrainConfig, undisturbed: Calm, attempt: int = 2) -> Check
 
     def check(image: Image, root: Path) -> Iterator[str]:
         if image.acknowledged > 0:  # what status, export and confirm read without restoring
-            if TrainConfig.from_flat(read_run_config(root / RUN / "config.yaml").settings) != config:
+            if TrainConfig.from_flat(read_run_settings(root / RUN / "config.yaml")) != config:
                 yield "another config"
             if len(read_history(root / RUN / "history.jsonl")) < image.acknowledged:
                 yield "the history is short"

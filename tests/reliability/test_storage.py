@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import pytest
 
-from losstune.trainer.config.config_file import read_run_config
+from losstune.trainer.config.config_file import read_run_settings
 from losstune.trainer.run.checkpoint import load_checkpoint
 from losstune.trainer.run.history import read_history, read_whole_lines
 from losstune.tuning.confirm.plan import RESULTS_FILE
@@ -125,7 +125,7 @@ def check_unharmed(root: Path) -> None:
         if path.suffix == ".pt":
             load_checkpoint(path)
         if path.name == "config.yaml":
-            read_run_config(path)
+            read_run_settings(path)
         if path.name == "history.jsonl":
             assert read_whole_lines(path)[1] == []
 

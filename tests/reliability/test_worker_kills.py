@@ -116,10 +116,10 @@ from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.pairs import load_pairs
 from losstune.trainer.run.loop import Trainer, pick_device
 from losstune.trainer.data.resident import resident_data
-from losstune.trainer.run.run_dir import RunDirectory, StaleAttemptError, read_run_config
+from losstune.trainer.run.run_dir import RunDirectory, StaleAttemptError, read_run_settings
 
 folder = RunDirectory(Path(sys.argv[1]), attempt=1)
-config = TrainConfig.from_flat(read_run_config(folder.path / "config.yaml").settings)
+config = TrainConfig.from_flat(read_run_settings(folder.path / "config.yaml"))
 trainer = Trainer(config, resident_data(load_pairs(config.data), config, pick_device("cpu")))
 folder.restore(trainer)
 records = [trainer.run_epoch()]

@@ -1,6 +1,10 @@
-"""The one exception that means: the user can mend this."""
+"""The one exception that means: the user can mend this; and how errors are told."""
 
 import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Kinds = type[Exception] | tuple[type[Exception], ...]
 
 
 class UserError(Exception):
@@ -22,3 +26,18 @@ def shown(value: object) -> str:
 def one_line(error: BaseException) -> str:
     """What an error of a library's says, without line ends; its kind where it says nothing."""
     return " ".join(str(error).split()) or type(error).__name__
+
+
+@contextmanager
+def translating(kinds: Kinds, into: Callable[[Exception], Exception], untouched: Kinds = UserError) -> Iterator[None]:
+    """Raise the errors of these kinds in this block as what ``into`` makes of them.
+
+    Args:
+        untouched: errors that are for the user already; they leave the block as they are.
+    """
+    try:
+        yield
+    except kinds as error:
+        if isinstance(error, untouched):
+            raise
+        raise into(error) from None

@@ -25,6 +25,12 @@ def read_config(path: Path) -> ConfigFile:
     Raises:
         UserError: with file and line, for anything that is not a valid config.
     """
+    config = _read(path)
+    TrainConfig.from_flat(config.settings, where=str(path))
+    return config
+
+
+def _read(path: Path) -> ConfigFile:
     file = read_yaml(path)
     data = dict(file.data)
     source = data.pop("source", {})
@@ -34,18 +40,17 @@ def read_config(path: Path) -> ConfigFile:
     for name in settings:
         if isinstance(settings[name], list):
             raise UserError(f"{file.where(*name.split('.'))}: {name}: found a list; expected one value")
-    TrainConfig.from_flat(settings, where=str(path))
     return ConfigFile(settings, source)
 
 
-def read_run_config(path: Path) -> ConfigFile:
-    """Read the ``config.yaml`` of a run, which nobody is to edit.
+def read_run_settings(path: Path) -> dict[str, Any]:
+    """Flat settings of the ``config.yaml`` of a run, which nobody is to edit: they were valid when it was written.
 
     Raises:
         UserError: it was damaged or edited.
     """
     check_seal(path)
-    return read_config(path)
+    return _read(path).settings
 
 
 def config_yaml(config: TrainConfig, source: Mapping[str, Any] | None = None) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.files import write_whole
-from losstune.trainer.config.config_file import config_yaml, read_run_config
+from losstune.trainer.config.config_file import config_yaml, read_run_settings
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.run.layout import CONFIG_FILE
 from losstune.tuning.confirm.confirm_runs import ConfirmRun
@@ -34,7 +34,7 @@ def best_of(study: Study, loss_fn: str | None) -> TrialView:
 
 def exported_yaml(study: Study, trial: TrialView) -> str:
     """The trial's whole config, and under ``source`` where it came from."""
-    config = TrainConfig.from_flat(read_run_config(study.trials_folder / trial.name / CONFIG_FILE).settings)
+    config = TrainConfig.from_flat(read_run_settings(study.trials_folder / trial.name / CONFIG_FILE))
     assert trial.ending is not None
     source: dict[str, Any] = {
         "study": study.spec.name,

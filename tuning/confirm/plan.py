@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.files import check_seal, make_folder, sealed
 from losstune.trainer.base.yaml_file import dump_yaml, read_yaml
-from losstune.trainer.config.config_file import read_run_config
+from losstune.trainer.config.config_file import read_run_settings
 from losstune.trainer.config.train_config import TrainConfig, describe
 from losstune.trainer.run.layout import CONFIG_FILE
 from losstune.tuning.confirm.test_split_uses import Use, split_uses
@@ -178,7 +178,7 @@ def _use(study: Study, plan: Plan) -> Use:
 
 def _candidate(study: Study, trial: TrialView, threads: int) -> Arm:
     # Through the config, so that settings younger than the study stand at their defaults.
-    settings = TrainConfig.from_flat(read_run_config(study.trials_folder / trial.name / CONFIG_FILE).settings).flat()
+    settings = TrainConfig.from_flat(read_run_settings(study.trials_folder / trial.name / CONFIG_FILE)).flat()
     own = {name: value for name, value in settings.items() if name not in ("seed", "split_seed")} | {"threads": threads}
     return Arm(name=trial.name, loss_fn=trial.loss_fn, role="candidate", settings=own, search_value=trial.rank_value)
 

@@ -10,7 +10,6 @@ from statistics import fmean
 
 import numpy as np
 import optuna
-from optuna.importance import PedAnovaImportanceEvaluator
 from optuna.trial import FrozenTrial, create_trial
 
 from losstune.trainer.run.history import Record
@@ -129,6 +128,8 @@ class _Evaluator:
     """Importances of the same trials with other values."""
 
     def __init__(self, space: SearchSpace, trials: Sequence[TrialView], quantile: float) -> None:
+        from optuna.importance import PedAnovaImportanceEvaluator  # loads scikit-learn, which many pages do without
+
         own = distributions(space)
         self._study = optuna.create_study()
         for trial in trials:

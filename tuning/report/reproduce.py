@@ -4,7 +4,7 @@ import shlex
 from dataclasses import dataclass
 from typing import Any
 
-from losstune.trainer.config.config_file import read_run_config
+from losstune.trainer.config.config_file import read_run_settings
 from losstune.trainer.run.layout import CONFIG_FILE
 from losstune.tuning.confirm.plan import Plan
 from losstune.tuning.space.reader import load_space, shipped_names
@@ -81,5 +81,5 @@ def _space_names(study: Study) -> dict[str, str]:
 def _cpus(study: Study) -> tuple[str, ...]:
     """Threads are part of a setting: sums of floating-point numbers depend on them."""
     config = next(iter(sorted(study.trials_folder.glob(f"*/{CONFIG_FILE}"))), None)
-    threads = read_run_config(config).settings.get("threads") if config else None
+    threads = read_run_settings(config).get("threads") if config else None
     return ("--cpus-per-trial", str(threads)) if threads and threads != 1 else ()

@@ -11,8 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 from pyarrow import fs
 
-from losstune.trainer.base.errors import UserError
-from losstune.tuning.storage.failures import translating
+from losstune.trainer.base.errors import UserError, translating
 from losstune.tuning.storage.passwords import masked
 
 SCHEME = "s3://"

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from contextlib import AbstractContextManager, ExitStack
 
+from losstune.trainer.base.errors import translating
 from losstune.trainer.base.files import write_whole
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.run.attempt import StorageError
@@ -13,7 +14,6 @@ from losstune.trainer.run.loop import Trainer
 from losstune.trainer.run.run_dir import Restored, RunDirectory
 from losstune.tuning.storage.bucket import Bucket, BucketError
 from losstune.tuning.storage.bucket_layout import Opening, RunObjects, part_name
-from losstune.tuning.storage.failures import translating
 from losstune.tuning.storage.scratch import private_folder
 
 

@@ -12,8 +12,8 @@ from sqlalchemy import Connection, Engine, event, text
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError
 
-from losstune.trainer.base.errors import UserError
-from losstune.tuning.storage.failures import storage_reason, translating
+from losstune.trainer.base.errors import UserError, translating
+from losstune.tuning.storage.failures import storage_reason
 from losstune.tuning.storage.passwords import masked
 
 _ALLOWED = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"

@@ -12,10 +12,10 @@ from typing import Protocol
 import optuna
 from optuna.storages import BaseStorage
 
-from losstune.trainer.base.errors import UserError
+from losstune.trainer.base.errors import UserError, translating
 from losstune.trainer.base.files import with_crc, without_crc, write_whole
 from losstune.tuning.storage.database import Database
-from losstune.tuning.storage.failures import STORAGE_FAILURES, storage_reason, translating
+from losstune.tuning.storage.failures import STORAGE_FAILURES, storage_reason
 from losstune.tuning.storage.lease import holding, is_held
 from losstune.tuning.storage.lock import folder_locked, is_folder_locked
 from losstune.tuning.storage.passwords import masked

@@ -14,7 +14,7 @@ from optuna.storages import BaseStorage
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.files import check_seal
-from losstune.trainer.config.config_file import read_run_config
+from losstune.trainer.config.config_file import read_run_settings
 from losstune.trainer.run.history import read_history, read_whole_lines
 from losstune.trainer.run.layout import CONFIG_FILE, HISTORY_FILE
 from losstune.tuning.space.search_space import SearchSpace
@@ -133,7 +133,7 @@ def _config(path: Path, trial: TrialView, space: SearchSpace) -> Iterator[str]:
     if trial.is_whole:
         check_seal(path)
         return
-    settings = read_run_config(path).settings
+    settings = read_run_settings(path)
     differences = [(name, value) for name, value in _expected(space, trial).items() if settings.get(name) != value]
     for name, value in differences:
         yield f"{path}: {name} is {settings.get(name)}, in {STORAGE_FILE} {value}"

@@ -9,12 +9,12 @@ from pathlib import Path
 import optuna
 from optuna.storages import BaseStorage
 
-from losstune.trainer.base.errors import UserError
+from losstune.trainer.base.errors import UserError, translating
 from losstune.trainer.base.files import make_folder, sealed
 from losstune.trainer.base.yaml_file import dump_yaml
 from losstune.tuning.space.search_space import SearchSpace
 from losstune.tuning.space.settings import StudySettings
-from losstune.tuning.storage.failures import STORAGE_FAILURES, storage_reason, translating
+from losstune.tuning.storage.failures import STORAGE_FAILURES, storage_reason
 from losstune.tuning.storage.home import STUDIES, Home
 from losstune.tuning.storage.passwords import masked
 from losstune.tuning.storage.plain_files import check_inside

@@ -8,8 +8,7 @@ from pathlib import Path
 import sqlalchemy
 from mlflow.tracking import MlflowClient
 
-from losstune.trainer.base.errors import UserError
-from losstune.tuning.storage.failures import translating
+from losstune.trainer.base.errors import UserError, translating
 from losstune.tuning.storage.passwords import masked
 
 SQLITE = "sqlite:///"

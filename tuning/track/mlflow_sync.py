@@ -12,7 +12,7 @@ from typing import Any
 
 from mlflow.entities import Metric, Param, Run, RunTag
 
-from losstune.trainer.config.config_file import read_run_config
+from losstune.trainer.config.config_file import read_run_settings
 from losstune.trainer.run.history import Record, read_history
 from losstune.tuning.confirm.results import confirmed_run
 from losstune.tuning.study.study import Study
@@ -91,7 +91,7 @@ class Tracker:
             self._client.delete_run(logged.run_id)
             logged = self._create(picture)
         if not logged.params and picture.config is not None and picture.config.exists():
-            self._log_params(logged.run_id, read_run_config(picture.config).settings)
+            self._log_params(logged.run_id, read_run_settings(picture.config))
             logged.params = True
         self._log_points(logged.run_id, _epoch_points(records[logged.epochs :]))
         logged.epochs = logged.reached = len(records)

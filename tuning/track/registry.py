@@ -8,7 +8,6 @@ from mlflow import MlflowException
 from mlflow.tracking import MlflowClient
 
 from losstune.trainer.run.layout import BEST_FILE
-from losstune.trainer.run.predict import load_model
 from losstune.tuning.confirm.confirm_runs import ConfirmRun
 from losstune.tuning.study.study import Study
 from losstune.tuning.track.mlflow_store import millis
@@ -58,6 +57,8 @@ def _log_model(checkpoint: Path, run_id: str, tracking_uri: str) -> tuple[str, s
     import mlflow
     import mlflow.pytorch
     import numpy as np
+
+    from losstune.trainer.run.predict import load_model  # with torch, which a tracker needs for this alone
 
     trained = load_model(checkpoint)
     example = np.zeros((2, *trained.input_shape), dtype=trained.input_dtype)

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from losstune.trainer.run.attempt import StorageError
 from losstune.trainer.run.checkpoint import DamagedCheckpointError
-from losstune.trainer.run.run_dir import LAST_FILE, StorageError
+from losstune.trainer.run.layout import LAST_FILE
 from losstune.tuning.storage.bucket import Bucket, BucketError
 from losstune.tuning.storage.bucket_run import BucketRun
 from tests.trainer.samples import sample_config, sample_trainer, timeless

@@ -4,8 +4,8 @@ import pytest
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import OperationalError
 
-from losstune.trainer.base.errors import UserError
-from losstune.tuning.storage.failures import STORAGE_FAILURES, storage_reason, translating
+from losstune.trainer.base.errors import UserError, translating
+from losstune.tuning.storage.failures import STORAGE_FAILURES, storage_reason
 
 
 def wrapped() -> StorageInternalError:
