@@ -101,7 +101,7 @@ REMOVALS: tuple[Removal, ...] = (
     Removal(
         3,
         "a signal to the launch's group does not reach Ray",
-        "tuning/execute/local_ray.py",
+        "tuning/execute/ray_private.py",
         "*arguments, process_group=0, **options",
         "*arguments, **options",
         ("tests/reliability/test_signals_of_a_study.py::test_a_study_goes_on_after_every_kind_of_signal",),
@@ -109,8 +109,8 @@ REMOVALS: tuple[Removal, ...] = (
     Removal(
         3,
         "SIGTERM is the launch's, not Ray's",
-        "tuning/execute/local_ray.py",
-        "    module.set_sigterm_handler = lambda handler: None\n    try:\n        yield\n",
+        "tuning/execute/ray_private.py",
+        "    _UTILS.set_sigterm_handler = lambda handler: None\n    try:\n        yield\n",
         "    yield\n    return\n    try:\n        pass\n",
         ("tests/reliability/test_signals_of_a_study.py::test_a_confirmation_stops_and_goes_on",),
     ),

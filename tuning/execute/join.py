@@ -20,18 +20,22 @@ def join(address: str) -> None:
     """
     import ray
 
+    from losstune.tuning.execute.ray_private import is_refusal
+
     found = _resolved(address)
     _check_answers(address, found)
     _check_member(address, found)
     try:
         ray.init(address=found, log_to_driver=False, logging_level=logging.CRITICAL)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except Exception as error:
+        if not is_refusal(error):
+            raise
         raise UserError(_refusal(address, error)) from None
 
 
 def _resolved(address: str) -> str:
     """``HOST:PORT``, for ``auto`` from the environment or from what runs here."""
-    from ray._private import services
+    from losstune.tuning.execute.ray_private import cluster_address
 
     if address.startswith("ray://"):
         raise UserError(
@@ -39,7 +43,7 @@ def _resolved(address: str) -> str:
             "for example with ray job submit, and --address auto"
         )
     try:
-        return str(services.canonicalize_bootstrap_address_or_die(address))
+        return cluster_address(address)
     except (ConnectionError, ValueError, OSError) as error:
         hint = "no Ray runs on this machine" if address == "auto" else one_line(error)
         raise UserError(f"--address {address}: {hint}; expected HOST:PORT, as ray start --head prints it") from None
@@ -65,19 +69,19 @@ def _check_answers(address: str, found: str) -> None:
 
 
 def _ask(found: str, answered: threading.Event) -> None:
-    from ray import _raylet
+    from losstune.tuning.execute.ray_private import ask_head
 
     try:
-        _raylet.GcsClient(address=found)  # type: ignore[attr-defined]  # from Ray's part in C++
+        ask_head(found)
     except Exception:
         return
     answered.set()
 
 
 def _check_member(address: str, found: str) -> None:
-    from ray._private import services
+    from losstune.tuning.execute.ray_private import is_node
 
-    if not services.find_node_ids():
+    if not is_node():
         raise UserError(
             f"--address {address}: this machine is no node of the cluster; make it one with ray start --address={found}"
             ", or run the launch on a node, for example with ray job submit"

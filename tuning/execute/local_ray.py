@@ -3,34 +3,45 @@
 import importlib
 import logging
 import os
-import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
+from losstune.trainer.base.errors import UserError, one_line
 from losstune.tuning.execute.join import join
 from losstune.tuning.storage.scratch import private_folder
 
 ENVIRONMENT = {
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # undocumented: without it Ray listens on every interface
+    # Nothing documents it. Without it Ray's servers listen on every interface of a Linux machine.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    # Nothing reaches the network on its own.
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_prestart_worker_first_driver": "0",  # one for each core, of which a trial takes none
+    # Ray would start a worker for each core before it knows of any trial, and a trial would take none of them.
+    "RAY_prestart_worker_first_driver": "0",
+    # Trials read data and the user's code by paths relative to where the launch was started.
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",  # with verbose=0: silent
+    # Only Tune's older display falls silent with verbose=0, and the terminal is our own display's.
+    "RAY_AIR_NEW_OUTPUT": "0",
+    # Ray warns at every worker without a GPU unless it is told who hides the GPUs there; our worker does.
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    # Tune would write each result to a JSON, a CSV and a TensorBoard file; a trial's history is all of that.
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # signals are the launch's
+    # Tune would take the first SIGINT for itself, and signals are the launch's.
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",
+    # Tune expects a metric by name in each result, and ours hold one report.
     "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
-    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",  # Ray's own state is disposable
-    "TUNE_MAX_PENDING_TRIALS_PG": "1000000",  # searchers know how many may wait: as many as there are slots
+    # Tune saves its state every ten seconds or so, and that state is disposable: once in thirty years will do.
+    "TUNE_GLOBAL_CHECKPOINT_S": "1000000000",
+    # Tune would let one trial wait for a worker at a time, and throw that away when another's comes free; how many may
+    # wait is the searcher's to say, which hands out as many as there are slots.
+    "TUNE_MAX_PENDING_TRIALS_PG": "1000000",
+    # Tune warns of callbacks that take half a second, which on a busy machine says nothing.
     "TUNE_WARN_THRESHOLD_S": "1000000",
+    # A trial's exception is kept with the trial; Tune would print it into the display.
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }
-"""What Ray and Tune are told before they are imported."""
-
-_NOT_NEEDED = ("start_api_server", "start_log_monitor", "start_monitor")
+"""What Ray and Tune are told before they are imported, which is when they read it."""
 
 MIN_OBJECT_STORE = 256 * 1024 * 1024
 
@@ -50,7 +61,7 @@ def ray_running(address: str | None, cores: int, data_bytes: int) -> Iterator[Pa
         data_bytes: size of the data that workers share.
 
     Raises:
-        UserError: there is no cluster at the address, or none that this process can join.
+        UserError: there is no cluster at the address, or none that this process can join; or Ray did not start.
     """
     os.environ.update(ENVIRONMENT)
     import ray
@@ -90,83 +101,29 @@ def _tune_imported_meanwhile() -> Iterator[threading.Event]:
 def _start(address: str | None, cores: int, data_bytes: int, folder: Path) -> None:
     import ray
 
+    from losstune.tuning.execute import ray_private
+
     if address is not None:
-        with _own_sigterm():
+        with ray_private.own_sigterm():
             join(address)
         return
-    with _only_what_trials_need(), _own_sigterm(), _processes_apart():
-        ray.init(
-            address="local",
-            num_cpus=max(usable_cores(), cores),
-            include_dashboard=False,
-            object_store_memory=MIN_OBJECT_STORE + 2 * data_bytes,
-            log_to_driver=False,
-            logging_level=logging.CRITICAL,
-            _temp_dir=str(folder / "r"),  # Ray opens this one to all: the private one is around it
-        )
-
-
-@contextmanager
-def _own_sigterm() -> Iterator[None]:
-    """Ray started in this block leaves SIGTERM to the launch; its own handlers would end the process on the spot."""
-    from ray._private import utils
-
-    module: Any = utils
-    original, former = module.set_sigterm_handler, signal.getsignal(signal.SIGTERM)
-    module.set_sigterm_handler = lambda handler: None
-    try:
-        yield
-    finally:
-        module.set_sigterm_handler = original
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, former)  # Ray's part in C++ has taken it too
-
-
-@contextmanager
-def _processes_apart() -> Iterator[None]:
-    """Ray's processes that start in this block are each in a group of their own, and end where the block is left.
-
-    ``timeout``, a shell and a batch system send SIGTERM to a whole group. A Ray that died of it makes the launch wait
-    for it for half a minute, in place of saving what there is.
-    """
-    import ray
-    from ray._private import services
-
-    module: Any = services
-    original, started = module.ConsolePopen, []
-
-    def apart(*arguments: Any, **options: Any) -> Any:
-        started.append(original(*arguments, process_group=0, **options))
-        return started[-1]
-
-    module.ConsolePopen = apart
-    try:
-        yield
-    except BaseException:
-        ray.shutdown()  # before: it may have to talk to them
-        for process in started:
-            process.kill()
-        raise
-    finally:
-        module.ConsolePopen = original
-
-
-@contextmanager
-def _only_what_trials_need() -> Iterator[None]:
-    """Ray started in this block has no process for its dashboard, for the logs of workers, or for growing by itself.
-
-    Even without a dashboard Ray starts one for usage statistics, and even with those off it asks the metadata
-    servers of three clouds where it runs. The two others have nothing to do here, and cost every launch a second and
-    a half. No setting of Ray 2.60 prevents them. Where a later Ray has no such methods, nothing changes.
-    """
-    from ray._private.node import Node
-
-    node: Any = Node
-    originals = {name: getattr(node, name) for name in _NOT_NEEDED if hasattr(node, name)}
-    for name in originals:
-        setattr(node, name, lambda self, **_: None)
-    try:
-        yield
-    finally:
-        for name, original in originals.items():
-            setattr(node, name, original)
+    with ray_private.only_what_trials_need(), ray_private.own_sigterm(), ray_private.processes_apart():
+        try:
+            ray.init(
+                # Without an address Ray joins any cluster that RAY_ADDRESS names, or that runs on this machine.
+                address="local",
+                num_cpus=max(usable_cores(), cores),
+                include_dashboard=False,
+                object_store_memory=MIN_OBJECT_STORE + 2 * data_bytes,
+                log_to_driver=False,
+                logging_level=logging.CRITICAL,
+                # Ray makes this folder readable and writable for all: the private one around it keeps others out.
+                _temp_dir=str(folder / "r"),
+            )
+        except Exception as error:
+            if not ray_private.is_refusal(error):
+                raise
+            raise UserError(
+                f"Ray did not start on this machine: {one_line(error)}; if the machine is busy, give the same command "
+                "again when it is less so"
+            ) from error

@@ -34,10 +34,11 @@ def wait_if_unlike(expected: Expected) -> None:
     """
     if lines := differences(expected.here, found_here(expected.needs)):
         import ray
-        from ray.experimental.internal_kv import _internal_kv_put
+
+        from losstune.tuning.execute.ray_private import tell_driver
 
         node = Machine(ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address(), 0, 0)
-        _internal_kv_put(expected.key, "\n".join(f"{node}: {line}" for line in lines))
+        tell_driver(expected.key, "\n".join(f"{node}: {line}" for line in lines))
         time.sleep(ANSWER_SECONDS)
         raise RuntimeError("; ".join(lines))
 
@@ -109,12 +110,9 @@ class Nodes:
 
     def _told(self) -> list[str]:
         """What a worker says of its node: it may have started before the node was asked, or after it has changed."""
-        from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get
+        from losstune.tuning.execute.ray_private import told
 
-        text = _internal_kv_get(self.expected.key)
-        if text:
-            _internal_kv_del(self.expected.key)
-        return text.decode().splitlines() if text else []
+        return told(self.expected.key).splitlines()
 
     def _ask(self, machines: Sequence[Machine]) -> None:
         import ray

@@ -1,7 +1,6 @@
-"""Joining a cluster, and asking its nodes: on a real Ray, with nodes that really differ."""
+"""Asking the nodes of a cluster: on a real Ray, with nodes that really differ."""
 
 import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,7 +17,6 @@ from rich.console import Console
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.data.pairs import Pairs
 from losstune.tuning.commands.launch import launch
-from losstune.tuning.execute.join import join
 from losstune.tuning.execute.local_ray import ENVIRONMENT, ray_running
 from losstune.tuning.execute.nodes import Nodes, token_in, wait_if_unlike
 from losstune.tuning.execute.placement import machines_now
@@ -29,54 +27,6 @@ from tests.tuning.samples import stored
 
 QUIET = Console(quiet=True)
 SMALL: dict[str, Any] = {"include_dashboard": False, "object_store_memory": 10**8}
-
-
-@pytest.fixture
-def loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ray takes 127.0.0.1 for this machine's address in the network, unless it is told to stay on loopback."""
-    monkeypatch.setattr("ray._private.services.resolve_ip_for_localhost", lambda host: host)
-
-
-@pytest.mark.usefixtures("loopback")
-class TestAddressesThatCanNotBeJoined:
-    def test_nothing_listens(self) -> None:
-        here = ray.util.get_node_ip_address()
-        with socket.socket() as free:
-            free.bind((here, 0))
-            address = f"{here}:{free.getsockname()[1]}"
-            with pytest.raises(UserError) as refused:
-                join(address)
-        assert str(refused.value).startswith(
-            f"--address {address}: nothing answers at {address} (ConnectionRefusedError: "
-        )
-        assert str(refused.value).endswith("is the cluster up? ray start --head prints the address of its head")
-
-    def test_something_else_listens(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("losstune.tuning.execute.join.ANSWER_SECONDS", 1.0)
-        here = ray.util.get_node_ip_address()
-        with socket.socket() as other:
-            other.bind((here, 0))
-            other.listen()
-            with pytest.raises(UserError, match="is not the head of a Ray cluster; the port is the one that ray start"):
-                join(f"{here}:{other.getsockname()[1]}")
-
-    def test_rays_client(self) -> None:
-        with pytest.raises(UserError, match="a launch runs on a node of the cluster, not through Ray's client"):
-            join("ray://127.0.0.1:10001")
-
-    def test_no_port(self) -> None:
-        with pytest.raises(UserError, match="expected HOST:PORT, as ray start --head prints it"):
-            join("head")
-
-    def test_another_ray(self, ray_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        there = ray.__version__
-        monkeypatch.setattr(ray, "__version__", "2.0.0")
-        with pytest.raises(UserError) as refused, ray_running(ray_address, 1, data_bytes=0):
-            pass
-        assert str(refused.value).splitlines()[:2] == [
-            f"--address {ray_address}: the cluster has other versions; install the same environment on every node:",
-            f"Ray: {there} in the cluster, 2.0.0 here",
-        ]
 
 
 def test_nodes_that_are_like_this_one_serve(ray_address: str, tmp_path: Path) -> None:

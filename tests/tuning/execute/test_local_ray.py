@@ -1,0 +1,90 @@
+"""How Ray is started, and what is left when it does not: with ``ray.init`` replaced."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+
+from losstune.trainer.base.errors import UserError
+from losstune.tuning.execute.local_ray import ENVIRONMENT, MIN_OBJECT_STORE, ray_running, usable_cores
+
+
+class Init:
+    """What is asked of ``ray.init``; it raises ``error`` if there is one."""
+
+    def __init__(self) -> None:
+        self.asked: dict[str, Any] = {}
+        self.environment: dict[str, str] = {}
+        self.shut_down = 0
+        self.error: Exception | None = None
+
+    def __call__(self, **options: Any) -> None:
+        self.asked, self.environment = options, dict(os.environ)
+        if self.error is not None:
+            raise self.error
+
+    def shutdown(self) -> None:
+        self.shut_down += 1
+
+
+@pytest.fixture
+def init(monkeypatch: pytest.MonkeyPatch) -> Iterator[Init]:
+    init = Init()
+    for name in ENVIRONMENT:
+        monkeypatch.setenv(name, "as the user has it")
+    monkeypatch.setattr(ray, "init", init)
+    monkeypatch.setattr(ray, "shutdown", init.shutdown)
+    return init
+
+
+def test_a_ray_of_our_own_is_local_quiet_and_in_a_private_folder(init: Init) -> None:
+    with ray_running(None, cores=1, data_bytes=1000) as folder:
+        temporary = Path(init.asked["_temp_dir"])
+        assert temporary.parent == folder.parent
+        assert folder.parent.stat().st_mode & 0o077 == 0
+        assert (init.asked["address"], init.asked["include_dashboard"]) == ("local", False)
+        assert init.asked["num_cpus"] == usable_cores()
+        assert init.asked["object_store_memory"] == MIN_OBJECT_STORE + 2000
+    assert init.shut_down == 1
+    assert not folder.parent.exists()
+
+
+def test_trials_may_share_cores(init: Init) -> None:
+    with ray_running(None, cores=usable_cores() + 3, data_bytes=0):
+        assert init.asked["num_cpus"] == usable_cores() + 3
+
+
+def test_ray_is_told_by_its_environment_before_it_starts(init: Init) -> None:
+    with ray_running(None, cores=1, data_bytes=0):
+        pass
+    assert init.environment.items() >= ENVIRONMENT.items()
+
+
+def test_a_ray_that_does_not_start_in_time_is_one_error_and_leaves_nothing(init: Init) -> None:
+    init.error = Exception("The current node timed out during startup. This could\nhappen because")
+    with pytest.raises(UserError) as failed, ray_running(None, cores=1, data_bytes=0):
+        pass
+    assert str(failed.value) == (
+        "Ray did not start on this machine: The current node timed out during startup. This could happen because; "
+        "if the machine is busy, give the same command again when it is less so"
+    )
+    assert init.shut_down >= 1
+    assert not Path(init.asked["_temp_dir"]).parent.exists()
+
+
+def test_a_fault_of_ours_at_the_start_is_no_error_of_the_users(init: Init) -> None:
+    init.error = TypeError("init() got an unexpected keyword argument")
+    with pytest.raises(TypeError), ray_running(None, cores=1, data_bytes=0):
+        pass
+    assert init.shut_down >= 1
+
+
+def test_a_cluster_is_joined_with_nothing_of_our_own_started(init: Init, monkeypatch: pytest.MonkeyPatch) -> None:
+    joined: list[str] = []
+    monkeypatch.setattr("losstune.tuning.execute.local_ray.join", joined.append)
+    with ray_running("10.0.0.7:6379", cores=1, data_bytes=0):
+        assert joined == ["10.0.0.7:6379"]
+    assert (init.asked, init.shut_down) == ({}, 1)

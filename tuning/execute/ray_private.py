@@ -1,0 +1,138 @@
+"""All that is used of Ray's private parts, because nothing public does it; written against Ray 2.60.
+
+``tests/tuning/execute/test_ray_private.py`` fails where a later Ray has one of them otherwise. Ray reads its
+environment when it is imported, so whoever needs this module imports it once that is set.
+"""
+
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import ray
+from ray import _raylet
+from ray._private import services, utils
+from ray._private.node import Node
+from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _internal_kv_put
+
+_SERVICES: Any = services
+_UTILS: Any = utils
+_NODE: Any = Node
+_RAYLET: Any = _raylet
+
+NOT_NEEDED = ("start_api_server", "start_log_monitor", "start_monitor")
+"""Methods of a node, each of which starts a process that a launch has no use for."""
+
+
+@contextmanager
+def own_sigterm() -> Iterator[None]:
+    """Ray started in this block leaves SIGTERM to the launch.
+
+    ``ray.init`` sets a handler of its own that ends the process on the spot, and has no option against it; its part
+    in C++ sets another, so the former one is put back afterwards.
+    """
+    original, former = _UTILS.set_sigterm_handler, signal.getsignal(signal.SIGTERM)
+    _UTILS.set_sigterm_handler = lambda handler: None
+    try:
+        yield
+    finally:
+        _UTILS.set_sigterm_handler = original
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, former)
+
+
+@contextmanager
+def processes_apart() -> Iterator[None]:
+    """Ray's processes that start in this block are each in a group of their own, and end where the block fails.
+
+    ``timeout``, a shell and a batch system send SIGTERM to a whole group. A Ray that died of it makes the launch wait
+    for it for half a minute, in place of saving what there is. ``ray.init`` starts its processes in the caller's group,
+    and where it fails it leaves those that it has started.
+    """
+    original = _SERVICES.ConsolePopen
+    started: list[subprocess.Popen[bytes]] = []
+
+    def apart(*arguments: Any, **options: Any) -> subprocess.Popen[bytes]:
+        started.append(original(*arguments, process_group=0, **options))
+        return started[-1]
+
+    _SERVICES.ConsolePopen = apart
+    try:
+        yield
+    except BaseException:
+        ray.shutdown()  # before they are killed: it may have to talk to them
+        for process in started:
+            process.kill()
+        raise
+    finally:
+        _SERVICES.ConsolePopen = original
+
+
+@contextmanager
+def only_what_trials_need() -> Iterator[None]:
+    """Ray started in this block has no process for its dashboard, for the logs of workers, or for growing by itself.
+
+    Even without a dashboard Ray starts one for usage statistics, and even with those off it asks the metadata
+    servers of three clouds where it runs. The two others have nothing to do here, and cost every launch a second and
+    a half. No setting of Ray prevents them. Where a later Ray has no such methods, nothing changes.
+    """
+    with ExitStack() as restored:
+        for name in NOT_NEEDED:
+            if hasattr(_NODE, name):
+                restored.callback(setattr, _NODE, name, getattr(_NODE, name))
+                setattr(_NODE, name, lambda self, **_: None)
+        yield
+
+
+def is_refusal(error: Exception) -> bool:
+    """Whether ``ray.init`` could not start or join, for what it found and through no fault of its caller.
+
+    Where a node is not up within half a minute, as on a busy machine, it raises a bare ``Exception``.
+    """
+    return type(error) is Exception or isinstance(error, OSError | RuntimeError | ValueError)
+
+
+def cluster_address(address: str) -> str:
+    """``HOST:PORT`` of a cluster's head, for ``auto`` from the environment or from what runs on this machine.
+
+    ``ray.init`` finds it likewise and tells nobody, and where nothing answers there it tries for minutes: so it has
+    to be known, and asked, before.
+
+    Raises:
+        ConnectionError: nothing runs here, or several clusters do.
+        ValueError, OSError: it is no such address.
+    """
+    return str(_SERVICES.canonicalize_bootstrap_address_or_die(address))
+
+
+def ask_head(address: str) -> None:
+    """Return once the head of a cluster has answered at an address; where none is, that may take minutes.
+
+    Raises:
+        Exception: what is there is no head; Ray says so in several ways.
+    """
+    _RAYLET.GcsClient(address=address)
+
+
+def is_node() -> bool:
+    """Whether this machine is a node of a cluster: where it is none, ``ray.init`` waits for it for half a minute."""
+    return bool(_SERVICES.find_node_ids())
+
+
+def tell_driver(key: str, text: str) -> None:
+    """Leave a text for whoever asks for the key, in the cluster's own memory.
+
+    A worker has no other way to its driver before it has begun: an actor for messages would be one more thing to place,
+    and the text must stay when the worker dies.
+    """
+    _internal_kv_put(key, text)
+
+
+def told(key: str) -> str:
+    """The text that was left under a key, which is then empty; "" where none was."""
+    if not (text := _internal_kv_get(key)):
+        return ""
+    _internal_kv_del(key)
+    return text.decode()
