@@ -188,6 +188,7 @@ def ui(net: Network, launched: Watched) -> Iterator[subprocess.Popen[str]]:
     yield process
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=30)
+    assert process.returncode == 130
 
 
 def status_of(net: Network, host: str, method: str = "GET", path: str = "experiments/search?max_results=3") -> int:

@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 from collections import Counter
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ from losstune.tuning.storage.home import Home
 from losstune.tuning.storage.run_places import FolderPlace
 from losstune.tuning.study.messages import Task
 from losstune.tuning.study.study import Study, open_study
+from tests.conftest import without_tracker
 from tests.tuning.conftest import request_for
 
 QUIET = Console(quiet=True)
@@ -135,21 +137,17 @@ def test_mlflow_has_the_files_of_the_best_of_each_loss(finished: Outcome) -> Non
         assert {file.path for file in client.list_artifacts(run.info.run_id)} == {"best.pt", "config.yaml"}
 
 
-def test_launching_again_runs_nothing_again(finished: Outcome, ray_address: str) -> None:
-    before = files_digest(finished.study.trials_folder)
-    launch(request_for(finished.study.home.root, ray_address, "mse", "infonce"), QUIET)
-    assert files_digest(finished.study.trials_folder) == before
-
-
-def test_a_launch_with_nothing_left_to_train_completes_what_was_cut_short(
+def test_launching_again_trains_nothing_and_completes_what_was_cut_short(
     finished: Outcome, ray_address: str, tmp_path: Path
 ) -> None:
     """The last process died between a trial's end and its state, before MLflow had anything."""
     shutil.copytree(finished.study.home.root / "studies", tmp_path / "studies")
     study = open_study(Home(tmp_path), finished.study.spec.name)
+    before = files_digest(study.trials_folder)
     with closing(sqlite3.connect(study.folder / "optuna.db")) as storage, storage:
         storage.execute("UPDATE trials SET state = 'RUNNING', datetime_complete = NULL WHERE trial_id = 1")
     launch(request_for(tmp_path, ray_address, "mse", "infonce"), QUIET)
+    assert files_digest(study.trials_folder) == before
     expected = {loss: [trial.state for trial in own] for loss, own in optuna_trials(finished.study).items()}
     assert {loss: [trial.state for trial in own] for loss, own in optuna_trials(study).items()} == expected
     runs = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}").search_runs(["1"])
@@ -171,28 +169,39 @@ def test_the_export_trains_to_the_same_curve(finished: Outcome, tmp_path: Path) 
             assert after[name] == pytest.approx(before[name], abs=1e-6)
 
 
-def test_a_larger_budget_extends_and_keeps_what_was(ray_address: str, tmp_path: Path, untracked: None) -> None:
-    request = request_for(tmp_path, ray_address, "cosine", max_epochs=3, trials=2)
-    study = launch(request, QUIET).study
-    before = files_digest(study.trials_folder)
-    launch(request_for(tmp_path, ray_address, trials=4), QUIET)
-    after = files_digest(study.trials_folder)
-    assert before.items() <= after.items()
-    assert len(optuna_trials(study)["cosine"]) == 4
-    assert open_study(Home(tmp_path), "study").spec.settings.trials == 4
+@dataclass(frozen=True)
+class Extended:
+    """A study that went on with a larger budget, where a checkpoint that is none stood in its third trial's folder."""
+
+    study: Study
+    kept: dict[str, str]
+    damaged: Path
+    said: str
 
 
-def test_no_search_path_reads_a_test_row(
-    ray_address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, untracked: None
-) -> None:
-    """After loading, the test rows become NaN; a study sees no difference."""
-    pairs = load_pairs("digits")
-    poisoned = poison(pairs, split_rows(pairs, 0).test)
-    monkeypatch.setattr("losstune.tuning.commands.launch.load_pairs", lambda source: poisoned)
-    study = launch(request_for(tmp_path, ray_address, "mse", "infonce", max_epochs=3, trials=2), QUIET).study
-    for trials in optuna_trials(study).values():
-        assert all(math.isfinite(trial.user_attrs["end"]["best"]) for trial in trials)
-        assert {trial.user_attrs["end"]["reason"] for trial in trials} == {"used its epochs"}
+@pytest.fixture(scope="module")
+def extended(ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> Extended:
+    root, said = tmp_path_factory.mktemp("extended"), io.StringIO()
+    with without_tracker():
+        study = launch(request_for(root, ray_address, "cosine", max_epochs=3, trials=2), QUIET).study
+        kept = files_digest(study.trials_folder)
+        damaged = study.trials_folder / "cosine-0002" / "last.pt"
+        damaged.parent.mkdir()
+        damaged.write_bytes(b"nothing")
+        launch(request_for(root, ray_address, trials=4), Console(file=said))
+    return Extended(study, kept, damaged, said.getvalue())
+
+
+def test_a_larger_budget_extends_and_keeps_what_was(extended: Extended) -> None:
+    assert extended.kept.items() <= files_digest(extended.study.trials_folder).items()
+    assert len(optuna_trials(extended.study)["cosine"]) == 4
+    assert open_study(extended.study.home, "study").spec.settings.trials == 4
+
+
+def test_a_damaged_checkpoint_is_said_and_its_trial_trained_again(extended: Extended) -> None:
+    assert [trial.state.name for trial in optuna_trials(extended.study)["cosine"]] == ["COMPLETE"] * 4
+    assert f"checkpoint {extended.damaged}: cut short, or not written by losstune" in extended.said
+    assert "trained again from its first epoch" in extended.said
 
 
 def poison(pairs: Pairs, rows: np.ndarray) -> Pairs:
@@ -207,66 +216,54 @@ def write_space(path: Path, loss_fn: str, **sections: object) -> str:
     return str(path)
 
 
-def test_a_diverging_trial_is_pruned_told_nan_and_ranked_last(
-    ray_address: str, tmp_path: Path, untracked: None
-) -> None:
-    space = write_space(
-        tmp_path / "wild.yaml",
+@pytest.fixture(scope="module")
+def ill(ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """One of two trials of mse diverges; between the extremes, at which a space is checked, cosine_mse's lr is 0."""
+    root = tmp_path_factory.mktemp("ill")
+    wild = write_space(
+        root / "wild.yaml",
         "mse",
         space={"lr": {"choices": [100.0, 0.001]}},
         fixed={"clip_norm": None, "model.depth": 12, "model.layer_norm": False},
-        study={"sampler": "grid", "max_epochs": 3, "grace_epochs": 3, "trials": 2},
     )
-    study = launch(request_for(tmp_path, ray_address, space), QUIET).study
-    wild, calm = optuna_trials(study)["mse"]
+    weights = write_space(
+        root / "weights.yaml",
+        "cosine_mse",
+        space={"cosine_weight": {"low": 0.5, "high": 1.5, "step": 0.5}},
+        derived={"lr": "(cosine_weight - 1) * (cosine_weight - 1) / 100"},
+    )
+    settings = {"sampler": "grid", "max_epochs": 3, "grace_epochs": 3, "trials": 3}
+    with without_tracker():
+        return launch(request_for(root, ray_address, wild, weights, **settings), QUIET).study
+
+
+def test_a_diverging_trial_is_pruned_told_nan_and_ranked_last(ill: Study, tmp_path: Path) -> None:
+    wild, calm = optuna_trials(ill)["mse"]
     assert wild.state.name == "PRUNED"
     assert wild.user_attrs["end"]["reason"] == "diverged"
     assert math.isnan(wild.intermediate_values[max(wild.intermediate_values)])
     assert calm.state.name == "COMPLETE"
-    assert export(study, None, tmp_path / "best.yaml").trial == "mse-0001"
+    assert export(ill, "mse", tmp_path / "best.yaml").trial == "mse-0001"
 
 
-def test_an_exception_fails_its_trial_alone(ray_address: str, tmp_path: Path, untracked: None) -> None:
-    """Between the extremes, at which a space is checked, its derived learning rate is 0."""
-    space = write_space(
-        tmp_path / "weights.yaml",
-        "cosine_mse",
-        space={"cosine_weight": {"low": 0.5, "high": 1.5, "step": 0.5}},
-        derived={"lr": "(cosine_weight - 1) * (cosine_weight - 1) / 100"},
-        study={"sampler": "grid", "max_epochs": 3, "grace_epochs": 3, "trials": 3},
-    )
-    study = launch(request_for(tmp_path, ray_address, space), QUIET).study
+def test_an_exception_fails_its_trial_alone(ill: Study) -> None:
     ends = {
         trial.params["cosine_weight"]: (trial.state.name, trial.user_attrs["end"]["reason"])
-        for trial in optuna_trials(study)["cosine_mse"]
+        for trial in optuna_trials(ill)["cosine_mse"]
     }
     assert {weight: state for weight, (state, _) in ends.items()} == {0.5: "COMPLETE", 1.0: "FAIL", 1.5: "COMPLETE"}
     assert "lr" in ends[1.0][1]
 
 
-def test_a_damaged_checkpoint_is_said_and_its_trial_trained_again(
-    ray_address: str, tmp_path: Path, untracked: None
-) -> None:
-    """A checkpoint that is none stands where the second trial would put its own."""
-    study = launch(request_for(tmp_path, ray_address, "cosine", max_epochs=3, trials=1), QUIET).study
-    folder = study.trials_folder / "cosine-0001"
-    folder.mkdir()
-    (folder / "last.pt").write_bytes(b"nothing")
-    said = io.StringIO()
-    launch(request_for(tmp_path, ray_address, trials=3), Console(file=said))
-    assert [trial.state.name for trial in optuna_trials(study)["cosine"]] == ["COMPLETE"] * 3
-    assert f"checkpoint {folder / 'last.pt'}: cut short, or not written by losstune" in said.getvalue()
-    assert "trained again from its first epoch" in said.getvalue()
-
-
 def test_a_time_budget_ends_the_study_and_leaves_nothing_running(
     ray_address: str, tmp_path: Path, untracked: None
 ) -> None:
+    """Rungs stand close at first, and alone at its rungs no trial is cut: the end comes soon after the time is up."""
     request = request_for(
-        tmp_path, ray_address, "mse", max_epochs=10_000, trials=2, grace_epochs=10_000, time_budget=4.0
+        tmp_path, ray_address, "mse", "cosine", max_epochs=10_000, trials=1, reduction_factor=2, time_budget=1.0
     )
     study = launch(request, QUIET).study
-    for trial in optuna_trials(study)["mse"]:
+    for (trial,) in optuna_trials(study).values():
         assert (trial.state.name, trial.user_attrs["end"]["reason"]) == ("PRUNED", "time budget")
 
 
@@ -304,11 +301,18 @@ def test_the_list_of_shipped_spaces_is_complete() -> None:
 
 
 @pytest.mark.parametrize("spaces", [SHIPPED[0], *(pytest.param(own, marks=pytest.mark.slow) for own in SHIPPED[1:])])
-def test_every_shipped_space_trains(spaces: tuple[str, ...], ray_address: str, tmp_path: Path, untracked: None) -> None:
+def test_every_shipped_space_trains_and_reads_no_test_row(
+    spaces: tuple[str, ...], ray_address: str, tmp_path: Path, untracked: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After loading, the test rows become NaN; a study sees no difference."""
+    pairs = load_pairs("digits")
+    poisoned = poison(pairs, split_rows(pairs, 0).test)
+    monkeypatch.setattr("losstune.tuning.commands.launch.load_pairs", lambda source: poisoned)
     short = {"max_epochs": 1, "grace_epochs": 1, "trials": 1, "objective": "val/mrr"}
     study = launch(request_for(tmp_path, ray_address, *spaces, **short), QUIET).study
-    ends = [trial.user_attrs["end"]["reason"] for trials in optuna_trials(study).values() for trial in trials]
-    assert ends == ["used its epochs"] * len(spaces)
+    ends = [trial.user_attrs["end"] for trials in optuna_trials(study).values() for trial in trials]
+    assert [end["reason"] for end in ends] == ["used its epochs"] * len(spaces)
+    assert all(math.isfinite(end["best"]) for end in ends)
 
 
 class Seeing(TrialTrainable):
