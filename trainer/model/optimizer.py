@@ -6,14 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-BETAS = (0.9, 0.999)
-EPS = 1e-8
+from losstune.trainer.model.fused_adamw import adamw_here, total_norm
 
 
 class ClippedAdamW:
     """AdamW (Loshchilov and Hutter, 2019) on torch's fused kernel; matrices decay, vectors and scalars do not.
 
-    The gradient of all parameters together is scaled to an L2 norm of at most ``clip_norm`` by the kernel itself.
+    The gradient of all parameters together is scaled to an L2 norm of at most ``clip_norm`` within the step.
     Equal to ``clip_grad_norm_`` followed by ``torch.optim.AdamW(fused=True)``, at about half their cost; the tests
     hold it to that.
     """
@@ -40,8 +39,7 @@ class ClippedAdamW:
         scale = None
         if self._clip_norm is not None:
             gradients = [p.grad for group in self._groups for p in group.parameters if p.grad is not None]
-            norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)).float())
-            scale = (norm / self._clip_norm).clamp_(min=1.0)  # the kernel divides gradients by it
+            scale = (total_norm(gradients) / self._clip_norm).clamp_(min=1.0)  # gradients are divided by it
         for group in self._groups:
             group.step(lr, scale)
 
@@ -68,25 +66,20 @@ class _Group:
         self.steps = torch.zeros((), device=parameters[0].device)
         self._slots = list(zip(parameters, self.first, self.second, strict=True))
         self._weight_decay = weight_decay
+        self._adamw = adamw_here()
 
     def step(self, lr: float, scale: Tensor | None) -> None:
         moving = [slot for slot in self._slots if slot[0].grad is not None]
         if not moving:
             return
         self.steps += 1
-        torch._fused_adamw_(
+        self._adamw(
             [p for p, _, _ in moving],
             [p.grad for p, _, _ in moving if p.grad is not None],
             [first for _, first, _ in moving],
             [second for _, _, second in moving],
-            [],
-            [self.steps] * len(moving),
+            self.steps,
             lr=lr,
-            beta1=BETAS[0],
-            beta2=BETAS[1],
             weight_decay=self._weight_decay,
-            eps=EPS,
-            amsgrad=False,
-            maximize=False,
-            grad_scale=scale,
+            scale=scale,
         )
