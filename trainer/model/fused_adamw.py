@@ -7,6 +7,7 @@ about twice the time. ``tests/trainer/model/test_fused_adamw.py`` fails where a 
 Training goes on then with ways that are public, slower, and equal but for rounding.
 """
 
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, Protocol
 
@@ -114,8 +115,11 @@ def adamw_here() -> AdamW:
 def total_norm(gradients: list[Tensor]) -> Tensor:
     """(), float32: the L2 norm of all gradients together."""
     if hasattr(_TORCH, "_foreach_norm"):
-        return torch.linalg.vector_norm(torch.stack(_TORCH._foreach_norm(gradients)).float())
-    return torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(one) for one in gradients]).float())
+        norms: Sequence[Tensor] = _TORCH._foreach_norm(gradients)
+    else:
+        norms = [torch.linalg.vector_norm(gradient) for gradient in gradients]
+    together: Tensor = torch.linalg.vector_norm(torch.stack(tuple(norms)).float())
+    return together
 
 
 @torch.no_grad()
