@@ -363,16 +363,3 @@ def test_json_has_finite_numbers_or_null(
     assert found["answer"]
     again = Comparison.model_validate({k: v for k, v in found.items() if k in Comparison.model_fields})
     assert again == compare(study)
-
-
-def test_the_tables_fit_80_columns(tmp_path: Path, losstune: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    study, plan, results, scores = confirmed(tmp_path, uses_before=1)
-    save_plan(study, plan)
-    save_results(study, plan, results, scores)
-    shown = losstune("compare", "hand", "--storage", tmp_path)
-    assert shown.code == 0
-    assert "infonce untuned" in shown.out
-    tables = [line for line in shown.out.splitlines() if "±" in line]
-    assert tables
-    assert max(map(len, tables)) <= 80

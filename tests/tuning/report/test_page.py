@@ -9,22 +9,16 @@ from typing import Any
 
 import plotly.graph_objects as go
 import pytest
-import typer
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from losstune.trainer.base.errors import UserError
-from losstune.trainer.cli.app import app_for
-from losstune.tuning.cli.app import app
 from losstune.tuning.confirm.plan import latest_finished
-from losstune.tuning.report.figure_parts import padded, spread
 from losstune.tuning.report.page import report_html, write_report
-from losstune.tuning.report.parameter_figures import log_ticks
-from losstune.tuning.report.reproduce import Step, own_spaces, steps
 from losstune.tuning.space.reader import load_space
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.dropped import Dropped
 from losstune.tuning.study.loss_trials import LossTrials
-from losstune.tuning.study.study import Study, create_study, open_study
+from losstune.tuning.study.study import Study, create_study
 from tests.tuning.reported import confirmed, searched
 from tests.tuning.samples import settings_of
 
@@ -242,68 +236,3 @@ def test_a_report_that_can_not_be_written_is_a_clear_error(reports: Reports) -> 
     study, path = reports["empty"]
     with pytest.raises(UserError, match=r"--output .*/report.html: can not be written"):
         write_report(study, path / "report.html")
-
-
-def parsed(step: Step) -> dict[str, Any]:
-    """A step's options as the command line understands them."""
-    name, *arguments = step.arguments
-    group = typer.main.get_command(app_for(()) if name == "train" else app)
-    command = group.commands[name]  # type: ignore[attr-defined]
-    return command.make_context(name, arguments).params
-
-
-def test_the_commands_are_valid_and_repeat_the_study(reports: Reports) -> None:
-    study, _ = reports["confirmed"]
-    found = {step.arguments[0]: step for step in steps(study, latest_finished(study)) if step.arguments[0] != "report"}
-    launch = parsed(found["launch"])
-    frozen = study.spec.settings.model_dump()
-    assert launch["spaces"] == ["infonce.yaml", "cosine.yaml"]
-    assert {name: launch[name] for name in frozen if name != "race"} == {n: v for n, v in frozen.items() if n != "race"}
-    assert (launch["data"], launch["study"]) == (study.spec.data_source, "study")
-    confirm = parsed(found["confirm"])
-    assert (confirm["name"], confirm["top"], confirm["seeds"]) == ("study", 2, 10)
-    assert parsed(found["export"])["output"] == parsed(found["train"])["config"] == Path("best.yaml")
-    assert parsed(found["train"])["fit"] == "train+val"
-
-
-def test_commands_name_shipped_spaces_and_are_quoted(tmp_path: Path) -> None:
-    settings = settings_of(max_epochs=5, grace_epochs=5, race=True)
-    create_study(Home(tmp_path), "flat", [load_space("guide_1_mse")], settings, "my data.npz", "0" * 64)
-    study = open_study(Home(tmp_path), "flat")
-    assert own_spaces(study) == {}
-    assert " ".join(steps(study, None)[0].words) == (
-        "losstune launch guide_1_mse --data 'my data.npz' --study flat --objective val/mrr --max-epochs 5 "
-        "--grace-epochs 5 --reduction-factor 3 --sampler tpe --seed 0 --epochs-per-loss 50 --race"
-    )
-    assert steps(study, None)[1].arguments == ("confirm", "flat")
-
-
-@pytest.mark.parametrize(
-    ("places", "moved"),
-    [
-        ([], []),
-        ([10, 50], [10, 50]),
-        ([10, 11, 12], [10, 25, 40]),
-        ([90, 95], [85, 100]),
-        ([0, 95, 96, 200], [0, 70, 85, 100]),
-    ],
-)
-def test_labels_are_kept_apart(places: list[float], moved: list[float]) -> None:
-    assert spread(places, gap=15, most=100) == moved
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "ticks"),
-    [
-        (1e-4, 1e-2, [1e-4, 1e-3, 1e-2]),
-        (0.02, 0.5, [0.02, 0.05, 0.1, 0.2, 0.5]),
-        (1, 10_000, [1, 10, 100, 1000, 10_000]),
-    ],
-)
-def test_log_axes_have_round_ticks(low: float, high: float, ticks: list[float]) -> None:
-    assert log_ticks(low, high) == ticks
-
-
-def test_an_axis_of_one_value_has_room() -> None:
-    assert padded([0.0], 0.1) == [-0.5, 0.5]
-    assert padded([2.0, 2.0], 0.1) == [1.9, 2.1]

@@ -2,11 +2,6 @@
 
 from pathlib import Path
 
-from losstune.trainer.base.files import append_durably
-from losstune.trainer.run.history import history_line
-from losstune.trainer.run.layout import HISTORY_FILE
-from losstune.tuning.confirm.confirm_runs import began, runs_of
-from losstune.tuning.confirm.plan import plans
 from losstune.tuning.study.study import Study
 from losstune.tuning.track.runs import study_picture
 from tests.tuning.reported import confirmed, searched
@@ -28,15 +23,3 @@ def test_every_run_begins_at_the_same_time_whenever_it_is_asked(tmp_path: Path, 
     before = starts(study, "confirm")
     monkeypatch.setattr("time.time", lambda: 9e9)
     assert starts(study) == before
-
-
-def test_a_run_of_a_confirmation_begins_with_its_first_epoch(tmp_path: Path) -> None:
-    study = confirmed(searched(tmp_path, (3, 3)), top=1, seeds=2)
-    run = runs_of(study, next(plans(study)))[0]
-    result = run.result()
-    assert result is not None
-    assert began(run, result) == result.started
-    (run.folder / HISTORY_FILE).unlink()
-    assert began(run, None) is None
-    append_durably(run.folder / HISTORY_FILE, history_line({"epoch": 1, "time": 100.0, "seconds": 2.5}).encode())
-    assert began(run, None) == 97.5

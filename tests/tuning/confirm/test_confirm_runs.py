@@ -1,0 +1,57 @@
+"""One run of a confirmation: its name, its seeds, when it began, how it ended."""
+
+from pathlib import Path
+
+import pytest
+
+from losstune.trainer.base.errors import UserError
+from losstune.trainer.base.files import append_durably
+from losstune.trainer.run.history import history_line
+from losstune.trainer.run.layout import HISTORY_FILE
+from losstune.tuning.confirm.confirm_runs import RESULT_FILE, ConfirmRun, began, confirm_seeds, runs_of
+from losstune.tuning.confirm.plan import Arm, plans
+from tests.tuning.reported import confirmed, searched
+from tests.tuning.samples import settings_of
+
+
+def test_runs_go_seed_by_seed_so_that_what_is_there_early_can_be_compared(tmp_path: Path) -> None:
+    study = confirmed(searched(tmp_path, (3, 3)), top=1, seeds=2)
+    plan = next(plans(study))
+    names = [arm.name for arm in plan.arms]
+    assert [run.name for run in runs_of(study, plan)] == [f"{name}/seed-0{seed}" for seed in (0, 1) for name in names]
+
+
+def test_seeds_are_fresh_and_the_same_for_every_arm(tmp_path: Path) -> None:
+    study = searched(tmp_path, (1, 1))
+    arms = [Arm(name=loss, loss_fn=loss, role="start", settings={}, search_value=None) for loss in ("cosine", "mse")]
+    (one, other), (again, _) = ([ConfirmRun(study, arm, seed).settings for seed in (0, 1)] for arm in arms)
+    assert one == again
+    assert len({one["seed"], one["split_seed"], other["seed"], other["split_seed"]}) == 4
+    assert confirm_seeds(settings_of(seed=1), 0) != confirm_seeds(settings_of(seed=2), 0)
+
+
+def test_a_run_of_a_confirmation_begins_with_its_first_epoch(tmp_path: Path) -> None:
+    study = confirmed(searched(tmp_path, (3, 3)), top=1, seeds=2)
+    run = runs_of(study, next(plans(study)))[0]
+    result = run.result()
+    assert result is not None
+    assert began(run, result) == result.started
+    (run.folder / HISTORY_FILE).unlink()
+    assert began(run, None) is None
+    append_durably(run.folder / HISTORY_FILE, history_line({"epoch": 1, "time": 100.0, "seconds": 2.5}).encode())
+    assert began(run, None) == 97.5
+
+
+def test_a_result_is_kept_and_a_damaged_one_is_an_error_with_a_way_on(tmp_path: Path) -> None:
+    study = confirmed(searched(tmp_path, (3, 3)), top=1, seeds=2)
+    run = runs_of(study, next(plans(study)))[0]
+    result = run.result()
+    assert result is not None
+    assert (result.end, result.best_epoch) == ("epochs", 9)
+    path = run.folder / RESULT_FILE
+    path.write_text(path.read_text().replace("epochs", "epoch5", 1))
+    with pytest.raises(UserError) as refused:
+        run.result()
+    assert str(refused.value) == f"{path}: damaged, its checksum does not match; remove it, and confirm again"
+    path.unlink()
+    assert run.result() is None
