@@ -9,7 +9,7 @@ from losstune.trainer.base.console import say
 from losstune.tuning.confirm.findings import TEST_METRICS, ComparedArm, Comparison
 from losstune.tuning.confirm.sentences import LABELS, answer_sentences, guide_sentence
 from losstune.tuning.show.progress import time_text
-from losstune.tuning.show.table import Cell, Column, Measured, Noted, Table, TableRow, number_text, terminal_table
+from losstune.tuning.show.table import Cell, Column, Measured, Noted, Table, TableRow, fits, number_text, terminal_table
 
 BASELINES = {
     "chance": "chance",
@@ -19,8 +19,6 @@ BASELINES = {
     "untrained": "untrained encoder",
 }
 SIGN_DIGITS = {"effective_rank": 1, "hubness": 2, "alignment": 3, "uniformity": 3}
-FULL_WIDTH = 104
-"""Columns from which all metrics stand in one table."""
 
 
 def row_title(row: ComparedArm) -> str:
@@ -107,9 +105,11 @@ def show_comparison(comparison: Comparison, console: Console) -> None:
         f"study {comparison.study}, confirmation {comparison.confirmation}: {comparison.seeds} seeds, "
         f"{comparison.targets} test targets of {comparison.data_source}; means with 95 % intervals",
     )
-    parts = (TEST_METRICS,) if console.width >= FULL_WIDTH else (TEST_METRICS[:3], TEST_METRICS[3:])
-    for metrics in parts:
-        console.print(terminal_table(scores_table(comparison, metrics)))
+    scores = [terminal_table(scores_table(comparison))]
+    if not fits(scores[0], console):
+        scores = [terminal_table(scores_table(comparison, half)) for half in (TEST_METRICS[:3], TEST_METRICS[3:])]
+    for table in scores:
+        console.print(table)
     console.print(terminal_table(tuning_table(comparison)))
     console.print(terminal_table(geometry_table(comparison)))
     for sentence in answer_sentences(comparison):

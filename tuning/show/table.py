@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rich.box import SIMPLE_HEAD
+from rich.console import Console
 from rich.table import Table as RichTable
 
 from losstune.tuning.confirm.statistics import Difference, Interval
 
 NONE = "–"
 """What stands where there is no value."""
+_ANY_WIDTH = 10_000
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,12 @@ def terminal_table(table: Table, title: str | None = None) -> RichTable:
         cells = [row.name, *(_line(cell) for cell in row.cells)]
         shown.add_row(*(cells[place] for place in kept))
     return shown
+
+
+def fits(table: RichTable, console: Console) -> bool:
+    """Whether a console shows a table without cutting a cell."""
+    unbound = console.options.update(width=_ANY_WIDTH)  # rich says no more than the width that it is given
+    return console.measure(table, options=unbound).maximum <= console.width
 
 
 def _line(cell: Cell) -> str:

@@ -48,7 +48,7 @@ def test_the_start_is_untuned_but_is_trained_as_the_candidates_are(tmp_path: Pat
     assert (start.role, start.search_value) == ("start", None)
     assert start.settings["lr"] != candidate.settings["lr"]
     assert start.settings["model.dropout"] == 0.0  # the default, whatever the search tried
-    for name in ("data", "num_epochs", "schedule_epochs", "objective", "device", "threads"):
+    for name in ("data", "num_epochs", "objective", "device", "threads"):
         assert start.settings[name] == candidate.settings[name]
 
 

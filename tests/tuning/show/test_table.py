@@ -12,6 +12,7 @@ from losstune.tuning.show.table import (
     Noted,
     Table,
     TableRow,
+    fits,
     number_text,
     plus_minus,
     terminal_table,
@@ -68,3 +69,13 @@ def test_a_number(value: float | None, digits: int, signed: bool, text: str) -> 
 def test_half_the_width_between_the_limits() -> None:
     assert plus_minus(Interval(0.357, 0.326, 0.388)) == "0.357 ±0.031"
     assert plus_minus(Difference(0.05, 0.03, 0.07, 0.01, 1.0), signed=True) == "+0.050 ±0.020"
+
+
+@pytest.mark.parametrize(("width", "fit"), [(200, True), (38, True), (37, False), (20, False)])
+def test_a_table_fits_where_no_cell_is_cut(width: int, fit: bool) -> None:
+    console = Console(width=width, file=io.StringIO())
+    table = terminal_table(TABLE)
+    assert fits(table, console) is fit
+    with console.capture() as capture:
+        console.print(table)
+    assert ("…" not in capture.get()) is fit

@@ -1,0 +1,120 @@
+"""Who is picked, and what is scored, of a confirmation whose runs are over; without Ray."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from losstune.trainer.base.errors import UserError
+from losstune.trainer.data.pairs import Pairs, load_pairs
+from losstune.trainer.data.resident import SplitTensors
+from losstune.tuning.confirm import scoring
+from losstune.tuning.confirm.confirm_runs import RESULT_FILE, RunResult, runs_of
+from losstune.tuning.confirm.plan import Arm, Plan, is_finished, latest_finished
+from losstune.tuning.confirm.results import ArmResult, load_results
+from losstune.tuning.confirm.scoring import pick, score_plan
+from losstune.tuning.study.study import Study
+from tests.tuning.reported import BASELINES, confirmed, searched
+
+
+def plan_of(*losses: str, top: int = 3) -> Plan:
+    arms = [
+        Arm(name=f"{loss}-{number}", loss_fn=loss, role="candidate", settings={}, search_value=0.5)
+        for loss in losses
+        for number in range(top)
+    ]
+    starts = {loss: f"{loss}-start" for loss in losses}
+    return Plan(number=1, created="", top=top, seeds=2, split_given=False, arms=arms, starts=starts, versions={})
+
+
+def results_of(**validation: list[float | None]) -> dict[str, ArmResult]:
+    named = ((name.replace("_", "-"), values) for name, values in validation.items())
+    return {name: ArmResult(name=name, loss_fn=None, role="candidate", validation=own) for name, own in named}
+
+
+@pytest.mark.parametrize(
+    ("second", "picked"),
+    [
+        ([0.3, 0.6], "mse-1"),
+        ([0.5, 0.25], "mse-0"),  # of equal ones the better of the search
+        ([0.9, None], "mse-0"),  # a setting that fails with one seed is none
+    ],
+)
+def test_the_highest_mean_of_a_loss_is_picked(second: list[float | None], picked: str) -> None:
+    arms = results_of(mse_0=[0.25, 0.5], mse_1=second, mse_2=[0.1, 0.1])
+    assert pick(plan_of("mse"), arms) == {"mse": picked}
+
+
+def test_a_loss_whose_every_setting_failed_has_no_pick() -> None:
+    arms = results_of(mse_0=[None, 0.3], mse_1=[None, None], cosine_0=[0.1, 0.1], cosine_1=[0.2, 0.1])
+    assert pick(plan_of("mse", "cosine", top=2), arms) == {"cosine": "cosine-1"}
+
+
+def test_rows_of_a_target_are_averaged_so_that_every_target_counts_once() -> None:
+    positive = torch.tensor([0, 0, 1, 0])
+    rows_of = torch.zeros(4, 2)
+    split = SplitTensors(rows_of, rows_of, torch.arange(4), gallery=torch.zeros(2, 2), positive=positive)
+    rows = [{"mrr": torch.tensor([0.0, 0.5, 1.0, 0.25])}, {"mrr": torch.tensor([1.0, 1.0, 0.0, 1.0])}]
+    np.testing.assert_allclose(scoring._by_target(rows, split)["mrr"], [[0.25, 1.0], [1.0, 0.0]])
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    return confirmed(searched(tmp_path, trials=(4, 4)), top=2, seeds=2)
+
+
+def newest(study: Study) -> Plan:
+    plan = latest_finished(study)
+    assert plan is not None
+    return plan
+
+
+def test_picks_untuned_starts_and_baselines_are_scored_on_the_test_split(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In place of each checkpoint's predictions: the targets, so that what was trained scores 1."""
+    pairs, scored = load_pairs("digits"), []
+
+    def score(run: object, pairs: Pairs, split: SplitTensors) -> scoring._Scored:
+        scored.append(str(run.name))  # type: ignore[attr-defined]
+        ones = torch.ones(len(split.targets))
+        return scoring._Scored(dict.fromkeys(("mrr", "cosine_sim"), ones), {"hubness": 0.5})
+
+    monkeypatch.setattr(scoring, "_score_run", score)
+    plan = newest(study)
+    found = score_plan(study, plan, pairs, test_uses_before=3)
+    arms = [*(plan.candidates(loss)[0].name for loss in plan.losses), *plan.starts.values()]
+    assert sorted(scored) == sorted(f"{arm}/seed-0{seed}" for arm in arms for seed in (0, 1))
+    results, scores = load_results(study, plan)
+    assert results == found
+    assert (found.test_uses_before, found.targets) == (3, scores[arms[0]]["mrr"].shape[1])
+    assert set(scores) == {*arms, *BASELINES}
+    assert scores[arms[0]]["mrr"].min() == 1.0
+    assert 0 < scores["ridge"]["mrr"].mean() < 1.0
+    assert found.arm(arms[0]).geometry == {"hubness": [0.5, 0.5]}
+    assert found.arm(plan.candidates("cosine")[1].name).geometry == {}
+
+
+def end_all(study: Study, plan: Plan, end: str) -> None:
+    for run in runs_of(study, plan):
+        (run.folder / RESULT_FILE).unlink()
+        fields = {"reason": end, "epochs": 1, "best": None, "best_epoch": 0, "seconds": 0, "started": 0, "finished": 0}
+        run.finish(RunResult.model_validate({"end": end, **fields}))
+
+
+def test_nothing_is_scored_where_everything_diverged(study: Study) -> None:
+    plan = newest(study)
+    end_all(study, plan, "diverged")
+    with pytest.raises(UserError) as refused:
+        score_plan(study, plan, load_pairs("digits"), 0)
+    assert str(refused.value) == "confirmation 1: every setting of every loss failed or diverged with some seed"
+
+
+def test_a_run_that_has_not_ended_is_named(study: Study) -> None:
+    plan = newest(study)
+    run = runs_of(study, plan)[0]
+    (run.folder / RESULT_FILE).unlink()
+    with pytest.raises(UserError, match=f"{run.folder}: this run has not ended"):
+        score_plan(study, plan, load_pairs("digits"), 0)
+    assert is_finished(study, plan)  # by its earlier results

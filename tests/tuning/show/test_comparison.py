@@ -1,0 +1,119 @@
+"""A comparison on the terminal: every number in its table, then the sentences."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from losstune.tuning.confirm.compare import compare
+from losstune.tuning.confirm.findings import TEST_METRICS, Comparison
+from losstune.tuning.confirm.sentences import answer_sentences
+from losstune.tuning.confirm.statistics import Difference, Interval
+from losstune.tuning.show.comparison import (
+    comparison_json,
+    geometry_table,
+    ordered_rows,
+    row_title,
+    scores_table,
+    show_comparison,
+    tuning_table,
+)
+from losstune.tuning.show.table import Measured, Noted
+from tests.tuning.confirm.test_sentences import comparison, row
+from tests.tuning.reported import confirmed, searched
+
+GAIN = Difference(0.07, 0.05, 0.09, 0.0001, 0.95)
+SIGNS = {"effective_rank": 21.34, "hubness": 0.846, "alignment": 0.5, "uniformity": -2.0}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
+    return compare(confirmed(searched(tmp_path_factory.mktemp("root"), trials=(3, 3))))
+
+
+def printed(comparison: Comparison, width: int) -> list[str]:
+    console = Console(width=width, file=io.StringIO())
+    with console.capture() as capture:
+        show_comparison(comparison, console)
+    return capture.get().splitlines()
+
+
+def test_picks_come_first_the_best_on_top_then_starts_then_baselines() -> None:
+    rows = [
+        row("ridge", "baseline", validation=0.9),
+        row("mse-start", "start", validation=0.8),
+        row("mse-0002", validation=0.2),
+        row("infonce-0007", validation=0.3),
+        row("chance", "baseline", validation=None),
+    ]
+    assert [row_title(own) for own in ordered_rows(comparison(rows=rows))] == [
+        "infonce",
+        "mse",
+        "mse untuned",
+        "ridge",
+        "chance",
+    ]
+
+
+def test_scores_name_their_runs_on_the_page_alone() -> None:
+    table = scores_table(comparison(rows=[row("mse-0002"), row("ridge", "baseline")]))
+    assert [column.heading for column in table.columns if column.page_only] == ["runs in MLflow"]
+    pick, ridge = table.rows
+    assert pick.cells == [*[Measured(Interval(0.331, 0.320, 0.342))] * 6, Noted("mse-0002", "/seed-00 … 09")]
+    assert ridge.cells[-1] == "confirm/ridge"
+    assert (pick.loss_fn, pick.quiet, ridge.loss_fn, ridge.quiet) == ("mse", False, None, True)
+
+
+def test_what_tuning_gained_or_that_the_start_was_the_best() -> None:
+    rows = [row("mse-0002", gain={"mrr": GAIN}, validation=0.357), row("cosine-start", validation=0.1, optimism=-0.01)]
+    table = tuning_table(comparison(rows=rows))
+    assert [(own.name, *own.cells) for own in table.rows] == [
+        ("mse", Measured(GAIN, signed=True), "0.400", "0.357", "+0.043", "810", "1:00"),
+        ("cosine", "is untuned", "0.400", "0.100", "-0.010", "810", "1:00"),
+    ]
+
+
+def test_signs_of_a_bad_embedding() -> None:
+    rows = [row("mse-0002", geometry=SIGNS, flags=["collapsed", "hubs"]), row("infonce-0007", validation=0.1)]
+    assert [list(own.cells) for own in geometry_table(comparison(rows=rows)).rows] == [
+        ["21.3", "0.85", "0.500", "-2.000", "collapsed; hubs"],
+        ["–", "–", "–", "–", "none"],
+    ]
+
+
+@pytest.mark.parametrize(("width", "tables_of_scores"), [(80, 2), (104, 2), (105, 2), (106, 2), (107, 1), (120, 1)])
+def test_the_tables_fit_and_no_number_is_cut(found: Comparison, width: int, tables_of_scores: int) -> None:
+    lines = printed(found, width)
+    tables = [line for line in lines if "±" in line]
+    assert max(map(len, tables)) <= width
+    assert not [line for line in lines if "…" in line]
+    assert any(line.startswith("infonce untuned") for line in tables)
+    assert sum(line.startswith("test ") for line in lines) == tables_of_scores
+
+
+def test_every_sentence_stands_below_the_tables(found: Comparison) -> None:
+    lines = printed(found, 80)
+    said = [f"• {sentence}" for sentence in answer_sentences(found)]
+    start = lines.index(said[0])
+    assert lines[start : start + len(said)] == said
+    assert "±" not in "".join(lines[start:])
+
+
+def test_the_guide_is_spoken_of_only_where_its_losses_are(found: Comparison) -> None:
+    assert "The guide's claims on this data:" in printed(found, 80)
+    assert not [line for line in printed(found.model_copy(update={"guide": []}), 80) if "guide" in line]
+
+
+@pytest.mark.parametrize(("partings", "runs"), [(["a"], "1 run,"), (["a", "b"], "2 runs,")])
+def test_validation_loss_that_parts_from_the_objective(partings: list[str], runs: str) -> None:
+    lines = printed(comparison(partings=partings), 80)
+    assert lines[-2:] == [f"Validation loss and objective part ways in {runs} the first of them:", "• a"]
+
+
+def test_json_has_the_numbers_and_the_sentences(found: Comparison) -> None:
+    told = comparison_json(found)
+    assert Comparison.model_validate({name: told[name] for name in Comparison.model_fields}) == found
+    assert told["answer"] == answer_sentences(found)
+    assert told["enough_seeds"] is True
+    assert len(told["guide_sentences"]) == len(found.guide) == 2
+    assert set(told["rows"][0]["test"]) == set(TEST_METRICS)

@@ -1,0 +1,79 @@
+"""What studies look like from outside, for people and for programs."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console, RenderableType
+
+from losstune.tuning.show.status import list_json, list_table, status_json, status_table
+from losstune.tuning.storage.home import Home
+from losstune.tuning.study.dropped import Dropped
+from losstune.tuning.study.loss_trials import LossTrials
+from losstune.tuning.study.study import Study
+from tests.tuning.reported import searched
+
+
+def printed(shown: RenderableType) -> str:
+    console = Console(width=120, file=io.StringIO())
+    with console.capture() as capture:
+        console.print(shown)
+    return capture.get()
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    study = searched(tmp_path, trials=(4, 0))
+    why = Dropped("cosine", 0.3, 0.35, 0.0, 50, "infonce", 0.4, 100, 200, "epochs")
+    LossTrials(study.storage(), "cosine", study.spec.search_spaces()["cosine"]).drop(why.to_dict())
+    return study
+
+
+def test_a_row_for_each_loss_its_best_setting_and_what_was_dropped(study: Study) -> None:
+    lines = [line.split() for line in printed(status_table(study)).splitlines()]
+    assert " ".join(lines[0]) == "study study, no launch is running"
+    # 0 and 3 used 9 epochs, 1 diverged after 3, 2 failed after 1
+    best = max(study.trials()["infonce"], key=lambda trial: trial.rank_value)
+    assert ["infonce", "0", "1", "2", "1", "22", f"{best.rank_value:.4f}"] in lines
+    assert ["cosine", "0", "0", "0", "0", "0", "-"] in lines
+    assert lines[-2][0] == f"{best.name}:"
+    assert " ".join(lines[-1]).startswith("Dropped: cosine after 50 epochs: best 0.3000")
+
+
+def test_a_launch_that_runs_is_seen(study: Study) -> None:
+    with study.home.trial_store("study").held():
+        assert "study study, a launch is running" in printed(status_table(study))
+        assert status_json(study)["running"] is True
+    assert status_json(study)["running"] is False
+
+
+def test_json_has_every_trial_with_its_end(study: Study) -> None:
+    told = json.loads(json.dumps(status_json(study), allow_nan=False))
+    assert (told["study"], told["data"], told["settings"]["max_epochs"]) == ("study", "digits", 9)
+    infonce, cosine = told["losses"]["infonce"], told["losses"]["cosine"]
+    assert [(one["state"], one["epochs"]) for one in infonce["trials"]] == [
+        ("complete", 9),
+        ("pruned", 3),
+        ("failed", 1),
+        ("complete", 9),
+    ]
+    assert infonce["trials"][1]["reason"] == "diverged"
+    assert (infonce["complete"], infonce["pruned"], infonce["failed"], infonce["epochs"]) == (2, 1, 1, 22)
+    assert told["best"] == infonce["best"] == max(infonce["trials"], key=lambda one: one["value"] or 0)
+    assert (cosine["best"], cosine["trials"]) == (None, [])
+    assert told["dropped"][0]["loss_fn"] == "cosine"
+
+
+def test_a_line_for_each_study_here(study: Study) -> None:
+    (row,) = list_json(study.home)
+    assert (row["study"], row["losses"], row["trials"], row["running"]) == ("study", ["infonce", "cosine"], 4, False)
+    assert row["best_trial"].startswith("infonce-")
+    line = next(line for line in printed(list_table(study.home)).splitlines() if "infonce, cosine" in line)
+    assert f"{row['best']:.4f} {row['best_trial']}" in line
+
+
+def test_a_place_without_studies_has_an_empty_list(tmp_path: Path) -> None:
+    assert list_json(Home(tmp_path)) == []
+    title = "".join(printed(list_table(Home(tmp_path))).split("┏")[0].split())
+    assert title == f"studiesin{tmp_path}"

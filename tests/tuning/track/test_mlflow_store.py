@@ -1,0 +1,67 @@
+"""MLflow's store: made whole or not at all, its errors told without a password, a study's experiment deleted."""
+
+import re
+from pathlib import Path
+
+import pytest
+from mlflow.tracking import MlflowClient
+
+from losstune.trainer.base.errors import UserError
+from losstune.tuning.track import mlflow_store
+from losstune.tuning.track.mlflow_store import create_store, delete_experiment, millis, translating_mlflow_errors
+
+
+def test_a_store_that_was_cut_short_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def power_cut(uri: str) -> MlflowClient:
+        Path(uri.removeprefix("sqlite:///")).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(mlflow_store, "client_of", power_cut)
+    with pytest.raises(KeyboardInterrupt):
+        create_store(tmp_path / "mlflow.db")
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_a_store_that_is_there_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_bytes(b"somebody's")
+    create_store(tmp_path / "mlflow.db")
+    assert (tmp_path / "mlflow.db").read_bytes() == b"somebody's"
+    create_store(tmp_path / "no folder" / "mlflow.db")
+    assert not (tmp_path / "no folder").exists()
+
+
+def test_a_deleted_studys_name_is_free_again(tmp_path: Path) -> None:
+    create_store(tmp_path / "mlflow.db")
+    assert [path.name for path in tmp_path.glob("*mlflow.db*")] == ["mlflow.db"]
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    client = MlflowClient(uri)
+    deleted = client.create_experiment("study")
+    delete_experiment("study", uri)
+    delete_experiment("never there", uri)
+    assert client.create_experiment("study") != deleted
+    trashed = client.get_experiment(deleted)
+    assert trashed.lifecycle_stage == "deleted"
+    assert re.fullmatch(r"study \(deleted [0-9: -]{19}\)", trashed.name)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (OSError("no route to postgresql://me:secret@db\nmore"), "no route to postgresql://me:***@db"),
+        (OSError(), "OSError"),
+    ],
+)
+def test_what_goes_wrong_is_one_line_without_a_password(error: OSError, reason: str) -> None:
+    with pytest.raises(UserError) as told, translating_mlflow_errors("postgresql://me:secret@db"):
+        raise error
+    assert str(told.value) == f"MLflow's store postgresql://me:***@db can not be used: {reason}"
+
+
+def test_an_error_of_the_users_is_told_as_it_is() -> None:
+    with pytest.raises(UserError, match=r"^plain$"), translating_mlflow_errors("sqlite:///mlflow.db"):
+        raise UserError("plain")
+
+
+@pytest.mark.parametrize(("seconds", "told"), [(None, 0), (0.0, 0), (1.2345, 1234)])
+def test_times_in_milliseconds(seconds: float | None, told: int) -> None:
+    assert millis(seconds) == told

@@ -1,0 +1,99 @@
+"""The tracker's process as a launch sees it: how it is started, waited for, and what is said of it."""
+
+import io
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from losstune.trainer.base.errors import UserError
+from losstune.trainer.base.signals import SIGNALS, StopRequest
+from losstune.tuning.storage.bucket import Bucket
+from losstune.tuning.storage.home import Home
+from losstune.tuning.study.study import Study
+from losstune.tuning.track import process
+from losstune.tuning.track.process import TRACKING_URI, TrackerProcess, tracking_uri_of
+from tests.tuning.reported import searched
+
+WAITS = "import sys; sys.stdin.read(); "
+"""A tracker that ends when it is asked to."""
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    return searched(tmp_path, trials=(0, 0))
+
+
+def started(study: Study, monkeypatch: pytest.MonkeyPatch, program: str) -> tuple[TrackerProcess, list[Any]]:
+    """A tracker that runs this program in place of its own; and how it would have been called."""
+    calls: list[Any] = []
+    real = subprocess.Popen
+
+    def popen(command: list[str], **options: Any) -> Any:
+        calls.append((command, options, signal.pthread_sigmask(signal.SIG_BLOCK, ())))
+        return real([sys.executable, "-c", program], **options)
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    return TrackerProcess(study, "postgresql://me:secret@db/runs", "search"), calls
+
+
+def finished(tracker: TrackerProcess, stop: StopRequest | None = None) -> tuple[bool, str]:
+    out = io.StringIO()
+    whole = tracker.finish(Console(file=out, width=300), stop or StopRequest())
+    return whole, out.getvalue()
+
+
+def test_it_is_started_apart_deaf_to_signals_and_no_password_is_in_its_arguments(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker, calls = started(study, monkeypatch, WAITS)
+    ((command, options, blocked),) = calls
+    assert command == [sys.executable, "-m", "losstune.tuning.commands.sync", "study", "search"]
+    assert options["env"][TRACKING_URI] == "postgresql://me:secret@db/runs"
+    assert options["start_new_session"] is True
+    assert set(SIGNALS) <= blocked
+    assert not set(SIGNALS) & signal.pthread_sigmask(signal.SIG_BLOCK, ())  # here they are heard again
+    assert finished(tracker) == (True, "")
+
+
+def test_what_it_notes_for_the_user_is_said_and_nothing_else(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracker, _ = started(study, monkeypatch, WAITS + "print('a warning of MLflow'); print('note: as a checkpoint')")
+    assert finished(tracker) == (True, "as a checkpoint\n")
+
+
+def test_one_that_fails_is_said_with_the_command_that_catches_up(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracker, _ = started(study, monkeypatch, WAITS + "sys.exit(3)")
+    whole, said = finished(tracker)
+    assert not whole
+    assert said == (
+        f"MLflow lacks a part of this study ({study.folder / 'tracker.log'}): "
+        f"losstune sync study{study.home.options()}\n"
+    )
+
+
+def test_one_that_does_not_end_is_ended_at_once_after_a_signal(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracker, _ = started(study, monkeypatch, "import time; time.sleep(600)")
+    stop = StopRequest()
+    stop.ask(signal.SIGTERM)
+    stop.since -= process.STOPPED_SECONDS
+    whole, said = finished(tracker, stop)
+    assert not whole
+    assert said.startswith("MLflow lacks a part")
+
+
+def test_mlflows_store_is_beside_the_studies_unless_one_is_given(tmp_path: Path) -> None:
+    assert tracking_uri_of(Home(tmp_path), None) == f"sqlite:///{tmp_path}/mlflow.db"
+    assert tracking_uri_of(Home(tmp_path), "http://mlflow") == "http://mlflow"
+
+
+def test_a_bucket_alone_can_not_keep_mlflows_runs(tmp_path: Path) -> None:
+    home = Home(tmp_path, bucket=Bucket("team", "studies"))
+    with pytest.raises(UserError) as refused:
+        tracking_uri_of(home, None)
+    assert str(refused.value) == (
+        f"--storage {home.bucket} needs --tracking-uri: MLflow can not keep its runs in a bucket alone"
+    )
