@@ -3,14 +3,11 @@
 import hashlib
 import io
 import math
-import os
 import shutil
 import sqlite3
-from collections import Counter
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import optuna
@@ -29,15 +26,11 @@ from losstune.trainer.run.run_dir import RunDirectory
 from losstune.trainer.run.train import train_run
 from losstune.tuning.commands.export import export
 from losstune.tuning.commands.launch import Outcome, launch
-from losstune.tuning.execute.local_ray import ray_running
-from losstune.tuning.execute.placement import Resources, machines_now, slots
-from losstune.tuning.execute.worker import TrialTrainable
 from losstune.tuning.space.reader import shipped_names
 from losstune.tuning.storage.home import Home
-from losstune.tuning.storage.run_places import FolderPlace
-from losstune.tuning.study.messages import Task
 from losstune.tuning.study.study import Study, open_study
 from tests.conftest import without_tracker
+from tests.trainer.samples import sample_arrays, sample_trainer, timeless, train_to_end
 from tests.tuning.conftest import request_for
 
 QUIET = Console(quiet=True)
@@ -315,42 +308,23 @@ def test_every_shipped_space_trains_and_reads_no_test_row(
     assert all(math.isfinite(end["best"]) for end in ends)
 
 
-class Seeing(TrialTrainable):
-    """A worker that tells which GPUs it sees."""
-
-    def step(self) -> dict[str, Any]:
-        return {"seen": os.environ["CUDA_VISIBLE_DEVICES"]}
-
-
-@pytest.mark.parametrize(
-    ("share", "seen"),
-    [
-        pytest.param(0.25, {"0": 2, "1": 2}, id="shares of two GPUs"),
-        pytest.param(0.0, {"": 4}, id="no share", marks=pytest.mark.slow),
-    ],
-)
-def test_trials_spread_over_all_gpus_and_see_only_their_own(
-    share: float, seen: dict[str, int], ray_address: str
+@pytest.mark.slow
+def test_trials_on_data_on_disk_train_as_on_the_same_arrays_in_memory(
+    ray_address: str, tmp_path: Path, untracked: None
 ) -> None:
-    """Placed as Tune places trials: a group of resources each."""
-    wish = Resources(concurrency=4, cpus_per_trial=1, gpus_per_trial=share)
-    task = {"task": Task("mse", 0, {}, FolderPlace(Path()), (), (), attempt=1)}
-    with ray_running(ray_address, 4, data_bytes=0):
-        import ray
-        from ray import tune
-        from ray.util.placement_group import placement_group, remove_placement_group
-        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
-
-        gpus = slots(wish, share, machines_now, grows=True).gpus
-        worker = ray.remote(num_cpus=0.5, num_gpus=gpus)(tune.with_parameters(Seeing, pairs=load_pairs("digits")))
-        groups = [placement_group([{"CPU": 0.5, **({"GPU": gpus} if gpus else {})}]) for _ in range(4)]
-        ray.get([group.ready() for group in groups])
-        strategies = [PlacementGroupSchedulingStrategy(placement_group=group) for group in groups]
-        trials = [worker.options(scheduling_strategy=strategy).remote(config=task) for strategy in strategies]
-        found = Counter(result["seen"] for result in ray.get([trial.train.remote() for trial in trials]))
-        for group in groups:
-            remove_placement_group(group)
-    assert found == seen
+    (tmp_path / "pairs").mkdir()
+    for name, array in sample_arrays().items():
+        np.save(tmp_path / "pairs" / f"{name}.npy", array)
+    small = {"lr": {"low": 1e-3, "high": 1e-2, "log": True}}
+    space = write_space(tmp_path / "own.yaml", "cosine", space=small, fixed={"model.hidden_dim": 8})
+    short = {"trials": 2, "max_epochs": 3, "grace_epochs": 3}
+    study = launch(request_for(tmp_path, ray_address, space, data=str(tmp_path / "pairs"), **short), QUIET).study
+    in_memory = make_pairs(sample_arrays(), "sample")
+    assert study.spec.data_digest == in_memory.digest
+    for number in range(2):
+        trial = study.trials_folder / f"cosine-{number:04d}"
+        trainer = sample_trainer(TrainConfig.from_flat(read_config(trial / "config.yaml").settings), in_memory)
+        assert timeless(read_history(trial / "history.jsonl")) == timeless(train_to_end(trainer))
 
 
 @pytest.mark.slow
