@@ -4,21 +4,15 @@ The orders below are the whole rule; ARCHITECTURE.md tells what each package is 
 """
 
 import ast
-import json
 import os
 import re
-import subprocess
-import sys
-import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import losstune
-from tests.trainer.samples import sample_arrays
 
 ROOT = Path(losstune.__file__).parent
 
@@ -48,7 +42,6 @@ ROOMS = {
 """Where alone a library is imported."""
 MIRRORED = ("tuning/space", "tuning/storage", "tuning/study", "tuning/search")
 """Packages of which each module has a test of its name."""
-SEARCH = ("ray", "optuna", "mlflow")
 
 
 @dataclass(frozen=True)
@@ -194,48 +187,3 @@ class TestDocument:
             "tuning/track",
         }
         assert {name for name in shown if not (ROOT / name / "__init__.py").exists()} == set()
-
-
-def loaded_after(program: str, folder: Path) -> set[str]:
-    """Top-level modules, and ours by two parts, in a fresh interpreter once it has run a program."""
-    report = "import sys, json; print(json.dumps(sorted({'.'.join(n.split('.')[:2]) for n in sys.modules})))"
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program) + "\n" + report],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    return set(json.loads(done.stdout.splitlines()[-1]))
-
-
-def test_no_module_of_the_trainer_loads_anything_of_search(tmp_path: Path) -> None:
-    modules = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in sources()]
-    program = "\n".join(
-        f"import losstune.{name.removesuffix('.__init__')}" for name in modules if name[:7] == "trainer"
-    )
-    loaded = loaded_after(program, tmp_path)
-    assert "torch" in loaded
-    assert loaded.isdisjoint([*SEARCH, "losstune.tuning"])
-
-
-def test_training_and_predicting_from_the_command_line_load_nothing_of_search(tmp_path: Path) -> None:
-    np.savez(tmp_path / "pairs.npz", **sample_arrays())
-    program = """
-        import sys
-        from losstune.tuning.cli.app import main
-
-        def run(line):
-            sys.argv = ["losstune", *line.split()]
-            try:
-                main()
-            except SystemExit as end:
-                assert not end.code, end.code
-
-        run("train --data pairs.npz --num_epochs 1 --threads 1 --output_dir run --test")
-        run("predict --data pairs.npz --checkpoint run/best.pt --output p.npy")
-    """
-    loaded = loaded_after(program, tmp_path)
-    assert {"torch", "losstune.trainer", "losstune.tuning"} <= loaded
-    assert loaded.isdisjoint(SEARCH)
-    assert (tmp_path / "p.npy").exists()

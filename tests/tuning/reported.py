@@ -93,7 +93,9 @@ def write_run(folder: Path, settings: dict[str, Any], values: list[float]) -> No
     folder.mkdir(parents=True)
     config = TrainConfig.from_flat({**settings, "num_epochs": LAST, "objective": "val/mrr", "threads": 1})
     (folder / CONFIG_FILE).write_text(sealed(config_yaml(config)))
-    records = ({"epoch": e, "seconds": 0.1, "val/mrr": value} for e, value in enumerate(values, start=1))
+    records = (
+        {"epoch": e, "time": float(e), "seconds": 0.1, "val/mrr": value} for e, value in enumerate(values, start=1)
+    )
     (folder / HISTORY_FILE).write_text("".join(map(history_line, records)))
 
 

@@ -1,0 +1,121 @@
+"""What a fresh interpreter loads: no command, no worker and no tracker waits for a library that it does not need."""
+
+import json
+import pkgutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import losstune.trainer
+from tests.trainer.samples import sample_arrays
+from tests.tuning.reported import confirmed, searched
+
+SEARCH = {"ray", "optuna", "mlflow", "losstune.tuning"}
+HEAVY = {"torch", "ray", "mlflow", "scipy", "sklearn", "pandas", "plotly"}
+"""Each costs a third of a second to two seconds of a core."""
+STORAGE = {"numpy", "optuna", "sqlalchemy", "pyarrow"}
+
+UNNEEDED = {
+    "--help": HEAVY | STORAGE,
+    "launch --help": HEAVY | STORAGE,
+    "status study": HEAVY,
+    "status study --json": HEAVY,
+    "list": HEAVY,
+    "compare study": HEAVY - {"scipy"},  # Student's distribution
+    "export study --output best.yaml": HEAVY - {"torch"},  # a loss's class knows its settings, and stands in its module
+    "check infonce --trials 2": HEAVY - {"torch"} | {"sqlalchemy"},
+}
+"""By command: what must not be loaded once it has run."""
+
+UNNEEDED_BY_MODULE = {
+    "losstune.tuning.commands.launch": HEAVY - {"torch"},  # Ray comes when the trials do
+    "losstune.tuning.commands.sync": HEAVY - {"mlflow", "scipy", "pandas"},  # the tracker; MLflow loads the others
+    "losstune.tuning.execute.worker": HEAVY - {"torch", "ray", "pandas"} | {"optuna", "sqlalchemy"},
+    "losstune.tuning.report.page": HEAVY - {"plotly"},
+}
+
+
+def loaded_after(program: Iterable[str], folder: Path) -> set[str]:
+    """Top-level modules, and ours by two parts, in a fresh interpreter once it has run these lines."""
+    report = "import json, sys; print(json.dumps(sorted({'.'.join(n.split('.')[:2]) for n in sys.modules})))"
+    code = "\n".join([*program, report])
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def loaded_by(*commands: str, folder: Path) -> set[str]:
+    """The same once it has run these commands, all of which succeed."""
+    run = """
+import sys
+from losstune.tuning.cli.app import main
+
+def run(*words):
+    sys.argv = ["losstune", *words]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code, end.code
+"""
+    return loaded_after([run, *(f"run(*{command.split()!r})" for command in commands)], folder)
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a study that is confirmed, made without training."""
+    root = tmp_path_factory.mktemp("home")
+    confirmed(searched(root, (4, 4)))
+    return root
+
+
+@pytest.mark.parametrize("command", UNNEEDED)
+def test_a_command_loads_nothing_that_it_does_not_need(command: str, home: Path) -> None:
+    loaded = loaded_by(command, folder=home)
+    assert "typer" in loaded
+    assert loaded & UNNEEDED[command] == set()
+
+
+@pytest.mark.parametrize("module", UNNEEDED_BY_MODULE)
+def test_a_process_starts_without_what_it_does_not_need(module: str, tmp_path: Path) -> None:
+    loaded = loaded_after([f"import {module}"], tmp_path)
+    assert "losstune.tuning" in loaded
+    assert loaded & UNNEEDED_BY_MODULE[module] == set()
+
+
+@pytest.mark.slow
+def test_the_tracker_of_a_search_ends_without_torch(tmp_path: Path) -> None:
+    searched(tmp_path, (2, 2))
+    loaded = loaded_by("sync study", folder=tmp_path)
+    assert "mlflow" in loaded
+    assert "torch" not in loaded
+
+
+def test_settings_and_names_are_known_without_torch(tmp_path: Path) -> None:
+    loaded = loaded_after(["import losstune.trainer.base.files, losstune.trainer.score.names"], tmp_path)
+    configs = [found.name for found in pkgutil.iter_modules(losstune.trainer.config.__path__)]
+    loaded |= loaded_after([f"import losstune.trainer.config.{name}" for name in configs], tmp_path)
+    assert loaded & {"torch", "numpy"} == set()
+
+
+def test_no_module_of_the_trainer_loads_anything_of_search(tmp_path: Path) -> None:
+    modules = [found.name for found in pkgutil.walk_packages(losstune.trainer.__path__, "losstune.trainer.")]
+    assert len(modules) > 40
+    loaded = loaded_after([f"import {name}" for name in modules], tmp_path)
+    assert "torch" in loaded
+    assert loaded & SEARCH == set()
+
+
+def test_training_and_predicting_from_the_command_line_load_nothing_of_search(tmp_path: Path) -> None:
+    np.savez(tmp_path / "pairs.npz", **sample_arrays())
+    loaded = loaded_by(
+        "train --data pairs.npz --num_epochs 1 --threads 1 --output_dir run --test",
+        "predict --data pairs.npz --checkpoint run/best.pt --output p.npy",
+        folder=tmp_path,
+    )
+    assert {"torch", "losstune.trainer", "losstune.tuning"} <= loaded
+    assert loaded & SEARCH == {"losstune.tuning"}
+    assert (tmp_path / "p.npy").exists()
