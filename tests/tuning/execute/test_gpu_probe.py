@@ -7,10 +7,7 @@ import torch
 
 from losstune.trainer.base.errors import UserError
 from losstune.tuning.execute.gpu_probe import Probed, choose, fitting, next_count, probe_gpu, shared, speeds
-from losstune.tuning.execute.gpu_share import largest_point, probing_machines
-from losstune.tuning.execute.placement import Machine
 from tests.trainer.samples import sample_pairs
-from tests.tuning.samples import space_of
 
 GIB = 2**30
 
@@ -102,28 +99,3 @@ def test_what_fails_in_a_process_is_one_message() -> None:
 def test_no_gpu_is_one_message() -> None:
     with pytest.raises(UserError, match="torch sees no GPU here; install torch for CUDA, or give a number"):
         probe_gpu([SETTINGS], SETTINGS, sample_pairs(), most=2)
-
-
-def test_the_probe_runs_on_one_machine_of_each_kind_the_one_with_the_fewest_cores_a_gpu() -> None:
-    machines = [
-        Machine("a", "10.0.0.1", 16, 0),
-        Machine("b", "10.0.0.2", 64, 4, "H100"),
-        Machine("c", "10.0.0.3", 32, 4, "H100"),
-        Machine("d", "10.0.0.4", 8, 1, "T4"),
-    ]
-    assert [machine.node for machine in probing_machines(machines)] == ["c", "d"]
-
-
-def test_the_largest_setting_is_the_largest_batch_and_model() -> None:
-    space = space_of("""
-        loss_fn: infonce
-        start: [{lr: 1.0e-3, batch_size: 32, model.depth: 1, model.residual: false, schedule: constant}]
-        space:
-          lr: {low: 1.0e-4, high: 1.0e-1, log: true}
-          batch_size: {choices: [32, 256, 64]}
-          model.depth: {low: 1, high: 4, int: true}
-          model.residual: {choices: [true, false]}
-          schedule: {choices: [constant, cosine]}
-    """)
-    largest = {"lr": 1e-3, "batch_size": 256, "model.depth": 4, "model.residual": False, "schedule": "constant"}
-    assert largest_point(space) == largest
