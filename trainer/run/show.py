@@ -76,6 +76,7 @@ class EpochDisplay:
         self._config = config
         self._gallery = gallery
         self._console = console
+        # A bar on a quiet console shows nothing, but would still take sys.stdout over, and lose what the user prints.
         self._bar = Progress(
             TextColumn(config.loss.name),
             BarColumn(),
@@ -83,7 +84,7 @@ class EpochDisplay:
             TextColumn("{task.fields[latest]}"),
             TimeRemainingColumn(),
             console=console,
-            disable=not console.is_terminal,
+            disable=console.quiet or not console.is_terminal,
         )
         self._task = self._bar.add_task("epochs", total=config.num_epochs, latest="")
         self._last: Record | None = None

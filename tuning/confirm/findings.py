@@ -6,7 +6,16 @@ from pydantic import BaseModel, ConfigDict
 
 from losstune.tuning.confirm.statistics import MIN_SEEDS, Difference, Interval
 
-TEST_METRICS = ("cosine_sim", "mrr", "recall_at_1", "recall_at_5", "recall_at_10", "mse")
+LABELS = {
+    "cosine_sim": "cosine similarity",
+    "mrr": "MRR",
+    "recall_at_1": "recall@1",
+    "recall_at_5": "recall@5",
+    "recall_at_10": "recall@10",
+    "mse": "MSE",
+}
+"""What is compared on the test split, in the order of the tables, and what readers call it."""
+TEST_METRICS = tuple(LABELS)
 
 Verdict = Literal["first", "undecided", "too few seeds"]
 GuideVerdict = Literal["held", "not held", "undecided", "too few seeds"]

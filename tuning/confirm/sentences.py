@@ -1,17 +1,8 @@
 """A comparison in words: the answer first, and nothing that its numbers do not carry."""
 
-from losstune.tuning.confirm.findings import ComparedArm, Comparison, GuideClaim, Pair
+from losstune.tuning.confirm.findings import LABELS, ComparedArm, Comparison, GuideClaim, Pair
 from losstune.tuning.confirm.guide import GUIDE_NAMES
 from losstune.tuning.confirm.statistics import MIN_SEEDS, Difference, Interval
-
-LABELS = {
-    "cosine_sim": "cosine similarity",
-    "mrr": "MRR",
-    "recall_at_1": "recall@1",
-    "recall_at_5": "recall@5",
-    "recall_at_10": "recall@10",
-    "mse": "MSE",
-}
 
 
 def answer_sentences(comparison: Comparison) -> list[str]:

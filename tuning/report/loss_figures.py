@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from losstune.tuning.confirm.findings import ComparedArm, Comparison, Pair
-from losstune.tuning.confirm.sentences import LABELS, interval_text
+from losstune.tuning.confirm.findings import LABELS, ComparedArm, Comparison, Pair
+from losstune.tuning.confirm.sentences import interval_text
 from losstune.tuning.report.figure_parts import (
     INK,
     MUTED,

@@ -12,8 +12,8 @@ from plotly.offline import get_plotlyjs
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.files import write_whole
-from losstune.tuning.confirm.findings import Comparison
-from losstune.tuning.confirm.sentences import LABELS, answer_sentences, guide_sentence, pair_sentence
+from losstune.tuning.confirm.findings import LABELS, Comparison
+from losstune.tuning.confirm.sentences import answer_sentences, guide_sentence, pair_sentence
 from losstune.tuning.report.facts import Facts
 from losstune.tuning.report.figure_parts import Figure
 from losstune.tuning.report.insights import MIN_TRIALS, fates, importance, learning_curve, search_curve

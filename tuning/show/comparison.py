@@ -6,8 +6,8 @@ from typing import Any
 from rich.console import Console
 
 from losstune.trainer.base.console import say
-from losstune.tuning.confirm.findings import TEST_METRICS, ComparedArm, Comparison
-from losstune.tuning.confirm.sentences import LABELS, answer_sentences, guide_sentence
+from losstune.tuning.confirm.findings import LABELS, TEST_METRICS, ComparedArm, Comparison
+from losstune.tuning.confirm.sentences import answer_sentences, guide_sentence
 from losstune.tuning.show.progress import time_text
 from losstune.tuning.show.table import Cell, Column, Measured, Noted, Table, TableRow, fits, number_text, terminal_table
 

@@ -142,6 +142,18 @@ class TestDisplay:
             display.show(record)
         assert latest in stream.getvalue()
 
+    @pytest.mark.parametrize("terminal", [True, False])
+    def test_a_quiet_console_shows_nothing_and_leaves_the_users_prints_alone(
+        self, terminal: bool, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        stream = io.StringIO()
+        console = Console(file=stream, force_terminal=terminal, quiet=True)
+        with EpochDisplay(sample_config(num_epochs=3), 364, console) as display:
+            display.show({**RECORD, "epoch": 1})
+            print("the user's own")
+        assert stream.getvalue() == ""
+        assert capsys.readouterr().out == "the user's own\n"
+
     def test_a_line_is_printed_as_it_is(self) -> None:
         stream = io.StringIO()
         say(Console(file=stream, force_terminal=True, width=20), "[red]1 [/] " + "x" * 50)

@@ -1,9 +1,10 @@
 """What a confirmation says, as plain values that a program can keep."""
 
 import pytest
+import torch
 
+from losstune.trainer.score.metrics import row_scores
 from losstune.tuning.confirm.findings import TEST_METRICS, Comparison
-from losstune.tuning.confirm.sentences import LABELS
 from tests.tuning.confirm.test_sentences import comparison, pair, row
 
 
@@ -22,5 +23,6 @@ def test_all_of_it_comes_back_from_json() -> None:
     assert Comparison.model_validate_json(found.model_dump_json()) == found
 
 
-def test_every_metric_has_a_label() -> None:
-    assert set(LABELS) == set(TEST_METRICS)
+def test_what_is_compared_is_what_a_row_of_the_test_split_is_scored_by() -> None:
+    rows = torch.eye(3)
+    assert set(TEST_METRICS) <= set(row_scores(rows, rows, rows, torch.arange(3)))
