@@ -77,3 +77,8 @@ def infonce_by_loops(predictions: Tensor, targets: Tensor, ids: list[int], tempe
         scores = [cosine_by_loops(p, t) / temperature for t in targets.tolist()]
         total += softmax_by_loops(scores[i], [scores[j] for j in range(len(ids)) if ids[j] != ids[i]])
     return total / len(ids)
+
+
+def mse_by_loops(predictions: Tensor, targets: Tensor) -> float:
+    pairs = list(zip(predictions.flatten().tolist(), targets.flatten().tolist(), strict=True))
+    return sum((p - t) ** 2 for p, t in pairs) / len(pairs)
