@@ -12,7 +12,6 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from losstune.trainer.base.files import write_whole
 from losstune.trainer.run.checkpoint import DamagedCheckpointError, load_checkpoint, save_checkpoint
 from tests.trainer.samples import refusal
 
@@ -131,13 +130,6 @@ class TestForgery:
 
 
 class TestWriting:
-    def test_a_file_is_replaced_and_nothing_else_is_left(self, tmp_path: Path) -> None:
-        path = tmp_path / "a.pt"
-        write_whole(path, b"old")
-        write_whole(path, b"new")
-        assert path.read_bytes() == b"new"
-        assert list(tmp_path.iterdir()) == [path]
-
     def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -152,13 +144,3 @@ class TestWriting:
             save_checkpoint(path, {"weights": torch.zeros(1)})
         assert same(load_checkpoint(path))
         assert list(tmp_path.iterdir()) == [path]
-
-    def test_content_reaches_the_disk_before_the_name_does(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        path = tmp_path / "a.pt"
-        write_whole(path, b"old")
-        seen: list[bytes] = []
-        monkeypatch.setattr(os, "fsync", lambda _: seen.append(path.read_bytes()))
-        write_whole(path, b"new")
-        assert seen == [b"old", b"new"]  # the file first, its folder after the rename

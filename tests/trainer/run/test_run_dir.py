@@ -2,28 +2,21 @@
 
 import json
 import math
-import re
-import tempfile
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from losstune.trainer.base.yaml_file import parse_yaml
-from losstune.trainer.config.config_file import config_yaml, read_config
-from losstune.trainer.config.loss_registry import loss_names
+from losstune.trainer.config.config_file import read_config
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.losses import LossConfig, LossModule, LossOutput, TrainTargets
-from losstune.trainer.run.attempt import StaleAttemptError
 from losstune.trainer.run.checkpoint import load_checkpoint
-from losstune.trainer.run.history import history_line, read_history, read_whole_lines
+from losstune.trainer.run.history import read_history
 from losstune.trainer.run.loop import Trainer
 from losstune.trainer.run.run_dir import RunDirectory
-from tests.trainer.samples import ALLOWED_LOSSES, refusal, sample_config, sample_trainer, timeless
+from tests.trainer.samples import refusal, sample_config, sample_trainer, timeless
 
 
 class PricedConfig(LossConfig):
@@ -226,43 +219,6 @@ class TestFiles:
         assert refusal(RunDirectory(path).start, sample_config()) == f"{path}: can not be written: Not a directory"
 
 
-class TestHistory:
-    def test_numbers_that_are_not_finite_survive_in_plain_json(self, tmp_path: Path) -> None:
-        folder, trainer = started(tmp_path, sample_config())
-        record = {"epoch": 1, "train/loss": math.nan, "val/loss": math.inf, "val/mse": -math.inf}
-        folder.save(trainer, [record])
-        text = (tmp_path / "history.jsonl").read_text()
-        json.loads(text, parse_constant=pytest.fail)
-        found = read_history(tmp_path / "history.jsonl")[0]
-        assert math.isnan(found["train/loss"])
-        assert (found["val/loss"], found["val/mse"]) == (math.inf, -math.inf)
-
-    def test_there_is_none_before_the_first_epoch(self, tmp_path: Path) -> None:
-        assert read_history(tmp_path / "history.jsonl") == []
-
-    @pytest.mark.parametrize("line", ["not json", "[1, 2]", "5", '{"epoch": 2, "train/loss": 0.5}'])
-    def test_a_line_that_is_none_of_a_history_is_named(self, tmp_path: Path, line: str) -> None:
-        path = tmp_path / "history.jsonl"
-        path.write_text(history_line({"epoch": 1}) + f"{line}\n")
-        assert refusal(read_history, path).startswith(f"{path}:2: damaged, not as it was written: ")
-
-    @given(data=st.data())
-    def test_no_changed_byte_is_read_as_a_number(self, data: st.DataObject) -> None:
-        lines = [history_line({"epoch": epoch, "val/mrr": 0.123456789 * epoch}) for epoch in (1, 2, 3)]
-        whole = "".join(lines).encode()
-        position = data.draw(st.integers(0, len(whole) - 1))
-        changed = bytearray(whole)
-        changed[position] ^= data.draw(st.integers(1, 255))
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "history.jsonl")
-            path.write_bytes(changed)
-            records, damage = read_whole_lines(path)
-        expected = [{"epoch": epoch, "val/mrr": 0.123456789 * epoch} for epoch in (1, 2, 3)]
-        assert records == expected[: len(records)]
-        assert len(records) <= whole[:position].count(b"\n")
-        assert damage or position == len(whole) - 1  # the last line without its end counts as cut short
-
-
 class TestDamage:
     """Three epochs saved one by one; then a file is damaged, and the run is opened again."""
 
@@ -318,80 +274,3 @@ class TestDamage:
         self.flip(folder / "best.pt")
         message = refusal(RunDirectory(folder).restore, sample_trainer(sample_config(num_epochs=6)))
         assert message.splitlines()[0].startswith(f"checkpoint {folder / 'best.pt'}: damaged")
-
-
-class TestAttempts:
-    def test_an_older_launch_can_not_write_once_a_newer_one_has(self, tmp_path: Path) -> None:
-        config = sample_config(num_epochs=6)
-        old, old_trainer = RunDirectory(tmp_path, attempt=1), sample_trainer(config)
-        old.start(config)
-        old.save(old_trainer, [old_trainer.run_epoch()])
-        new, new_trainer = RunDirectory(tmp_path, attempt=2), sample_trainer(config)
-        new.restore(new_trainer)
-        before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-        record = old_trainer.run_epoch()
-        message = f"{tmp_path}: launch 2 has taken it over from launch 1"
-        with pytest.raises(StaleAttemptError, match=re.escape(message)):
-            old.save(old_trainer, [record])
-        assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
-        new.save(new_trainer, [new_trainer.run_epoch()])
-        assert [epoch["epoch"] for epoch in read_history(tmp_path / "history.jsonl")] == [1, 2]
-
-    @pytest.mark.parametrize("restores", [True, False], ids=["goes on", "starts again"])
-    def test_of_two_workers_of_a_launch_the_one_that_came_later_writes(self, tmp_path: Path, restores: bool) -> None:
-        config = sample_config(num_epochs=6)
-        lost, lost_trainer = RunDirectory(tmp_path, attempt=1), sample_trainer(config)
-        lost.start(config)
-        lost.save(lost_trainer, [lost_trainer.run_epoch()])
-        other, other_trainer = RunDirectory(tmp_path, attempt=1), sample_trainer(config)
-        if restores:
-            other.restore(other_trainer)
-        else:
-            other.start(config)
-        message = f"{tmp_path}: another worker of launch 1 has taken it over"
-        with pytest.raises(StaleAttemptError, match=re.escape(message)):
-            lost.save(lost_trainer, [lost_trainer.run_epoch()])
-        other.save(other_trainer, [other_trainer.run_epoch()])
-        assert [epoch["epoch"] for epoch in read_history(tmp_path / "history.jsonl")] == [1, 2][: 1 + restores]
-
-
-class TestConfigFiles:
-    @pytest.mark.parametrize("loss_fn", loss_names())
-    def test_a_config_survives_in_yaml(self, tmp_path: Path, loss_fn: str) -> None:
-        config = sample_config(loss_fn, lr=1e-5, clip_norm=None, data="1e5:12", schedule_epochs=9)
-        path = tmp_path / "config.yaml"
-        path.write_text(config_yaml(config))
-        assert TrainConfig.from_flat(read_config(path).settings) == config
-
-    def test_every_setting_is_written_out_with_the_encoder_as_a_group(self) -> None:
-        config = sample_config("infonce")
-        data = parse_yaml(config_yaml(config), "f").data
-        assert next(iter(data)) == "loss_fn"
-        assert list(data["model"]) == [name.removeprefix("model.") for name in config.flat() if "model." in name]
-
-    def test_where_it_came_from_is_kept_apart_from_the_settings(self, tmp_path: Path) -> None:
-        path = tmp_path / "best.yaml"
-        source = {"study": "first", "git_commit": "12e4567", "best_epoch": 31}
-        path.write_text(config_yaml(sample_config(), source))
-        file = read_config(path)
-        assert file.source == source
-        assert "source" not in file.settings
-
-    @pytest.mark.parametrize(
-        ("text", "message"),
-        [
-            ("lr: 1e-3\nlr: 1e-2", "{path}:2: the key 'lr' stands twice, first on line 1"),
-            ("lr: '1e-3'", "{path}: lr: found '1e-3'; should be a valid number"),
-            ("loss_fn: l2", "{path}: loss_fn: found 'l2'; allowed: " + ALLOWED_LOSSES),
-            ("batch_size: 3", "{path}: batch_size: found 3; cosine needs at least 4 (16 or more is recommended)"),
-            ("temperature: 0.1", "{path}: temperature belongs to full_softmax, infonce, infonce_cosine, not to cosine"),
-            ("model:\n  depht: 1", "{path}: model.depht is not a setting; did you mean model.depth or "),
-            ("model:\n  depth: [1, 2]", "{path}:2: model.depth: found a list; expected one value"),
-            ("source: here", "{path}:1: source: found 'here'; expected a mapping"),
-            ("", "{path}:1: expected a mapping of keys to values"),
-        ],
-    )
-    def test_what_is_no_valid_config_is_refused_by_file(self, tmp_path: Path, text: str, message: str) -> None:
-        path = tmp_path / "config.yaml"
-        path.write_text(text)
-        assert refusal(read_config, path).startswith(message.format(path=path))

@@ -1,0 +1,65 @@
+"""An option made from a field: its names, its help, and what is received where it is not given."""
+
+from typing import Any, Literal
+
+import pytest
+import typer
+from pydantic import BaseModel, Field
+from typer.testing import CliRunner
+
+from losstune.trainer.cli.field_options import field_option, given, help_text, with_options
+
+
+class Settings(BaseModel):
+    """One field of each kind."""
+
+    rate_of_step: float = Field(0.1, gt=0, le=1, description="how far a step goes")
+    rows: int | None = Field(None, ge=4, description="rows; null: all")
+    kind: Literal["plain", "bent"] = Field("plain", description="which kind")
+    loud: bool = Field(False, description="say more")
+    needed: str = Field(description="without a default")
+
+
+FIELDS = Settings.model_fields
+
+
+def run(*arguments: str) -> dict[str, Any]:
+    received: dict[str, Any] = {}
+
+    def command(name: str, **settings: Any) -> None:
+        received.update({"name": name, **given(settings)})
+
+    app = typer.Typer()
+    options = [field_option(field, info, "Panel", ("l",) if field == "loud" else ()) for field, info in FIELDS.items()]
+    app.command()(with_options(command, [*options, field_option("model.depth", FIELDS["rows"], "Panel")]))
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 0, result.output
+    return received
+
+
+@pytest.mark.parametrize(
+    ("field", "text"),
+    [
+        ("rate_of_step", "how far a step goes  (> 0 and <= 1)  (default: 0.1)"),
+        ("rows", "rows; null: all  (>= 4)  (default: null)"),
+        ("kind", "which kind  (plain, bent)  (default: plain)"),
+        ("loud", "say more  (default: False)"),
+        ("needed", "without a default"),
+    ],
+)
+def test_help_is_description_limits_and_default(field: str, text: str) -> None:
+    assert help_text(FIELDS[field]) == text
+
+
+def test_only_what_is_given_is_received() -> None:
+    assert run("one") == {"name": "one"}
+
+
+def test_values_arrive_in_the_fields_type_under_its_name() -> None:
+    line = ("one", "--rate-of-step", "0.5", "--rows", "8", "--kind", "bent", "--loud", "--model.depth", "2")
+    expected = {"name": "one", "rate_of_step": 0.5, "rows": 8, "kind": "bent", "loud": True, "model.depth": 2}
+    assert run(*line) == expected
+
+
+def test_a_switch_can_be_turned_off_by_each_of_its_names() -> None:
+    assert run("one", "--no-loud") == run("one", "--no-l") == {"name": "one", "loud": False}

@@ -1,0 +1,116 @@
+"""What is refused of pairs, and with which words; rows pass by in pieces, and it makes no difference how large."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from losstune.trainer.data import pair_checks
+from losstune.trainer.data.pair_checks import pieces, row_bytes
+from losstune.trainer.data.pairs import make_pairs
+from tests.trainer.samples import Arrays, refusal, sample_arrays
+
+
+def changed(**arrays: Any) -> Arrays:
+    """Six good rows, with some arrays replaced, or left out where None."""
+    good = {**sample_arrays(rows=6, width=3, dims=2), **arrays}
+    return {name: array for name, array in good.items() if array is not None}
+
+
+def with_value(name: str, row: int, value: float) -> Arrays:
+    arrays = changed()
+    arrays[name][row] = value
+    return arrays
+
+
+REFUSED = {
+    "no inputs": (changed(inputs=None), "no array 'inputs'; found targets"),
+    "no targets": (changed(targets=None), "no array 'targets'; found inputs"),
+    "nothing": ({}, "no array 'inputs'; found none"),
+    "unknown array": (changed(labels=np.zeros(6)), "unknown array 'labels'; allowed: inputs, targets, ids, split"),
+    "flat inputs": (
+        changed(inputs=np.zeros(6)),
+        "inputs has shape (6,); expected (rows, …) with at least 2 axes",
+    ),
+    "inputs without rows": (
+        changed(inputs=np.zeros((0, 3))),
+        "inputs has shape (0, 3); expected (rows, …) with at least 2 axes",
+    ),
+    "targets without rows": (
+        changed(inputs=np.zeros((0, 3)), targets=np.zeros((0, 2))),
+        "targets has shape (0, 2); expected (rows, dimensions)",
+    ),
+    "text inputs": (changed(inputs=np.full((6, 2), "a")), "inputs has type <U1; expected float or integer"),
+    "complex inputs": (
+        changed(inputs=np.ones((6, 2), dtype=complex)),
+        "inputs has type complex128; expected float or integer",
+    ),
+    "flat targets": (changed(targets=np.ones(6)), "targets has shape (6,); expected (rows, dimensions)"),
+    "deep targets": (changed(targets=np.ones((6, 2, 2))), "targets has shape (6, 2, 2); expected (rows, dimensions)"),
+    "targets without dimensions": (
+        changed(targets=np.ones((6, 0))),
+        "targets has shape (6, 0); expected (rows, dimensions)",
+    ),
+    "integer targets": (changed(targets=np.ones((6, 2), dtype=int)), "targets has type int64; expected float"),
+    "unequal rows": (
+        changed(inputs=np.zeros((5, 3))),
+        "inputs has 5 rows, targets has 6; they must be equal",
+    ),
+    "NaN input": (with_value("inputs", 4, np.nan), "inputs row 4 holds NaN or infinity (1 such rows)"),
+    "infinite target": (with_value("targets", 2, np.inf), "targets row 2 holds NaN or infinity (1 such rows)"),
+    "target too large for float32": (
+        changed(targets=np.full((6, 2), 1e300)),
+        "targets row 0 holds NaN or infinity (6 such rows)",
+    ),
+    "zero target": (
+        with_value("targets", 3, 0),
+        "targets row 3 is all zeros, or nearly (1 such rows); a target needs a direction: remove these rows",
+    ),
+    "float ids": (
+        changed(ids=np.zeros(6)),
+        "ids has type float64 and shape (6,); expected integers, shape (6,)",
+    ),
+    "too few ids": (
+        changed(ids=np.arange(5)),
+        "ids has type int64 and shape (5,); expected integers, shape (6,)",
+    ),
+    "one id, two targets": (
+        changed(ids=np.array([0, 1, 2, 3, 1, 5])),
+        "ids rows 1 and 4 are both 1, but their targets differ; an id is the identity of one target",
+    ),
+    "too few splits": (changed(split=np.array(["train"] * 5)), "split has shape (5,); expected (6,)"),
+    "unknown split": (
+        changed(split=np.array(["train", "val", "dev", "train", "test", "dev"])),
+        "split row 2 is 'dev'; allowed: train, val, test",
+    ),
+    "a target in two splits": (
+        changed(targets=np.ones((6, 2)), split=np.array(["train"] * 4 + ["test", "train"])),
+        "split puts rows 0 and 4, which share a target, into train and test; a target belongs to one split",
+    ),
+    "an id in train and val": (
+        changed(ids=np.array([7, 1, 2, 3, 4, 7]), targets=np.ones((6, 2)), split=np.array(["val"] * 5 + ["train"])),
+        "split puts rows 0 and 5, which share a target, into val and train; a target belongs to one split",
+    ),
+}
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
+@pytest.mark.parametrize(("arrays", "message"), REFUSED.values(), ids=REFUSED)
+def test_bad_arrays_are_refused_by_file_array_and_row(arrays: Arrays, message: str) -> None:
+    assert refusal(make_pairs, arrays, "/data/pairs.npz") == f"/data/pairs.npz: {message}"
+
+
+def test_pieces_are_all_rows_in_order_each_with_its_first_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = np.arange(14, dtype=np.int64).reshape(7, 2)
+    assert row_bytes(rows) == 16
+    monkeypatch.setattr(pair_checks, "PIECE_BYTES", 50)
+    found = list(pieces(rows))
+    assert [start for start, _ in found] == [0, 3, 6]
+    np.testing.assert_array_equal(np.concatenate([part for _, part in found]), rows)
+
+
+def test_a_row_has_its_number_also_in_a_later_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pair_checks, "PIECE_BYTES", 1)
+    arrays = with_value("inputs", 4, np.nan)
+    arrays["inputs"][5, 0] = np.inf
+    assert refusal(make_pairs, arrays, "x") == "x: inputs row 4 holds NaN or infinity (2 such rows)"
