@@ -154,7 +154,7 @@ def shared(pairs: Pairs) -> Iterator[Path]:
 @contextmanager
 def _process(target: Any, file: Path, work: Any) -> Iterator[Connection]:
     """A process of our own, and the line to it; it ends with the block."""
-    context = multiprocessing.get_context("spawn")  # CUDA does not survive a fork
+    context = multiprocessing.get_context("spawn")  # CUDA can not be used in a process forked from one that has it.
     ours, theirs = context.Pipe()
     process = context.Process(target=_run, args=(target, theirs, file, work), daemon=True)
     process.start()

@@ -74,6 +74,7 @@ def _probe_each(
     import ray
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+    # A task takes one core by default, and Ray repeats one that died: a probe waits for no core, and tells at once.
     on_gpu = ray.remote(num_cpus=0, num_gpus=1, max_retries=0)(probe_gpu)
     tasks = {}
     for machine in machines:

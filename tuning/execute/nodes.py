@@ -118,6 +118,7 @@ class Nodes:
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+        # A task takes one core by default: on a node that trains it would wait for one, and this one takes none.
         look = ray.remote(num_cpus=0, max_retries=0)(found_here)
         for machine in machines:
             there = NodeAffinitySchedulingStrategy(machine.node, soft=False)

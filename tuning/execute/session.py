@@ -76,13 +76,17 @@ class Session:
             name="study",
             search_alg=searcher,
             scheduler=scheduler,
-            num_samples=-1,
+            num_samples=-1,  # The searcher says when there are no more.
             resources_per_trial={"cpu": self.slots.cpus, "gpu": self.slots.gpus},
+            # A new actor imports torch and costs two seconds of a core: one trains trial after trial.
             reuse_actors=True,
             storage_path=str(self.folder),
             stop=_stopper(lambda: bool(self.stop) or over() or bool(self._refusal())),
+            # Tune saves a class of ours at every stop unless it is told not to; a trial saves itself, at each step.
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            # By default Tune gives a trial up when its worker dies once; one that goes on from its state loses little.
             max_failures=3,
+            # A trial that failed is told to the truth, and is no reason to raise at the end of all.
             raise_on_failed_trial=False,
             verbose=0,
         )
@@ -108,7 +112,7 @@ def session(
                 with stop.raising():
                     running.folder = stack.enter_context(ray_running(execution.address, cores, pairs.bytes_in_memory))
                 running.nodes = stack.enter_context(_nodes(study, pairs, execution.address, stop, console))
-                import ray  # not before it was told what it reads at its import
+                import ray  # Ray reads its environment at this import, and ray_running has set it.
 
                 running.data = ray.put(pairs)
                 running.slots = _slots(study, running, wish, console)
@@ -117,7 +121,8 @@ def session(
                 finally:
                     tracker.ask_to_finish()
         except Exception as error:
-            if stop and not isinstance(error, UserError):  # Ray died of the same signal
+            # A signal to all processes of a launch ends Ray too, which then raises whatever it was about.
+            if stop and not isinstance(error, UserError):
                 raise SystemExit(stop.exit_code) from error
             raise
         finally:
@@ -163,7 +168,7 @@ def _slots(study: Study, running: Session, wish: Resources, console: Console) ->
 
 
 def _stopper(over: Callable[[], bool]) -> Any:
-    """Ray's way to end an experiment from outside."""
+    """Tune's way to end an experiment from outside: it asks between two results."""
     from ray.tune import Stopper
 
     class StopWhen(Stopper):
@@ -171,7 +176,7 @@ def _stopper(over: Callable[[], bool]) -> Any:
             self._over = over
 
         def __getstate__(self) -> dict[str, Any]:
-            return {}  # Tune pickles it with its own state, which is not used
+            return {}  # Tune pickles its stopper with its own state; ours holds the launch, and that state is not used.
 
         def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
             return False

@@ -43,7 +43,8 @@ class TrialTrainable(tune.Trainable):
         assert pairs is not None
         if expected is not None:
             wait_if_unlike(expected)
-        # Ray leaves a worker without a share all GPUs of its machine.
+        # A worker with a share of a GPU sees that one only. Ray leaves one without a share all GPUs of its machine, where
+        # torch would train.
         if ray.is_initialized() and not ray.get_gpu_ids():
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
         self._pairs = pairs
@@ -77,7 +78,7 @@ class TrialTrainable(tune.Trainable):
             return self._failed(error).to_result()
         finally:
             if torch.cuda.is_initialized():
-                torch.cuda.empty_cache()  # what torch keeps for later is lost to the other trials on this GPU
+                torch.cuda.empty_cache()  # torch keeps freed memory for itself, and other trials share this GPU.
 
     def _open_run(self) -> "_TrialRun":
         config = set_threads(TrainConfig.from_flat(self._task.settings))
