@@ -43,8 +43,8 @@ class TrialTrainable(tune.Trainable):
         assert pairs is not None
         if expected is not None:
             wait_if_unlike(expected)
-        # A worker with a share of a GPU sees that one only. Ray leaves one without a share all GPUs of its machine, where
-        # torch would train.
+        # A worker with a share of a GPU sees that one only. Ray leaves one without a share all GPUs of its machine, and
+        # torch would train there.
         if ray.is_initialized() and not ray.get_gpu_ids():
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
         self._pairs = pairs
