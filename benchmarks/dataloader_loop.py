@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from losstune.trainer.config.train_config import ModelConfig
+from losstune.trainer.config.model_config import ModelConfig
 from losstune.trainer.data.columns import moments_of
 from losstune.trainer.data.pairs import load_pairs
 from losstune.trainer.data.resident import CenteredTargets, SplitTensors, split_tensors

@@ -30,7 +30,8 @@ from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.pairs import Pairs, load_pairs, make_pairs
 from losstune.trainer.data.resident import resident_data, split_tensors
 from losstune.trainer.data.splits import split_rows
-from losstune.trainer.run.loop import Trainer, pick_device
+from losstune.trainer.run.device import pick_device
+from losstune.trainer.run.loop import Trainer
 from losstune.tuning.execute import gpu_probe
 
 Row = dict[str, Any]

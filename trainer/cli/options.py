@@ -20,7 +20,8 @@ from losstune.trainer.cli.field_options import (
 )
 from losstune.trainer.config.factory import FACTORY, Factory
 from losstune.trainer.config.loss_registry import loss_config_class, loss_names
-from losstune.trainer.config.train_config import DEFAULT_LOSS, FactoryConfig, FlatField, flat_fields
+from losstune.trainer.config.model_config import FactoryConfig
+from losstune.trainer.config.train_config import DEFAULT_LOSS, FlatField, flat_fields
 
 
 def config_options(command: Command, loss: str | None = None, factory: Factory | None = None) -> Command:

@@ -15,9 +15,10 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationErr
 from pydantic.fields import FieldInfo
 
 from losstune.trainer.base.errors import UserError, shown
-from losstune.trainer.config.factory import FACTORY, Factory, Scalar, load_factory
+from losstune.trainer.config.factory import FACTORY, Factory, load_factory
 from losstune.trainer.config.loss_config import LossConfig
 from losstune.trainer.config.loss_registry import loss_config_class, loss_names, loss_reference
+from losstune.trainer.config.model_config import FactoryConfig, ModelConfig, checked_model
 from losstune.trainer.config.objective import Objective
 
 DEFAULT_LOSS = "cosine"
@@ -28,30 +29,10 @@ Device = Literal["auto", "cpu", "cuda"]
 Fit = Literal["train", "train+val"]
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
-
-
-class ModelConfig(_Frozen):
-    """The built-in encoder."""
-
-    hidden_dim: int = Field(256, ge=1, le=65_536, description="width of each hidden layer")
-    depth: int = Field(2, ge=0, le=64, description="number of hidden layers; 0 is a plain linear map")
-    residual: bool = Field(False, description="add each hidden layer's input to its output, from the second on")
-    dropout: float = Field(0.0, ge=0, le=0.95, description="share of hidden units dropped in training")
-    layer_norm: bool = Field(True, description="normalise each hidden layer before its activation")
-    standardize: bool = Field(True, description="shift and scale inputs by the training split's mean and deviation")
-
-
-class FactoryConfig(_Frozen):
-    """A model of the user's own, in place of the built-in encoder."""
-
-    factory: str = Field(description="package.module:name of a function or class that builds the model")
-    options: Mapping[str, Scalar] = Field(default_factory=dict, description="every option of the factory, by name")
-
-
-class TrainConfig(_Frozen):
+class TrainConfig(BaseModel):
     """Everything that decides how a model is trained. Build it with :meth:`from_flat`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     data: str = Field(
         "digits", description="digits, a .npz/.safetensors/.parquet file, a folder of .npy, or package.module:function"
@@ -114,7 +95,7 @@ class TrainConfig(_Frozen):
             config = cls(
                 **{**_recommended(loss_class), **parts[""]},
                 loss=loss_class.model_validate(parts["loss"]),
-                model=_model_config(factory, parts["model"]),
+                model=checked_model(factory, parts["model"]),
             )
         except ValidationError as error:
             raise UserError(prefix + describe(error)) from None
@@ -190,12 +171,6 @@ def required_settings(loss_class: type[LossConfig], factory: Factory | None = No
 
 def _recommended(loss_class: type[LossConfig]) -> dict[str, Any]:
     return {"batch_size": loss_class.recommended_batch, "lr": loss_class.start_lr}
-
-
-def _model_config(factory: Factory | None, settings: Mapping[str, Any]) -> ModelConfig | FactoryConfig:
-    if factory is None:
-        return ModelConfig.model_validate(settings)
-    return FactoryConfig(factory=factory.reference, options=factory.checked(settings))
 
 
 def flatten(nested: Mapping[str, Any]) -> dict[str, Any]:

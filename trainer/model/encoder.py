@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from losstune.trainer.base.errors import UserError, one_line
 from losstune.trainer.config.factory import FACTORY, load_factory
-from losstune.trainer.config.train_config import FactoryConfig, ModelConfig
+from losstune.trainer.config.model_config import FactoryConfig, ModelConfig
 from losstune.trainer.data.columns import Moments
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.config.factory import FACTORY
-from losstune.trainer.config.train_config import FactoryConfig, ModelConfig
+from losstune.trainer.config.model_config import FactoryConfig, ModelConfig
 
 
 def trained_state(model: nn.Module) -> dict[str, Tensor]:

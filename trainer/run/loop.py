@@ -1,65 +1,27 @@
 """The training loop: one epoch, one evaluation, state in and out."""
 
-import hashlib
 import itertools
 import math
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from losstune.trainer.base.errors import UserError
-from losstune.trainer.config.train_config import Device, FactoryConfig, Precision, TrainConfig
-from losstune.trainer.data.columns import ROWS_AT_ONCE, Column, rows_at_once
+from losstune.trainer.config.model_config import FactoryConfig
+from losstune.trainer.config.train_config import TrainConfig
+from losstune.trainer.data.columns import Column, rows_at_once
 from losstune.trainer.data.resident import CenteredTargets, ResidentData, SplitTensors
 from losstune.trainer.losses import LossOutput, centered
 from losstune.trainer.model.encoder import Encoder, build_model, check_output
 from losstune.trainer.model.frozen import frozen_digest, load_trained_state, trained_state
 from losstune.trainer.model.optimizer import ClippedAdamW
+from losstune.trainer.run.device import autocast, embed_pieces, seeded
+from losstune.trainer.run.epoch_means import EpochMeans
 from losstune.trainer.run.history import End, Record
-from losstune.trainer.score.metrics import NonFiniteError, cosine_similarity, embedding_metrics
+from losstune.trainer.score.metrics import NonFiniteError, embedding_metrics
 from losstune.trainer.score.parts import checked_output
-
-
-def pick_device(device: Device) -> torch.device:
-    """The torch device; ``auto`` is a GPU if there is one.
-
-    Raises:
-        UserError: ``cuda`` where torch sees no GPU.
-    """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("device: found cuda, but torch sees no GPU here; allowed: auto, cpu")
-    return torch.device(device)
-
-
-def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[None]:
-    """Arithmetic of the model: bfloat16 when asked to, or on a GPU that may choose; else float32."""
-    if precision == "bfloat16" or (precision == "auto" and device.type == "cuda"):
-        return torch.autocast(device.type, torch.bfloat16)
-    return nullcontext()
-
-
-@torch.no_grad()
-def embed_pieces(model: nn.Module, inputs: Column, config: TrainConfig, device: torch.device) -> Iterator[Tensor]:
-    """Embeddings (n, d) float32 on the device of inputs (N, …), in order, ``eval_batch`` rows at a time."""
-    model.eval()
-    for rows in inputs.split(config.eval_batch):
-        with autocast(config.precision, device):
-            yield model(rows.to(device)).float()
-
-
-@contextmanager
-def seeded(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
-    """Torch's generators seeded by (seed, epoch), and put back afterwards; weights are drawn at epoch 0."""
-    key = hashlib.blake2b(f"{seed}/{epoch}".encode(), digest_size=8).digest()
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        torch.manual_seed(int.from_bytes(key, "little") >> 1)
-        yield
 
 
 class Trainer:
@@ -175,7 +137,7 @@ class Trainer:
         if self.config.loss.in_batch:  # a partial batch would have fewer negatives
             order = order[: len(order) - len(order) % self.config.batch_size]
         batches = math.ceil(len(order) / self.config.batch_size)
-        means = _EpochMeans()
+        means = EpochMeans()
         done = 0
         for group in _grouped(self._batches(order), self.config.accumulate):
             done += len(group)
@@ -275,41 +237,3 @@ def _grouped(batches: Iterator[_Batch], size: int) -> Iterator[list[_Batch]]:
     """So many batches at a time; the last group may be shorter."""
     while group := list(itertools.islice(batches, size)):
         yield group
-
-
-class _EpochMeans:
-    """Means over the rows of an epoch, gathered without waiting for the device, and reduced in large pieces."""
-
-    def __init__(self) -> None:
-        self._sums: dict[str, float] = {}
-        self._rows = 0
-        self._outputs: list[LossOutput] = []
-        self._predictions: list[Tensor] = []
-        self._targets: list[Tensor] = []
-
-    def add(self, output: LossOutput, predictions: Tensor, targets: Tensor) -> None:
-        """Take in one batch."""
-        self._outputs.append(LossOutput(output.loss.detach(), output.parts))
-        self._predictions.append(predictions)
-        self._targets.append(targets)
-        if len(self._outputs) * len(predictions) >= ROWS_AT_ONCE:
-            self._reduce()
-
-    def result(self) -> dict[str, float]:
-        """The means; an epoch has at least one batch."""
-        self._reduce()
-        return {name: total / self._rows for name, total in self._sums.items()}
-
-    def _reduce(self) -> None:
-        if not self._outputs:
-            return
-        sizes = torch.tensor([len(p) for p in self._predictions], dtype=torch.float64)
-        columns = {"loss": [output.loss for output in self._outputs]}
-        columns |= {name: [output.parts[name] for output in self._outputs] for name in self._outputs[0].parts}
-        for name, values in columns.items():
-            total = torch.stack(values).double().cpu() @ sizes
-            self._sums[name] = self._sums.get(name, 0.0) + float(total)
-        cosine = cosine_similarity(torch.cat(self._predictions), torch.cat(self._targets)).double().sum()
-        self._sums["cosine_sim"] = self._sums.get("cosine_sim", 0.0) + float(cosine)
-        self._rows += int(sizes.sum())
-        self._outputs, self._predictions, self._targets = [], [], []

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from losstune.trainer.base.errors import UserError, one_line
 from losstune.trainer.base.files import written_whole
 from losstune.trainer.base.waiting import shown_if_long
-from losstune.trainer.config.train_config import FactoryConfig, ModelConfig, TrainConfig
+from losstune.trainer.config.model_config import FactoryConfig, ModelConfig
+from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.columns import Column, column, mean_of, whole_column
 from losstune.trainer.data.npy import write_npy_header
 from losstune.trainer.data.pairs import Pairs, load_inputs
@@ -21,7 +22,7 @@ from losstune.trainer.data.splits import split_rows
 from losstune.trainer.model.encoder import build_model
 from losstune.trainer.model.frozen import check_frozen, frozen_digest, load_trained_state
 from losstune.trainer.run.checkpoint import DamagedCheckpointError, load_checkpoint
-from losstune.trainer.run.loop import embed_pieces, pick_device, seeded
+from losstune.trainer.run.device import embed_pieces, pick_device, seeded
 from losstune.trainer.score.flags import geometry_flags
 from losstune.trainer.score.geometry import geometry
 from losstune.trainer.score.metrics import NonFiniteError, embedding_metrics, refuse_rows

@@ -16,9 +16,10 @@ from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.pairs import Pairs
 from losstune.trainer.data.resident import resident_data
 from losstune.trainer.run.checkpoint import load_checkpoint
+from losstune.trainer.run.device import pick_device
 from losstune.trainer.run.history import Record
 from losstune.trainer.run.layout import LAST_FILE
-from losstune.trainer.run.loop import Trainer, pick_device
+from losstune.trainer.run.loop import Trainer
 from losstune.trainer.run.run_dir import RunDirectory
 from losstune.trainer.run.show import EpochDisplay
 

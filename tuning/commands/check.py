@@ -12,7 +12,8 @@ from rich.table import Table
 from losstune.trainer.base.console import say
 from losstune.trainer.data.pairs import DIGITS, Pairs, load_pairs
 from losstune.trainer.data.resident import ResidentData, check_rows, resident_data
-from losstune.trainer.run.loop import Trainer, pick_device
+from losstune.trainer.run.device import pick_device
+from losstune.trainer.run.loop import Trainer
 from losstune.trainer.run.train import set_threads
 from losstune.tuning.execute.local_ray import usable_cores
 from losstune.tuning.show.progress import time_text

@@ -16,7 +16,8 @@ from losstune.trainer.data.columns import Column, mean_of, moments_of, rows_at_o
 from losstune.trainer.data.pairs import Pairs
 from losstune.trainer.data.resident import ResidentData, SplitTensors, TrainSplit, split_tensors, train_split
 from losstune.trainer.data.splits import split_rows
-from losstune.trainer.run.loop import Trainer, pick_device
+from losstune.trainer.run.device import pick_device
+from losstune.trainer.run.loop import Trainer
 from losstune.trainer.score.geometry import geometry
 from losstune.trainer.score.metrics import row_scores
 from losstune.tuning.space.feasibility import Baseline

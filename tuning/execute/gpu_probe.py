@@ -22,7 +22,8 @@ from losstune.trainer.base.errors import UserError, one_line
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.pairs import Pairs
 from losstune.trainer.data.resident import resident_data
-from losstune.trainer.run.loop import Trainer, pick_device
+from losstune.trainer.run.device import pick_device
+from losstune.trainer.run.loop import Trainer
 from losstune.trainer.run.train import set_threads
 
 Settings = Mapping[str, Any]

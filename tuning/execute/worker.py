@@ -17,8 +17,9 @@ from losstune.trainer.data.pairs import Pairs
 from losstune.trainer.data.resident import ResidentData, check_rows, resident_data
 from losstune.trainer.run.attempt import StorageError
 from losstune.trainer.run.checkpoint import DamagedCheckpointError
+from losstune.trainer.run.device import pick_device
 from losstune.trainer.run.history import Record
-from losstune.trainer.run.loop import Trainer, pick_device
+from losstune.trainer.run.loop import Trainer
 from losstune.trainer.run.train import set_threads
 from losstune.tuning.execute.nodes import wait_if_unlike
 from losstune.tuning.execute.requirements import Expected

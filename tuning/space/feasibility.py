@@ -7,7 +7,8 @@ import numpy as np
 import torch
 
 from losstune.trainer.base.errors import UserError
-from losstune.trainer.config.train_config import FactoryConfig, TrainConfig
+from losstune.trainer.config.model_config import FactoryConfig
+from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.pairs import Pairs
 from losstune.trainer.data.resident import check_split_sizes
 from losstune.trainer.model.encoder import build_model, check_output

@@ -12,14 +12,8 @@ from torch import nn
 
 from losstune.trainer.config.factory import Factory, load_factory
 from losstune.trainer.config.loss_registry import loss_config_class
-from losstune.trainer.config.train_config import (
-    FactoryConfig,
-    ModelConfig,
-    TrainConfig,
-    default_settings,
-    flatten,
-    required_settings,
-)
+from losstune.trainer.config.model_config import FactoryConfig, ModelConfig
+from losstune.trainer.config.train_config import TrainConfig, default_settings, flatten, required_settings
 from tests.trainer.own_models import HERE
 from tests.trainer.samples import refusal
 
@@ -161,7 +155,7 @@ class TestWhatIsNoFactory:
             (
                 odd,
                 "its option mode has a type that no setting has: "
-                "<class 'losstune.trainer.config.train_config.ModelConfig'>",
+                "<class 'losstune.trainer.config.model_config.ModelConfig'>",
             ),
             (
                 mismatched,

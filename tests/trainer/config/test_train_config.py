@@ -12,8 +12,9 @@ from pydantic import create_model
 
 from losstune.trainer.cli.app import train
 from losstune.trainer.config.loss_registry import loss_config_class, loss_names
+from losstune.trainer.config.model_config import ModelConfig
 from losstune.trainer.config.objective import Objective
-from losstune.trainer.config.train_config import COMMAND_NAMES, ModelConfig, Schedule, TrainConfig, flat_fields, flatten
+from losstune.trainer.config.train_config import COMMAND_NAMES, Schedule, TrainConfig, flat_fields, flatten
 from losstune.trainer.losses import LossConfig
 from tests.trainer.samples import ALLOWED_LOSSES, refusal
 

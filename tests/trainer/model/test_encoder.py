@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everyone uses
 
-from losstune.trainer.config.train_config import ModelConfig
+from losstune.trainer.config.model_config import ModelConfig
 from losstune.trainer.data.columns import moments_of
 from losstune.trainer.model.encoder import Encoder
 

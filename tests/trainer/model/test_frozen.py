@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from losstune.trainer.config.train_config import FactoryConfig, ModelConfig
+from losstune.trainer.config.model_config import FactoryConfig, ModelConfig
 from losstune.trainer.model.frozen import check_frozen, frozen_digest, load_trained_state, trained_state
 from tests.trainer.samples import refusal
 

@@ -134,6 +134,6 @@ def test_the_probe_chooses_a_share() -> None:
 def test_no_visible_gpu_means_the_cpu() -> None:
     """What a worker without a share is told before it first asks for CUDA."""
     code = "import torch, os; os.environ['CUDA_VISIBLE_DEVICES'] = ''; "
-    code += "from losstune.trainer.run.loop import pick_device; print(pick_device('auto'))"
+    code += "from losstune.trainer.run.device import pick_device; print(pick_device('auto'))"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said == "cpu\n"

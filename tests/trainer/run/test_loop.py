@@ -15,7 +15,7 @@ from losstune.trainer.data.resident import CenteredTargets
 from losstune.trainer.data.splits import split_rows
 from losstune.trainer.losses import LossConfig, LossModule, LossOutput, TrainTargets
 from losstune.trainer.losses.mse import MseLoss
-from losstune.trainer.run.loop import Trainer, pick_device
+from losstune.trainer.run.loop import Trainer
 from losstune.trainer.score.metrics import embedding_metrics
 from tests.trainer.samples import (
     refusal,
@@ -616,18 +616,6 @@ class TestWhatALossReturns:
         expected = torch.stack([by_id[identity] for identity in gallery.ids.tolist()])
         mean = train.targets.mean(dim=0) if center else torch.zeros(5)
         torch.testing.assert_close(gallery.targets, expected - mean)
-
-
-class TestDevice:
-    def test_a_gpu_that_is_not_there_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-        assert refusal(pick_device, "cuda") == "device: found cuda, but torch sees no GPU here; allowed: auto, cpu"
-        assert pick_device("auto") == pick_device("cpu") == torch.device("cpu")
-
-    def test_auto_is_a_gpu_where_there_is_one(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-        assert pick_device("auto") == pick_device("cuda") == torch.device("cuda")
-        assert pick_device("cpu") == torch.device("cpu")
 
 
 def test_infonce_beats_cosine_in_retrieval_on_digits() -> None:

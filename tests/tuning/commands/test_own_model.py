@@ -11,7 +11,7 @@ from rich.console import Console
 
 from losstune.trainer.base.yaml_file import dump_yaml
 from losstune.trainer.config.config_file import read_config
-from losstune.trainer.config.train_config import FactoryConfig
+from losstune.trainer.config.model_config import FactoryConfig
 from losstune.trainer.data.pairs import Pairs
 from losstune.trainer.data.resident import resident_data, split_tensors
 from losstune.trainer.data.splits import split_rows

@@ -1,0 +1,34 @@
+"""Means of an epoch are over rows, however they came in batches."""
+
+import pytest
+import torch
+
+from losstune.trainer.losses import LossOutput
+from losstune.trainer.run import epoch_means
+from losstune.trainer.run.epoch_means import EpochMeans
+
+
+@pytest.mark.parametrize("at_once", [1, 5, 10_000])
+def test_a_batch_counts_by_its_rows(monkeypatch: pytest.MonkeyPatch, at_once: int) -> None:
+    monkeypatch.setattr(epoch_means, "ROWS_AT_ONCE", at_once)
+    generator = torch.Generator().manual_seed(0)
+    means, losses, shares, cosines = EpochMeans(), [], [], []
+    for rows in (4, 4, 1):
+        predictions, targets = (torch.randn(rows, 3, generator=generator) for _ in range(2))
+        loss, share = torch.rand((), generator=generator), torch.rand((), generator=generator)
+        means.add(LossOutput(loss.requires_grad_(), {"share": share}), predictions, targets)
+        losses += [loss.item()] * rows
+        shares += [share.item()] * rows
+        cosines += torch.nn.functional.cosine_similarity(predictions, targets).tolist()
+    expected = {
+        name: sum(values) / 9 for name, values in (("loss", losses), ("share", shares), ("cosine_sim", cosines))
+    }
+    assert means.result() == pytest.approx(expected)
+
+
+def test_a_loss_that_is_not_finite_stays_to_be_seen() -> None:
+    means = EpochMeans()
+    rows = torch.ones(2, 2)
+    means.add(LossOutput(torch.tensor(1.0), {}), rows, rows)
+    means.add(LossOutput(torch.tensor(float("inf")), {}), rows, rows)
+    assert means.result() == {"loss": float("inf"), "cosine_sim": pytest.approx(1.0)}

@@ -1,0 +1,50 @@
+"""Where a model computes, in which arithmetic, and with which random numbers."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+from torch import Tensor, nn
+
+from losstune.trainer.base.errors import UserError
+from losstune.trainer.config.train_config import Device, Precision, TrainConfig
+from losstune.trainer.data.columns import Column
+
+
+def pick_device(device: Device) -> torch.device:
+    """The torch device; ``auto`` is a GPU if there is one.
+
+    Raises:
+        UserError: ``cuda`` where torch sees no GPU.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("device: found cuda, but torch sees no GPU here; allowed: auto, cpu")
+    return torch.device(device)
+
+
+def autocast(precision: Precision, device: torch.device) -> AbstractContextManager[None]:
+    """Arithmetic of the model: bfloat16 when asked to, or on a GPU that may choose; else float32."""
+    if precision == "bfloat16" or (precision == "auto" and device.type == "cuda"):
+        return torch.autocast(device.type, torch.bfloat16)
+    return nullcontext()
+
+
+@torch.no_grad()
+def embed_pieces(model: nn.Module, inputs: Column, config: TrainConfig, device: torch.device) -> Iterator[Tensor]:
+    """Embeddings (n, d) float32 on the device of inputs (N, …), in order, ``eval_batch`` rows at a time."""
+    model.eval()
+    for rows in inputs.split(config.eval_batch):
+        with autocast(config.precision, device):
+            yield model(rows.to(device)).float()
+
+
+@contextmanager
+def seeded(seed: int, epoch: int, device: torch.device) -> Iterator[None]:
+    """Torch's generators seeded by (seed, epoch), and put back afterwards; weights are drawn at epoch 0."""
+    key = hashlib.blake2b(f"{seed}/{epoch}".encode(), digest_size=8).digest()
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        torch.manual_seed(int.from_bytes(key, "little") >> 1)
+        yield
