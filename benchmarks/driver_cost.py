@@ -27,7 +27,7 @@ from rich.console import Console
 import losstune.tuning.execute.worker
 from losstune.tuning.commands.launch import LaunchRequest, launch
 from losstune.tuning.execute.placement import Resources
-from losstune.tuning.execute.session import Session
+from losstune.tuning.execute.session import Execution, Session
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.messages import Report
 
@@ -76,7 +76,8 @@ def measure(trials: int, folder: Path) -> dict[str, float]:
     Session.run = metered  # type: ignore[method-assign]
     options = {"trials": trials, "max_epochs": 1, "grace_epochs": 1}
     space = str(HERE / "infonce_space.yaml")
-    request = LaunchRequest([space], "digits", "bench", Home(folder), Resources(SLOTS, 1, 0.0), options)
+    execution = Execution(Resources(SLOTS, 1, 0.0))
+    request = LaunchRequest([space], "digits", "bench", Home(folder), execution, options)
     launch(request, Console(quiet=True))
     return found
 

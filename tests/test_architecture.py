@@ -40,7 +40,7 @@ ROOMS = {
     "typer": ("tuning/cli", "trainer/cli"),
 }
 """Where alone a library is imported."""
-MIRRORED = ("tuning/space", "tuning/storage", "tuning/study", "tuning/search")
+MIRRORED = ("tuning/space", "tuning/storage", "tuning/study", "tuning/search", "tuning/commands", "tuning/cli")
 """Packages of which each module has a test of its name."""
 
 

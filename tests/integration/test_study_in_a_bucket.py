@@ -127,7 +127,7 @@ class Place:
         spaces = [str(self.data / f"{loss}.yaml") for loss in SPACES]
         with self.home() as home:
             data = str(self.data / "pairs.npz")
-            launch(LaunchRequest(spaces, data, "study", home, RESOURCES, options, tracking_uri=UNTRACKED), quiet())
+            launch(LaunchRequest(spaces, data, "study", home, Execution(RESOURCES, None, UNTRACKED), options), quiet())
 
     def confirm(self) -> None:
         with self.home() as home:

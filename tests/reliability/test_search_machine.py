@@ -40,7 +40,7 @@ from losstune.trainer.run.layout import CONFIG_FILE, HISTORY_FILE
 from losstune.trainer.run.run_dir import RunDirectory
 from losstune.tuning.commands.launch import LaunchRequest, launch
 from losstune.tuning.execute.placement import Resources, Slots
-from losstune.tuning.execute.session import Session
+from losstune.tuning.execute.session import Execution, Session
 from losstune.tuning.search.endings import ending_from_history
 from losstune.tuning.space.search_space import SearchSpace
 from losstune.tuning.storage.failures import STORAGE_FAILURES
@@ -623,7 +623,7 @@ def request_in(root: Path, race: bool) -> LaunchRequest:
         spaces.append(str(root / f"{loss}.yaml"))
         Path(spaces[-1]).write_text(f"loss_fn: {loss}\nspace: {SPACES[loss]}\n")
     options = {"max_epochs": EPOCHS, "grace_epochs": 1, "epochs_per_loss": 54, "seed": 3, "race": race}
-    return LaunchRequest(spaces, str(root / "pairs.npz"), "study", Home(root), Resources(1, 1, 0.0), options)
+    return LaunchRequest(spaces, str(root / "pairs.npz"), "study", Home(root), Execution(Resources(1, 1, 0.0)), options)
 
 
 def launched(request: LaunchRequest, power: Power, disturbances: Disturbances) -> Study | None:

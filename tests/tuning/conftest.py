@@ -8,6 +8,7 @@ import pytest
 from losstune.tuning.commands.launch import LaunchRequest
 from losstune.tuning.execute.local_ray import ENVIRONMENT
 from losstune.tuning.execute.placement import Resources
+from losstune.tuning.execute.session import Execution
 from losstune.tuning.storage.home import Home
 
 
@@ -30,13 +31,13 @@ def ray_address() -> Iterator[str]:
 def request_for(root: Path, address: str | None, *spaces: str, **changes: object) -> LaunchRequest:
     """A launch on CPUs under ``root``; ``changes`` are fields of the request, or study settings."""
     resources = Resources(changes.pop("concurrency", 2), 1, changes.pop("gpus", 0.0))  # type: ignore[arg-type]
-    fields = {name: changes.pop(name) for name in ("name", "data", "time_budget", "tracking_uri") if name in changes}
+    execution = Execution(resources, address, changes.pop("tracking_uri", None))  # type: ignore[arg-type]
+    fields = {name: changes.pop(name) for name in ("name", "data", "time_budget") if name in changes}
     defaults = {"name": "study", "data": "digits"}
     return LaunchRequest(
         spaces=list(spaces),
         home=Home(root),
-        resources=resources,
-        address=address,
+        execution=execution,
         options=changes,
         **{**defaults, **fields},  # type: ignore[arg-type]
     )

@@ -1,4 +1,4 @@
-"""The one exception that means: the user can mend this; and how errors are told."""
+"""The exceptions that mean: the user can mend this; and how errors are told."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -7,11 +7,15 @@ from contextlib import contextmanager
 Kinds = type[Exception] | tuple[type[Exception], ...]
 
 
-class UserError(Exception):
+class LosstuneError(Exception):
+    """What a program that uses losstune can catch: what was found, where, what is allowed, in the words of its call."""
+
+
+class UserError(LosstuneError):
     """A mistake in what the user gave: a file, an option, a setting.
 
     The command line prints its message without a traceback and exits with code 2, so the message says
-    what was found, where, and what is allowed.
+    what was found, where, and what is allowed, in the words of the command line.
     """
 
 

@@ -1,11 +1,11 @@
-"""The first SIGINT or SIGTERM asks to stop; the second stops at once."""
+"""The first SIGINT or SIGTERM asks to stop; the second stops at once. In a thread, signals are the caller's."""
 
 import os
 import select
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from types import FrameType
 
@@ -20,10 +20,13 @@ SAME_SECONDS = 0.25
 class StopRequest:
     """Whether a signal has asked to stop, when, and the exit code that says so."""
 
-    signum: int | None = None
-    since: float = 0.0
-    """When it came, in seconds of :func:`time.monotonic`."""
-    _raises = False
+    def __init__(self, at_once: Callable[[int], None] | None = None) -> None:
+        """``at_once`` is what a second signal does: ends the process, unless told otherwise."""
+        self.signum: int | None = None
+        self.since = 0.0
+        """When it came, in seconds of :func:`time.monotonic`."""
+        self._at_once = at_once or _end_at_once
+        self._raises = False
 
     def __bool__(self) -> bool:
         return self.signum is not None
@@ -43,14 +46,26 @@ class StopRequest:
         finally:
             self._raises = False
 
+    def leave(self) -> None:
+        """If a signal came, be to a program what it is by itself, now that all is safe.
+
+        Raises:
+            KeyboardInterrupt: after SIGINT.
+            SystemExit: after SIGTERM.
+        """
+        if self.signum == signal.SIGINT:
+            raise KeyboardInterrupt
+        if self:
+            raise SystemExit(self.exit_code)
+
     def ask(self, signum: int) -> None:
-        """A signal has come: the first asks, a second ends the process."""
+        """A signal has come: the first asks, a second does not."""
         now = time.monotonic()
         if self.signum is None:
             self.signum, self.since = signum, now
             self._leave()
         elif signum != self.signum or now > self.since + SAME_SECONDS:
-            _end_at_once(signum)
+            self._at_once(signum)
 
     def _leave(self) -> None:
         if self and self._raises:
@@ -58,17 +73,28 @@ class StopRequest:
 
 
 @contextmanager
-def stop_on_signal(patience: float | None = None) -> Iterator[StopRequest]:
+def stop_on_signal(patience: float | None = None, *, own_process: bool = True) -> Iterator[StopRequest]:
     """Within the block, the first signal sets the request, and a second ends the process.
 
     At once means without any cleaning up: what is on disk is whole at every instant, and Ray's processes end with
-    the one that started them.
+    the one that started them. In a thread that is not the main one nothing is set: Python calls handlers in the main
+    thread alone, and what they do there is the program's.
 
     Args:
         patience: seconds after the first signal in which the block has to end; the process ends at once otherwise.
+        own_process: false in a program or a notebook, which may hold other work: nothing ends its process, and a
+            second signal does what it did before the block, as raising KeyboardInterrupt.
     """
-    request = StopRequest()
-    former = {number: signal.getsignal(number) for number in SIGNALS}
+    if threading.current_thread() is not threading.main_thread():
+        yield StopRequest()
+        return
+    former = {number: signal.getsignal(number) or signal.SIG_DFL for number in SIGNALS}
+
+    def as_before(signum: int) -> None:
+        signal.signal(signum, former[signal.Signals(signum)])
+        signal.raise_signal(signum)
+
+    request = StopRequest(None if own_process else as_before)
 
     def ask(signum: int, frame: FrameType | None) -> None:
         request.ask(signum)
@@ -76,7 +102,7 @@ def stop_on_signal(patience: float | None = None) -> Iterator[StopRequest]:
     for number in SIGNALS:
         signal.signal(number, ask)
     try:
-        with nullcontext() if patience is None else _ended_within(patience):
+        with nullcontext() if patience is None or not own_process else _ended_within(patience):
             yield request
     finally:
         for number, handler in former.items():

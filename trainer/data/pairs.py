@@ -3,10 +3,12 @@
 import gzip
 import hashlib
 import importlib.util
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +32,13 @@ from losstune.trainer.data.pair_checks import (
 
 DIGITS = "digits"
 """The data that is always there: scikit-learn's."""
+
+
+IN_MEMORY = "arrays in memory"
+"""Where such pairs come from, for messages."""
+
+Source = str | os.PathLike[str] | Mapping[str, Any]
+"""Where pairs come from, or the arrays themselves, by name: ``inputs``, ``targets``, ``ids``, ``split``."""
 
 
 @dataclass(frozen=True)
@@ -61,15 +70,26 @@ class Pairs:
         return sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
 
 
-def load_pairs(source: str) -> Pairs:
-    """Load and check pairs from ``digits``, a file, a folder, or ``package.module:function``.
+def load_pairs(source: Source) -> Pairs:
+    """Load and check pairs from ``digits``, a file, a folder, ``package.module:function``, or arrays by name.
 
     A check of more than two seconds shows how far it is, on a terminal.
 
     Raises:
         UserError: naming the file, the array and the row, and what is allowed.
     """
-    return make_pairs(*_load_arrays(source))
+    if isinstance(source, Mapping):
+        return make_pairs(raw_arrays(source), IN_MEMORY)
+    return make_pairs(*_load_arrays(os.fspath(source)))
+
+
+def raw_arrays(given: Mapping[str, Any]) -> dict[str, Array]:
+    """NumPy arrays of what a program or a function of the user's has: tensors, lists and columns too.
+
+    Raises:
+        UserError: one is no array.
+    """
+    return {str(name): _as_array(array, f"--data: expected arrays: {name}") for name, array in given.items()}
 
 
 def load_inputs(source: str) -> Rows:

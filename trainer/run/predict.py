@@ -1,14 +1,17 @@
 """A trained model back from its checkpoint, and what it makes of new inputs."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from losstune.trainer.base.argument_words import for_programs
 from losstune.trainer.base.errors import UserError, one_line
 from losstune.trainer.base.files import written_whole
 from losstune.trainer.base.waiting import shown_if_long
@@ -16,7 +19,8 @@ from losstune.trainer.config.model_config import FactoryConfig, ModelConfig
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.columns import Column, column, mean_of, whole_column
 from losstune.trainer.data.npy import write_npy_header
-from losstune.trainer.data.pairs import Pairs, load_inputs
+from losstune.trainer.data.pair_checks import Rows, check_inputs, pieces, typed_inputs
+from losstune.trainer.data.pairs import IN_MEMORY, Pairs, load_inputs, raw_arrays
 from losstune.trainer.data.resident import split_tensors
 from losstune.trainer.data.splits import split_rows
 from losstune.trainer.model.encoder import build_model
@@ -42,22 +46,47 @@ class TrainedModel:
         """Where the model is."""
         return next(self.model.parameters()).device
 
-    def predict(self, inputs: Column) -> Tensor:
-        """Embeddings (N, d) float32 of inputs (N, …), in order, on the model's device."""
-        return torch.cat(list(self.predict_pieces(inputs)))
+    @for_programs
+    def predict(self, inputs: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Embeddings (N, d) of inputs (N, …), an array or what becomes one, in order.
 
-    def predict_pieces(self, inputs: Column) -> Iterator[Tensor]:
-        """As :meth:`predict`, ``eval_batch`` rows at a time."""
+        Raises:
+            LosstuneError: another shape, or for a user's own model another type, than it was trained on; or an input
+                that is no finite number.
+        """
+        rows = typed_inputs(raw_arrays({"inputs": inputs})["inputs"], IN_MEMORY)
+        self.check_rows(rows, "--inputs")
+        check_inputs(pieces(rows), IN_MEMORY)
+        return self.embeddings(whole_column(rows)).cpu().numpy()
+
+    def embeddings(self, inputs: Column) -> Tensor:
+        """Embeddings (N, d) float32 of inputs (N, …), in order, on the model's device."""
+        return torch.cat(list(self.embedding_pieces(inputs)))
+
+    def embedding_pieces(self, inputs: Column) -> Iterator[Tensor]:
+        """As :meth:`embeddings`, ``eval_batch`` rows at a time."""
         return embed_pieces(self.model, inputs, self.config, self.device)
 
+    def check_rows(self, inputs: Rows, where: str) -> None:
+        """Refuse inputs that the model was not made for.
 
-def load_model(path: Path) -> TrainedModel:
+        Raises:
+            UserError: they have another shape, or, for a user's own model, another type.
+        """
+        if inputs.shape[1:] != self.input_shape:
+            raise UserError(f"{where}: one input has shape {inputs.shape[1:]}; the model takes {self.input_shape}")
+        if isinstance(self.config.model, FactoryConfig) and inputs.dtype != self.input_dtype:
+            raise UserError(f"{where}: inputs are {inputs.dtype}; the model was trained on {self.input_dtype}")
+
+
+def load_model(path: str | os.PathLike[str]) -> TrainedModel:
     """The model of a ``best.pt`` or ``last.pt``.
 
     Raises:
         UserError: the file can not be read, is damaged, or is no checkpoint of a run; the user's factory can not be
             called any more, or gives other frozen weights.
     """
+    path = Path(path)
     content = load_checkpoint(path)
     try:
         config = TrainConfig.from_flat(content["config"], where=f"checkpoint {path}")
@@ -95,15 +124,10 @@ def predict_file(checkpoint: Path, source: str, output: Path) -> tuple[int, int]
     """
     trained = load_model(checkpoint)
     inputs = load_inputs(source)
-    if inputs.shape[1:] != trained.input_shape:
-        raise UserError(
-            f"--data {source}: one input has shape {inputs.shape[1:]}; the model takes {trained.input_shape}"
-        )
-    if isinstance(trained.config.model, FactoryConfig) and inputs.dtype != trained.input_dtype:
-        raise UserError(f"--data {source}: inputs are {inputs.dtype}; the model was trained on {trained.input_dtype}")
+    trained.check_rows(inputs, f"--data {source}")
     finite: list[Tensor] = []
     with written_whole(output) as stream, shown_if_long("Embedding", len(inputs)) as advance:
-        for rows in trained.predict_pieces(whole_column(inputs)):
+        for rows in trained.embedding_pieces(whole_column(inputs)):
             if not finite:
                 write_npy_header(stream, (len(inputs), rows.shape[1]), np.float32)
             stream.write(rows.cpu().numpy().data)
@@ -145,7 +169,7 @@ def score_test(checkpoint: Path, pairs: Pairs) -> Scored:
         raise UserError(f"{pairs.source}: the test split has no rows to score")
     split = split_tensors(pairs, rows.test, trained.device)
     center = mean_of(column(pairs.targets, rows.train, trained.device)).float() if trained.config.center else None
-    predictions = trained.predict(split.inputs)
+    predictions = trained.embeddings(split.inputs)
     try:
         scores = embedding_metrics(predictions, split.targets, split.gallery, split.positive, center)
         shape = geometry(predictions, split.targets, split.gallery, center)

@@ -72,8 +72,19 @@ def resumed_config(state: Path, options: dict[str, Any]) -> TrainConfig:
     return TrainConfig.from_flat(saved | pinned | changes)
 
 
-def train_run(config: TrainConfig, pairs: Pairs, folder: RunDirectory, console: Console, *, resume: bool) -> Finished:
+def train_run(
+    config: TrainConfig,
+    pairs: Pairs,
+    folder: RunDirectory,
+    console: Console,
+    *,
+    resume: bool,
+    own_process: bool = True,
+) -> Finished:
     """Train to the end of the config, or to the first SIGINT or SIGTERM; saves at least every two seconds.
+
+    Args:
+        own_process: as of :func:`~losstune.trainer.base.signals.stop_on_signal`.
 
     Raises:
         UserError: data too small, a folder that can not be written, a checkpoint of other data.
@@ -88,7 +99,7 @@ def train_run(config: TrainConfig, pairs: Pairs, folder: RunDirectory, console: 
     gallery = len(data.val.gallery) if data.val else None
     unsaved: list[Record] = []
     saved_at = time.monotonic()
-    with stop_on_signal() as stop, EpochDisplay(config, gallery, console) as display:
+    with stop_on_signal(own_process=own_process) as stop, EpochDisplay(config, gallery, console) as display:
         while trainer.end is None and not stop:
             record = trainer.run_epoch()
             unsaved.append(record)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,10 +24,10 @@ from losstune.tuning.cli.options import (
     Storage,
     StudyStorage,
     TrackingUri,
-    seconds_of,
     study_options,
 )
 from losstune.tuning.cli.process import run
+from losstune.tuning.commands.wishes import seconds_of
 
 if TYPE_CHECKING:
     from losstune.tuning.storage.home import Home
@@ -35,10 +36,24 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
-    help="Which loss, with which settings, on your data.",
 )
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        print(f"losstune {metadata.version('losstune')}")
+        raise typer.Exit
+
+
 _FORWARD = {"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []}
 _CONTEXT = {"token_normalize_func": lambda name: name.replace("_", "-")}
+
+
+@app.callback()
+def losstune(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_version, help="print it")] = False,
+) -> None:
+    """Which loss, with which settings, on your data."""
 
 
 @app.command(context_settings=_FORWARD)
@@ -82,6 +97,7 @@ def launch(
     from losstune.tuning.commands.launch import LaunchRequest
     from losstune.tuning.commands.launch import launch as run_launch
     from losstune.tuning.execute.placement import Resources
+    from losstune.tuning.execute.session import Execution
 
     if not study:
         raise UserError("--study NAME is missing: the name under which the study is kept and continued")
@@ -91,11 +107,9 @@ def launch(
         data=data,
         name=study,
         home=home,
-        resources=Resources(concurrency, cpus_per_trial, gpus_per_trial),
+        execution=Execution(Resources(concurrency, cpus_per_trial, gpus_per_trial), address, tracking_uri),
         options=given(settings),
         time_budget=seconds_of(time_budget) if time_budget else None,
-        address=address,
-        tracking_uri=tracking_uri,
         accept_change=accept_change,
     )
     outcome = run_launch(request, Console())

@@ -8,7 +8,7 @@ from losstune.trainer.base.console import say
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.files import make_folder
 from losstune.trainer.base.signals import StopRequest
-from losstune.trainer.data.pairs import Pairs, load_pairs
+from losstune.trainer.data.pairs import Pairs
 from losstune.tuning.commands.studies import held
 from losstune.tuning.confirm.confirm_runs import runs_of
 from losstune.tuning.confirm.plan import Plan, is_finished, make_plan, plans, record_test_use, save_plan, saw_test_rows
@@ -18,6 +18,7 @@ from losstune.tuning.execute.session import Execution, Session, caught_up, sessi
 from losstune.tuning.show.confirm_progress import ConfirmProgress
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.audit import audited_trials
+from losstune.tuning.study.kept_data import study_pairs
 from losstune.tuning.study.study import Study
 from losstune.tuning.study.versions import check_versions
 from losstune.tuning.track.process import tracking_uri_of
@@ -53,7 +54,7 @@ def confirm(request: ConfirmRequest, console: Console) -> Confirmed:
     """
     tracking_uri_of(request.home, request.execution.tracking_uri)
     with held(request.home, request.name) as study:
-        pairs = load_pairs(study.spec.data_source)
+        pairs = study_pairs(study)
         if pairs.digest != study.spec.data_digest:
             raise UserError(
                 f"{pairs.source} is not the data of study {request.name!r}: "

@@ -16,19 +16,28 @@ from losstune.tuning.study.study import Study
 from losstune.tuning.study.trial import TrialView, best_trial
 
 
+def check_loss(study: Study, loss_fn: str) -> None:
+    """Refuse a loss that a study has not.
+
+    Raises:
+        UserError: says which it has.
+    """
+    if loss_fn not in study.spec.spaces:
+        raise UserError(f"--loss-fn: found {loss_fn!r}; study {study.spec.name!r} has {', '.join(study.spec.spaces)}")
+
+
 def best_of(study: Study, loss_fn: str | None) -> TrialView:
     """The best ended trial of a study, or of one of its losses.
 
     Raises:
         UserError: the study has no such loss, or no trial with a value yet.
     """
-    spec = study.spec
-    if loss_fn is not None and loss_fn not in spec.spaces:
-        raise UserError(f"--loss-fn: found {loss_fn!r}; study {spec.name!r} has {', '.join(spec.spaces)}")
+    if loss_fn is not None:
+        check_loss(study, loss_fn)
     candidates = [trial for loss, trials in study.trials().items() if loss_fn in (None, loss) for trial in trials]
     best = best_trial(candidates)
     if best is None:
-        raise UserError(f"study {spec.name!r} has no finished trial with a value to export yet")
+        raise UserError(f"study {study.spec.name!r} has no finished trial with a value to export yet")
     return best
 
 

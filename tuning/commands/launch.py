@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,22 +12,22 @@ from rich.console import Console
 from losstune.trainer.base.console import say
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.signals import StopRequest
-from losstune.trainer.data.pairs import DIGITS, Pairs, load_pairs
+from losstune.trainer.data.pairs import DIGITS, Pairs, Source, load_pairs, raw_arrays
 from losstune.tuning.commands.studies import held
-from losstune.tuning.execute.placement import Resources
 from losstune.tuning.execute.search_tasks import SearchTasks
 from losstune.tuning.execute.session import Execution, Session, caught_up, session
 from losstune.tuning.search.allocation import Turns
 from losstune.tuning.search.endings import ending_from_history
 from losstune.tuning.search.rungs import Rungs
 from losstune.tuning.show.progress import Progress
-from losstune.tuning.space.feasibility import check_against_data, load_spaces
+from losstune.tuning.space.feasibility import Space, check_against_data, load_spaces
 from losstune.tuning.space.search_space import merged_settings
 from losstune.tuning.space.settings import StudySettings
 from losstune.tuning.storage.failures import STORAGE_FAILURES
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.audit import audited_trials
 from losstune.tuning.study.continuation import continued
+from losstune.tuning.study.kept_data import keep_arrays, study_pairs
 from losstune.tuning.study.loss_trials import LossTrials
 from losstune.tuning.study.study import Study, create_study, study_exists, translating_failures
 from losstune.tuning.study.trial import TIME_BUDGET
@@ -38,15 +38,13 @@ from losstune.tuning.track.process import tracking_uri_of
 class LaunchRequest:
     """What ``losstune launch`` was asked to do; ``options`` are study settings from the command line."""
 
-    spaces: list[str]
-    data: str | None
+    spaces: Sequence[Space]
+    data: Source | None
     name: str
     home: Home
-    resources: Resources
+    execution: Execution
     options: Mapping[str, Any] = field(default_factory=dict)
     time_budget: float | None = None
-    address: str | None = None
-    tracking_uri: str | None = None
     accept_change: bool = False
 
 
@@ -65,7 +63,7 @@ def launch(request: LaunchRequest, console: Console) -> Outcome:
     Raises:
         UserError: anything wrong in the request, before any training.
     """
-    tracking_uri_of(request.home, request.tracking_uri)
+    tracking_uri_of(request.home, request.execution.tracking_uri)
     with translating_failures(request.home, request.name):
         exists = study_exists(request.home, request.name)
     with _continued(request) if exists else _created(request) as (study, pairs):
@@ -76,7 +74,7 @@ def launch(request: LaunchRequest, console: Console) -> Outcome:
 def _continued(request: LaunchRequest) -> Iterator[tuple[Study, Pairs]]:
     with held(request.home, request.name) as study:
         spaces = load_spaces(request.spaces, study.spec.search_spaces())
-        pairs = load_pairs(request.data or study.spec.data_source)
+        pairs = study_pairs(study) if request.data is None else load_pairs(request.data)
         study = continued(study, spaces, request.options, pairs.digest, accept_change=request.accept_change)
         study.save()
         yield study, pairs
@@ -89,24 +87,27 @@ def _created(request: LaunchRequest) -> Iterator[tuple[Study, Pairs]]:
     if not spaces:
         raise UserError(f"study {request.name!r} is new: name at least one search space")
     settings = merged_settings(spaces, request.options)
-    pairs = load_pairs(request.data or DIGITS)
+    data = DIGITS if request.data is None else request.data
+    pairs = load_pairs(data)
     check_against_data(spaces, settings, pairs)
     with request.home.locked(request.name) as home, translating_failures(home, request.name):
         if study_exists(home, request.name):
             raise UserError(f"study {request.name!r} was begun by another launch just now; the same command continues")
-        yield create_study(home, request.name, spaces, settings, pairs.source, pairs.digest), pairs
+        source = pairs.source
+        if isinstance(data, Mapping):
+            source = keep_arrays(home.files(request.name), raw_arrays(data))
+        yield create_study(home, request.name, spaces, settings, source, pairs.digest), pairs
 
 
 def _run(study: Study, pairs: Pairs, request: LaunchRequest, console: Console) -> Outcome:
-    execution = Execution(request.resources, request.address, request.tracking_uri)
     trials = audited_trials(study)
     for own in trials.values():
         own.settle()
     if not _has_work(trials, study.spec.settings):
         say(console, f"Study {study.spec.name} has used its budget of {study.spec.settings.budget} for each loss")
-        idle = caught_up(study, execution, "search", console)
+        idle = caught_up(study, request.execution, "search", console)
         return Outcome(study, idle.stop, idle.tracked)
-    with session(study, pairs, execution, "search", console) as running:
+    with session(study, pairs, request.execution, "search", console) as running:
         _search(study, trials, running, request.time_budget, console)
     return Outcome(study, running.stop, running.tracked)
 
@@ -133,7 +134,7 @@ def _search(
         tasks = SearchTasks(
             trials,
             settings,
-            settings.training(study.spec.data_source, place.cpus),
+            settings.training(study.data_source, place.cpus),
             study.files,
             progress,
             study.next_attempt(),

@@ -1,5 +1,6 @@
 """The report of a study: one HTML file, kept with the study, and brought to MLflow where that can be reached."""
 
+import html
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from losstune.tuning.report.page import write_report
 from losstune.tuning.study.study import Study
 from losstune.tuning.track.runs import REPORT_FILE
 
+FRAME_HEIGHT = 720
+"""Of a report inside a notebook, in pixels."""
+
 
 @dataclass(frozen=True)
 class Reported:
@@ -17,6 +21,14 @@ class Reported:
     output: Path
     size: int
     not_in_mlflow: str
+
+    def __fspath__(self) -> str:
+        return str(self.output)
+
+    def _repr_html_(self) -> str:
+        """The page inside a notebook, whole: what is saved of the notebook has it too."""
+        page = html.escape(self.output.read_text("utf-8"))
+        return f'<iframe srcdoc="{page}" style="width: 100%; height: {FRAME_HEIGHT}px; border: 0"></iframe>'
 
 
 def report(study: Study, output: Path, tracking_uri: str) -> Reported:

@@ -71,7 +71,7 @@ def build_comparison(study: Study, plan: Plan, results: Results, scores: Mapping
         study=study.spec.name,
         confirmation=plan.number,
         created=plan.created,
-        data_source=study.spec.data_source,
+        data_source=study.data_source,
         data_digest=study.spec.data_digest,
         objective=objective,
         measures=measures,

@@ -190,7 +190,7 @@ def _start(study: Study, loss_fn: str, like: Arm, threads: int) -> Arm:
     """
     space = study.spec.search_spaces()[loss_fn]
     fixed = {**{name: like.settings[name] for name in (*space.required, "device")}, **space.fixed}
-    managed = study.spec.settings.training(study.spec.data_source, threads)
+    managed = study.spec.settings.training(study.data_source, threads)
     flat = TrainConfig.from_flat({"loss_fn": space.reference, **fixed, **managed}).flat()
     own = {name: value for name, value in flat.items() if name not in ("seed", "split_seed")}
     return Arm(name=f"{loss_fn}-start", loss_fn=loss_fn, role="start", settings=own, search_value=None)

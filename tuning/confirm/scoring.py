@@ -118,7 +118,7 @@ def _test_split(study: Study, plan: Plan, pairs: Pairs) -> SplitTensors:
 def _score_run(run: ConfirmRun, pairs: Pairs, split: SplitTensors) -> _Scored:
     with run.study.files.borrowed(run.folder / BEST_FILE) as checkpoint:
         trained = load_model(checkpoint)
-    predictions = trained.predict(split.inputs).cpu()
+    predictions = trained.embeddings(split.inputs).cpu()
     center = None
     if trained.config.center:
         train = split_rows(pairs, trained.config.split_seed).train

@@ -61,11 +61,14 @@ def ray_running(address: str | None, cores: int, data_bytes: int) -> Iterator[Pa
         data_bytes: size of the data that workers share.
 
     Raises:
-        UserError: there is no cluster at the address, or none that this process can join; or Ray did not start.
+        UserError: there is no cluster at the address, or none that this process can join, or it is in one already; or
+            Ray did not start.
     """
     os.environ.update(ENVIRONMENT)
     import ray
 
+    if ray.is_initialized():
+        raise UserError("this process uses Ray already, and has one at a time: ray.shutdown() first, or let that end")
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     with private_folder() as folder, _tune_imported_meanwhile() as imported:
         try:

@@ -31,11 +31,19 @@ STOP_SECONDS = 9.0
 
 @dataclass(frozen=True)
 class Execution:
-    """How tasks are executed, and where they are shown: resources, a Ray cluster to join, MLflow's store."""
+    """How tasks are executed, and where they are shown.
+
+    Attributes:
+        resources: what a task takes, and how many run at a time.
+        address: a Ray cluster to join.
+        tracking_uri: MLflow's store.
+        own_process: whether the process is a command's, which a signal may end at once; a program's is its own.
+    """
 
     resources: Resources
     address: str | None = None
     tracking_uri: str | None = None
+    own_process: bool = True
 
 
 @dataclass
@@ -104,7 +112,7 @@ def session(
     """Start tracker and Ray, and stop both: Ray first, while the tracker writes what is left."""
     wish = execution.resources
     cores = (wish.concurrency or 1) * wish.cpus_per_trial
-    with stop_on_signal(STOP_SECONDS) as stop:
+    with stop_on_signal(STOP_SECONDS, own_process=execution.own_process) as stop:
         running = Session(stop)
         tracker = TrackerProcess(study, execution.tracking_uri, activity)
         try:
@@ -131,7 +139,7 @@ def session(
 
 def caught_up(study: Study, execution: Execution, activity: Activity, console: Console) -> Session:
     """A session in which nothing is left to train: MLflow gets what it may lack."""
-    with stop_on_signal(STOP_SECONDS) as stop:
+    with stop_on_signal(STOP_SECONDS, own_process=execution.own_process) as stop:
         idle = Session(stop)
         idle.tracked = TrackerProcess(study, execution.tracking_uri, activity).finish(console, stop)
     return idle

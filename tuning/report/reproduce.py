@@ -56,7 +56,7 @@ def own_spaces(study: Study) -> dict[str, str]:
 def _launch(study: Study) -> tuple[str, ...]:
     spec = study.spec
     spaces = _space_names(study).values()
-    return ("launch", *spaces, "--data", spec.data_source, "--study", spec.name, *_options(spec.settings))
+    return ("launch", *spaces, "--data", study.data_source, "--study", spec.name, *_options(spec.settings))
 
 
 def _options(settings: StudySettings) -> list[str]:

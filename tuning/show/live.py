@@ -3,7 +3,6 @@
 Everything goes through the console that is passed in: one made with ``quiet=True`` shows nothing, wherever it is.
 """
 
-import io
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
@@ -11,10 +10,10 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from rich.console import Console, RenderableType
-from rich.jupyter import JUPYTER_HTML_FORMAT
 from rich.live import Live
 
 from losstune.trainer.base.console import say
+from losstune.tuning.show.notebook import shown_forms
 
 LINE_EVERY_SECONDS = 10.0
 DRAW_EVERY_SECONDS = 0.5
@@ -154,9 +153,5 @@ class NotebookView:
         self._output.update(self._bundle(), raw=True)
 
     def _bundle(self) -> dict[str, str]:
-        """The table as text and as HTML, the two forms in which rich shows anything in a notebook."""
         self._drawn_at = time.monotonic()
-        console = Console(width=self._width, file=io.StringIO(), record=True, force_jupyter=False)
-        console.print(self._drawn())
-        html = console.export_html(code_format=JUPYTER_HTML_FORMAT, inline_styles=True, clear=False)
-        return {"text/plain": console.export_text(), "text/html": html}
+        return shown_forms(lambda console: console.print(self._drawn()), self._width)

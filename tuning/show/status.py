@@ -29,7 +29,7 @@ def status_json(study: Study) -> dict[str, Any]:
     return {
         "study": spec.name,
         "running": study.home.trial_store(spec.name).is_held(),
-        "data": spec.data_source,
+        "data": study.data_source,
         "settings": spec.settings.model_dump(),
         "best": _trial_json(best) if best else None,
         "dropped": [dropped.to_dict() for dropped in study.dropped()],

@@ -1,33 +1,38 @@
 """Whether spaces, settings and data go together, before anything is started."""
 
-from collections.abc import Mapping
-from typing import Literal, get_args
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 
 from losstune.trainer.base.errors import UserError
+from losstune.trainer.base.yaml_file import dump_yaml, parse_yaml
 from losstune.trainer.config.model_config import FactoryConfig
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.pairs import Pairs
 from losstune.trainer.data.resident import check_split_sizes
 from losstune.trainer.model.encoder import build_model, check_output
-from losstune.tuning.space.reader import check_grid, load_space, shipped_names
+from losstune.tuning.space.reader import check_grid, load_space, read_space, shipped_names
 from losstune.tuning.space.search_space import SearchSpace, typical_point
 from losstune.tuning.space.settings import StudySettings
 
 Baseline = Literal["chance", "mean_target", "ridge", "ridge_centered", "untrained"]
 """What needs no training, or none of a loss: a study's losses are measured against them."""
 
+Space = str | os.PathLike[str] | Mapping[str, Any]
+"""A search space: a shipped name, the path of a YAML file, or what such a file says."""
+
 OTHER_NAMES = ("confirm", *get_args(Baseline))
 """What stands beside losses in tables and in MLflow: no loss can be named so."""
 
 
-def load_spaces(names: list[str], frozen: Mapping[str, SearchSpace] | None = None) -> list[SearchSpace]:
+def load_spaces(given: Sequence[Space], frozen: Mapping[str, SearchSpace] | None = None) -> list[SearchSpace]:
     """Shipped or own spaces, at most one for each loss.
 
     Args:
-        names: of shipped spaces, or paths.
+        given: shipped names, paths, or what such a file says.
         frozen: the spaces of a study that goes on. A shipped name means the one that it has: a later release may ship
             another.
 
@@ -35,12 +40,19 @@ def load_spaces(names: list[str], frozen: Mapping[str, SearchSpace] | None = Non
         UserError: one is not valid, or two are for the same loss.
     """
     known = {name: space for name, space in (frozen or {}).items() if name in shipped_names()}
-    spaces = [known.get(name) or load_space(name) for name in names]
+    spaces = [_loaded(space, known, f"space {number}") for number, space in enumerate(given, start=1)]
     for space in spaces:
         if space.loss_fn in OTHER_NAMES:
             raise UserError(f"{space.file}: loss_fn: no loss of a study can be named any of {', '.join(OTHER_NAMES)}")
     _refuse_twins(spaces)
     return spaces
+
+
+def _loaded(space: Space, known: Mapping[str, SearchSpace], title: str) -> SearchSpace:
+    if isinstance(space, Mapping):
+        return read_space(parse_yaml(dump_yaml(dict(space)), title))
+    name = os.fspath(space)
+    return known.get(name) or load_space(name)
 
 
 def check_against_data(spaces: list[SearchSpace], settings: StudySettings, pairs: Pairs) -> None:

@@ -19,6 +19,9 @@ from losstune.tuning.space.search_space import SearchSpace
 from losstune.tuning.space.settings import StudySettings
 from losstune.tuning.storage.study_files import SPEC_FILE
 
+KEPT_DATA = "data.npz"
+"""The data of a study that keeps it in its folder; another study's is a whole path, digits or a reference."""
+
 
 class StudySpec(BaseModel):
     """What a study is, for good; only its budget may be raised later."""

@@ -22,7 +22,7 @@ from losstune.tuning.storage.study_files import SPEC_FILE, StudyFiles
 from losstune.tuning.storage.trial_store import TrialStore
 from losstune.tuning.study.dropped import Dropped
 from losstune.tuning.study.loss_trials import LossTrials, read_dropped, read_trials
-from losstune.tuning.study.spec import StudySpec, git_commit, read_spec, utc_now
+from losstune.tuning.study.spec import KEPT_DATA, StudySpec, git_commit, read_spec, utc_now
 from losstune.tuning.study.trial import TrialView
 from losstune.tuning.study.versions import versions_now
 
@@ -50,6 +50,16 @@ class Study:
     def folder(self) -> Path:
         """``ROOT/studies/NAME``, absolute; of a study in a bucket it has copies."""
         return self.files.folder
+
+    @property
+    def keeps_data(self) -> bool:
+        """Whether its data is arrays in its own folder."""
+        return self.spec.data_source == KEPT_DATA
+
+    @property
+    def data_source(self) -> str:
+        """Its data as ``--data`` takes it; what it keeps itself is where its folder is now."""
+        return str(self.folder / KEPT_DATA) if self.keeps_data else self.spec.data_source
 
     @property
     def trials_folder(self) -> Path:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -127,3 +128,53 @@ def test_a_block_that_ends_in_time_after_a_signal_is_left_alone() -> None:
         process.send_signal(signal.SIGTERM)
         assert process.communicate(timeout=30)[0] == "ended well 1\n"
     assert process.returncode == 0
+
+
+def test_in_a_thread_signals_are_the_callers() -> None:
+    def work() -> None:
+        with stop_on_signal(patience=1) as stop:
+            handlers.extend(signal.getsignal(number) for number in SIGNALS_ALONE)
+            assert not stop
+
+    SIGNALS_ALONE = [signum for signum, _ in SIGNALS]  # noqa: N806
+    handlers: list[object] = []
+    before = [signal.getsignal(number) for number in SIGNALS_ALONE]
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert handlers == before
+
+
+INSISTED = """
+import os, signal, sys, time
+from losstune.trainer.base.signals import SAME_SECONDS, stop_on_signal
+
+try:
+    with stop_on_signal(patience=60, own_process=False) as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        print("asked", bool(stop), flush=True)
+        while time.monotonic() < stop.since + SAME_SECONDS:
+            pass
+        os.kill(os.getpid(), signal.SIGINT)
+        print("not reached")
+except KeyboardInterrupt:
+    print("interrupted")
+print("goes on", signal.getsignal(signal.SIGINT) is signal.default_int_handler)
+"""
+
+
+def test_in_a_program_a_second_signal_is_what_it_was_before_and_the_process_goes_on() -> None:
+    ended = subprocess.run([sys.executable, "-c", INSISTED], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout == "asked True\ninterrupted\ngoes on True\n"
+
+
+@pytest.mark.parametrize(("signum", "kind"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_program_that_was_asked_to_stop_leaves_once_all_is_safe(
+    signum: signal.Signals, kind: type[BaseException]
+) -> None:
+    with stop_on_signal(own_process=False) as stop:
+        stop.leave()
+        os.kill(os.getpid(), signum)
+    with pytest.raises(kind):
+        stop.leave()

@@ -184,7 +184,7 @@ class TestTestSplit:
         done = train("--num_epochs 2 --output_dir run --test")
         pairs, trained = load_pairs("pairs.npz"), load_model(Path("run/best.pt"))
         split = split_tensors(pairs, split_rows(pairs, 0).test, torch.device("cpu"))
-        scores = embedding_metrics(trained.predict(split.inputs), split.targets, split.gallery, split.positive)
+        scores = embedding_metrics(trained.embeddings(split.inputs), split.targets, split.gallery, split.positive)
         lines = done.out.splitlines()[-3:]
         assert lines[0] == f"Test Cosine Sim: {scores['cosine_sim']:.4f}, MSE: {scores['mse']:.4f}"
         assert re.fullmatch(rf"Test Retrieval among {len(split.gallery)}: {RETRIEVAL}", lines[1])

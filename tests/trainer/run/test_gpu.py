@@ -58,7 +58,7 @@ def test_a_users_model_trains_on_a_gpu_resumes_and_predicts(
     folder = RunDirectory(tmp_path)
     folder.start(config)
     folder.save(trainer, [trainer.run_epoch()])
-    loaded = load_model(tmp_path / "last.pt").predict(data.train.inputs)
+    loaded = load_model(tmp_path / "last.pt").embeddings(data.train.inputs)
     torch.testing.assert_close(loaded, trainer.predict(data.train.inputs), rtol=1e-2, atol=1e-2)
     again = Trainer(config, data)
     RunDirectory(tmp_path).restore(again)

@@ -67,7 +67,7 @@ class TestTraining:
         saved(trainer, tmp_path)
         expected = trainer.predict(trainer.data.train.inputs)
         for name in ("best.pt", "last.pt"):
-            assert torch.equal(load_model(tmp_path / name).predict(trainer.data.train.inputs), expected)
+            assert torch.equal(load_model(tmp_path / name).embeddings(trainer.data.train.inputs), expected)
 
     @pytest.mark.parametrize("name", ["images", "token ids"])
     def test_data_on_disk_give_the_same_numbers(self, name: str, tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ class TestTraining:
         trainer = sample_trainer(own_config("lazy"))
         saved(trainer, tmp_path)
         inputs = trainer.data.train.inputs
-        assert torch.equal(load_model(tmp_path / "best.pt").predict(inputs), trainer.predict(inputs))
+        assert torch.equal(load_model(tmp_path / "best.pt").embeddings(inputs), trainer.predict(inputs))
 
 
 class TestFrozenParts:

@@ -34,7 +34,7 @@ class TestPredict:
     def test_gives_one_row_per_input_row_in_order(self, cli: Line) -> None:
         found = self.predict(cli)
         trained = load_model(Path("run/best.pt"))
-        expected = trained.predict(torch.from_numpy(sample_arrays()["inputs"])).numpy()
+        expected = trained.embeddings(torch.from_numpy(sample_arrays()["inputs"])).numpy()
         assert found.dtype == np.float32
         np.testing.assert_array_equal(found, expected)
 
@@ -57,7 +57,7 @@ class TestPredict:
         state = load_checkpoint(Path("run/last.pt"))["state"]["model"]
         trained = load_model(Path("run/best.pt"))
         trained.model.load_state_dict(state)
-        expected = trained.predict(torch.from_numpy(sample_arrays()["inputs"])).numpy()
+        expected = trained.embeddings(torch.from_numpy(sample_arrays()["inputs"])).numpy()
         np.testing.assert_array_equal(np.load("last.npy"), expected)
 
     def test_a_saved_model_predicts_what_the_trained_one_did(self, tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ class TestPredict:
         folder.start(config)
         folder.save(trainer, [trainer.run_epoch()])
         inputs = trainer.data.train.inputs
-        assert torch.equal(load_model(tmp_path / "best.pt").predict(inputs), trainer.predict(inputs))
+        assert torch.equal(load_model(tmp_path / "best.pt").embeddings(inputs), trainer.predict(inputs))
 
     def test_inputs_of_another_shape_are_refused(self, cli: Line) -> None:
         np.savez("other.npz", inputs=np.ones((3, 7)))
@@ -138,7 +138,7 @@ class TestScoreTest:
         rows = split_rows(pairs, 0)
         split = split_tensors(pairs, rows.test, torch.device("cpu"))
         center = torch.from_numpy(pairs.targets[rows.train].mean(axis=0))
-        expected = geometry(trained.predict(split.inputs), split.targets, split.gallery, center)
+        expected = geometry(trained.embeddings(split.inputs), split.targets, split.gallery, center)
         assert {name: scored.metrics[f"test/{name}"] for name in expected} == pytest.approx(expected, rel=1e-4)
         assert (scored.gallery, scored.dim) == (len(split.gallery), 5)
 

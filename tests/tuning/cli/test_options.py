@@ -7,10 +7,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from losstune.trainer.base.errors import UserError
 from losstune.trainer.cli.field_options import given
 from losstune.tuning.cli.app import check, launch
-from losstune.tuning.cli.options import seconds_of, study_options
+from losstune.tuning.cli.options import study_options
 from losstune.tuning.space.settings import StudySettings
 
 VALUES: dict[str, tuple[str | None, Any]] = {
@@ -47,14 +46,3 @@ def test_every_setting_of_a_study_is_an_option(name: str) -> None:
 @pytest.mark.parametrize("command", [launch, check])
 def test_launch_and_check_take_all_of_them(command: Any) -> None:
     assert set(StudySettings.model_fields) <= set(inspect.signature(command).parameters)
-
-
-@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("1.5m", 90), ("2 h", 7200)])
-def test_a_time_budget_is_a_number_with_a_unit(text: str, seconds: float) -> None:
-    assert seconds_of(text) == seconds
-
-
-@pytest.mark.parametrize("text", ["", "soon", "0", "-1m", "1d"])
-def test_what_is_no_time_is_refused(text: str) -> None:
-    with pytest.raises(UserError, match=r"--time-budget: found .*; expected a time like 90s, 30m or 2h"):
-        seconds_of(text)

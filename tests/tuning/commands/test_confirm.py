@@ -198,7 +198,7 @@ def unit(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 def scores_by_hand(run: ConfirmRun, pairs: Pairs) -> dict[str, npt.NDArray[np.float64]]:
     """Each distinct test target's scores, by loops over rows; targets in the order of their ids."""
     split = split_rows(pairs, run.settings["split_seed"])
-    predictions = load_model(run.folder / "best.pt").predict(torch.from_numpy(pairs.inputs[split.test])).numpy()
+    predictions = load_model(run.folder / "best.pt").embeddings(torch.from_numpy(pairs.inputs[split.test])).numpy()
     targets, ids = pairs.targets[split.test].astype(np.float64), pairs.ids[split.test]
     distinct = sorted(set(ids.tolist()))
     gallery = np.stack([targets[ids == own][0] for own in distinct])
@@ -417,7 +417,7 @@ def test_the_champion_predicts_what_its_checkpoint_does(sample: Sample, client: 
     finally:
         mlflow.set_tracking_uri(former)
     inputs = torch.from_numpy(load_pairs("digits").inputs)
-    expected = load_model(sample.study.folder / "confirm/runs" / run / "best.pt").predict(inputs)
+    expected = load_model(sample.study.folder / "confirm/runs" / run / "best.pt").embeddings(inputs)
     with torch.no_grad():
         predicted = model(inputs)
     np.testing.assert_allclose(predicted, expected, atol=1e-6)

@@ -1,0 +1,60 @@
+"""What a launch would cost: the arithmetic of rungs, and what the command says before anything starts."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from losstune.trainer.base.errors import UserError
+from losstune.tuning.commands import check
+from losstune.tuning.commands.check import check_spaces, checked_json, epochs_per_trial, estimate
+from tests.conftest import Command
+from tests.tuning.samples import DISCRETE, settings_of, space_of
+
+
+@pytest.fixture
+def quick_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "probe", lambda *_: 0.5)
+
+
+def test_a_trial_costs_its_way_up_the_rungs() -> None:
+    settings = settings_of(max_epochs=9, grace_epochs=1, reduction_factor=3)  # rungs at 1 and 3
+    assert epochs_per_trial(settings, 1) == 9
+    assert epochs_per_trial(settings, 9) == pytest.approx(1 + 2 / 3 + 6 / 9)
+
+
+@pytest.mark.parametrize(
+    ("budget", "trials", "epochs"), [({"trials": 5}, 5, 25), ({"epochs_per_loss": 100}, 20, 100), ({}, 10, 50)]
+)
+def test_a_budget_is_told_in_trials_and_in_epochs(
+    quick_probe: None, budget: dict[str, int], trials: float, epochs: float
+) -> None:
+    found = estimate(space_of(DISCRETE), settings_of(max_epochs=5, grace_epochs=5, **budget), None)  # type: ignore[arg-type]
+    assert (found.trials, found.epochs) == (pytest.approx(trials), pytest.approx(epochs))
+
+
+def test_a_grid_has_no_more_trials_than_points(quick_probe: None) -> None:
+    settings = settings_of(sampler="grid", trials=100, max_epochs=3)
+    assert estimate(space_of(DISCRETE), settings, None).trials == 3 * 4  # type: ignore[arg-type]
+
+
+def test_options_override_a_space_as_in_a_launch(quick_probe: None, losstune: Command) -> None:
+    options = ("--objective", "val/cosine_sim", "--sampler", "random", "--seed", "4", "--race", "--max_epochs", "9")
+    told = json.loads(losstune("check", "mse", "--json", *options).out)
+    expected = {"objective": "val/cosine_sim", "sampler": "random", "seed": 4, "race": True, "max_epochs": 9}
+    assert expected.items() <= told["settings"].items()
+    assert told["rungs"] == [3]
+    assert losstune("check", "mse", "--sampler", "best").err.startswith("error: study: sampler: found 'best'; should")
+
+
+def test_time_is_shared_out_over_the_slots(quick_probe: None) -> None:
+    one, four = (check_spaces(["mse"], None, {"trials": 4}, slots) for slots in (1, 4))
+    assert one.seconds - check.START_SECONDS == pytest.approx(4 * (four.seconds - check.START_SECONDS))
+    assert checked_json(four)["losses"]["mse"]["seconds_per_epoch"] == 0.5
+
+
+def test_what_a_launch_would_refuse_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"--data none.npz: no such file"):
+        check_spaces(["mse"], "none.npz", {}, None)
+    with pytest.raises(UserError, match="no search space 'none'"):
+        check_spaces(["none"], None, {}, None)

@@ -1,0 +1,140 @@
+"""Commands called with arguments, as far as they start no training; a whole program is in tests/test_face.py."""
+
+import inspect
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from losstune.trainer.base.errors import LosstuneError
+from losstune.trainer.base.signals import StopRequest
+from losstune.tuning.commands import program
+from losstune.tuning.commands.launch import LaunchRequest, Outcome
+from losstune.tuning.commands.program import compare, confirm, export, launch, open_study, report, studies
+from losstune.tuning.space.settings import StudySettings
+from losstune.tuning.study.study import Study
+from tests.tuning.reported import confirmed, searched
+
+ARRAYS = {"inputs": np.ones((3, 2)), "targets": np.ones((3, 2))}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("place")
+    confirmed(searched(root, (4, 4)))
+    return root
+
+
+@pytest.fixture(autouse=True)
+def _there(place: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("losstune.tuning.commands.report.sync_study", lambda *_: None)
+
+
+def test_what_help_shows_of_launch_has_every_setting_of_a_study() -> None:
+    assert set(StudySettings.model_fields) <= set(inspect.signature(launch).parameters)
+    assert all(name in (launch.__doc__ or "") for name in StudySettings.model_fields)
+
+
+def test_a_study_is_found_by_name_where_the_argument_or_the_environment_says(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert studies() == []
+    assert [row["study"] for row in studies(storage=place)] == ["study"]
+    assert open_study("study", storage=place).folder == place / "studies" / "study"
+    monkeypatch.setenv("LOSSTUNE_STORAGE", str(place))
+    assert compare("study").winner == compare(open_study("study", storage=place)).winner == "infonce"
+
+
+def test_report_and_export_write_where_they_are_told(place: Path) -> None:
+    study = open_study("study", storage=place)
+    assert Path(report(study)) == Path("report.html")
+    assert Path("report.html").stat().st_size > 1e6
+    assert export(study, "cosine.yaml", loss_fn="cosine").trial.startswith("cosine-")
+    assert export(study).seeds == 10
+    assert Path("best.yaml").exists()
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: launch("mse", study="s", trails=3),
+            r"^trails is no argument, and no setting of a study; did you mean",
+        ),
+        (
+            lambda: launch("mse", study="s", x=3),
+            r"^x is no argument, and no setting of a study; allowed: objective",
+        ),
+        (lambda: launch(study="s"), r"^study 's' is new: name at least one search space$"),
+        (lambda: launch("mse", "no.npz", study="s"), r"^data no.npz: no such file$"),
+        (lambda: launch("mse", ARRAYS, study="s", time_budget="soon"), r"^time_budget: found 'soon'; expected a time"),
+        (lambda: launch("mse", ARRAYS, study="s", gpus_per_trial=1.5), r"^gpus_per_trial: found 1.5; expected a share"),
+        (
+            lambda: launch("mse", ARRAYS, study="s", max_epochs=0),
+            r"^study: max_epochs: found 0; should be greater than",
+        ),
+        (lambda: launch("mse", ARRAYS, study="s"), r"mse.yaml: batch_size \d+: arrays in memory: "),
+        (lambda: launch("mse", {"inputs": [1.0]}, study="s"), r"^arrays in memory: no array 'targets'; found inputs$"),
+        (lambda: launch({"loss_fn": "mse", "space": {"lr": 1}}, ARRAYS, study="s"), r"^space 1:\d+: "),
+        (lambda: launch("mse", study="s", storage="s3://b/p"), r"^storage s3://b/p needs study_storage postgresql://"),
+        (lambda: open_study("none"), r"^no study 'none' in .*; found: none$"),
+        (lambda: confirm("none"), r"^no study 'none' in "),
+        (lambda: confirm("none", top=0), r"^top 0 seeds 10: expected at least 1 setting, and at least 2 seeds$"),
+    ],
+)
+def test_errors_speak_of_arguments_and_nothing_is_left(call, message: str) -> None:
+    with pytest.raises(LosstuneError, match=message) as caught:
+        call()
+    assert type(caught.value) is LosstuneError
+    assert list(Path().iterdir()) == []
+
+
+def test_a_study_that_is_not_confirmed_names_the_call_that_does_it(tmp_path: Path) -> None:
+    searched(tmp_path, (2, 2))
+    with pytest.raises(LosstuneError, match=r"not confirmed yet: losstune.confirm\('study'\) trains its best settings"):
+        compare("study")
+
+
+@pytest.mark.parametrize(("signum", "kind"), [(2, KeyboardInterrupt), (15, SystemExit)])
+@pytest.mark.parametrize("on_the_spot", [True, False])
+def test_a_launch_that_a_signal_stopped_ends_as_the_signal_would(
+    place: Path, monkeypatch: pytest.MonkeyPatch, signum: int, kind: type[BaseException], on_the_spot: bool
+) -> None:
+    def stopped(request: LaunchRequest, _: object) -> Outcome:
+        assert not request.execution.own_process
+        request_to_stop = StopRequest()
+        request_to_stop.ask(signum)
+        if on_the_spot:
+            with request_to_stop.raising():
+                pass
+        study: Study = open_study("study", storage=place).stored
+        return Outcome(study, request_to_stop, True)
+
+    monkeypatch.setattr(program, "run_launch", stopped)
+    with pytest.raises(kind):
+        launch(study="study", storage=place)
+
+
+def test_what_a_place_needs_is_held_as_long_as_its_study(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
+    """A study in a bucket has copies in a private folder."""
+    left: list[str] = []
+
+    @contextmanager
+    def home_at(storage: str, study_storage: str | None) -> Iterator[object]:
+        with original(storage, study_storage) as home:
+            yield home
+        left.append(storage)
+
+    original = program.home_at
+    monkeypatch.setattr(program, "home_at", home_at)
+    study = open_study("study", storage=place)
+    assert left == []
+    assert json.dumps(study.status())
+    del study
+    assert left == [str(place)]
+    studies(storage=place)
+    assert left == [str(place)] * 2

@@ -1,0 +1,37 @@
+"""The report as a command: kept with the study, in MLflow where that can be reached, and inside a notebook."""
+
+import html
+from pathlib import Path
+
+import pytest
+
+from losstune.trainer.base.errors import UserError
+from losstune.tuning.commands import report as module
+from losstune.tuning.commands.report import report
+from losstune.tuning.track.runs import REPORT_FILE
+from tests.tuning.reported import searched
+
+
+def test_it_is_written_kept_and_shown_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    monkeypatch.setattr(module, "sync_study", lambda study, uri: synced.append(uri))
+    study = searched(tmp_path, (2, 2))
+    written = report(study, tmp_path / "r.html", "sqlite:///m.db")
+    page = (tmp_path / "r.html").read_text()
+    assert (study.folder / REPORT_FILE).read_text() == page
+    assert (written.size, written.not_in_mlflow, synced) == (len(page.encode()), "", ["sqlite:///m.db"])
+    assert Path(written) == tmp_path / "r.html"
+    frame = written._repr_html_()
+    assert html.unescape(frame[frame.index('"') + 1 : frame.index('" style=')]) == page
+
+
+def test_mlflow_that_can_not_be_reached_is_told_and_no_reason_to_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise UserError("down")
+
+    monkeypatch.setattr(module, "sync_study", refuse)
+    study = searched(tmp_path, (2, 2))
+    written = report(study, tmp_path / "r.html", "http://nowhere")
+    assert written.not_in_mlflow == f"MLflow lacks the report (down): losstune sync study --storage {tmp_path}"

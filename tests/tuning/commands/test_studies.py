@@ -1,0 +1,37 @@
+"""How commands come to a study."""
+
+from pathlib import Path
+
+import pytest
+
+from losstune.trainer.base.errors import UserError
+from losstune.tuning.commands import studies
+from losstune.tuning.commands.studies import existing, held
+from losstune.tuning.storage.home import Home
+from losstune.tuning.study.study import Study, open_study
+from tests.tuning.reported import searched
+
+
+def test_a_study_that_is_not_there_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no study 'none' in "):
+        existing(Home(tmp_path), "none")
+    with pytest.raises(UserError, match="no study 'none' in "), held(Home(tmp_path), "none"):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_holder_reads_the_study_once_and_nobody_else_gets_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = searched(tmp_path, (1, 0))
+    opened: list[str] = []
+
+    def counted(home: Home, name: str) -> Study:
+        opened.append(name)
+        return open_study(home, name)
+
+    monkeypatch.setattr(studies, "open_study", counted)
+    with held(study.home, "study") as own:
+        assert own.spec == study.spec
+        assert opened == ["study"]
+        with pytest.raises(UserError, match="study 'study' is in use by process"), held(study.home, "study"):
+            pass
+    assert opened == ["study"]

@@ -1,0 +1,47 @@
+"""MLflow's UI: what it is started with, and what is refused; that it is on loopback only, test_exposure tells."""
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from losstune.trainer.base.errors import UserError
+from losstune.tuning.commands import ui
+from losstune.tuning.storage.home import Home
+
+
+def test_it_is_started_on_the_right_store_and_says_where(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    started: list[tuple[list[str], dict[str, str]]] = []
+
+    class Process:
+        returncode = 3
+
+        def __init__(self, command: list[str], env: dict[str, str]) -> None:
+            started.append((command, env))
+
+        def poll(self) -> int:
+            return self.returncode
+
+    monkeypatch.setenv("MLFLOW_SERVER_CORS_ALLOWED_ORIGINS", "*")
+    monkeypatch.setattr(ui.subprocess, "Popen", Process)
+    (tmp_path / "mlflow.db").touch()
+    said = io.StringIO()
+    assert ui.run_ui(Home(tmp_path), None, 5001, Console(file=said, width=200)) == 3
+    ((command, environment),) = started
+    assert "--host 127.0.0.1 --port 5001" in " ".join(command)
+    assert environment["MLFLOW_BACKEND_STORE_URI"] == f"sqlite:///{tmp_path}/mlflow.db"
+    assert "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS" not in environment
+    assert said.getvalue() == "MLflow on http://127.0.0.1:5001  (Ctrl-C ends it)\n"
+
+
+@pytest.mark.parametrize(
+    ("uri", "message"),
+    [
+        (None, r"no mlflow.db in .*: launch a study first, or give --tracking-uri"),
+        ("http://me:secret@host", r"--tracking-uri http://me:\*\*\*@host is a server with a UI of its own"),
+    ],
+)
+def test_there_is_nothing_to_show(tmp_path: Path, uri: str | None, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        ui.run_ui(Home(tmp_path), uri, 5000, Console(quiet=True))

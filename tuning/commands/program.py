@@ -1,0 +1,251 @@
+"""The commands for programs and notebooks: the same as on the command line, called with arguments.
+
+Whatever can be mended is a :class:`~losstune.LosstuneError` in the words of these arguments. A signal that stopped a
+command is an exception once its state is safe: KeyboardInterrupt, or SystemExit after SIGTERM.
+"""
+
+import difflib
+import inspect
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+from rich.console import Console
+
+from losstune.trainer.base.argument_words import for_programs
+from losstune.trainer.base.errors import UserError
+from losstune.trainer.data.pairs import Source
+from losstune.tuning.commands.comparison_view import ComparisonView
+from losstune.tuning.commands.confirm import ConfirmRequest
+from losstune.tuning.commands.confirm import confirm as run_confirm
+from losstune.tuning.commands.export import Exported
+from losstune.tuning.commands.export import export as write_export
+from losstune.tuning.commands.launch import LaunchRequest
+from losstune.tuning.commands.launch import launch as run_launch
+from losstune.tuning.commands.report import Reported
+from losstune.tuning.commands.report import report as write_report
+from losstune.tuning.commands.studies import existing
+from losstune.tuning.commands.study_view import StudyView
+from losstune.tuning.commands.wishes import seconds_of, share_of
+from losstune.tuning.confirm.compare import compare as compared
+from losstune.tuning.execute.placement import Resources
+from losstune.tuning.execute.session import Execution
+from losstune.tuning.show.status import list_json
+from losstune.tuning.space.feasibility import Space
+from losstune.tuning.space.settings import StudySettings
+from losstune.tuning.storage.home import STORAGE, STUDY_STORAGE, Home, home_at
+from losstune.tuning.track.process import TRACKING_URI, tracking_uri_of
+
+AnyPath = str | os.PathLike[str]
+Share = float | Literal["auto"] | None
+
+
+def _with_study_settings(function: Callable[..., StudyView]) -> Callable[..., StudyView]:
+    """The function, whose signature also tells the study's settings that it takes, one by one."""
+    signature = inspect.signature(function)
+    own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    added = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=info.annotation)
+        for name, info in StudySettings.model_fields.items()
+    ]
+    function.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
+    return function
+
+
+@_with_study_settings
+@for_programs
+def launch(
+    spaces: Space | Sequence[Space] = (),
+    data: Source | None = None,
+    *,
+    study: str,
+    time_budget: str | float | None = None,
+    concurrency: int | None = None,
+    cpus_per_trial: int = 1,
+    gpus_per_trial: Share = None,
+    address: str | None = None,
+    accept_change: bool = False,
+    tracking_uri: str | None = None,
+    storage: AnyPath | None = None,
+    study_storage: str | None = None,
+    quiet: bool = False,
+    **settings: Any,
+) -> StudyView:
+    """Start a study over one or more losses, or continue it: the same call.
+
+    Args:
+        spaces: a search space for each loss: shipped names, paths of YAML files, or what such a file says as a dict.
+            None is needed to continue a study.
+        data: arrays by name (``inputs`` (N, …) and ``targets`` (N, d), optionally ``ids`` (N,) and ``split`` (N,)),
+            which are then kept with the study; or ``digits``, a path, ``package.module:function``.
+        study: its name.
+        time_budget: stop after so many seconds, or after ``90s``, ``30m``, ``2h``.
+        concurrency: trials at a time; None is as many as there is room for.
+        cpus_per_trial: cores, and threads, of a trial.
+        gpus_per_trial: share of a GPU; ``auto`` probes.
+        address: a running Ray cluster to join.
+        accept_change: go on with other versions of the libraries, and keep that on record.
+        tracking_uri: MLflow's store; None is ``mlflow.db`` in ``storage``.
+        storage: folder, or ``s3://BUCKET/PREFIX``, that holds ``studies/``; None is the working directory.
+        study_storage: ``postgresql://…`` that keeps the trials; None is SQLite in the study's folder.
+        quiet: print nothing.
+        settings: of the study, over what the spaces say: ``trials`` or ``epochs_per_loss``, ``max_epochs``,
+            ``grace_epochs``, ``reduction_factor``, ``objective``, ``sampler``, ``seed``, ``race``.
+
+    Raises:
+        LosstuneError: anything wrong in what is asked for, before any training.
+    """
+    _check_settings(settings)
+    with _place(storage, study_storage) as (home, stack):
+        uri = _uri(tracking_uri)
+        resources = Resources(concurrency, cpus_per_trial, None if gpus_per_trial is None else share_of(gpus_per_trial))
+        request = LaunchRequest(
+            spaces=[spaces] if isinstance(spaces, str | os.PathLike | dict) else list(spaces),
+            data=data,
+            name=study,
+            home=home,
+            execution=Execution(resources, address, uri, own_process=False),
+            options={name: value for name, value in settings.items() if value is not None},
+            time_budget=None if time_budget is None else seconds_of(time_budget),
+            accept_change=accept_change,
+        )
+        with _interruptible():
+            outcome = run_launch(request, Console(quiet=quiet))
+        outcome.stopped.leave()
+        return StudyView(existing(home, study, files=True), uri, stack.pop_all())
+
+
+@for_programs
+def open_study(
+    name: str,
+    *,
+    storage: AnyPath | None = None,
+    study_storage: str | None = None,
+    tracking_uri: str | None = None,
+) -> StudyView:
+    """An existing study; the arguments as of :func:`launch`.
+
+    Raises:
+        LosstuneError: there is none of this name; says which there are.
+    """
+    with _place(storage, study_storage) as (home, stack):
+        return StudyView(existing(home, name, files=True), _uri(tracking_uri), stack.pop_all())
+
+
+@for_programs
+def studies(*, storage: AnyPath | None = None, study_storage: str | None = None) -> list[dict[str, Any]]:
+    """The studies of a place, by name: losses, number of trials, best value and trial, whether a launch is running."""
+    with _place(storage, study_storage) as (home, _):
+        return list_json(home)
+
+
+@for_programs
+def confirm(
+    study: StudyView | str,
+    *,
+    top: int = 3,
+    seeds: int = 10,
+    concurrency: int | None = None,
+    cpus_per_trial: int = 1,
+    gpus_per_trial: Share = None,
+    address: str | None = None,
+    accept_change: bool = False,
+    quiet: bool = False,
+) -> ComparisonView:
+    """Train each loss's best settings again with fresh seeds, and score the picks on the test split once.
+
+    Interrupted, the same call goes on.
+
+    Args:
+        study: as :func:`launch` or :func:`open_study` gives it, or the name of one in the working directory.
+        top: settings of each loss to train again.
+        seeds: fresh seeds; claims need at least 10.
+
+    Raises:
+        LosstuneError: other data than it was tuned on, or nothing to confirm.
+    """
+    if top < 1 or seeds < 2:
+        raise UserError(f"--top {top} --seeds {seeds}: expected at least 1 setting, and at least 2 seeds")
+    view = _view(study)
+    resources = Resources(concurrency, cpus_per_trial, None if gpus_per_trial is None else share_of(gpus_per_trial))
+    execution = Execution(resources, address, view.tracking_uri, own_process=False)
+    request = ConfirmRequest(view.name, view.stored.home, top, seeds, execution, accept_change)
+    with _interruptible():
+        confirmed = run_confirm(request, Console(quiet=quiet))
+    confirmed.stopped.leave()
+    return ComparisonView(**dict(compared(confirmed.study)))
+
+
+@for_programs
+def compare(study: StudyView | str) -> ComparisonView:
+    """Which loss, by how much and how sure, from the newest confirmation.
+
+    Raises:
+        LosstuneError: there is none.
+    """
+    return ComparisonView(**dict(compared(_read_anew(study))))
+
+
+@for_programs
+def report(study: StudyView | str, output: AnyPath = "report.html") -> Reported:
+    """Write the whole answer as one HTML file, which a notebook shows inside; a confirmed study's goes to MLflow too.
+
+    Raises:
+        LosstuneError: the file can not be written.
+    """
+    view = _view(study)
+    stored = _read_anew(view)
+    return write_report(stored, Path(output), tracking_uri_of(stored.home, view.tracking_uri))
+
+
+@for_programs
+def export(study: StudyView | str, output: AnyPath = "best.yaml", *, loss_fn: str | None = None) -> Exported:
+    """Write the best setting, of all losses or of one, as a YAML that trains the final model.
+
+    Raises:
+        LosstuneError: there is nothing to export, or the file can not be written.
+    """
+    return write_export(_read_anew(study), loss_fn, Path(output))
+
+
+def _check_settings(settings: dict[str, Any]) -> None:
+    for name in settings:
+        if name not in StudySettings.model_fields:
+            near = difflib.get_close_matches(name, StudySettings.model_fields, n=2)
+            hint = f"did you mean {' or '.join(near)}?" if near else f"allowed: {', '.join(StudySettings.model_fields)}"
+            raise UserError(f"{name} is no argument, and no setting of a study; {hint}")
+
+
+@contextmanager
+def _place(storage: AnyPath | None, study_storage: str | None) -> Iterator[tuple[Home, ExitStack]]:
+    """Where the studies are, and what holds it: kept by whoever takes over the stack, else closed."""
+    with ExitStack() as stack:
+        where = os.environ.get(STORAGE) or "." if storage is None else os.fspath(storage)
+        yield stack.enter_context(home_at(where, study_storage or os.environ.get(STUDY_STORAGE) or None)), stack
+
+
+def _uri(tracking_uri: str | None) -> str | None:
+    return tracking_uri or os.environ.get(TRACKING_URI) or None
+
+
+def _view(study: StudyView | str) -> StudyView:
+    return open_study(study) if isinstance(study, str) else study
+
+
+def _read_anew(study: StudyView | str) -> Any:
+    """The study as it is now."""
+    view = _view(study)
+    return existing(view.stored.home, view.name, files=True)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """A signal that left the block on the spot is what it would be to the program by itself."""
+    try:
+        yield
+    except SystemExit as end:
+        if end.code == 130:
+            raise KeyboardInterrupt from None
+        raise

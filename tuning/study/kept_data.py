@@ -1,0 +1,31 @@
+"""Arrays that were given in memory, kept with the study, so that every other command works on it."""
+
+import io
+from collections.abc import Mapping
+
+import numpy as np
+
+from losstune.trainer.data.npy import Array
+from losstune.trainer.data.pairs import Pairs, load_pairs
+from losstune.tuning.storage.study_files import StudyFiles
+from losstune.tuning.study.spec import KEPT_DATA
+from losstune.tuning.study.study import Study
+
+
+def keep_arrays(files: StudyFiles, arrays: Mapping[str, Array]) -> str:
+    """Write them to a study's folder, which exists; returns what its spec is to name as its data."""
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]  # NumPy's stub takes a name for its own flag
+    files.write(files.folder / KEPT_DATA, buffer.getvalue())
+    return KEPT_DATA
+
+
+def study_pairs(study: Study) -> Pairs:
+    """The data of a study, from where it was given or is kept.
+
+    Raises:
+        UserError: it can not be read any more.
+    """
+    if study.keeps_data:
+        study.files.keep(study.folder / KEPT_DATA)
+    return load_pairs(study.data_source)
