@@ -16,7 +16,7 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *EXAMPLE
 PAGES = [*DOCUMENTS, ROOT / "CONTRIBUTING.md", ROOT / "ARCHITECTURE.md", ROOT / "CHANGELOG.md"]
 SLOW = [*EXAMPLES, ROOT / "README.md"] + [
     ROOT / "docs" / name
-    for name in ("confirming.md", "losses.md", "own.md", "quickstart.md", "spaces.md", "studies.md")
+    for name in ("confirming.md", "losses.md", "own.md", "python.md", "quickstart.md", "spaces.md", "studies.md")
 ]
 """Whole studies take minutes."""
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.M | re.S)

@@ -1,6 +1,11 @@
 """What the examples are made of; that they run as written is in test_docs."""
 
+import ast
 import importlib.util
+import json
+import os
+import re
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -13,6 +18,7 @@ from losstune.trainer.base.errors import UserError
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.model.encoder import build_model
 
+NOTEBOOK = Path(__file__).parent.parent / "examples" / "notebook.ipynb"
 TEXT_PAIRS = Path(__file__).parent.parent / "examples" / "text-pairs"
 
 NOUNS = """\
@@ -82,3 +88,56 @@ def test_the_nearest_words_come_first(module) -> None:
     words = np.array([[1, 0], [0, 3], [2, 2], [-1, 0]] + [[-1, -1]] * 4, dtype=np.float32)
     found = module("search").nearest(np.array([[1, 0.2]], dtype=np.float32), words)
     assert found[0][:3] == [0, 2, 1]
+
+
+def test_the_text_pairs_use_the_face_alone() -> None:
+    for path in TEXT_PAIRS.glob("*.py"):
+        imported = re.findall(r"^\s*(?:from|import) (losstune\S*)", path.read_text(), re.M)
+        assert set(imported) <= {"losstune"}, path.name
+
+
+RUN_CELLS = """
+import ast, json, sys
+
+shown, names = [], {"__name__": "__main__"}
+for cell in json.load(open(sys.argv[1]))["cells"]:
+    if cell["cell_type"] != "code":
+        continue
+    *before, last = ast.parse("".join(cell["source"])).body
+    exec(compile(ast.Module(before, []), "cell", "exec"), names)
+    if not isinstance(last, ast.Expr):
+        exec(compile(ast.Module([last], []), "cell", "exec"), names)
+        continue
+    value = eval(compile(ast.Expression(last.value), "cell", "eval"), names)
+    bundle = value._repr_mimebundle_(include=None, exclude=None) if hasattr(value, "_repr_mimebundle_") else {}
+    html = getattr(value, "_repr_html_", lambda: None)()
+    shown.append([type(value).__name__, sorted(bundle), len(html or ""), repr(value)[:300]])
+json.dump(shown, open("shown.json", "w"))
+"""
+"""A notebook's cells in order in one interpreter, and what it would show of each one's last line."""
+
+
+@pytest.mark.slow
+def test_the_notebook_runs_as_it_stands_and_shows_what_it_should(tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LOSSTUNE_")}
+    subprocess.run([sys.executable, "-c", RUN_CELLS, str(NOTEBOOK)], cwd=tmp_path, check=True, env=environment)
+    study, frame, curves, slices, confirmed, answer, report, test_mrr, scores = json.loads(
+        (tmp_path / "shown.json").read_text()
+    )
+    assert study[:2] == ["StudyView", ["text/html", "text/plain"]]
+    assert frame[0] == "DataFrame"
+    assert "infonce-0000" in frame[3]
+    assert curves[0] == slices[0] == "Figure"
+    assert confirmed[:2] == ["ComparisonView", ["text/html", "text/plain"]]
+    assert "infonce" in answer[3]
+    assert report[0] == "Reported"
+    assert report[2] > 1e6, "the whole page is inside"
+    shape, mrr = ast.literal_eval(scores[3])
+    assert shape == (1797, 32)
+    assert mrr == pytest.approx(float(test_mrr[3]))
+
+
+def test_the_notebook_is_kept_without_outputs() -> None:
+    notebook = json.loads(NOTEBOOK.read_text())
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code)

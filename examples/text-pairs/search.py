@@ -9,10 +9,7 @@ from pathlib import Path
 import numpy as np
 from pairs import Vectors, embed
 
-from losstune.trainer.config.config_file import read_config
-from losstune.trainer.config.train_config import TrainConfig
-from losstune.trainer.data.pairs import Pairs, load_pairs
-from losstune.trainer.data.splits import split_rows
+import losstune as lt
 
 SHOWN = 5
 
@@ -33,19 +30,19 @@ def nearest(vectors: Vectors, words: Vectors) -> list[list[int]]:
     return [[int(row) for row in best] for best in np.argsort(-scores, axis=1)[:, :SHOWN]]
 
 
-def mean_word(pairs: Pairs, config: TrainConfig) -> Vectors:
+def mean_word(pairs: lt.Pairs, config: lt.TrainConfig) -> Vectors:
     """What to subtract before searching: a model that was trained about the mean target is searched about it too."""
     if not config.center:
         return np.zeros(pairs.targets.shape[1], dtype=np.float32)
-    rows = split_rows(pairs, config.split_seed, train_on_val=config.fit == "train+val")
+    rows = lt.split_rows(pairs, config.split_seed, train_on_val=config.fit == "train+val")
     mean: Vectors = pairs.targets[rows.train].mean(axis=0)
     return mean
 
 
 def main() -> None:
     """Print the words nearest to each description, before and after the correction."""
-    words, pairs = Path("words.txt").read_text().splitlines(), load_pairs("pairs.npz")
-    center = mean_word(pairs, TrainConfig.from_flat(read_config(Path("final/config.yaml")).settings))
+    words, pairs = Path("words.txt").read_text().splitlines(), lt.load_pairs("pairs.npz")
+    center = mean_word(pairs, lt.load_model("final/best.pt").config)
     frozen = nearest(queries()["inputs"], pairs.targets)
     trained = nearest(np.load("queries.npy") - center, pairs.targets - center)
     for text, before, after in zip(descriptions(), frozen, trained, strict=True):

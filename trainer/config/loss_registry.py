@@ -92,6 +92,8 @@ def _registered_class(entries: tuple[EntryPoint, ...]) -> type[LossConfig]:
 @cache
 def _dotted_class(reference: str) -> type[LossConfig]:
     where = f"loss_fn {reference}"
+    if reference.startswith("__main__:"):
+        raise UserError(f"{where}: workers can not import it from a program that runs; put it in a module beside it")
     loss = _checked(resolve(reference, "loss_fn"), where)
     if not is_reference(_dotted(loss)):
         raise UserError(f"{where}: {loss.__qualname__} is not at the top of its module, where workers could import it")

@@ -9,6 +9,7 @@ from typing import ClassVar
 import pytest
 from pydantic import Field
 
+from losstune.trainer.base.errors import UserError
 from losstune.trainer.config.config_file import read_config
 from losstune.trainer.config.loss_registry import loss_config_class, loss_names, loss_reference
 from losstune.trainer.config.train_config import TrainConfig, flat_fields
@@ -259,3 +260,8 @@ class TestTheCommandLine:
         assert refused == (
             "error: run/config.yaml: loss_fn gone_options.tilted:TiltedConfig: No module named 'gone_options'\n"
         )
+
+
+def test_a_loss_of_the_program_itself_is_refused_because_no_worker_could_import_it() -> None:
+    with pytest.raises(UserError, match="loss_fn __main__:Own: workers can not import it from a program that runs"):
+        loss_config_class("__main__:Own")

@@ -1,0 +1,62 @@
+"""Where a run begins. What the command line says of it is in tests/trainer/cli/test_app.py."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from losstune.trainer.base.errors import UserError
+from losstune.trainer.config.config_file import ConfigFile
+from losstune.trainer.config.train_config import TrainConfig
+from losstune.trainer.run.start import RunRequest, final_settings, fresh_folder, resumed_run
+
+CONFIG = TrainConfig.from_flat({"loss_fn": "mse"})
+
+
+def request(settings: dict[str, Any] | None = None, source: dict[str, Any] | None = None, **more: Any) -> RunRequest:
+    return RunRequest(ConfigFile({"fit": "train", "num_epochs": 81}, source or {}), settings or {}, **more)
+
+
+def test_settings_override_the_file() -> None:
+    assert final_settings(request({"num_epochs": 5}), Console(quiet=True)) == {"fit": "train", "num_epochs": 5}
+
+
+@pytest.mark.parametrize(
+    ("settings", "source", "epochs"),
+    [
+        ({"fit": "train+val"}, {"best_epoch": 7}, (7, 81)),
+        ({"fit": "train+val", "schedule_epochs": 40}, {"best_epoch": 7}, (7, 40)),
+        ({"fit": "train+val", "num_epochs": 5}, {"best_epoch": 7}, (5, None)),
+        ({"fit": "train+val"}, {}, (81, None)),
+        ({}, {"best_epoch": 7}, (81, None)),
+    ],
+)
+def test_with_nothing_to_validate_on_a_study_knows_how_long(
+    settings: dict[str, Any], source: dict[str, Any], epochs: tuple[int, int | None]
+) -> None:
+    said = io.StringIO()
+    found = final_settings(request(settings, source), Console(file=said))
+    assert (found["num_epochs"], found.get("schedule_epochs")) == epochs
+    assert ("Training 7 epochs" in said.getvalue()) == (epochs[0] == 7)
+
+
+def test_a_folder_of_its_own_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert fresh_folder(request(), CONFIG).path == Path("runs/mse")
+    Path("runs/mse").mkdir(parents=True)
+    assert fresh_folder(request(), CONFIG).path == Path("runs/mse-2")
+
+
+def test_a_run_is_not_overwritten_unasked(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "last.pt").touch()
+    with pytest.raises(UserError, match="holds a run; --resume continues it, --overwrite discards it"):
+        fresh_folder(request(output_dir=tmp_path / "run"), CONFIG)
+    assert fresh_folder(request(output_dir=tmp_path / "run", overwrite=True), CONFIG).path == tmp_path / "run"
+
+
+def test_there_must_be_something_to_resume() -> None:
+    with pytest.raises(UserError, match=r"--resume needs --checkpoint RUN/last.pt, or the run's --output-dir"):
+        resumed_run(request())
