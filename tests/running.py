@@ -11,6 +11,9 @@ import pytest
 SAMPLE, TIMES = "LOSSTUNE_SAMPLE", "LOSSTUNE_LEAVE_TIMES"
 """Environment variables: the seed of a sample, a day as ``20261128``; and a folder where each process leaves times."""
 
+CLUSTERS = {"ray_address", "three_nodes"}
+"""Fixtures that start Ray; tests that start it otherwise are marked ``ray``."""
+
 
 def sample_seed() -> int | None:
     """The seed of the sample that is run; none where all tests are."""
@@ -44,7 +47,7 @@ def group(items: list[pytest.Item]) -> None:
 
     Workers of Ray yield to whatever else runs: two launches beside each other take as long as one after the other.
     """
-    ray = {item.path for item in items if "ray_address" in getattr(item, "fixturenames", ())}
+    ray = {item.path for item in items if CLUSTERS & {*getattr(item, "fixturenames", ())}}
     for item in items:
         starts_ray = item.path in ray or item.get_closest_marker("ray")
         item.add_marker(pytest.mark.xdist_group("ray" if starts_ray else item.path.name))

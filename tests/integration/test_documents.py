@@ -14,6 +14,8 @@ import pytest
 from tests.reliability.studies import private_tmp
 from tests.test_docs import BLOCK, DOCUMENTS, ROOT
 
+pytestmark = pytest.mark.ray
+
 ALONE = ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount", "--mount-proc", "bash", "-c"]
 """A machine of its own: its ports and processes are nobody else's, loopback is all the network there is, and what is
 left over ends with its first process."""

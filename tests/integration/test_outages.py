@@ -3,6 +3,7 @@
 import re
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 from tests.integration import kept
 from tests.integration.drivers import Team, wait_during
@@ -14,10 +15,11 @@ from tests.reliability.studies import SHORT, undisturbed
 ONE_SLOT = SHORT[1:]
 
 
-def test_postgresql_is_stopped(team: Team) -> None:
+def test_postgresql_is_stopped(team: Team, tmp_path: Path) -> None:
+    """The other files of the study are in a folder that all see."""
     with private_folder() as folder:
         own = Postgres(folder)
-        team = replace(team, study_storage=own.uri("postgres"))
+        team = replace(team, storage=str(tmp_path), study_storage=own.uri("postgres"))
         with own.running(), team.driver("launch", *ONE_SLOT, "--address", team.address) as launch:
             wait_during(launch, lambda: team.ended() > 0, "a trial has ended")
             own.stop()
@@ -26,6 +28,10 @@ def test_postgresql_is_stopped(team: Team) -> None:
         assert PASSWORD not in error
         with own.running():
             check_unharmed_and_goes_on(team)
+            studies.check_histories(tmp_path, "study")
+            team.run("delete", "study", "--yes")
+            assert list((tmp_path / "studies").iterdir()) == []
+            assert team.trials("study") == {}
 
 
 def test_the_s3_store_is_gone(team: Team, s3_relay: Relay) -> None:

@@ -101,8 +101,8 @@ def folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def launched(net: Network, folder: Path) -> Watched:
-    study = ("--study", "one", "--trials", "2", "--max-epochs", "3", "--concurrency", "1")
-    return watch(net, folder, "launch", "mse", *study, environment=STRAY)
+    study = ("--study", "one", "--trials", "2", "--max-epochs", "3", "--concurrency", "2")
+    return watch(net, folder, "launch", "mse", "infonce", *study, environment=STRAY)
 
 
 def test_the_ears_are_open(net: Network) -> None:
@@ -130,6 +130,7 @@ def test_a_launch_opens_ports_on_loopback_only(launched: Watched, record: Record
 def test_a_launch_sends_nothing_out_and_follows_no_stray_address(launched: Watched, record: Recorder) -> None:
     assert launched.code == 0, launched.printed
     assert launched.heard == []
+    record(10, "a whole study watched, command by command")
     record(10, "stray addresses in the environment", injected=len(STRAY))
 
 
@@ -311,23 +312,23 @@ class TestPasswords:
         assert SECRET not in " ".join(given[0])  # type: ignore[arg-type]
 
 
-def test_a_whole_study_from_launch_to_report_sends_nothing_out(net: Network, folder: Path, record: Recorder) -> None:
+def test_a_study_from_its_confirmation_to_its_end_sends_nothing_out(
+    net: Network, launched: Watched, record: Recorder
+) -> None:
     """With the address of a Ray cluster on this very machine in the environment, which must not be joined."""
-    study = ("--trials", "3", "--max-epochs", "3")
     lines = [
-        ["launch", "mse", "infonce", "--study", "whole", *study],
-        ["confirm", "whole", "--top", "1", "--seeds", "2"],
-        ["report", "whole", "--output", str(folder / "report.html")],
-        ["export", "whole", "--output", str(folder / "best.yaml")],
-        ["sync", "whole"],
-        ["delete", "whole", "--yes"],
+        ["confirm", "one", "--top", "1", "--seeds", "2"],
+        ["report", "one", "--output", str(launched.root / "report.html")],
+        ["export", "one", "--output", str(launched.root / "best.yaml")],
+        ["sync", "one"],
+        ["delete", "one", "--yes"],
     ]
     with net.socket() as cluster:
         cluster.bind(("127.0.0.1", CLUSTER_PORT))
         cluster.listen()
         cluster.setblocking(False)
         for line in lines:
-            seen = watch(net, folder, *line, environment={**STRAY, "RAY_ADDRESS": f"127.0.0.1:{CLUSTER_PORT}"})
+            seen = watch(net, launched.root, *line, environment={**STRAY, "RAY_ADDRESS": f"127.0.0.1:{CLUSTER_PORT}"})
             assert seen.code == 0, seen.printed
             assert exposed(seen) == [], line
             assert seen.heard == [], line
