@@ -108,7 +108,7 @@ space:
   model.pool: {{choices: [mean, max]}}
   model.depth: {{low: 1, high: 2, int: true}}
 fixed: {{model.factory: acme.model:Convolutions}}
-study: {{max_epochs: 3}}
+study: {{max_epochs: 6}}
 """
 
 
