@@ -4,7 +4,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-FAST := 'not slow and not torture and not integration'
+# The fast layer, in as many processes as there are cores, four at most; tests that start Ray in one of them.
+FAST := -m 'not slow and not torture and not integration' -n logical --maxprocesses 4 --dist loadgroup
 DAY ?= $(shell date +%Y%m%d)
 STAMP := $(VENV)/.installed
 PACKAGES := $(patsubst %/__init__.py,%,$(wildcard trainer/*/__init__.py tuning/*/__init__.py))
@@ -41,15 +42,14 @@ programs:
 	  $(SUDO) apt-get install -y -qq --no-install-recommends chromium iproute2 strace wordnet-base >/dev/null; \
 	fi
 
-# In as many processes as there are cores, four at most; those that start Ray in one of them.
 test: lint programs
-	$(BIN)/python -m pytest -m $(FAST) -n logical --maxprocesses 4 --dist loadgroup
+	$(BIN)/python -m pytest $(FAST)
 
 # The inner loop: less than two minutes for any package on two cores. mypy checks all, from its cache.
 quick: setup
 	$(if $(filter $(PACKAGE),$(PACKAGES)),,$(error PACKAGE: found '$(PACKAGE)'; allowed: $(PACKAGES)))
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/python -m pytest -m $(FAST) tests/test_architecture.py tests/$(PACKAGE)
+	$(BIN)/python -m pytest $(FAST) tests/test_architecture.py tests/$(PACKAGE)
 
 # Whole studies, and the commands of every document as they are written.
 test-slow: setup programs
