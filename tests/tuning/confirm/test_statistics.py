@@ -89,18 +89,20 @@ def skewed_difference(score: Callable[[Array], Array], mean: float, seeds: float
 @pytest.mark.parametrize(
     "study",
     [
-        pytest.param(normal(1, 0.5, 1), id="seeds dominate"),
-        pytest.param(normal(0.02, 1, 1), id="targets dominate"),
-        pytest.param(normal(0.13, 0, 2), id="residual dominates"),
         pytest.param(normal(0.4, 1, 3), id="equal parts"),
-        pytest.param(normal(0.3, 1, 3, n_targets=100), id="equal parts of 100 targets"),
         pytest.param(skewed(hit_at_5, 3.5), id="hits, one in five"),
-        pytest.param(skewed(hit_at_5, 1.5, seeds=1), id="hits, seeds"),
-        pytest.param(skewed(reciprocal, 1.5), id="reciprocal ranks"),
         pytest.param(skewed(reciprocal, 4), id="reciprocal ranks, low"),
-        pytest.param(skewed_difference(hit_at_5, 2.5, 0.3), id="differences of hits"),
         pytest.param(skewed_difference(reciprocal, 1.5, 0.3), id="differences of reciprocal ranks"),
-        pytest.param(skewed_difference(reciprocal, 3.5, 0.3), id="differences of low reciprocal ranks"),
+        pytest.param(normal(1, 0.5, 1), id="seeds dominate", marks=pytest.mark.slow),
+        pytest.param(normal(0.02, 1, 1), id="targets dominate", marks=pytest.mark.slow),
+        pytest.param(normal(0.13, 0, 2), id="residual dominates", marks=pytest.mark.slow),
+        pytest.param(normal(0.3, 1, 3, n_targets=100), id="equal parts of 100 targets", marks=pytest.mark.slow),
+        pytest.param(skewed(hit_at_5, 1.5, seeds=1), id="hits, seeds", marks=pytest.mark.slow),
+        pytest.param(skewed(reciprocal, 1.5), id="reciprocal ranks", marks=pytest.mark.slow),
+        pytest.param(skewed_difference(hit_at_5, 2.5, 0.3), id="differences of hits", marks=pytest.mark.slow),
+        pytest.param(
+            skewed_difference(reciprocal, 3.5, 0.3), id="differences of low reciprocal ranks", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_limits_cover_the_truth_in_93_to_97_percent_of_2000_studies(study: Study) -> None:
@@ -113,6 +115,7 @@ def test_limits_cover_the_truth_in_93_to_97_percent_of_2000_studies(study: Study
     assert 0.93 <= covered / STUDIES <= 0.97
 
 
+@pytest.mark.slow
 def test_four_equal_losses_in_two_measures_make_a_claim_in_at_most_6_percent() -> None:
     rng = np.random.default_rng(2)
     draw = rng.standard_normal
