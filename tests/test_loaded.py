@@ -33,6 +33,7 @@ UNNEEDED = {
 
 UNNEEDED_BY_MODULE = {
     "losstune.tuning.commands.launch": HEAVY - {"torch"},  # Ray comes when the trials do
+    "losstune.tuning.commands.program": {"ray", "mlflow", "scipy", "sklearn"},
     "losstune.tuning.commands.sync": HEAVY - {"mlflow", "scipy", "pandas"},  # the tracker; MLflow loads the others
     "losstune.tuning.execute.worker": HEAVY - {"torch", "ray", "pandas"} | {"optuna", "sqlalchemy"},
     "losstune.tuning.report.page": HEAVY - {"plotly"},

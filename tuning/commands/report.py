@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from losstune.trainer.base.errors import UserError
-from losstune.tuning.commands.sync import sync_study
 from losstune.tuning.report.page import write_report
 from losstune.tuning.study.study import Study
 from losstune.tuning.track.runs import REPORT_FILE
@@ -37,6 +36,8 @@ def report(study: Study, output: Path, tracking_uri: str) -> Reported:
     Raises:
         UserError: the study's files are damaged, or the file can not be written.
     """
+    from losstune.tuning.commands.sync import sync_study  # loads MLflow, which no other command for programs needs
+
     write_report(study, output)
     content = output.read_bytes()
     study.files.write(study.folder / REPORT_FILE, content)

@@ -31,7 +31,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _there(place: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("losstune.tuning.commands.report.sync_study", lambda *_: None)
+    monkeypatch.setattr("losstune.tuning.commands.sync.sync_study", lambda *_: None)
 
 
 def test_what_help_shows_of_launch_has_every_setting_of_a_study() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from losstune.trainer.base.errors import UserError
-from losstune.tuning.commands import report as module
+from losstune.tuning.commands import sync
 from losstune.tuning.commands.report import report
 from losstune.tuning.track.runs import REPORT_FILE
 from tests.tuning.reported import searched
@@ -14,7 +14,7 @@ from tests.tuning.reported import searched
 
 def test_it_is_written_kept_and_shown_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced: list[str] = []
-    monkeypatch.setattr(module, "sync_study", lambda study, uri: synced.append(uri))
+    monkeypatch.setattr(sync, "sync_study", lambda study, uri: synced.append(uri))
     study = searched(tmp_path, (2, 2))
     written = report(study, tmp_path / "r.html", "sqlite:///m.db")
     page = (tmp_path / "r.html").read_text()
@@ -31,7 +31,7 @@ def test_mlflow_that_can_not_be_reached_is_told_and_no_reason_to_fail(
     def refuse(*_: object) -> None:
         raise UserError("down")
 
-    monkeypatch.setattr(module, "sync_study", refuse)
+    monkeypatch.setattr(sync, "sync_study", refuse)
     study = searched(tmp_path, (2, 2))
     written = report(study, tmp_path / "r.html", "http://nowhere")
     assert written.not_in_mlflow == f"MLflow lacks the report (down): losstune sync study --storage {tmp_path}"
