@@ -4,8 +4,20 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
 
 PATIENCE_SECONDS = 2.0
+_BARS: ContextVar[bool] = ContextVar("bars", default=True)
+
+
+@contextmanager
+def bars_shown(shown: bool) -> Iterator[None]:
+    """Whether bars show in the block: a program may have asked for quiet far from the work that takes long."""
+    token = _BARS.set(shown)
+    try:
+        yield
+    finally:
+        _BARS.reset(token)
 
 
 @contextmanager
@@ -26,7 +38,7 @@ def shown_if_long(what: str, total: int) -> Iterator[Callable[[int], None]]:
         def advance(more: int) -> None:
             nonlocal done, update
             done += more
-            if update is None and sys.stderr.isatty() and time.monotonic() - began > PATIENCE_SECONDS:
+            if update is None and _BARS.get() and sys.stderr.isatty() and time.monotonic() - began > PATIENCE_SECONDS:
                 update = _bar(what, total, stack)
             if update is not None:
                 update(done)

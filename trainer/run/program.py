@@ -12,6 +12,7 @@ from rich.console import Console
 
 from losstune.trainer.base.argument_words import for_programs
 from losstune.trainer.base.errors import UserError
+from losstune.trainer.base.waiting import bars_shown
 from losstune.trainer.config.config_file import ConfigFile, read_config
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.columns import column, mean_of
@@ -68,7 +69,8 @@ def train(
     )
     threads = torch.get_num_threads()
     try:
-        done = run(request, Console(quiet=quiet), test=test)
+        with bars_shown(not quiet):
+            done = run(request, Console(quiet=quiet), test=test)
     finally:
         torch.set_num_threads(threads)
     done.stopped.leave()

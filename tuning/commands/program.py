@@ -7,7 +7,7 @@ command is an exception once its state is safe: KeyboardInterrupt, or SystemExit
 import difflib
 import inspect
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +16,7 @@ from rich.console import Console
 
 from losstune.trainer.base.argument_words import for_programs
 from losstune.trainer.base.errors import UserError
+from losstune.trainer.base.waiting import bars_shown
 from losstune.trainer.data.pairs import Source
 from losstune.tuning.commands.comparison_view import ComparisonView
 from losstune.tuning.commands.confirm import ConfirmRequest
@@ -102,7 +103,7 @@ def launch(
         uri = _uri(tracking_uri)
         resources = Resources(concurrency, cpus_per_trial, None if gpus_per_trial is None else share_of(gpus_per_trial))
         request = LaunchRequest(
-            spaces=[spaces] if isinstance(spaces, str | os.PathLike | dict) else list(spaces),
+            spaces=[spaces] if isinstance(spaces, str | os.PathLike | Mapping) else list(spaces),
             data=data,
             name=study,
             home=home,
@@ -111,8 +112,8 @@ def launch(
             time_budget=None if time_budget is None else seconds_of(time_budget),
             accept_change=accept_change,
         )
-        with _interruptible():
-            outcome = run_launch(request, Console(quiet=quiet))
+        with _running(quiet) as console:
+            outcome = run_launch(request, console)
         outcome.stopped.leave()
         return StudyView(existing(home, study, files=True), uri, stack.pop_all())
 
@@ -172,8 +173,8 @@ def confirm(
     resources = Resources(concurrency, cpus_per_trial, None if gpus_per_trial is None else share_of(gpus_per_trial))
     execution = Execution(resources, address, view.tracking_uri, own_process=False)
     request = ConfirmRequest(view.name, view.stored.home, top, seeds, execution, accept_change)
-    with _interruptible():
-        confirmed = run_confirm(request, Console(quiet=quiet))
+    with _running(quiet) as console:
+        confirmed = run_confirm(request, console)
     confirmed.stopped.leave()
     return ComparisonView(**dict(compared(confirmed.study)))
 
@@ -241,10 +242,11 @@ def _read_anew(study: StudyView | str) -> Any:
 
 
 @contextmanager
-def _interruptible() -> Iterator[None]:
-    """A signal that left the block on the spot is what it would be to the program by itself."""
+def _running(quiet: bool) -> Iterator[Console]:
+    """What a command prints to. A signal that left the block on the spot is what it is to a program by itself."""
     try:
-        yield
+        with bars_shown(not quiet):
+            yield Console(quiet=quiet)
     except SystemExit as end:
         if end.code == 130:
             raise KeyboardInterrupt from None

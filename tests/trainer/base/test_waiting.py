@@ -1,11 +1,11 @@
-"""A bar shows on a terminal, once the work has taken two seconds, and nowhere else."""
+"""A bar shows on a terminal, once the work has taken two seconds, where it is wished, and nowhere else."""
 
 import io
 
 import pytest
 
 from losstune.trainer.base import waiting
-from losstune.trainer.base.waiting import shown_if_long
+from losstune.trainer.base.waiting import bars_shown, shown_if_long
 
 
 class Terminal(io.StringIO):
@@ -25,15 +25,16 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 @pytest.mark.parametrize(
-    ("is_terminal", "seconds", "shows"), [(True, 3.0, True), (True, 0.4, False), (False, 3.0, False)]
+    ("is_terminal", "seconds", "wished", "shows"),
+    [(True, 3.0, True, True), (True, 0.4, True, False), (False, 3.0, True, False), (True, 3.0, False, False)],
 )
 def test_a_bar_with_the_time_left(
-    is_terminal: bool, seconds: float, shows: bool, clock: list[float], monkeypatch: pytest.MonkeyPatch
+    is_terminal: bool, seconds: float, wished: bool, shows: bool, clock: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     screen = Terminal(is_terminal=is_terminal)
     monkeypatch.setattr("sys.stderr", screen)
     monkeypatch.setenv("TERM", "xterm")
-    with shown_if_long("Checking [pairs]", 100) as advance:
+    with bars_shown(wished), shown_if_long("Checking [pairs]", 100) as advance:
         for _ in range(4):
             clock[0] += seconds
             advance(20)
