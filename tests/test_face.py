@@ -103,22 +103,24 @@ def test_the_program_uses_every_name_and_is_well_typed() -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("program")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("LOSSTUNE_")}
+    done = subprocess.run(
+        [sys.executable, str(PROGRAM)], cwd=folder, capture_output=True, text=True, check=False, env=environment
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(folder: Path) -> Any:
+    return json.loads((folder / "found.json").read_text())
+
+
 class TestTheProgram:
     """A script without ``if __name__``, in a thread, with arrays in memory, quietly."""
-
-    @pytest.fixture(scope="class")
-    def folder(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        folder = tmp_path_factory.mktemp("program")
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("LOSSTUNE_")}
-        done = subprocess.run(
-            [sys.executable, str(PROGRAM)], cwd=folder, capture_output=True, text=True, check=False, env=environment
-        )
-        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-        return folder
-
-    @pytest.fixture(scope="class")
-    def found(self, folder: Path) -> Any:
-        return json.loads((folder / "found.json").read_text())
 
     def test_the_study_has_its_trials(self, found: Any) -> None:
         assert [row["trial"] for row in found["frame"]] == ["mse-0000", "mse-0001", "cosine-0000", "cosine-0001"]
