@@ -86,7 +86,7 @@ REMOVALS: tuple[Removal, ...] = (
         3,
         "a second signal ends the process",
         "trainer/base/signals.py",
-        "            _end_at_once(signum)\n",
+        "            self._at_once(signum)\n",
         "            pass\n",
         ("tests/trainer/base/test_signals.py",),
     ),
