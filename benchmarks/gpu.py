@@ -136,7 +136,7 @@ def probed(task: Task, device: str) -> Row:
     settings = task.settings(device)
     if device == "cuda":
         largest = {**settings, "batch_size": 4 * task.batch_size, "model.hidden_dim": 4 * task.hidden_dim}
-        found = gpu_probe.probe_gpu([largest], settings, task.pairs, most=os.cpu_count() or 1)
+        found = gpu_probe.probe_gpu([largest], settings, task.pairs, most=os.cpu_count() or 1, folders=[])
         speeds, text = found.speeds, str(found)
     else:
         with gpu_probe.shared(task.pairs) as file:

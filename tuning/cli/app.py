@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from losstune.trainer.base.errors import UserError
+from losstune.trainer.base.users_modules import HERE, search_in
 from losstune.trainer.cli.field_options import given
 from losstune.tuning.cli.options import (
     SPACES_HELP,
@@ -342,4 +343,6 @@ def _home(context: typer.Context, storage: str, study_storage: str | None) -> "H
 
 def main() -> None:
     """Run the command line."""
+    if sys.modules["__main__"].__spec__ is not None:  # python -m has put the working folder in front of all libraries
+        search_in(HERE)
     run(app)

@@ -9,6 +9,7 @@ from rich.console import Console
 from losstune.trainer.base.console import say
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.signals import stop_on_signal
+from losstune.trainer.base.users_modules import SAFE_PATH
 from losstune.tuning.storage.home import Home
 from losstune.tuning.storage.passwords import masked
 from losstune.tuning.track.process import tracking_uri_of
@@ -59,5 +60,7 @@ def _environment(uri: str) -> dict[str, str]:
         "MLFLOW_REGISTRY_STORE_URI": uri,
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
+        SAFE_PATH: "1",
+        "UVICORN_APP_DIR": os.devnull,  # uvicorn's default puts the working folder in front all the same
         "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # eight processes for what a study never uses
     }

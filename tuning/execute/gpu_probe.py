@@ -19,6 +19,7 @@ from typing import Any
 import torch
 
 from losstune.trainer.base.errors import UserError, one_line
+from losstune.trainer.base.users_modules import search_in, searched_folders, without_users_folders
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.pairs import Pairs
 from losstune.trainer.data.resident import resident_data
@@ -98,17 +99,21 @@ def choose(speeds: Mapping[int, float]) -> int:
     return min(count for count, speed in speeds.items() if speed >= NEARLY * best)
 
 
-def probe_gpu(largest: Sequence[Settings], typical: Settings, pairs: Pairs, most: int) -> Probed:
+def probe_gpu(
+    largest: Sequence[Settings], typical: Settings, pairs: Pairs, most: int, folders: Sequence[str]
+) -> Probed:
     """Measure on the GPU that this process sees.
 
     Args:
         largest: settings that take the most memory, one of each loss.
         typical: the setting whose speed counts.
         most: trials that the machine has cores for, for each of its GPUs.
+        folders: where the user's modules are found.
 
     Raises:
         UserError: torch sees no GPU, or a setting can not be trained; says why.
     """
+    search_in(*folders)
     if not torch.cuda.is_available():
         raise UserError("--gpus-per-trial auto: torch sees no GPU here; install torch for CUDA, or give a number")
     with shared(pairs) as file:
@@ -157,8 +162,9 @@ def _process(target: Any, file: Path, work: Any) -> Iterator[Connection]:
     """A process of our own, and the line to it; it ends with the block."""
     context = multiprocessing.get_context("spawn")  # CUDA can not be used in a process forked from one that has it.
     ours, theirs = context.Pipe()
-    process = context.Process(target=_run, args=(target, theirs, file, work), daemon=True)
-    process.start()
+    process = context.Process(target=_run, args=(target, theirs, file, work, searched_folders()), daemon=True)
+    with without_users_folders():
+        process.start()
     theirs.close()
     try:
         yield ours
@@ -183,8 +189,9 @@ def _answer(connection: Connection) -> Any:
     return found
 
 
-def _run(target: Any, connection: Connection, file: Path, work: Any) -> None:
+def _run(target: Any, connection: Connection, file: Path, work: Any, folders: Sequence[str]) -> None:
     """In a process of its own: do the work, or tell why not."""
+    search_in(*folders)
     try:
         with file.open("rb") as stream:
             target(connection, pickle.load(stream), work)

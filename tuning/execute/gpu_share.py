@@ -7,6 +7,7 @@ from rich.console import Console
 
 from losstune.trainer.base.console import say
 from losstune.trainer.base.errors import UserError
+from losstune.trainer.base.users_modules import drivers_folders
 from losstune.tuning.execute.gpu_probe import Probed, Settings, probe_gpu
 from losstune.tuning.execute.placement import Machine
 from losstune.tuning.space.search_space import Point, SearchSpace, typical_point
@@ -80,7 +81,7 @@ def _probe_each(
     for machine in machines:
         there = NodeAffinitySchedulingStrategy(machine.node, soft=False)
         most = max(1, int(machine.cpus / machine.gpus // cpus))
-        task = on_gpu.options(scheduling_strategy=there).remote(largest, typical, data, most)
+        task = on_gpu.options(scheduling_strategy=there).remote(largest, typical, data, most, drivers_folders())
         tasks[task] = machine
     waiting = list(tasks)
     while waiting and not stop():

@@ -102,15 +102,21 @@ def _tune_imported_meanwhile() -> Iterator[threading.Event]:
 
 
 def _start(address: str | None, cores: int, data_bytes: int, folder: Path) -> None:
+    from losstune.tuning.execute import ray_private
+
+    with ray_private.own_sigterm(), ray_private.no_folder_in_front():
+        if address is not None:
+            join(address)
+        else:
+            _start_here(cores, data_bytes, folder)
+
+
+def _start_here(cores: int, data_bytes: int, folder: Path) -> None:
     import ray
 
     from losstune.tuning.execute import ray_private
 
-    if address is not None:
-        with ray_private.own_sigterm():
-            join(address)
-        return
-    with ray_private.only_what_trials_need(), ray_private.own_sigterm(), ray_private.processes_apart():
+    with ray_private.only_what_trials_need(), ray_private.processes_apart():
         try:
             ray.init(
                 # Without an address Ray joins any cluster that RAY_ADDRESS names, or that runs on this machine.

@@ -16,11 +16,13 @@ from ray import _raylet
 from ray._private import services, utils
 from ray._private.node import Node
 from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _internal_kv_put
+from ray.job_config import JobConfig
 
 _SERVICES: Any = services
 _UTILS: Any = utils
 _NODE: Any = Node
 _RAYLET: Any = _raylet
+_JOB_CONFIG: Any = JobConfig
 
 NOT_NEEDED = ("start_api_server", "start_log_monitor", "start_monitor")
 """Methods of a node, each of which starts a process that a launch has no use for."""
@@ -84,6 +86,23 @@ def only_what_trials_need() -> Iterator[None]:
                 restored.callback(setattr, _NODE, name, getattr(_NODE, name))
                 setattr(_NODE, name, lambda self, **_: None)
         yield
+
+
+@contextmanager
+def no_folder_in_front() -> Iterator[None]:
+    """A driver that connects in this block hands no folder of its own to the ``sys.path`` of its workers.
+
+    Ray puts the working folder and that of the script in front of all else there, before a worker has loaded anything
+    of ours: a user's ``queue.py`` or a clone of losstune would be found in place of what the driver uses. It does not
+    where a job brings a working folder of its own, and has no setting that says only that. Workers get the folders
+    with their work, and search them as the driver does.
+    """
+    original = _JOB_CONFIG._runtime_env_has_working_dir
+    _JOB_CONFIG._runtime_env_has_working_dir = lambda self: True
+    try:
+        yield
+    finally:
+        _JOB_CONFIG._runtime_env_has_working_dir = original
 
 
 def is_refusal(error: Exception) -> bool:

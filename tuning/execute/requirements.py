@@ -12,6 +12,7 @@ from typing import Any
 
 from losstune.trainer.base.errors import UserError, one_line
 from losstune.trainer.base.references import is_reference, resolve
+from losstune.trainer.base.users_modules import drivers_folders, search_in
 from losstune.trainer.config.loss_registry import loss_config_class
 from losstune.trainer.data.npy import MappedArray
 from losstune.trainer.data.pairs import Pairs
@@ -32,12 +33,14 @@ class Needs:
     Attributes:
         losses: names of losses, or references.
         factories: references of model factories.
+        folders: where the driver finds the user's modules.
         data: a folder that workers open themselves.
         token: a file in the study's folder; None where workers do not use that folder.
     """
 
     losses: tuple[str, ...] = ()
     factories: tuple[str, ...] = ()
+    folders: tuple[str, ...] = ()
     data: Path | None = None
     token: Path | None = None
 
@@ -59,6 +62,7 @@ def needs_of(spaces: Iterable[SearchSpace], pairs: Pairs, token: Path | None) ->
     return Needs(
         losses=tuple(space.reference for space in spaces),
         factories=tuple(dict.fromkeys(factories)),
+        folders=drivers_folders(),
         data=Path(pairs.source) if on_disk else None,
         token=token,
     )
@@ -74,6 +78,7 @@ def _factories(space: SearchSpace) -> Iterator[str]:
 
 def found_here(needs: Needs) -> Found:
     """What this process has of it. Runs on the driver and on every node."""
+    search_in(*needs.folders)
     version = versions_now()
     found = version | {"python": ".".join(version["python"].split(".")[:2])}  # patch releases change no number
     found[f"code of {OWN}"] = _digest(importlib.import_module(OWN))

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.signals import StopRequest, stop_on_signal
+from losstune.trainer.base.users_modules import drivers_folders
 from losstune.trainer.data.pairs import Pairs
 from losstune.tuning.execute.gpu_share import probed_share
 from losstune.tuning.execute.local_ray import ray_running
@@ -80,7 +81,7 @@ class Session:
 
         expected = self.nodes.expected if self.nodes else None
         tune.run(
-            tune.with_parameters(TrialTrainable, pairs=self.data, expected=expected),
+            tune.with_parameters(TrialTrainable, pairs=self.data, expected=expected, folders=drivers_folders()),
             name="study",
             search_alg=searcher,
             scheduler=scheduler,

@@ -3,7 +3,7 @@
 import os
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ import ray
 import torch
 from ray import tune
 
+from losstune.trainer.base.users_modules import search_in
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.npy import DataNotHereError
 from losstune.trainer.data.pairs import Pairs
@@ -35,13 +36,21 @@ LONGEST_REASON = 1000
 class TrialTrainable(tune.Trainable):
     """Trains the trials it is handed. Whether a trial is new or continued, its folder tells."""
 
-    def setup(self, config: dict[str, Any], pairs: Pairs | None = None, expected: Expected | None = None) -> None:
+    def setup(
+        self,
+        config: dict[str, Any],
+        pairs: Pairs | None = None,
+        expected: Expected | None = None,
+        folders: Sequence[str] = (),
+    ) -> None:
         """Take the data, once for the life of the actor, and the first trial.
 
         Args:
             expected: what a node of a cluster must have; None on a machine of our own.
+            folders: where the driver finds the user's modules.
         """
         assert pairs is not None
+        search_in(*folders)
         if expected is not None:
             wait_if_unlike(expected)
         # A worker with a share of a GPU sees that one only. Ray leaves one without a share all GPUs of its machine, and

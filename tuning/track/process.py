@@ -47,7 +47,7 @@ class TrackerProcess:
         uri = tracking_uri_of(study.home, tracking_uri)
         with (study.folder / LOG_FILE).open("w") as log, _signals_blocked():
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "losstune.tuning.commands.sync", study.spec.name, activity],
+                [sys.executable, "-P", "-m", "losstune.tuning.commands.sync", study.spec.name, activity],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,

@@ -125,7 +125,7 @@ def test_the_probe_says_when_the_largest_setting_finds_no_room() -> None:
 
 
 def test_the_probe_chooses_a_share() -> None:
-    found = gpu_probe.probe_gpu([SETTINGS], SETTINGS, sample_pairs(), most=4)
+    found = gpu_probe.probe_gpu([SETTINGS], SETTINGS, sample_pairs(), most=4, folders=[])
     assert set(found.speeds) <= {1, 2, 4}
     assert 1 <= found.trials <= found.limit == 4
     assert str(found).startswith(("1 trial at a time on a GPU (", "2 trials share a GPU (", "4 trials share a GPU ("))

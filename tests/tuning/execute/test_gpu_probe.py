@@ -98,4 +98,4 @@ def test_what_fails_in_a_process_is_one_message() -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_no_gpu_is_one_message() -> None:
     with pytest.raises(UserError, match="torch sees no GPU here; install torch for CUDA, or give a number"):
-        probe_gpu([SETTINGS], SETTINGS, sample_pairs(), most=2)
+        probe_gpu([SETTINGS], SETTINGS, sample_pairs(), most=2, folders=[])

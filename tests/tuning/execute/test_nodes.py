@@ -98,11 +98,10 @@ def other_torch(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_every_node_that_differs_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)  # Ray's workers look for modules in the driver's working directory
+def test_every_node_that_differs_is_named(tmp_path: Path) -> None:
     bare = tmp_path / "bare"
     bare.mkdir()
-    (bare / "tuning.py").write_text("raise ImportError('no losstune here')\n")
+    (bare / "losstune.py").write_text("raise ImportError('no losstune here')\n")
     with cluster(cpus=1) as ray_cluster:
         ray_cluster.add_node(num_cpus=1, env_vars=path_with(other_torch(tmp_path / "other")), **SMALL)
         ray_cluster.add_node(num_cpus=1, env_vars=path_with(bare), **SMALL)
@@ -137,20 +136,20 @@ def test_a_node_that_comes_is_counted_once_it_has_answered(tmp_path: Path) -> No
         assert coming.node_id[:8] in nodes.refusal()
 
 
-class Reader(tune.Trainable):
-    """A worker that tells whether its data is a copy."""
-
-    def setup(self, config: dict[str, Any], pairs: Pairs | None = None) -> None:
-        assert pairs is not None
-        self._pairs = pairs
-
-    def step(self) -> dict[str, Any]:
-        return {"own": self._pairs.inputs.flags.owndata or self._pairs.inputs.flags.writeable}
-
-
 @pytest.mark.slow
 def test_data_is_sent_once_to_each_node_and_read_in_place() -> None:
     """Two workers on each of three nodes: all three stores hold the data, and no worker has a copy of its own."""
+
+    class Reader(tune.Trainable):  # here, because workers do not find this module, and so get what is in it
+        """A worker that tells whether its data is a copy."""
+
+        def setup(self, config: dict[str, Any], pairs: Pairs | None = None) -> None:
+            assert pairs is not None
+            self._pairs = pairs
+
+        def step(self) -> dict[str, Any]:
+            return {"own": self._pairs.inputs.flags.owndata or self._pairs.inputs.flags.writeable}
+
     inputs = np.random.default_rng(0).standard_normal((60_000, 64), dtype=np.float32)
     pairs = Pairs("made", inputs, inputs[:, :8], np.arange(len(inputs)), None, "")
     with cluster(cpus=2) as ray_cluster:

@@ -14,6 +14,7 @@ import ray
 from ray._private import services, utils
 from ray._private.node import Node
 from ray.experimental import internal_kv
+from ray.job_config import JobConfig
 
 from losstune.tuning.execute.ray_private import (
     NOT_NEEDED,
@@ -21,6 +22,7 @@ from losstune.tuning.execute.ray_private import (
     cluster_address,
     is_node,
     is_refusal,
+    no_folder_in_front,
     only_what_trials_need,
     own_sigterm,
     processes_apart,
@@ -142,6 +144,15 @@ def test_what_a_node_need_not_start_may_be_gone(monkeypatch: pytest.MonkeyPatch)
     with only_what_trials_need():
         assert not hasattr(Node, "start_monitor")
     assert not hasattr(Node, "start_monitor")
+
+
+def test_a_driver_hands_on_no_folder_where_a_job_is_said_to_have_its_own() -> None:
+    source = inspect.getsource(ray._private.worker.connect)
+    folders = source[source.index("code_paths = []") : source.index("_py_driver_sys_path.extend(code_paths)")]
+    assert folders.count("code_paths.append") == folders.count("not job_config._runtime_env_has_working_dir()") == 2
+    with no_folder_in_front():
+        assert JobConfig()._runtime_env_has_working_dir()
+    assert not JobConfig()._runtime_env_has_working_dir()
 
 
 def test_rays_temporary_folder_can_be_chosen() -> None:

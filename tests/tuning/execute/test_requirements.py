@@ -70,7 +70,7 @@ def test_what_a_study_needs_is_read_from_its_spaces_and_data(tmp_path: Path, mon
         loss_fn: mse
         space: {lr: {low: 1.0e-4, high: 1.0e-1}}
     """)
-    assert needs_of([space], pairs_of("digits"), None) == Needs(losses=("mse",))
+    assert needs_of([space], pairs_of("digits"), None) == Needs(losses=("mse",), folders=(str(tmp_path),))
     for name, array in sample_arrays().items():
         np.save(tmp_path / f"{name}.npy", array)
     assert needs_of([space], load_pairs(str(tmp_path)), None).data == tmp_path
@@ -83,7 +83,7 @@ def test_what_a_study_needs_is_read_from_its_spaces_and_data(tmp_path: Path, mon
         (["folder /s: not seen there, seen here"], "give --storage s3://… or a folder that every node mounts"),
         (["data /d: not seen there, seen here"], "put the data at the same path on every node"),
         (
-            ["data /d: not seen there, seen here", "can not run losstune: No module named 'tuning'"],
+            ["data /d: not seen there, seen here", "can not run losstune: No module named 'losstune'"],
             "install the same environment and the same code on every node; put the data at the same path on every node",
         ),
     ],

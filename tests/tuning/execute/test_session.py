@@ -13,6 +13,7 @@ from rich.console import Console
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.signals import StopRequest
+from losstune.trainer.base.users_modules import drivers_folders
 from losstune.tuning.execute import session as module
 from losstune.tuning.execute.placement import Machine, Resources, Slots
 from losstune.tuning.execute.session import Execution, Session, caught_up, session
@@ -164,7 +165,7 @@ def test_a_trial_is_tried_three_times_more_and_workers_are_used_again(asked: dic
     assert asked["search_alg"] is searcher
     assert (asked["max_failures"], asked["reuse_actors"], asked["raise_on_failed_trial"]) == (3, True, False)
     assert asked["resources_per_trial"] == {"cpu": 2, "gpu": 0.5}
-    assert asked["trainable"][1] == {"pairs": "reference", "expected": None}
+    assert asked["trainable"][1] == {"pairs": "reference", "expected": None, "folders": drivers_folders()}
     assert not asked["checkpoint_config"].checkpoint_at_end
 
 

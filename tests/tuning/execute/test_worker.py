@@ -283,13 +283,6 @@ def test_a_worker_without_a_share_sees_no_gpu(
     assert os.environ["CUDA_VISIBLE_DEVICES"] == seen
 
 
-class Seeing(TrialTrainable):
-    """A worker that tells which GPUs it sees."""
-
-    def step(self) -> dict[str, Any]:
-        return {"seen": os.environ["CUDA_VISIBLE_DEVICES"]}
-
-
 @pytest.mark.parametrize(
     ("share", "seen"),
     [
@@ -301,6 +294,13 @@ def test_trials_spread_over_all_gpus_and_see_only_their_own(
     share: float, seen: dict[str, int], ray_address: str
 ) -> None:
     """Placed as Tune places trials: a group of resources each."""
+
+    class Seeing(TrialTrainable):  # here, because workers do not find this module, and so get what is in it
+        """A worker that tells which GPUs it sees."""
+
+        def step(self) -> dict[str, Any]:
+            return {"seen": os.environ["CUDA_VISIBLE_DEVICES"]}
+
     wish = Resources(concurrency=4, cpus_per_trial=1, gpus_per_trial=share)
     task = {"task": Task("mse", 0, {}, FolderPlace(Path()), (), (), attempt=1)}
     with ray_running(ray_address, 4, data_bytes=0):

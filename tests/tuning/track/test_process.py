@@ -52,7 +52,7 @@ def test_it_is_started_apart_deaf_to_signals_and_no_password_is_in_its_arguments
 ) -> None:
     tracker, calls = started(study, monkeypatch, WAITS)
     ((command, options, blocked),) = calls
-    assert command == [sys.executable, "-m", "losstune.tuning.commands.sync", "study", "search"]
+    assert command == [sys.executable, "-P", "-m", "losstune.tuning.commands.sync", "study", "search"]
     assert options["env"][TRACKING_URI] == "postgresql://me:secret@db/runs"
     assert options["start_new_session"] is True
     assert set(SIGNALS) <= blocked
