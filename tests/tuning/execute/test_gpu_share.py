@@ -11,6 +11,7 @@ import ray
 from rich.console import Console
 
 from losstune.trainer.base.errors import UserError
+from losstune.trainer.base.users_modules import drivers_folders
 from losstune.tuning.execute.gpu_probe import Probed, Settings
 from losstune.tuning.execute.gpu_share import largest_point, probed_share, probing_machines
 from losstune.tuning.execute.placement import Machine
@@ -103,12 +104,12 @@ def test_each_kind_is_asked_for_the_largest_of_each_loss_and_the_typical_one(
     cluster = Cluster(monkeypatch, c=probed("H100", at_1=100.0), d=probed("T4", at_1=50.0))
     share(study, H100, T4, Machine("a", "10.0.0.1", 16, 0))
     assert set(cluster.asked) == {"c", "d"}
-    largest, typical, data, most = cluster.asked["c"]
+    largest, typical, data, most, folders = cluster.asked["c"]
     assert [(settings["loss_fn"], settings["batch_size"]) for settings in largest] == [("mse", 64), ("infonce", 128)]
     managed: Settings = {"num_epochs": 9, "split_seed": 5, "device": "cuda", "threads": 2, "data": "digits"}
     for settings in (*largest, typical):
         assert settings.items() >= managed.items()
-    assert (typical["loss_fn"], data) == ("mse", "data")
+    assert (typical["loss_fn"], data, folders) == ("mse", "data", drivers_folders())
     assert most == 32 / 4 // 2, "as many as there are cores for"
     assert cluster.asked["d"][3] == 4
 
