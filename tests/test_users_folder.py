@@ -1,5 +1,6 @@
 """Studies in a folder full of unlucky names: from a wheel in its own environment, and from an editable install."""
 
+import json
 import re
 import shutil
 import signal
@@ -13,6 +14,8 @@ import losstune
 from tests.integration.servers import free_port
 from tests.reliability.studies import LOSSTUNE
 from tests.test_docs import ROOT
+from tests.test_examples import NOTEBOOK, RUN_CELLS
+from tests.test_face import PROGRAM
 from tests.users_folder import UsersFolder
 
 
@@ -72,3 +75,14 @@ def test_a_study_from_an_editable_install(tmp_path: Path) -> None:
     users = UsersFolder(tmp_path / "work", trials=1, loss_module="trainer.losses")
     (users.folder / "losstune" / "docs").mkdir(parents=True)
     users.check_study(Path(LOSSTUNE), Path(losstune.__file__).parent)
+
+
+@pytest.mark.slow
+def test_the_program_of_the_face_and_the_notebook_run_from_a_wheel(environment: Path, tmp_path: Path) -> None:
+    (package,) = environment.glob("lib/python*/site-packages/losstune")
+    assert (package / "__init__.pyi").exists(), "type checkers find the face's names"
+    for arguments, written in (([str(PROGRAM)], "found.json"), (["-c", RUN_CELLS, str(NOTEBOOK)], "shown.json")):
+        folder = tmp_path / written.removesuffix(".json")
+        folder.mkdir()
+        subprocess.run([str(environment / "bin" / "python"), *arguments], cwd=folder, check=True)
+        assert json.loads((folder / written).read_text())
