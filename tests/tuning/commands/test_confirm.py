@@ -266,7 +266,8 @@ def test_an_interrupted_confirmation_goes_on_and_training_reads_no_test_row(
     """Stopped by a signal after two runs, continued with NaN for test rows: the numbers of the undisturbed one."""
     root = copy_of(sample.unconfirmed, tmp_path)
     scored: list[int] = []
-    monkeypatch.setattr("losstune.tuning.commands.confirm.load_pairs", lambda source: poison(load_pairs(source)))
+    poisoned = poison(load_pairs("digits"))
+    monkeypatch.setattr("losstune.tuning.commands.confirm.study_pairs", lambda study: poisoned)
     monkeypatch.setattr(
         "losstune.tuning.commands.confirm._score", lambda study, plan, pairs, console: scored.append(plan.number)
     )
@@ -347,7 +348,7 @@ def test_more_seeds_train_only_what_is_missing_and_count_a_second_use(
 def test_other_data_is_refused(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     other = make_pairs({"inputs": rng.normal(size=(300, 3)), "targets": rng.normal(size=(300, 3))}, "other")
-    monkeypatch.setattr("losstune.tuning.commands.confirm.load_pairs", lambda source: other)
+    monkeypatch.setattr("losstune.tuning.commands.confirm.study_pairs", lambda study: other)
     with pytest.raises(UserError) as refused:
         confirm_it(sample.root, None)
     assert str(refused.value) == (
