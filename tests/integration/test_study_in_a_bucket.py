@@ -131,7 +131,8 @@ class Place:
 
     def confirm(self) -> None:
         with self.home() as home:
-            confirm(ConfirmRequest("study", home, 1, 2, Execution(RESOURCES, None, UNTRACKED)), quiet())
+            confirmed = confirm(ConfirmRequest("study", home, 1, 2, Execution(RESOURCES, None, UNTRACKED)), quiet())
+            compare(confirmed.study)  # to be read, though its lease was released
 
     def told(self) -> tuple[list[Any], Any]:
         """All trials but for their times, and what ``status --json`` says."""

@@ -9,7 +9,7 @@ from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.files import make_folder
 from losstune.trainer.base.signals import StopRequest
 from losstune.trainer.data.pairs import Pairs
-from losstune.tuning.commands.studies import held
+from losstune.tuning.commands.studies import held, released
 from losstune.tuning.confirm.confirm_runs import runs_of
 from losstune.tuning.confirm.plan import Plan, is_finished, make_plan, plans, record_test_use, save_plan, saw_test_rows
 from losstune.tuning.confirm.scoring import score_plan
@@ -65,12 +65,12 @@ def confirm(request: ConfirmRequest, console: Console) -> Confirmed:
         if is_finished(study, plan):
             say(console, f"Confirmation {plan.number} of study {request.name} has its {plan.seeds} seeds already")
             idle = caught_up(study, request.execution, "confirm", console)
-            return Confirmed(study, plan, idle.stop, idle.tracked)
+            return Confirmed(released(study, request.home), plan, idle.stop, idle.tracked)
         with session(study, pairs, request.execution, "confirm", console) as running:
             _train(study, plan, running, console)
             if not running.stop:
                 _score(study, plan, pairs, console)
-    return Confirmed(study, plan, running.stop, running.tracked)
+    return Confirmed(released(study, request.home), plan, running.stop, running.tracked)
 
 
 def _plan(study: Study, request: ConfirmRequest, pairs: Pairs, console: Console) -> Plan:

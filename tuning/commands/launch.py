@@ -13,7 +13,7 @@ from losstune.trainer.base.console import say
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.signals import StopRequest
 from losstune.trainer.data.pairs import DIGITS, Pairs, Source, load_pairs, raw_arrays
-from losstune.tuning.commands.studies import held
+from losstune.tuning.commands.studies import held, released
 from losstune.tuning.execute.search_tasks import SearchTasks
 from losstune.tuning.execute.session import Execution, Session, caught_up, session
 from losstune.tuning.search.allocation import Turns
@@ -106,10 +106,10 @@ def _run(study: Study, pairs: Pairs, request: LaunchRequest, console: Console) -
     if not _has_work(trials, study.spec.settings):
         say(console, f"Study {study.spec.name} has used its budget of {study.spec.settings.budget} for each loss")
         idle = caught_up(study, request.execution, "search", console)
-        return Outcome(study, idle.stop, idle.tracked)
+        return Outcome(released(study, request.home), idle.stop, idle.tracked)
     with session(study, pairs, request.execution, "search", console) as running:
         _search(study, trials, running, request.time_budget, console)
-    return Outcome(study, running.stop, running.tracked)
+    return Outcome(released(study, request.home), running.stop, running.tracked)
 
 
 def _has_work(trials: dict[str, LossTrials], settings: StudySettings) -> bool:
