@@ -11,6 +11,8 @@ from pathlib import Path
 _PREFIX = "losstune-"
 _ALIVE = ".alive"
 """A file in such a folder that is locked for as long as its owner lives."""
+_RAYS = "session_"
+"""How all that Ray makes in such a folder is named."""
 HELPERS_SECONDS = 120
 """After this long nothing is left of a Ray that was killed: two of its helpers try to report for a minute."""
 
@@ -34,10 +36,14 @@ def private_folder() -> Iterator[Path]:
 
 
 def _abandoned(folder: Path) -> bool:
-    """Whether nobody lives in a temporary folder: its lock is free, or a helper of a dead Ray made it again."""
+    """Whether nobody lives in a temporary folder of ours: its lock is free, or a helper of a dead Ray made it again.
+
+    Without the lock's file, only what such a helper makes is ours; anything else that is named so is the user's.
+    """
     alive = folder / _ALIVE
     if not alive.exists():
-        return time.time() - folder.stat().st_mtime > HELPERS_SECONDS
+        remade = all(path.name.startswith(_RAYS) for path in folder.iterdir())
+        return remade and time.time() - folder.stat().st_mtime > HELPERS_SECONDS
     with alive.open() as held:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises where somebody holds it
     return True

@@ -47,9 +47,19 @@ def test_what_a_helper_of_a_dead_ray_made_again_goes_later(temporary: Path) -> N
     fresh, old = temporary / "losstune-fresh", temporary / "losstune-old"
     for folder in (fresh, old, temporary / "another"):
         folder.mkdir()
+    (old / "session_2026-01-31_09-30-00_1_2" / "logs").mkdir(parents=True)
     os.utime(old, (0, time.time() - HELPERS_SECONDS - 60))
     os.utime(temporary / "another", (0, 0))
     with private_folder():
         assert fresh.exists()
         assert not old.exists()
         assert (temporary / "another").exists()
+
+
+def test_a_users_folder_that_is_named_so_stays(temporary: Path) -> None:
+    mine = temporary / "losstune-embeddings"
+    (mine / "session_1").mkdir(parents=True)
+    (mine / "pairs.npz").write_text("days of work")
+    os.utime(mine, (0, 0))
+    with private_folder():
+        assert (mine / "pairs.npz").exists()
