@@ -67,7 +67,7 @@ postgresql:
 	  $(SUDO) apt-get install -y -qq --no-install-recommends postgresql >/dev/null; \
 	fi
 
-# Studies on PostgreSQL, MLflow's server, an S3 store and three nodes of Ray, all on this machine: about 8 minutes. What needs no
+# Studies on PostgreSQL, MLflow's server, an S3 store and three nodes of Ray, all on this machine: about 6 minutes. What needs no
 # Ray runs in a second process, with servers of its own.
 integration: setup programs postgresql
 	$(BIN)/python -m pytest -m integration tests/integration -n 2 --dist loadgroup

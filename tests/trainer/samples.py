@@ -61,3 +61,15 @@ def refusal(call: Callable[..., object], *arguments: Any, **named: Any) -> str:
     with pytest.raises(UserError) as caught:
         call(*arguments, **named)
     return str(caught.value)
+
+
+def changed(**arrays: Any) -> Arrays:
+    """Six good rows, with some arrays replaced, or left out where None."""
+    good = {**sample_arrays(rows=6, width=3, dims=2), **arrays}
+    return {name: array for name, array in good.items() if array is not None}
+
+
+def with_value(name: str, row: int, value: float) -> Arrays:
+    arrays = changed()
+    arrays[name][row] = value
+    return arrays

@@ -1,27 +1,12 @@
 """What is refused of pairs, and with which words; rows pass by in pieces, and it makes no difference how large."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 
 from losstune.trainer.data import pair_checks
 from losstune.trainer.data.pair_checks import pieces, row_bytes
 from losstune.trainer.data.pairs import make_pairs
-from tests.trainer.samples import Arrays, refusal, sample_arrays
-
-
-def changed(**arrays: Any) -> Arrays:
-    """Six good rows, with some arrays replaced, or left out where None."""
-    good = {**sample_arrays(rows=6, width=3, dims=2), **arrays}
-    return {name: array for name, array in good.items() if array is not None}
-
-
-def with_value(name: str, row: int, value: float) -> Arrays:
-    arrays = changed()
-    arrays[name][row] = value
-    return arrays
-
+from tests.trainer.samples import Arrays, changed, refusal, with_value
 
 REFUSED = {
     "no inputs": (changed(inputs=None), "no array 'inputs'; found targets"),

@@ -2,7 +2,6 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -10,19 +9,7 @@ from sklearn.datasets import load_digits
 
 from losstune.trainer.data import pair_checks
 from losstune.trainer.data.pairs import load_inputs, load_pairs, make_pairs
-from tests.trainer.samples import Arrays, refusal, sample_arrays
-
-
-def changed(**arrays: Any) -> Arrays:
-    """Six good rows, with some arrays replaced, or left out where None."""
-    good = {**sample_arrays(rows=6, width=3, dims=2), **arrays}
-    return {name: array for name, array in good.items() if array is not None}
-
-
-def with_value(name: str, row: int, value: float) -> Arrays:
-    arrays = changed()
-    arrays[name][row] = value
-    return arrays
+from tests.trainer.samples import changed, refusal
 
 
 class TestDigits:
