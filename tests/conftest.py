@@ -33,6 +33,15 @@ class Outcome:
 Command = Callable[..., Outcome]
 
 
+@pytest.fixture(autouse=True)
+def mlflows_default_store_stays() -> Iterator[None]:
+    """MLflow keeps its default store, and that of its registry, for all of a process: a later test would read there."""
+    names = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")  # where it writes them down as well
+    before = [os.environ.get(name) for name in names]
+    yield
+    assert [os.environ.get(name) for name in names] == before
+
+
 @pytest.fixture
 def losstune(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path_factory: pytest.TempPathFactory

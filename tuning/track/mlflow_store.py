@@ -2,7 +2,8 @@
 
 import os
 import time
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import sqlalchemy
@@ -39,6 +40,19 @@ def create_store(path: Path) -> None:
     draft.unlink(missing_ok=True)
     client_of(f"{SQLITE}{draft}").search_experiments(max_results=1)
     draft.replace(path)
+
+
+@contextmanager
+def default_store(tracking_uri: str) -> Iterator[None]:
+    """The store of MLflow's calls that take none, in this block alone: MLflow keeps it for the whole process."""
+    import mlflow
+
+    former = mlflow.get_tracking_uri() if mlflow.is_tracking_uri_set() else None
+    mlflow.set_tracking_uri(tracking_uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(former)  # type: ignore[arg-type]  # None is "as if never set", which its type leaves out
 
 
 def delete_experiment(name: str, tracking_uri: str) -> None:

@@ -45,6 +45,7 @@ from losstune.tuning.storage.home import Home
 from losstune.tuning.study.loss_trials import LossTrials
 from losstune.tuning.study.study import Study, create_study, open_study
 from losstune.tuning.study.trial import Ending
+from losstune.tuning.track.mlflow_store import default_store
 from tests.conftest import without_tracker
 from tests.tuning.conftest import request_for
 from tests.tuning.samples import diverged, used_up
@@ -115,7 +116,9 @@ def sample(ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> Sample
         launch(request_for(root, ray_address, *LOSSES, max_epochs=3, trials=3, seed=1), QUIET)
     unconfirmed = tmp_path_factory.mktemp("unconfirmed") / "root"
     shutil.copytree(root, unconfirmed)
-    return Sample(confirm_it(root, ray_address), unconfirmed)
+    done = confirm_it(root, ray_address)
+    assert done.tracked
+    return Sample(done, unconfirmed)
 
 
 def copy_of(root: Path, tmp_path: Path) -> Path:
@@ -404,19 +407,14 @@ def test_mlflow_holds_the_same_numbers(sample: Sample, client: MlflowClient) -> 
 
 
 def test_the_champion_predicts_what_its_checkpoint_does(sample: Sample, client: MlflowClient) -> None:
-    import mlflow
     import mlflow.pytorch
 
     results, _ = sample.results
     arm = results.picks[results.winner]
     run = f"{arm}/seed-{results.best_seed(arm):02d}"
     assert client.get_model_version_by_alias("study", "champion").tags["losstune.run"] == run
-    former = mlflow.get_tracking_uri()
-    try:
-        mlflow.set_tracking_uri(f"sqlite:///{sample.root / 'mlflow.db'}")
+    with default_store(f"sqlite:///{sample.root / 'mlflow.db'}"):
         model = mlflow.pytorch.load_model("models:/study@champion")
-    finally:
-        mlflow.set_tracking_uri(former)
     inputs = torch.from_numpy(load_pairs("digits").inputs)
     expected = load_model(sample.study.folder / "confirm/runs" / run / "best.pt").embeddings(inputs)
     with torch.no_grad():

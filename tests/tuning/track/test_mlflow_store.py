@@ -1,14 +1,22 @@
 """MLflow's store: made whole or not at all, its errors told without a password, a study's experiment deleted."""
 
 import re
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
+import mlflow
 import pytest
 from mlflow.tracking import MlflowClient
 
 from losstune.trainer.base.errors import UserError
 from losstune.tuning.track import mlflow_store
-from losstune.tuning.track.mlflow_store import create_store, delete_experiment, millis, translating_mlflow_errors
+from losstune.tuning.track.mlflow_store import (
+    create_store,
+    default_store,
+    delete_experiment,
+    millis,
+    translating_mlflow_errors,
+)
 
 
 def test_a_store_that_was_cut_short_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,6 +36,19 @@ def test_a_store_that_is_there_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "mlflow.db").read_bytes() == b"somebody's"
     create_store(tmp_path / "no folder" / "mlflow.db")
     assert not (tmp_path / "no folder").exists()
+
+
+@pytest.mark.parametrize("users", [None, "sqlite:///users.db"])
+def test_the_default_store_is_the_users_again(users: str | None, tmp_path: Path) -> None:
+    own = f"sqlite:///{tmp_path}/mlflow.db"
+    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    with default_store(users) if users else nullcontext():
+        outside = mlflow.get_tracking_uri()
+        with suppress(KeyboardInterrupt), default_store(own):
+            assert (mlflow.get_tracking_uri(), mlflow.get_registry_uri()) == (own, own)
+            raise KeyboardInterrupt
+        assert mlflow.get_tracking_uri() == outside
+    assert (mlflow.get_tracking_uri(), mlflow.get_registry_uri()) == before
 
 
 def test_a_deleted_studys_name_is_free_again(tmp_path: Path) -> None:
