@@ -8,18 +8,14 @@ thread; prints medians and their ratio.
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
-import sys
-import tempfile
 from pathlib import Path
 
+from earlier import LAST_RELEASE, ROOT, checked_out, python_of
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
-
-ROOT = Path(__file__).resolve().parents[1]
 
 RANKING = """
 import json, time, torch
@@ -42,15 +38,9 @@ CASES = {"ranking 20,000 queries in 20,000 targets of 384 dimensions": RANKING}
 
 
 def run(program: str, sources: Path) -> dict[str, float]:
-    """Run a program on the sources in a folder, wherever losstune is installed from."""
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", program],
-        cwd=sources,
-        env={**os.environ, "PYTHONPATH": str(sources)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    """What a program prints on the sources in a folder."""
+    command, environment = python_of(sources, "-c", program)
+    done = subprocess.run(command, cwd=sources, env=environment, capture_output=True, text=True, check=True)
     found: dict[str, float] = json.loads(done.stdout)
     return found
 
@@ -58,14 +48,11 @@ def run(program: str, sources: Path) -> dict[str, float]:
 def main() -> None:
     """Time every case and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--commit", default="efdaf69", help="the earlier code")
+    parser.add_argument("--commit", default=LAST_RELEASE, help="the earlier code")
     parser.add_argument("--rounds", type=int, default=5, help="runs of each side")
     given = parser.parse_args()
     table = Table("one core", "before, s", "now, s", "times as fast")
-    with tempfile.TemporaryDirectory(prefix="losstune-before-") as folder:
-        before = Path(folder) / "before"
-        subprocess.run(["git", "clone", "--quiet", str(ROOT), str(before)], check=True)
-        subprocess.run(["git", "checkout", "--quiet", given.commit], cwd=before, check=True)
+    with checked_out(given.commit) as before:
         for name, program in CASES.items():
             sides: dict[Path, list[float]] = {before: [], ROOT: []}
             results = set()
