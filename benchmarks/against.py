@@ -12,7 +12,7 @@ import statistics
 import subprocess
 from pathlib import Path
 
-from earlier import LAST_RELEASE, ROOT, checked_out, python_of
+from earlier import LAST_RELEASE, ROOT, installed, python_of
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help="runs of each side")
     given = parser.parse_args()
     table = Table("one core", "before, s", "now, s", "times as fast")
-    with checked_out(given.commit) as before:
+    with installed(given.commit) as before:
         for name, program in CASES.items():
             sides: dict[Path, list[float]] = {before: [], ROOT: []}
             results = set()

@@ -7,7 +7,7 @@ they get there.
 
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -28,11 +28,19 @@ CLIP_NORM = 1.0
 WEIGHT_DECAY = 0.01
 
 
-def digits_splits() -> tuple[SplitTensors, SplitTensors]:
-    """The training and the validation rows of digits, split as the product splits them."""
-    pairs = load_pairs("digits")
+class Splits(NamedTuple):
+    """Rows as the product splits them, on the CPU."""
+
+    train: SplitTensors
+    val: SplitTensors
+    test: SplitTensors
+
+
+def splits(data: str) -> Splits:
+    """Those of pairs, named as ``losstune launch --data`` names them."""
+    pairs = load_pairs(data)
     rows = split_rows(pairs, split_seed=0)
-    return split_tensors(pairs, rows.train, CPU), split_tensors(pairs, rows.val, CPU)
+    return Splits(*(split_tensors(pairs, own, CPU) for own in (rows.train, rows.val, rows.test)))
 
 
 def training_epochs(

@@ -1,4 +1,4 @@
-"""An earlier commit's code, to be measured beside this one: checked out to a temporary folder, nothing is installed."""
+"""An earlier commit's code, to be measured beside this one: installed in a temporary folder of its own."""
 
 import os
 import subprocess
@@ -22,15 +22,17 @@ main()
 
 
 @contextmanager
-def checked_out(commit: str = LAST_RELEASE) -> Iterator[Path]:
-    """The sources of a commit, in a folder that goes with the block."""
+def installed(commit: str = LAST_RELEASE) -> Iterator[Path]:
+    """The packages of a commit, in a folder that goes with the block, with the metadata by which losses are found."""
     with tempfile.TemporaryDirectory(prefix="losstune-before-") as folder:
-        sources = Path(folder) / "before"
+        sources, packages = Path(folder) / "sources", Path(folder) / "packages"
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(sources)], check=True)
         subprocess.run(["git", "checkout", "--quiet", commit], cwd=sources, check=True)
-        yield sources
+        install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"]
+        subprocess.run([*install, "--target", str(packages), str(sources)], check=True)
+        yield packages
 
 
-def python_of(sources: Path, *arguments: str) -> tuple[list[str], dict[str, str]]:
-    """A command line and its environment: this Python, which takes losstune from ``sources`` first of all."""
-    return [sys.executable, "-P", *arguments], {**os.environ, "PYTHONPATH": str(sources)}
+def python_of(packages: Path, *arguments: str) -> tuple[list[str], dict[str, str]]:
+    """A command line and its environment: this Python, which takes losstune from a folder first of all."""
+    return [sys.executable, "-P", *arguments], {**os.environ, "PYTHONPATH": str(packages)}

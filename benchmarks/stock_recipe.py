@@ -22,7 +22,7 @@ os.environ.update({"RAY_USAGE_STATS_ENABLED": "0", "MLFLOW_DISABLE_TELEMETRY": "
 
 import ray
 import torch
-from dataloader_loop import digits_splits, training_epochs
+from dataloader_loop import splits, training_epochs
 from ray import tune
 from ray.air.integrations.mlflow import MLflowLoggerCallback
 from ray.tune.schedulers import ASHAScheduler
@@ -53,12 +53,12 @@ def train_encoder(config: dict[str, Any], train: SplitTensors, val: SplitTensors
     for _ in range(MAX_EPOCHS):
         metrics = next(epochs)
         training_seconds += metrics.pop("seconds")
-        tune.report({**metrics, "training_seconds": training_seconds})
+        tune.report({**metrics, "training_seconds": training_seconds, "time": time.time()})
 
 
-def make_tuner(folder: Path, trials: int, seed: int) -> tune.Tuner:
+def make_tuner(folder: Path, data: str, trials: int, seed: int) -> tune.Tuner:
     """All parts of the recipe, put together."""
-    train, val = digits_splits()
+    train, val, _ = splits(data)
     tracking_uri = f"sqlite:///{folder / 'mlflow.db'}"
     return tune.Tuner(
         tune.with_parameters(train_encoder, train=train, val=val, seed=seed),
@@ -91,10 +91,11 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=16)
     parser.add_argument("--dir", type=Path, required=True, help="folder for Ray's results and MLflow's database")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--data", default="digits", help="as of losstune launch")
     options = parser.parse_args()
     ray.init(address="local", num_cpus=SLOTS, include_dashboard=False)
     try:
-        results = make_tuner(options.dir.resolve(), options.trials, options.seed).fit()
+        results = make_tuner(options.dir.resolve(), options.data, options.trials, options.seed).fit()
     finally:
         ray.shutdown()
     if results.errors:

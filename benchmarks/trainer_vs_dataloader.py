@@ -15,7 +15,7 @@ from collections.abc import Callable
 from statistics import median
 
 import torch
-from dataloader_loop import digits_splits, training_epochs
+from dataloader_loop import splits, training_epochs
 
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.pairs import load_pairs
@@ -32,7 +32,7 @@ Outcome = tuple[float, float]
 def run_dataloader(epochs: int, seed: int) -> Outcome:
     """Train with the plain loop."""
     torch.manual_seed(seed)
-    records = training_epochs(SETTINGS, *digits_splits())
+    records = training_epochs(SETTINGS, *splits("digits")[:2])
     rows = [next(records) for _ in range(epochs)]
     return epochs / sum(row["seconds"] for row in rows), rows[-1]["val/mrr"]
 

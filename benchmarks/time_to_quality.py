@@ -1,0 +1,223 @@
+"""Seconds from Enter until a study has found what the stock recipe has found after 64 trials.
+
+Three sides, each run a process of its own on fresh folders, two trials at a time, in the space of
+``infonce_space.yaml``: the stock recipe of Ray's documentation (``stock_recipe.py``), the last release, this code.
+At any time a study has an incumbent: the model with the best validation MRR so far. What it is worth is its MRR on the
+test rows, which no study sees; for that its training is repeated afterwards, off the clock. What the stock recipe
+has in the end is the median of its runs, and a side's time is when an incumbent first has as much.
+
+    python benchmarks/time_to_quality.py --data digits pairs.npz --runs FOLDER --plot quality.html
+
+The sides take turns. A run is kept in FOLDER as soon as it is over, and an interrupted benchmark goes on from there.
+"""
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import plotly.graph_objects as go
+import torch
+import yaml
+from dataloader_loop import splits, training_epochs
+from earlier import COMMAND, LAST_RELEASE, ROOT, installed, python_of
+from rich.console import Console
+from rich.table import Table
+
+HERE = Path(__file__).resolve().parent
+TRIALS = 64
+SLOTS = 2
+SIDES = ("stock", "before", "now")
+SHOWN_SECONDS = (10, 15, 20, 30, 45, 60, 120, 240, 480)
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+
+
+class Epoch(NamedTuple):
+    """One epoch of one trial: when it was told, and its validation MRR."""
+
+    seconds: float
+    value: float
+    trial: str
+    epoch: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """One study: its incumbents, as (seconds since its start, MRR on the test rows), and its whole time."""
+
+    side: str
+    data: str
+    seed: int
+    seconds: float
+    incumbents: list[tuple[float, float]]
+
+    def quality_at(self, seconds: float) -> float:
+        """Test MRR of the incumbent at a time; 0 before there is one."""
+        return next((value for at, value in reversed(self.incumbents) if at <= seconds), 0.0)
+
+    def reaches(self, quality: float) -> float:
+        """Seconds until an incumbent has so much; infinity if none has."""
+        return next((at for at, value in self.incumbents if value >= quality), math.inf)
+
+
+def incumbents(epochs: Sequence[Epoch]) -> list[Epoch]:
+    """Those that were better than all that was told before them."""
+    found: list[Epoch] = []
+    for epoch in sorted(epochs):
+        if not found or epoch.value > found[-1].value:
+            found.append(epoch)
+    return found
+
+
+def run_losstune(side: str, sources: Path, data: str, seed: int, folder: Path) -> Run:
+    """One study with the product, of one release or the other."""
+    arguments = ["launch", str(HERE / "infonce_space.yaml"), "--data", data, "--study", "bench", "--seed", str(seed)]
+    arguments += ["--trials", str(TRIALS), "--concurrency", str(SLOTS), "--storage", str(folder)]
+    command, environment = python_of(sources, "-c", COMMAND, *arguments)
+    began, seconds = timed(command, folder, environment)
+    trials = folder / "studies" / "bench" / "trials"
+    epochs = [
+        Epoch(record["time"] - began, record["val/mrr"], file.parent.name, record["epoch"])
+        for file in trials.glob("*/history.jsonl")
+        for record in map(json.loads, file.read_text().splitlines())
+        if "val/mrr" in record
+    ]
+    best = incumbents(epochs)
+    lengths = {found.trial: found.epoch for found in best}  # epochs rise: the last one is the highest
+    wanted = [[flat_config(trials / trial / "config.yaml"), length] for trial, length in lengths.items()]
+    command, environment = python_of(sources, str(HERE / "replay.py"))
+    done = subprocess.run(
+        command, env=environment, input=json.dumps(wanted), capture_output=True, text=True, check=True
+    )
+    curves = dict(zip(lengths, json.loads(done.stdout), strict=True))
+    worth = [(found.seconds, curves[found.trial][found.epoch - 1]) for found in best]
+    return Run(side, data, seed, seconds, worth)
+
+
+def flat_config(file: Path) -> dict[str, Any]:
+    """A trial's settings by flat name."""
+    found = yaml.safe_load(file.read_text())
+    model = {f"model.{name}": value for name, value in found.pop("model").items()}
+    return {**found, **model}
+
+
+def run_stock(data: str, seed: int, folder: Path) -> Run:
+    """One study with the stock recipe."""
+    command = [sys.executable, str(HERE / "stock_recipe.py"), "--trials", str(TRIALS), "--dir", str(folder)]
+    began, seconds = timed([*command, "--data", data, "--seed", str(seed)], folder, dict(os.environ))
+    results = {file.parent.name: file.read_text().splitlines() for file in folder.glob("ray/stock/*/result.json")}
+    records = {trial: [json.loads(line) for line in lines] for trial, lines in results.items()}
+    epochs = [
+        Epoch(record["time"] - began, record["val/mrr"], trial, record["training_iteration"])
+        for trial, own in records.items()
+        for record in own
+    ]
+    best = incumbents(epochs)
+    lengths = {found.trial: found.epoch for found in best}
+    curves = {trial: stock_curve(records[trial][0]["config"], data, seed, n) for trial, n in lengths.items()}
+    return Run("stock", data, seed, seconds, [(found.seconds, curves[found.trial][found.epoch - 1]) for found in best])
+
+
+def stock_curve(config: dict[str, Any], data: str, seed: int, epochs: int) -> list[float]:
+    """Test MRR after each epoch of one of its trials, trained again with the test rows to evaluate on."""
+    torch.set_num_threads(1)
+    torch.manual_seed(seed)
+    train, _, test = splits(data)
+    again = training_epochs(config, train, test)
+    return [next(again)["val/mrr"] for _ in range(epochs)]
+
+
+def timed(command: list[str], folder: Path, environment: dict[str, str]) -> tuple[float, float]:
+    """Run a command in a folder: the time at its start, and its wall seconds."""
+    began = time.time()
+    done = subprocess.run(command, cwd=folder, env=environment | QUIET, capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout[-2000:]}{done.stderr[-4000:]}")
+    return began, time.time() - began
+
+
+def measure(data: Sequence[str], seeds: int, stock_seeds: int, kept: Path) -> Iterator[Run]:
+    """Every run, from its file if it has one."""
+    kept.mkdir(parents=True, exist_ok=True)
+    with installed(LAST_RELEASE) as before:
+        for name in data:
+            for seed in range(max(seeds, stock_seeds)):
+                sides: dict[str, Callable[[Path], Run]] = {
+                    "before": lambda folder: run_losstune("before", before, name, seed, folder),  # noqa: B023
+                    "now": lambda folder: run_losstune("now", ROOT, name, seed, folder),  # noqa: B023
+                    "stock": lambda folder: run_stock(name, seed, folder),  # noqa: B023
+                }
+                for side, run in sides.items():
+                    if seed < (stock_seeds if side == "stock" else seeds):
+                        yield kept_run(kept / f"{Path(name).stem}-{side}-{seed}.json", run)
+
+
+def kept_run(file: Path, run: Callable[[Path], Run]) -> Run:
+    """A run as its file has it, else run now, in an empty folder, and kept."""
+    if not file.exists():
+        with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+            found = run(Path(folder))
+        draft = file.with_suffix(".tmp")
+        draft.write_text(json.dumps(asdict(found)))
+        draft.replace(file)
+    run_ = Run(**json.loads(file.read_text()))
+    print(f"{file.stem}: {run_.seconds:.0f} s, test MRR {run_.incumbents[-1][1]:.3f}", file=sys.stderr, flush=True)
+    return run_
+
+
+def summary(data: str, runs: Sequence[Run]) -> Table:
+    """Of one data set: quality against time, the time to the stock recipe's, and how many times as fast that is."""
+    own = {side: [run for run in runs if (run.side, run.data) == (side, data)] for side in SIDES}
+    target = median(run.incumbents[-1][1] for run in own["stock"])
+    stock = median(run.reaches(run.incumbents[-1][1]) for run in own["stock"])
+    table = Table(data, *SIDES, title=f"Test MRR of the incumbent, medians; {target:.3f} is what stock has in the end")
+    for at in SHOWN_SECONDS:
+        table.add_row(f"{at} s", *(f"{median(run.quality_at(at) for run in own[side]):.3f}" for side in SIDES))
+    reached = {side: median(run.reaches(target) for run in own[side]) for side in SIDES[1:]}
+    table.add_section()
+    table.add_row("seconds to it", f"{stock:.0f}", *(f"{seconds:.1f}" for seconds in reached.values()))
+    table.add_row("times as fast", "1", *(f"{stock / seconds:.0f}" for seconds in reached.values()))
+    table.add_row("runs", *(str(len(own[side])) for side in SIDES))
+    return table
+
+
+def plot(data: str, runs: Sequence[Run]) -> go.Figure:
+    """Quality of the incumbent against time, a thin line a run."""
+    colors = dict(zip(SIDES, ("#888", "#d95f02", "#1b9e77"), strict=True))
+    figure = go.Figure(layout={"title": data, "xaxis": {"type": "log", "title": "seconds since the start"}})
+    figure.update_yaxes(title="test MRR of the incumbent")
+    for run in (run for run in runs if run.data == data):
+        x, y = zip(*run.incumbents, (run.seconds, run.incumbents[-1][1]), strict=True)
+        line = {"color": colors[run.side], "width": 1, "shape": "hv"}
+        figure.add_scatter(x=x, y=y, mode="lines", line=line, name=run.side, showlegend=run.seed == 0)
+    return figure
+
+
+def main() -> None:
+    """Run what is missing, and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", nargs="+", default=["digits"], help="digits, or files of pairs")
+    parser.add_argument("--seeds", type=int, default=10, help="runs of losstune, before and now, on each data set")
+    parser.add_argument("--stock-seeds", type=int, default=5, help="runs of the stock recipe, of some eight minutes")
+    parser.add_argument("--runs", type=Path, default=Path("time_to_quality"), help="where finished runs are kept")
+    parser.add_argument("--plot", type=Path, help="an HTML file for the curves")
+    given = parser.parse_args()
+    data = [name if name == "digits" else str(Path(name).resolve()) for name in given.data]
+    runs = list(measure(data, given.seeds, given.stock_seeds, given.runs))
+    for name in data:
+        Console().print(summary(name, runs))
+    if given.plot:
+        given.plot.write_text("".join(plot(name, runs).to_html(include_plotlyjs=name == data[0]) for name in data))
+
+
+if __name__ == "__main__":
+    main()
