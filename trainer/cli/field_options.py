@@ -44,7 +44,16 @@ def field_option(name: str, info: FieldInfo, panel: str, also: Sequence[str] = (
     names = [f"--{one.replace('_', '-')}" for one in (name, *also)]
     if kind is bool:
         names = [f"{option}/--no-{option.removeprefix('--')}" for option in names]
-    return option_parameter(identifier(name), kind, names, help_text(info), panel)
+    words = _words_beside_numbers(info.annotation)
+    return option_parameter(
+        identifier(name),
+        kind,
+        names,
+        help_text(info),
+        panel,
+        parser=_number_or_word if words else None,
+        metavar="|".join(("N", *words)) if words else None,
+    )
 
 
 def identifier(name: str) -> str:
@@ -53,10 +62,18 @@ def identifier(name: str) -> str:
 
 
 def option_parameter(
-    name: str, kind: type, names: list[str], text: str, panel: str, parser: Callable[[str], Any] | None = None
+    name: str,
+    kind: type,
+    names: list[str],
+    text: str,
+    panel: str,
+    parser: Callable[[str], Any] | None = None,
+    metavar: str | None = None,
 ) -> inspect.Parameter:
     """A parameter of a command that is None where its option is not given."""
-    declared = typer.Option(*names, help=text, rich_help_panel=panel, show_default=False, parser=parser)
+    declared = typer.Option(
+        *names, help=text, rich_help_panel=panel, show_default=False, parser=parser, metavar=metavar
+    )
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[kind | None, declared]
     )
@@ -64,13 +81,26 @@ def option_parameter(
 
 def _plain_type(annotation: Any) -> type:
     """What the command line parses; limits and choices are the config's to check."""
+    if _words_beside_numbers(annotation):
+        return str
     if typing.get_origin(annotation) in (typing.Union, types.UnionType):
         annotation = next(part for part in typing.get_args(annotation) if part is not types.NoneType)
     return str if typing.get_origin(annotation) is Literal else annotation
 
 
+def _words_beside_numbers(annotation: Any) -> tuple[str, ...]:
+    """The words of a field that takes a whole number or a word, as ``int | Literal["all"]``; none of any other."""
+    parts = typing.get_args(annotation)
+    literals = (typing.get_args(part) for part in parts if typing.get_origin(part) is Literal)
+    return tuple(word for words in literals for word in words) if int in parts else ()
+
+
+def _number_or_word(text: str) -> int | str:
+    return int(text) if text.isdecimal() else text
+
+
 def help_text(info: FieldInfo) -> str:
-    """A field's description, limits and default."""
+    """A field's description, limits and default; a description may have the default in its own words."""
     limits = [
         f"{sign} {getattr(rule, attribute):g}"
         for rule in info.metadata
@@ -80,7 +110,7 @@ def help_text(info: FieldInfo) -> str:
     choices = typing.get_args(info.annotation) if typing.get_origin(info.annotation) is Literal else ()
     allowed = ", ".join(choices) if choices else " and ".join(limits)
     notes = [f"({allowed})"] if allowed else []  # in brackets rich would take it for markup, and swallow it
-    if not info.is_required():
+    if not info.is_required() and "(default: " not in (info.description or ""):
         default = info.get_default()
         notes.append(f"(default: {'null' if default is None else default})")
     return "  ".join([info.description or "", *notes])

@@ -90,7 +90,7 @@ def adapter_of(info: FieldInfo) -> TypeAdapter[Any]:
 
 def rule_of(error: ValidationError) -> str:
     """What pydantic allows, as a phrase."""
-    return error.errors()[0]["msg"].removeprefix("Input ")
+    return error.errors()[0]["msg"].removeprefix("Input ").removeprefix("Value error, ")
 
 
 def _option(where: str, parameter: inspect.Parameter) -> FieldInfo | None:

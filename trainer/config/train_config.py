@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationErr
 from pydantic.fields import FieldInfo
 
 from losstune.trainer.base.errors import UserError, shown
+from losstune.trainer.config.eval_queries import EvalQueries
 from losstune.trainer.config.factory import FACTORY, Factory, load_factory
 from losstune.trainer.config.loss_config import LossConfig
 from losstune.trainer.config.loss_registry import loss_config_class, loss_names, loss_reference
@@ -56,6 +57,9 @@ class TrainConfig(BaseModel):
     patience: int | None = Field(None, ge=1, description="epochs without a new best before stopping; null: never")
     fit: Fit = Field("train", description="rows to train on; train+val leaves nothing to validate on")
     center: bool = Field(False, description="subtract the training split's mean target in the loss and in retrieval")
+    eval_queries: EvalQueries = Field(
+        "all", description="validation rows that are scored, each against all of the split's targets"
+    )
     eval_batch: int = Field(
         4096, ge=1, le=1_048_576, description="rows that pass through the model at once outside training"
     )

@@ -12,7 +12,7 @@ from losstune.trainer.config.loss_config import Gallery
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.columns import Column, Moments, column, mean_of, moments_of
 from losstune.trainer.data.pairs import Pairs
-from losstune.trainer.data.splits import Rows, split_rows
+from losstune.trainer.data.splits import Rows, query_rows, split_rows
 from losstune.trainer.losses import centered
 
 
@@ -50,12 +50,13 @@ class TrainSplit:
 
 @dataclass(frozen=True)
 class SplitTensors:
-    """A split that is evaluated, for one device: N rows, a gallery of G distinct targets.
+    """A split that is evaluated, for one device: N rows, all or a sample, and a gallery of G distinct targets.
 
     Attributes:
         inputs: (N, …), maybe on disk; all else is on the device.
         targets: (N, d).  ids: (N,) int64.
-        gallery: (G, d), each distinct target once.  positive: (N,) int64, gallery row of a row's own target.
+        gallery: (G, d), each distinct target of the whole split once.
+        positive: (N,) int64, gallery row of a row's own target.
     """
 
     inputs: Column
@@ -70,7 +71,10 @@ class SplitTensors:
 
 @dataclass(frozen=True)
 class ResidentData:
-    """What training may see: the training and validation splits. The test split is not in it."""
+    """What training may see: the training split, and of the validation split the rows that are scored.
+
+    The test split is not in it.
+    """
 
     train: TrainSplit
     val: SplitTensors | None
@@ -86,7 +90,8 @@ def resident_data(pairs: Pairs, config: TrainConfig, device: torch.device) -> Re
     """
     rows = split_rows(pairs, config.split_seed, train_on_val=config.fit == "train+val")
     train = train_split(pairs, rows.train, device)
-    val = split_tensors(pairs, rows.val, device) if len(rows.val) else None
+    queries = query_rows(rows.val, config.eval_queries)
+    val = split_tensors(pairs, rows.val, device, queries) if len(rows.val) else None
     data = ResidentData(train, val, pairs.source, pairs.digest)
     check_rows(config, data)
     return data
@@ -101,17 +106,21 @@ def train_split(pairs: Pairs, rows: Rows, device: torch.device) -> TrainSplit:
     )
 
 
-def split_tensors(pairs: Pairs, rows: Rows, device: torch.device) -> SplitTensors:
-    """Some rows of the pairs, to be evaluated."""
-    ids = pairs.ids[rows]
-    _, first, positive = np.unique(ids, return_index=True, return_inverse=True)
-    targets = torch.from_numpy(pairs.targets[rows]).to(device)
+def split_tensors(pairs: Pairs, rows: Rows, device: torch.device, queries: Rows | None = None) -> SplitTensors:
+    """Some rows of the pairs, to be evaluated.
+
+    Args:
+        queries: those of them that are scored; None is all. The gallery is made of all rows.
+    """
+    scored = rows if queries is None else queries
+    distinct, first = np.unique(pairs.ids[rows], return_index=True)
+    ids = pairs.ids[scored]
     return SplitTensors(
-        inputs=column(pairs.inputs, rows, device),
-        targets=targets,
+        inputs=column(pairs.inputs, scored, device),
+        targets=torch.from_numpy(pairs.targets[scored]).to(device),
         ids=torch.from_numpy(ids).to(device),
-        gallery=targets[torch.from_numpy(first).to(device)],
-        positive=torch.from_numpy(positive.reshape(-1)).to(device),
+        gallery=torch.from_numpy(pairs.targets[rows[first]]).to(device),
+        positive=torch.from_numpy(np.searchsorted(distinct, ids)).to(device),
     )
 
 
@@ -128,10 +137,10 @@ class CenteredTargets:
 
 
 def check_rows(config: TrainConfig, data: ResidentData) -> None:
-    """Refuse a split that does not fill one batch.
+    """Refuse a split, or a sample of one, that does not fill one batch.
 
     Raises:
-        UserError: naming the split, its rows and the batch.
+        UserError: naming the split or the setting, its rows and the batch.
     """
     _refuse_short(config, data.source, len(data.train), len(data.val) if data.val else None)
 
@@ -143,6 +152,13 @@ def check_split_sizes(config: TrainConfig, pairs: Pairs) -> None:
 
 
 def _refuse_short(config: TrainConfig, source: str, train: int, val: int | None) -> None:
+    queries = config.eval_queries
+    if config.loss.in_batch and val is not None and queries != "all" and queries <= val and queries < config.batch_size:
+        raise UserError(
+            f"{source}: eval_queries {queries} is less than one batch of {config.batch_size}, and "
+            f"{config.loss.name} is validated on whole batches; use eval_queries {config.batch_size} or more, "
+            "or a smaller batch_size"
+        )
     counted = {"train": train} | ({"val": val} if config.loss.in_batch and val is not None else {})
     for name, rows in counted.items():
         if rows < config.batch_size:

@@ -10,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from losstune.trainer.base.errors import UserError
+from losstune.trainer.config.eval_queries import EvalQueries
 from losstune.trainer.data.pairs import Pairs
 
 TEST_SHARE = 0.2
 VAL_SHARE = 0.2
 _TEST_SALT = 2**63 + 0x7E57  # no split_seed reaches it: the two draws stay independent
+_QUERY_SALT = 2**63 + 0x9E57  # nor this one
 Rows = npt.NDArray[np.int64]
 
 
@@ -49,6 +51,19 @@ def split_rows(pairs: Pairs, split_seed: int, *, train_on_val: bool = False) -> 
     return Splits(train, val[order], test)
 
 
+def query_rows(rows: Rows, queries: EvalQueries) -> Rows:
+    """The rows of a split (n,) that are scored: all, or a random sample of ``queries``, in the split's order.
+
+    Drawn by a hash of the row's number alone: rows that two splits share are in both samples or in neither, but for
+    a few at the margin, whatever the loss and the seed. A mean over the sample is an unbiased estimate of that over
+    the split.
+    """
+    if queries == "all" or len(rows) <= queries:
+        return rows
+    drawn = np.argpartition(_hash(rows, _QUERY_SALT), queries)[:queries]
+    return rows[np.sort(drawn)]
+
+
 def _codes_by_id(ids: npt.NDArray[np.int64], split_seed: int) -> npt.NDArray[np.int8]:
     codes = np.zeros(len(ids), dtype=np.int8)
     codes[_uniform(ids, split_seed) < VAL_SHARE / (1 - TEST_SHARE)] = 1
@@ -57,9 +72,14 @@ def _codes_by_id(ids: npt.NDArray[np.int64], split_seed: int) -> npt.NDArray[np.
 
 
 def _uniform(ids: npt.NDArray[np.int64], salt: int) -> npt.NDArray[np.float64]:
-    """A number in [0, 1) for each id: two rounds of SplitMix64's finaliser (Steele et al., 2014)."""
+    """A number in [0, 1) for each id."""
+    return _hash(ids, salt).astype(np.float64) / 2.0**64
+
+
+def _hash(numbers: npt.NDArray[np.int64], salt: int) -> npt.NDArray[np.uint64]:
+    """Two rounds of SplitMix64's finaliser (Steele et al., 2014), which maps no two numbers to one."""
     salted = np.uint64((salt * 0x9E3779B97F4A7C15 + 0x632BE59BD9B4E019) % 2**64)
-    return _mix(_mix(ids.astype(np.uint64)) ^ salted).astype(np.float64) / 2.0**64
+    return _mix(_mix(numbers.astype(np.uint64)) ^ salted)
 
 
 def _mix(x: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

@@ -97,6 +97,11 @@ def train_run(
         folder.start(config)
     best = next((record for record in history if record["epoch"] == trainer.best_epoch), None)
     gallery = len(data.val.gallery) if data.val else None
+    if data.val is not None and len(data.val) == config.eval_queries:
+        say(
+            console,
+            f"Validation: a sample of {len(data.val):,} rows, each against all {len(data.val.gallery):,} targets",
+        )
     unsaved: list[Record] = []
     saved_at = time.monotonic()
     with stop_on_signal(own_process=own_process) as stop, EpochDisplay(config, gallery, console) as display:

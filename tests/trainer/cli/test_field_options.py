@@ -18,6 +18,7 @@ class Settings(BaseModel):
     kind: Literal["plain", "bent"] = Field("plain", description="which kind")
     loud: bool = Field(False, description="say more")
     needed: str = Field(description="without a default")
+    sample: int | Literal["all"] = Field("all", description="how many are drawn  (default: as many as there are)")
 
 
 FIELDS = Settings.model_fields
@@ -45,6 +46,7 @@ def run(*arguments: str) -> dict[str, Any]:
         ("kind", "which kind  (plain, bent)  (default: plain)"),
         ("loud", "say more  (default: False)"),
         ("needed", "without a default"),
+        ("sample", "how many are drawn  (default: as many as there are)"),
     ],
 )
 def test_help_is_description_limits_and_default(field: str, text: str) -> None:
@@ -63,3 +65,8 @@ def test_values_arrive_in_the_fields_type_under_its_name() -> None:
 
 def test_a_switch_can_be_turned_off_by_each_of_its_names() -> None:
     assert run("one", "--no-loud") == run("one", "--no-l") == {"name": "one", "loud": False}
+
+
+@pytest.mark.parametrize(("text", "value"), [("7", 7), ("all", "all"), ("-1", "-1"), ("1.0", "1.0")])
+def test_a_whole_number_or_a_word_is_read_as_what_it_is(text: str, value: int | str) -> None:
+    assert run("one", "--sample", text) == {"name": "one", "sample": value}

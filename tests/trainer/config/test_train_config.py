@@ -31,6 +31,7 @@ COMMON: dict[str, SearchStrategy[Any]] = {
     "schedule_epochs": st.none() | st.integers(1, 1_000_000),
     "objective": st.sampled_from(get_args(Objective)),
     "patience": st.none() | st.integers(1, 10**9),
+    "eval_queries": st.just("all") | st.integers(1000, 10**9),
     "fit": st.sampled_from(["train", "train+val"]),
     "center": st.booleans(),
     "eval_batch": st.integers(1, 1_048_576),

@@ -1,11 +1,14 @@
 """Splits as tensors: every row with its own target, every distinct target once, and enough rows for a batch."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from losstune.trainer.data.pairs import make_pairs
-from losstune.trainer.data.resident import resident_data
+from losstune.trainer.data.resident import SplitTensors, check_split_sizes, resident_data
+from losstune.trainer.data.splits import query_rows, split_rows
 from tests.trainer.samples import Arrays, refusal, sample_arrays, sample_config, sample_pairs
 
 CPU = torch.device("cpu")
@@ -65,3 +68,47 @@ def test_exactly_one_batch_is_enough(loss_fn: str, train: int, val: int) -> None
 def test_validation_rows_need_not_fill_a_batch_when_they_are_trained_on() -> None:
     pairs = make_pairs(split_arrays(30, 2), "x")
     assert len(resident_data(pairs, sample_config("infonce", fit="train+val"), CPU).train) == 32
+
+
+class TestASampleOfTheValidationRows:
+    """Of 6,000 rows, three to a target, about 1,200 are for validation, of which 1,000 are scored."""
+
+    PAIRS = make_pairs({n: np.concatenate([a] * 3) for n, a in sample_arrays(rows=2000).items()}, "pairs.npz")
+
+    def val(self, **settings: Any) -> SplitTensors:
+        data = resident_data(self.PAIRS, sample_config(**settings), CPU)
+        assert data.val is not None
+        return data.val
+
+    def test_is_ranked_against_every_target_of_the_split(self) -> None:
+        some, whole = self.val(eval_queries=1000), self.val()
+        assert len(some) == len(some.inputs) == len(some.targets) == 1000 < len(whole)
+        assert torch.equal(some.gallery, whole.gallery)
+        assert torch.equal(some.gallery[some.positive], some.targets)
+
+    def test_is_that_many_rows_of_the_whole_in_their_order(self) -> None:
+        some, whole = self.val(eval_queries=1000), self.val()
+        rows = split_rows(self.PAIRS, 0).val
+        kept = torch.from_numpy(np.isin(rows, query_rows(rows, 1000)))
+        for found, all_rows in ((some.inputs, whole.inputs), (some.targets, whole.targets), (some.ids, whole.ids)):
+            assert torch.equal(found, all_rows[kept])  # type: ignore[arg-type, index]
+
+    @pytest.mark.parametrize("loss_fn", ["infonce", "mse", "siglip"])
+    @pytest.mark.parametrize("seed", [0, 7])
+    def test_is_the_same_for_every_loss_and_seed_of_training(self, loss_fn: str, seed: int) -> None:
+        one, other = self.val(eval_queries=1000), self.val(loss_fn=loss_fn, seed=seed, eval_queries=1000)
+        assert torch.equal(one.inputs, other.inputs)  # type: ignore[arg-type]
+
+    def test_is_the_whole_split_where_that_has_no_more(self) -> None:
+        assert len(self.val(eval_queries=2000)) == len(self.val())
+
+    def test_that_is_smaller_than_a_batch_is_refused_where_validation_goes_by_batches(self) -> None:
+        config = sample_config("infonce", batch_size=1100, eval_queries=1000)
+        message = (
+            "pairs.npz: eval_queries 1000 is less than one batch of 1100, and infonce is validated on whole batches; "
+            "use eval_queries 1100 or more, or a smaller batch_size"
+        )
+        assert refusal(resident_data, self.PAIRS, config, CPU) == message
+        assert refusal(check_split_sizes, config, self.PAIRS) == message
+        check_split_sizes(sample_config("infonce", batch_size=1100, eval_queries=1100), self.PAIRS)
+        check_split_sizes(sample_config("mse", batch_size=1100, eval_queries=1000), self.PAIRS)

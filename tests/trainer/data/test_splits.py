@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from losstune.trainer.data.pairs import load_pairs, make_pairs
-from losstune.trainer.data.splits import Splits, split_rows
+from losstune.trainer.data.splits import Splits, query_rows, split_rows
 from tests.trainer.samples import Arrays, refusal, sample_arrays
 
 split_seeds = st.integers(0, 2**63 - 1)
@@ -123,3 +123,57 @@ class TestGivenSplits:
 def test_too_few_ids_for_a_validation_split_are_refused() -> None:
     pairs = make_pairs({"inputs": np.ones((8, 2)), "targets": np.ones((8, 2))}, "x")
     assert "split has no rows, of 8 in all" in refusal(split_rows, pairs, 0)
+
+
+class TestQueryRows:
+    """Of 40,000 rows about 8,000 are for validation."""
+
+    ROWS = np.arange(40_000)
+    VAL = split_rows(make_pairs(sample_arrays(rows=40_000, width=1, dims=2), "sample"), 0).val
+
+    def test_are_as_many_as_asked_for_of_the_split_in_its_order(self) -> None:
+        drawn = query_rows(self.VAL, 1024).tolist()
+        assert len(drawn) == len(set(drawn)) == 1024
+        assert drawn == [row for row in self.VAL.tolist() if row in set(drawn)]
+
+    @pytest.mark.parametrize("queries", ["all", 40_000, 50_000])
+    def test_are_all_where_there_are_no_more(self, queries: int | str) -> None:
+        assert query_rows(self.ROWS, queries).tolist() == self.ROWS.tolist()  # type: ignore[arg-type]
+
+    def test_do_not_depend_on_the_order_of_the_split(self) -> None:
+        assert sorted(query_rows(self.VAL[::-1], 1500)) == sorted(query_rows(self.VAL, 1500))
+
+    def test_of_more_rows_hold_those_of_fewer(self) -> None:
+        assert set(query_rows(self.VAL, 1000)) < set(query_rows(self.VAL, 3000))
+
+    def test_of_two_splits_are_the_same_among_the_rows_that_both_have(self) -> None:
+        """But for the margin: each sample takes the rows under a limit of its own, and these hardly differ."""
+        one, other = self.ROWS[:30_000], self.ROWS[10_000:]
+        drawn, others = (set(query_rows(rows, 3000).tolist()) for rows in (one, other))
+        both = range(10_000, 30_000)
+        assert len(drawn.intersection(both) ^ others.intersection(both)) < 0.1 * 2000
+
+    def test_are_those_of_every_machine_and_version(self) -> None:
+        """By SplitMix64 in Python's own integers."""
+
+        def mix(x: int) -> int:
+            x = (x ^ (x >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+            x = (x ^ (x >> 27)) * 0x94D049BB133111EB % 2**64
+            return x ^ (x >> 31)
+
+        salt = ((2**63 + 0x9E57) * 0x9E3779B97F4A7C15 + 0x632BE59BD9B4E019) % 2**64
+        lowest = sorted(self.ROWS.tolist(), key=lambda row: mix(mix(row) ^ salt))[:1024]
+        assert query_rows(self.ROWS, 1024).tolist() == sorted(lowest)
+
+    def test_say_nothing_of_the_split_that_a_row_is_in(self) -> None:
+        """Where ids are the rows' own numbers, both draws hash the same numbers."""
+        pairs = make_pairs({**sample_arrays(rows=40_000, width=1, dims=2), "ids": self.ROWS}, "sample")
+        drawn = query_rows(self.ROWS, 8000)
+        share = np.isin(split_rows(pairs, 0).val, drawn).mean()
+        assert share == pytest.approx(0.2, abs=4 * np.sqrt(0.2 * 0.8 / 8000))
+
+    def test_estimate_a_mean_without_bias(self) -> None:
+        """Whatever the rows' values follow, as here their place in the file, a sample's mean is within chance."""
+        for values in (self.ROWS, np.sin(self.ROWS / 100), self.ROWS % 7):
+            mean = values[query_rows(self.ROWS, 4000)].mean()
+            assert abs(mean - values.mean()) < 4 * values.std() / np.sqrt(4000)

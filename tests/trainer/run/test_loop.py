@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from losstune.trainer.data.pairs import Pairs, load_pairs, make_pairs
 from losstune.trainer.data.resident import CenteredTargets
-from losstune.trainer.data.splits import split_rows
+from losstune.trainer.data.splits import query_rows, split_rows
 from losstune.trainer.losses import LossConfig, LossModule, LossOutput, TrainTargets
 from losstune.trainer.losses.mse import MseLoss
 from losstune.trainer.run.loop import Trainer
@@ -200,6 +200,44 @@ class TestOneEpoch:
         expected = embedding_metrics(predictions, val.targets, val.gallery, val.positive)
         expected["loss"] = float(trainer.loss(predictions, val.targets, val.ids).loss)
         assert {name: record[f"val/{name}"] for name in expected} == pytest.approx(expected)
+
+    @pytest.mark.parametrize("center", [False, True])
+    def test_on_a_sample_each_row_scores_what_it_scores_on_the_whole_split(self, center: bool) -> None:
+        """By plain NumPy over all 1,200 rows and targets, of which 1,000 rows are then averaged."""
+        pairs = sample_pairs(rows=6000)
+        trainer = sample_trainer(sample_config("cosine", eval_queries=1000, center=center), pairs)
+        record = trainer.run_epoch()
+        splits = split_rows(pairs, 0)
+        targets = pairs.targets[splits.val]
+        predictions = trainer.predict(torch.from_numpy(pairs.inputs[splits.val])).numpy()
+        shift = pairs.targets[splits.train].mean(axis=0, dtype=np.float64) if center else 0.0
+        p, t = ((x - shift) / np.linalg.norm(x - shift, axis=1, keepdims=True) for x in (predictions, targets))
+        scores = p @ t.T
+        ranks = 1 + (scores > np.diag(scores)[:, None]).sum(axis=1)
+        cosines = (predictions * targets).sum(1) / np.linalg.norm(predictions, axis=1) / np.linalg.norm(targets, axis=1)
+        drawn = np.isin(splits.val, query_rows(splits.val, 1000))
+        assert (drawn.sum(), len(drawn) > 1100) == (1000, True)
+        assert record["val/mrr"] == pytest.approx((1 / ranks)[drawn].mean(), rel=1e-12)
+        assert record["val/recall_at_5"] == pytest.approx((ranks <= 5)[drawn].mean(), rel=1e-12)
+        assert record["val/median_rank"] == np.median(ranks[drawn])
+        assert record["val/cosine_sim"] == pytest.approx(cosines[drawn].mean(), rel=1e-5)
+        assert record["val/mse"] == pytest.approx(np.square(predictions - targets)[drawn].mean(), rel=1e-5)
+
+    def test_a_sample_changes_nothing_of_the_training(self) -> None:
+        pairs = sample_pairs(rows=6000)
+        some, whole = (sample_trainer(sample_config(eval_queries=n), pairs) for n in (1000, "all"))
+        one, other = some.run_epoch(), whole.run_epoch()
+        assert {n: v for n, v in one.items() if n.startswith("train/")} == {
+            n: v for n, v in other.items() if n.startswith("train/")
+        }
+        assert equal(weights(some), weights(whole))
+        assert one["val/mrr"] != other["val/mrr"]
+
+    def test_infonce_on_a_sample_is_validated_on_whole_batches_of_it(self) -> None:
+        trainer = sample_trainer(sample_config("infonce", batch_size=300, eval_queries=1000), sample_pairs(rows=6000))
+        sizes = batch_sizes(trainer, training=False)
+        trainer.run_epoch()
+        assert sizes == [300] * 3
 
     def test_infonce_is_validated_on_whole_batches_of_the_training_size(self) -> None:
         trainer = sample_trainer(sample_config("infonce", batch_size=18))

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from losstune.trainer.data.pairs import make_pairs
+from losstune.trainer.data.splits import split_rows
 from losstune.trainer.run.checkpoint import load_checkpoint, save_checkpoint
 from tests.trainer.cli.test_app import best_weights, equal, history, settings
 from tests.trainer.conftest import Line
@@ -212,3 +214,15 @@ def test_scoring_the_test_split_changes_no_epoch(train: Line, cli: Line) -> None
     train("--num_epochs 2 --output_dir run")
     train("--num_epochs 2 --output_dir tested --test")
     assert timeless(history("run")) == timeless(history("tested"))
+
+
+def test_a_sample_of_the_validation_rows_is_told_once(cli: Line) -> None:
+    arrays = sample_arrays(rows=6000)
+    np.savez("many.npz", **arrays)  # type: ignore[arg-type]
+    line = "train --data many.npz --batch_size 1024 --num_epochs 2 --model.depth 0"
+    done = cli(f"{line} --eval_queries 1000 --output_dir some")
+    gallery = len(split_rows(make_pairs(arrays, "x"), 0).val)
+    assert done.out.count("Validation") == 1
+    assert done.out.startswith(f"Validation: a sample of 1,000 rows, each against all {gallery:,} targets\n")
+    assert f"Val Retrieval among {gallery}: " in done.out
+    assert "Validation" not in cli(f"{line} --eval_queries 1300 --output_dir all").out
