@@ -26,7 +26,7 @@ from tests.trainer.samples import refusal
 
 KEPT = Path(__file__).parent / "fixtures" / "release_0_1"
 STUDIES = ("half", "confirmed")
-SETTINGS_SINCE: dict[str, Any] = {}
+SETTINGS_SINCE: dict[str, Any] = {"eval_queries": "all"}
 """Study settings that 0.1.0 did not have, each with the value that means what it did."""
 TRAINING_SINCE: dict[str, Any] = {"eval_queries": "all"}
 """Training settings likewise."""
@@ -85,12 +85,13 @@ def test_a_trial_trains_with_the_settings_that_0_1_wrote(study: Study) -> None:
     for trials in study.trials().values():
         for trial in trials:
             written = read_run_settings(study.trials_folder / trial.name / "config.yaml")
-            managed = {name: written[name] for name in study.spec.settings.training(study.spec.data_source, 1)}
+            meant = {**TRAINING_SINCE, **written}
+            managed = {name: meant[name] for name in study.spec.settings.training(study.spec.data_source, 1)}
             now = TrainConfig.from_flat(
                 {**spaces[trial.loss_fn].settings(trial.point), **managed, "seed": written["seed"]}
             ).flat()
             assert managed == study.spec.settings.training(study.spec.data_source, 1)
-            assert now == {**TRAINING_SINCE, **written}
+            assert now == meant
 
 
 def test_only_the_new_version_is_asked_for_and_once(study: Study) -> None:

@@ -20,6 +20,7 @@ from losstune.tuning.show.progress import time_text
 from losstune.tuning.space.feasibility import check_against_data, load_spaces
 from losstune.tuning.space.search_space import MAX_GRID, SearchSpace, merged_settings, typical_point
 from losstune.tuning.space.settings import StudySettings
+from losstune.tuning.space.validation import Validation, validation, with_queries
 from losstune.tuning.study.seeds import derived_seed
 
 PROBE_SECONDS = 1.0
@@ -98,10 +99,11 @@ def _seconds_per_epoch(trainer: Trainer, data: ResidentData) -> float:
 
 @dataclass(frozen=True)
 class Checked:
-    """Spaces that are valid together, their settings, and what each loss is expected to cost."""
+    """Spaces that are valid together, their settings, what trials are scored on, and what each loss is to cost."""
 
     spaces: list[SearchSpace]
     settings: StudySettings
+    validation: Validation
     estimates: list[Estimate]
     slots: int
 
@@ -122,8 +124,9 @@ def check_spaces(names: list[str], source: str | None, options: Mapping[str, Any
     settings = merged_settings(spaces, options)
     pairs = load_pairs(source or DIGITS)
     check_against_data(spaces, settings, pairs)
+    settings = with_queries(spaces, settings, pairs)
     estimates = [estimate(space, settings, pairs) for space in spaces]
-    return Checked(spaces, settings, estimates, concurrency or usable_cores())
+    return Checked(spaces, settings, validation(settings, pairs), estimates, concurrency or usable_cores())
 
 
 def checked_json(checked: Checked) -> dict[str, Any]:
@@ -131,6 +134,10 @@ def checked_json(checked: Checked) -> dict[str, Any]:
     return {
         "settings": checked.settings.model_dump(),
         "rungs": list(checked.settings.rungs),
+        "validation": {
+            **vars(checked.validation),
+            "standard_error": checked.validation.standard_error(checked.settings.objective),
+        },
         "seconds": checked.seconds,
         "losses": {s.loss_fn: vars(e) for s, e in zip(checked.spaces, checked.estimates, strict=True)},
     }
@@ -158,6 +165,7 @@ def show_checked(checked: Checked, console: Console) -> None:
             f"  {size}about {cost.trials:.0f} trials, {cost.epochs:.0f} epochs of {cost.seconds_per_epoch:.3f} s\n",
         )
     say(console, f"Objective {settings.objective}, sampler {settings.sampler}, {settings.budget} for each loss")
+    say(console, _validation_text(checked))
     if settings.rungs:
         rungs = ", ".join(map(str, settings.rungs))
         goes_on = f"where 1 trial in {settings.reduction_factor} goes on"
@@ -165,3 +173,14 @@ def show_checked(checked: Checked, console: Console) -> None:
     else:
         say(console, f"No rungs: every trial trains its {settings.max_epochs} epochs")
     say(console, f"Expected time on {checked.slots} slots: {time_text(checked.seconds)}")
+
+
+def _validation_text(checked: Checked) -> str:
+    scored, objective = checked.validation, checked.settings.objective
+    if scored.queries == scored.rows:
+        return f"A trial is scored on all {scored.rows:,} validation rows, each against all {scored.targets:,} targets"
+    return (
+        f"A trial is scored on {scored.queries:,} of {scored.rows:,} validation rows, always the same, each against "
+        f"all {scored.targets:,} targets: a standard error of at most {scored.standard_error(objective):.3f} in "
+        f"{objective}; confirm scores all"
+    )

@@ -23,6 +23,7 @@ from losstune.tuning.show.progress import Progress
 from losstune.tuning.space.feasibility import Space, check_against_data, load_spaces
 from losstune.tuning.space.search_space import merged_settings
 from losstune.tuning.space.settings import StudySettings
+from losstune.tuning.space.validation import with_queries
 from losstune.tuning.storage.failures import STORAGE_FAILURES
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.audit import audited_trials
@@ -90,6 +91,7 @@ def _created(request: LaunchRequest) -> Iterator[tuple[Study, Pairs]]:
     data = DIGITS if request.data is None else request.data
     pairs = load_pairs(data)
     check_against_data(spaces, settings, pairs)
+    settings = with_queries(spaces, settings, pairs)
     with request.home.locked(request.name) as home, translating_failures(home, request.name):
         if study_exists(home, request.name):
             raise UserError(f"study {request.name!r} was begun by another launch just now; the same command continues")

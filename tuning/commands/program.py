@@ -93,7 +93,8 @@ def launch(
         study_storage: ``postgresql://…`` that keeps the trials; None is SQLite in the study's folder.
         quiet: print nothing.
         settings: of the study, over what the spaces say: ``trials`` or ``epochs_per_loss``, ``max_epochs``,
-            ``grace_epochs``, ``reduction_factor``, ``objective``, ``sampler``, ``seed``, ``race``.
+            ``grace_epochs``, ``reduction_factor``, ``objective``, ``sampler``, ``seed``, ``race``,
+            ``eval_queries``.
 
     Raises:
         LosstuneError: anything wrong in what is asked for, before any training.

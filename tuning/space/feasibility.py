@@ -59,17 +59,15 @@ def check_against_data(spaces: list[SearchSpace], settings: StudySettings, pairs
     """Refuse spaces that this data or these settings can not serve.
 
     Raises:
-        UserError: a grid over a continuum, a batch larger than a split, or a user's model that does not fit the data.
+        UserError: a grid over a continuum, a batch larger than a split or than what is scored of it, or a user's model
+            that does not fit the data.
     """
     for space in spaces:
         if settings.sampler == "grid":
             check_grid(space)
-        batch = next((p.domain for p in space.parameters if p.name == "batch_size"), None)
-        fixed = space.fixed.get("batch_size", TrainConfig.from_flat({"loss_fn": space.reference}).batch_size)
-        largest = max(batch.extremes) if batch else fixed  # type: ignore[type-var]
-        config = TrainConfig.from_flat(
-            {"loss_fn": space.reference, "batch_size": largest, "split_seed": settings.seed, "data": pairs.source}
-        )
+        largest = largest_batch(space)
+        managed = settings.training(pairs.source, threads=1)
+        config = TrainConfig.from_flat({"loss_fn": space.reference, "batch_size": largest, **managed})
         try:
             check_split_sizes(config, pairs)
         except UserError as error:
@@ -78,6 +76,13 @@ def check_against_data(spaces: list[SearchSpace], settings: StudySettings, pairs
             _check_model(space, pairs)
         except (UserError, ValueError) as error:
             raise UserError(f"{space.file}: {error}") from error
+
+
+def largest_batch(space: SearchSpace) -> int:
+    """The largest batch that a trial may have."""
+    default = TrainConfig.from_flat({"loss_fn": space.reference}).batch_size
+    searched = next((p.domain.extremes for p in space.parameters if p.name == "batch_size"), None)
+    return max(searched or (space.fixed.get("batch_size", default),))  # type: ignore[type-var, return-value]
 
 
 def _check_model(space: SearchSpace, pairs: Pairs) -> None:

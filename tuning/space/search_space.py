@@ -212,6 +212,7 @@ MANAGED = {
     "num_epochs": "the study sets it: study.max_epochs",
     "schedule_epochs": "the study sets it: study.max_epochs",
     "objective": "the study sets it: study.objective",
+    "eval_queries": "the study sets it: study.eval_queries",
     "seed": "the study sets it: study.seed",
     "split_seed": "the study sets it: study.seed",
     "threads": "give it as --cpus-per-trial",

@@ -22,6 +22,7 @@ VALUES: dict[str, tuple[str | None, Any]] = {
     "epochs_per_loss": ("90", 90),
     "trials": ("5", 5),
     "race": (None, True),
+    "eval_queries": ("2000", 2000),
 }
 
 

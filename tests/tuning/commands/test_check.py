@@ -3,9 +3,12 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from losstune.trainer.base.errors import UserError
+from losstune.trainer.data.pairs import load_pairs
+from losstune.trainer.data.splits import split_rows
 from losstune.tuning.commands import check
 from losstune.tuning.commands.check import check_spaces, checked_json, epochs_per_trial, estimate
 from tests.conftest import Command
@@ -58,3 +61,24 @@ def test_what_a_launch_would_refuse_is_refused(tmp_path: Path) -> None:
         check_spaces(["mse"], "none.npz", {}, None)
     with pytest.raises(UserError, match="no search space 'none'"):
         check_spaces(["none"], None, {}, None)
+
+
+def test_what_a_trial_is_scored_on_is_told_with_its_standard_error(
+    quick_probe: None, losstune: Command, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(0)
+    np.savez("many.npz", **{name: rng.standard_normal((8000, 2)) for name in ("inputs", "targets")})  # type: ignore[arg-type]
+    rows = len(split_rows(load_pairs("many.npz"), 0).val)
+    error = 0.5 * ((rows - 1024) / (rows - 1) / 1024) ** 0.5
+    lines = losstune("check", "infonce", "--data", "many.npz").out
+    assert (
+        f"A trial is scored on 1,024 of {rows:,} validation rows, always the same, each against all {rows:,} targets: "
+        f"a standard error of at most {error:.3f} in val/mrr; confirm scores all"
+    ) in " ".join(lines.split())
+    told = json.loads(losstune("check", "infonce", "--data", "many.npz", "--json").out)
+    assert told["settings"]["eval_queries"] == told["validation"]["queries"] == 1024
+    assert told["validation"] == {
+        "queries": 1024, "rows": rows, "targets": rows, "standard_error": pytest.approx(error)
+    }  # fmt: skip
+    whole = " ".join(losstune("check", "infonce", "--data", "many.npz", "--eval-queries", "all").out.split())
+    assert f"A trial is scored on all {rows:,} validation rows, each against all {rows:,} targets" in whole

@@ -25,7 +25,7 @@ from losstune.trainer.run.history import read_history
 from losstune.trainer.run.run_dir import RunDirectory
 from losstune.trainer.run.train import train_run
 from losstune.tuning.commands.export import export
-from losstune.tuning.commands.launch import Outcome, launch
+from losstune.tuning.commands.launch import Outcome, _created, launch
 from losstune.tuning.space.reader import shipped_names
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.study import Study, open_study
@@ -281,6 +281,19 @@ def test_other_data_is_refused(finished: Outcome, tmp_path: Path) -> None:
         launch(request_for(finished.study.home.root, None, data=str(tmp_path / "other.npz")), QUIET)
 
 
+@pytest.mark.parametrize(
+    ("rows", "given", "kept"), [(6000, {}, 1024), (6000, {"eval_queries": "all"}, "all"), (3000, {}, "all")]
+)
+def test_a_new_study_keeps_the_number_of_rows_that_its_trials_are_scored_on(
+    rows: int, given: dict[str, object], kept: int | str, tmp_path: Path
+) -> None:
+    np.savez(tmp_path / "made.npz", **sample_arrays(rows=rows))  # type: ignore[arg-type]
+    with _created(request_for(tmp_path, None, "infonce", data=str(tmp_path / "made.npz"), **given)):
+        pass
+    settings = open_study(Home(tmp_path), "study").spec.settings
+    assert settings.eval_queries == settings.training("made.npz", 1)["eval_queries"] == kept
+
+
 SHIPPED = [
     ("mse", "cosine", "cosine_mse", "infonce", "siglip", "full_softmax", "infonce_cosine", "huber"),
     ("guide_1_mse", "guide_1_cosine", "guide_2_infonce"),
@@ -313,17 +326,20 @@ def test_trials_on_data_on_disk_train_as_on_the_same_arrays_in_memory(
     ray_address: str, tmp_path: Path, untracked: None
 ) -> None:
     (tmp_path / "pairs").mkdir()
-    for name, array in sample_arrays().items():
+    arrays = sample_arrays(rows=6000)
+    for name, array in arrays.items():
         np.save(tmp_path / "pairs" / f"{name}.npy", array)
     small = {"lr": {"low": 1e-3, "high": 1e-2, "log": True}}
     space = write_space(tmp_path / "own.yaml", "cosine", space=small, fixed={"model.hidden_dim": 8})
     short = {"trials": 2, "max_epochs": 3, "grace_epochs": 3}
     study = launch(request_for(tmp_path, ray_address, space, data=str(tmp_path / "pairs"), **short), QUIET).study
-    in_memory = make_pairs(sample_arrays(), "sample")
+    in_memory = make_pairs(arrays, "sample")
     assert study.spec.data_digest == in_memory.digest
+    assert study.spec.settings.eval_queries == 1024
     for number in range(2):
         trial = study.trials_folder / f"cosine-{number:04d}"
         trainer = sample_trainer(TrainConfig.from_flat(read_config(trial / "config.yaml").settings), in_memory)
+        assert trainer.config.eval_queries == len(trainer.data.val or ()) == 1024
         assert timeless(read_history(trial / "history.jsonl")) == timeless(train_to_end(trainer))
 
 

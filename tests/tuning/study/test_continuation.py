@@ -78,10 +78,14 @@ def test_other_data_is_refused(tmp_path: Path) -> None:
         ("reduction_factor", 2, "reduction_factor: 3 in the study, 2 now"),
         ("sampler", "random", "sampler: tpe in the study, random now"),
         ("objective", "val/cosine_sim", "objective: val/mrr in the study, val/cosine_sim now"),
+        ("eval_queries", 2048, "eval_queries: 1024 in the study, 2048 now"),
+        ("eval_queries", "all", "eval_queries: 1024 in the study, all now"),
     ],
 )
 def test_another_setting_is_refused(option: str, value: object, difference: str, tmp_path: Path) -> None:
-    message = refusal(continued_with, created(tmp_path), PLAIN, **{option: value})
+    study = created(tmp_path, eval_queries=1024)
+    assert continued_with(study, PLAIN, eval_queries=1024) == continued_with(study, PLAIN) == study
+    message = refusal(continued_with, study, PLAIN, **{option: value})
     assert message.splitlines()[1:] == [difference]
 
 
