@@ -176,8 +176,10 @@ def delete(
         if not sys.stdin.isatty():
             raise UserError(f"delete {name}: nobody to ask; add --yes to delete {where} for good")
         typer.confirm(f"Delete {where} and its runs in MLflow for good?", abort=True)
-    delete_study(home, name, uri)
+    versions = ", ".join(map(str, delete_study(home, name, uri)))
     print(f"Deleted study {name}")
+    if versions:
+        print(f"MLflow keeps what is registered as model {name} (version {versions}), without the alias champion")
 
 
 @app.command(context_settings=_CONTEXT)

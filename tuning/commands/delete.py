@@ -2,15 +2,23 @@
 
 from losstune.tuning.commands.studies import held
 from losstune.tuning.storage.home import Home
-from losstune.tuning.track.mlflow_store import delete_experiment
+from losstune.tuning.track.experiment import delete_experiment
+from losstune.tuning.track.mlflow_store import client_of, translating_mlflow_errors
+from losstune.tuning.track.registry import retire_champion
 
 
-def delete_study(home: Home, name: str, tracking_uri: str) -> None:
+def delete_study(home: Home, name: str, tracking_uri: str) -> list[int]:
     """Delete its files and its trials, and move its experiment to MLflow's trash.
+
+    Returns the registered versions of its models: they stay, without the alias champion.
 
     Raises:
         UserError: there is no such study, or a launch holds it.
     """
     with held(home, name) as study:
-        delete_experiment(name, tracking_uri)
+        with translating_mlflow_errors(tracking_uri):
+            client = client_of(tracking_uri)
+            versions = retire_champion(client, study)
+            delete_experiment(client, study)
         study.delete()
+    return versions

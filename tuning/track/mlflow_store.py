@@ -1,7 +1,6 @@
 """MLflow's store of runs: how it is opened, made, and what goes wrong with it."""
 
 import os
-import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -53,16 +52,6 @@ def default_store(tracking_uri: str) -> Iterator[None]:
         yield
     finally:
         mlflow.set_tracking_uri(former)  # type: ignore[arg-type]  # None is "as if never set", which its type leaves out
-
-
-def delete_experiment(name: str, tracking_uri: str) -> None:
-    """Move a study's experiment to MLflow's trash, under a name that leaves its own free."""
-    with translating_mlflow_errors(tracking_uri):
-        client = client_of(tracking_uri)
-        found = client.get_experiment_by_name(name)
-        if found is not None:
-            client.rename_experiment(found.experiment_id, f"{name} (deleted {time.strftime('%Y-%m-%d %H:%M:%S')})")
-            client.delete_experiment(found.experiment_id)
 
 
 def translating_mlflow_errors(tracking_uri: str) -> AbstractContextManager[None]:

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import LifecycleStage, Metric, Param, Run, RunTag, ViewType
 
 from losstune.trainer.config.config_file import read_run_settings
 from losstune.trainer.run.history import Record, read_history
 from losstune.tuning.confirm.results import confirmed_run
 from losstune.tuning.study.study import Study
+from losstune.tuning.track.experiment import study_experiment
 from losstune.tuning.track.mlflow_store import SQLITE, client_of, create_store, millis
 from losstune.tuning.track.registry import register_champion
 from losstune.tuning.track.runs import RUN_TAG, STUDY_TAG, Activity, MetricPoint, RunPicture, study_picture
@@ -23,6 +24,8 @@ from losstune.tuning.track.runs import RUN_TAG, STUDY_TAG, Activity, MetricPoint
 CONTENT_TAG = "losstune.content"
 EPOCHS_TAG = "losstune.epochs"
 PARENT_TAG = "mlflow.parentRunId"
+REPLACED_TAG = "losstune.replaced"
+"""On runs that the tracker has deleted itself; what else is in MLflow's trash of a study is restored."""
 METRICS_PER_BATCH = 1000
 PARAMS_PER_BATCH = 100
 
@@ -32,12 +35,14 @@ class _Logged:
     """What MLflow is known to have of a run.
 
     Attributes:
+        parent: the run that it is shown under.
         epochs: that it has for certain.
         reached: the highest epoch that it may have.
         content: that of the closed run, None while it is open.
     """
 
     run_id: str
+    parent: str | None = None
     epochs: int = 0
     reached: int = 0
     params: bool = False
@@ -48,24 +53,33 @@ class Tracker:
     """MLflow's picture of one study, in one experiment."""
 
     def __init__(self, study: Study, tracking_uri: str) -> None:
-        """Connect, and read which runs exist."""
+        """Connect, and read which runs exist, in MLflow's trash too: what a user has deleted there is restored."""
         self._study = study
         self._uri = tracking_uri
-        self._local = tracking_uri.startswith(SQLITE)
-        if self._local:
+        place = None
+        if tracking_uri.startswith(SQLITE):
             create_store(Path(tracking_uri.removeprefix(SQLITE)))
+            place = f"{study.home.where}/mlartifacts/{study.spec.name}"
         self._client = client_of(tracking_uri)
         self._storage = study.storage()
-        self._experiment = self._find_experiment()
+        self._experiment = str(study_experiment(self._client, study, place).experiment_id)
         self._logged: dict[str, _Logged] = {}
-        runs = list(self._existing_runs())
+        self._trash: dict[str, Run] = {}
+        self._take_in(list(self._existing_runs()))
+
+    def _take_in(self, runs: list[Run]) -> None:
+        """Learn which runs there are; of two of one name, made twice as the first answer never arrived, keep one."""
         parents = {run.data.tags.get(PARENT_TAG) for run in runs}
-        for run in sorted(runs, key=lambda run: run.info.run_id not in parents):  # of two, the one that has children
+        for run in sorted(runs, key=lambda run: run.info.run_id not in parents):  # the one that has children
             if (key := run.data.tags.get(RUN_TAG)) is None:
                 continue  # a run of the user's own
-            if key in self._logged:  # made twice: the first answer never arrived
-                self._client.delete_run(run.info.run_id)
-            else:
+            deleted = run.info.lifecycle_stage == LifecycleStage.DELETED
+            replaced = REPLACED_TAG in run.data.tags
+            if deleted and not replaced:
+                self._trash.setdefault(key, run)
+            elif not deleted and (replaced or key in self._logged):  # restored with its experiment, or made twice
+                self._delete(run.info.run_id)
+            elif not deleted:
                 self._logged[key] = self._taken_in(run)
 
     def sync(self, activity: Activity | None) -> None:
@@ -77,18 +91,22 @@ class Tracker:
             self._sync_run(picture)
             shown.add(picture.key)
         for key in self._logged.keys() - shown:  # as of a storage that was put back to an earlier state
-            self._client.delete_run(self._logged.pop(key).run_id)
+            self._delete(self._logged.pop(key).run_id)
         if activity is None and (champion := confirmed_run(self._study, None)) is not None:
             register_champion(self._client, self._uri, self._study, champion, self._logged[champion.name].run_id)
 
     def _sync_run(self, picture: RunPicture) -> None:
-        logged = self._logged.get(picture.key) or self._create(picture)
+        logged = self._logged.get(picture.key) or self._restored(picture) or self._create(picture)
+        parent = self._parent(picture)
+        if logged.parent != parent:  # that one was deleted for good
+            self._client.set_tag(logged.run_id, PARENT_TAG, parent)
+            logged.parent = parent
         content = _content(picture)
         if logged.content == content:
             return
         records = read_history(picture.history) if picture.history is not None else []
         if len(records) < logged.reached:  # trained again from an earlier state: what MLflow has more is no one's
-            self._client.delete_run(logged.run_id)
+            self._delete(logged.run_id)
             logged = self._create(picture)
         if not logged.params and picture.config is not None and picture.config.exists():
             self._log_params(logged.run_id, read_run_settings(picture.config))
@@ -123,38 +141,51 @@ class Tracker:
 
     def _create(self, picture: RunPicture) -> _Logged:
         tags = {STUDY_TAG: self._study.spec.name, RUN_TAG: picture.key, **picture.identity}
-        if picture.parent is not None:
-            tags[PARENT_TAG] = self._logged[picture.parent].run_id
+        parent = self._parent(picture)
+        if parent is not None:
+            tags[PARENT_TAG] = parent
         run = self._client.create_run(
             self._experiment, start_time=millis(picture.started), tags=tags, run_name=picture.key
         )
-        self._logged[picture.key] = _Logged(run.info.run_id)
+        self._logged[picture.key] = _Logged(run.info.run_id, parent)
         return self._logged[picture.key]
+
+    def _restored(self, picture: RunPicture) -> _Logged | None:
+        """The run as its user has deleted it, with the user's notes and tags; None where it is not in the trash."""
+        run = self._trash.pop(picture.key, None)
+        if run is None:
+            return None
+        self._client.restore_run(run.info.run_id)
+        self._logged[picture.key] = self._taken_in(run)
+        return self._logged[picture.key]
+
+    def _delete(self, run_id: str) -> None:
+        self._client.set_tag(run_id, REPLACED_TAG, "true")
+        self._client.delete_run(run_id)
+
+    def _parent(self, picture: RunPicture) -> str | None:
+        return None if picture.parent is None else self._logged[picture.parent].run_id
 
     def _taken_in(self, run: Run) -> _Logged:
         """A run that an earlier tracker has made; one that it did not close may have less than its last epoch tells."""
         tags, run_id = run.data.tags, run.info.run_id
         content = tags.get(CONTENT_TAG) if run.info.status != "RUNNING" else None
-        params = bool(run.data.params)
+        known = _Logged(run_id, tags.get(PARENT_TAG), params=bool(run.data.params), content=content)
         if content is not None:
-            epochs = int(tags.get(EPOCHS_TAG, 0))
-            return _Logged(run_id, epochs, reached=epochs, params=params, content=content)
-        reached = max((point.step for point in self._client.get_metric_history(run_id, "lr")), default=0)
-        return _Logged(run_id, reached=reached, params=params)
-
-    def _find_experiment(self) -> str:
-        name = self._study.spec.name
-        found = self._client.get_experiment_by_name(name)
-        if found is not None and found.lifecycle_stage == "active":
-            return str(found.experiment_id)
-        place = f"{self._study.home.where}/mlartifacts/{name}" if self._local else None
-        return str(self._client.create_experiment(name, artifact_location=place, tags={STUDY_TAG: name}))
+            known.epochs = known.reached = int(tags.get(EPOCHS_TAG, 0))
+        else:
+            known.reached = max((point.step for point in self._client.get_metric_history(run_id, "lr")), default=0)
+        return known
 
     def _existing_runs(self) -> Iterator[Run]:
         token: str | None = None
         while True:
             page = self._client.search_runs(
-                [self._experiment], max_results=1000, page_token=token, order_by=["attributes.start_time ASC"]
+                [self._experiment],
+                run_view_type=ViewType.ALL,
+                max_results=1000,
+                page_token=token,
+                order_by=["attributes.start_time ASC"],
             )
             yield from page
             token = page.token

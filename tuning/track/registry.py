@@ -5,15 +5,19 @@ from importlib.metadata import version
 from pathlib import Path
 
 from mlflow import MlflowException
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.tracking import MlflowClient
 
 from losstune.trainer.run.layout import BEST_FILE
 from losstune.tuning.confirm.confirm_runs import ConfirmRun
 from losstune.tuning.study.study import Study
+from losstune.tuning.track.experiment import STUDY_ID_TAG
 from losstune.tuning.track.mlflow_store import default_store, millis
 from losstune.tuning.track.runs import RUN_TAG, STUDY_TAG
 
 CHAMPION = "champion"
+ALIASED_TAG = "losstune.champion"
+"""On a registered model: the version that the alias was given to last. Where a user has moved it since, it stays."""
 
 
 def register_champion(client: MlflowClient, tracking_uri: str, study: Study, champion: ConfirmRun, run_id: str) -> None:
@@ -21,18 +25,34 @@ def register_champion(client: MlflowClient, tracking_uri: str, study: Study, cha
 
     Args:
         champion: the run of the confirmation that stands for the winner.
-        run_id: of that run in MLflow.
+        run_id: of that run in MLflow. It tells the winner from one of the same name in a study that was deleted.
     """
     name = study.spec.name
-    with suppress(MlflowException):
-        if client.get_model_version_by_alias(name, CHAMPION).tags.get(RUN_TAG) == champion.name:
-            return
     with suppress(MlflowException):  # it is there already
         client.create_registered_model(name, tags={STUDY_TAG: name})
+    of_this_run = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'", max_results=1)
+    version = of_this_run[0] if of_this_run else _made(client, tracking_uri, study, champion, run_id)
+    if client.get_registered_model(name).tags.get(ALIASED_TAG) != str(version.version):
+        client.set_registered_model_alias(name, CHAMPION, str(version.version))
+        client.set_registered_model_tag(name, ALIASED_TAG, str(version.version))
+
+
+def retire_champion(client: MlflowClient, study: Study) -> list[int]:
+    """Take the alias away from a study's registered versions, which stay; their numbers."""
+    name = study.spec.name
+    versions = [version for version in client.search_model_versions(f"name = '{name}'") if RUN_TAG in version.tags]
+    own = [int(v.version) for v in versions if v.tags.get(STUDY_ID_TAG, study.spec.id) == study.spec.id]
+    aliased = client.get_registered_model(name).aliases.get(CHAMPION, 0) if own else 0
+    if int(aliased) in own:  # as text from a server, as a number from a database
+        client.delete_registered_model_alias(name, CHAMPION)
+    return sorted(own)
+
+
+def _made(client: MlflowClient, tracking_uri: str, study: Study, champion: ConfirmRun, run_id: str) -> ModelVersion:
+    tags = {RUN_TAG: champion.name, STUDY_ID_TAG: study.spec.id}
     with default_store(tracking_uri):  # a client looks there for the model of a version, whatever its own store is
         source, model_id = _logged(client, study, champion, run_id)
-        made = client.create_model_version(name, source, run_id, tags={RUN_TAG: champion.name}, model_id=model_id)
-    client.set_registered_model_alias(name, CHAMPION, made.version)
+        return client.create_model_version(study.spec.name, source, run_id, tags=tags, model_id=model_id)
 
 
 def _logged(client: MlflowClient, study: Study, champion: ConfirmRun, run_id: str) -> tuple[str, str | None]:

@@ -1,26 +1,57 @@
-"""A study is removed by its holder alone, its runs in MLflow first."""
+"""A study is removed by its holder alone, its runs in MLflow first; what is registered stays."""
 
 from pathlib import Path
 
 import pytest
+from mlflow.tracking import MlflowClient
 
 from losstune.trainer.base.errors import UserError
-from losstune.tuning.commands import delete
+from losstune.trainer.run.layout import BEST_FILE
 from losstune.tuning.commands.delete import delete_study
 from losstune.tuning.commands.studies import held
+from losstune.tuning.confirm.results import confirmed_run
 from losstune.tuning.storage.home import Home
-from tests.tuning.reported import searched
+from losstune.tuning.study.study import Study
+from losstune.tuning.track.mlflow_store import create_store
+from losstune.tuning.track.mlflow_sync import Tracker
+from losstune.tuning.track.registry import CHAMPION
+from tests.conftest import Command
+from tests.tuning.reported import confirmed, searched
 
 
 def test_folder_and_runs_go_and_what_is_held_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    gone: list[tuple[str, str, bool]] = []
-    study = searched(tmp_path, (1, 1))
-    monkeypatch.setattr(delete, "delete_experiment", lambda n, uri: gone.append((n, uri, study.folder.exists())))
+    study, uri = searched(tmp_path, (1, 1)), f"sqlite:///{tmp_path}/mlflow.db"
+    Tracker(study, uri).sync(None)
+    there: list[bool] = []
+    delete = Study.delete
+    monkeypatch.setattr(Study, "delete", lambda own: (there.append(experiment(uri) is not None), delete(own)))
     with held(study.home, "study"), pytest.raises(UserError, match="study 'study' is in use by process"):
-        delete_study(study.home, "study", "uri")
-    assert gone == []
-    delete_study(study.home, "study", "uri")
-    assert gone == [("study", "uri", True)]
+        delete_study(study.home, "study", uri)
+    assert experiment(uri) is not None
+    assert delete_study(study.home, "study", uri) == []
+    assert there == [False]
     assert not study.folder.exists()
     with pytest.raises(UserError, match="no study 'study' in "):
-        delete_study(Home(tmp_path), "study", "uri")
+        delete_study(Home(tmp_path), "study", uri)
+
+
+def experiment(uri: str) -> object:
+    return MlflowClient(uri).get_experiment_by_name("study")
+
+
+def test_what_is_registered_stays_without_the_alias_and_it_is_said(losstune: Command) -> None:
+    create_store(Path("mlflow.db"))
+    study, uri = confirmed(searched(Path.cwd(), (3, 3)), top=1, seeds=2), "sqlite:///mlflow.db"
+    champion = confirmed_run(study, None)
+    assert champion is not None
+    (champion.folder / BEST_FILE).write_bytes(b"no model of torch's")
+    Tracker(study, uri).sync(None)
+    client = MlflowClient(uri)
+    version = client.get_model_version_by_alias("study", CHAMPION)
+    client.set_registered_model_alias("study", "shipped", version.version)
+    said = losstune("delete", "study", "--yes")
+    assert said.out.splitlines() == [
+        "Deleted study study",
+        "MLflow keeps what is registered as model study (version 1), without the alias champion",
+    ]
+    assert client.get_registered_model("study").aliases == {"shipped": 1}

@@ -1,6 +1,5 @@
-"""MLflow's store: made whole or not at all, its errors told without a password, a study's experiment deleted."""
+"""MLflow's store: made whole or not at all, its errors told without a password."""
 
-import re
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from losstune.tuning.track import mlflow_store
 from losstune.tuning.track.mlflow_store import (
     create_store,
     default_store,
-    delete_experiment,
     millis,
     translating_mlflow_errors,
 )
@@ -49,20 +47,6 @@ def test_the_default_store_is_the_users_again(users: str | None, tmp_path: Path)
             raise KeyboardInterrupt
         assert mlflow.get_tracking_uri() == outside
     assert (mlflow.get_tracking_uri(), mlflow.get_registry_uri()) == before
-
-
-def test_a_deleted_studys_name_is_free_again(tmp_path: Path) -> None:
-    create_store(tmp_path / "mlflow.db")
-    assert [path.name for path in tmp_path.glob("*mlflow.db*")] == ["mlflow.db"]
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
-    client = MlflowClient(uri)
-    deleted = client.create_experiment("study")
-    delete_experiment("study", uri)
-    delete_experiment("never there", uri)
-    assert client.create_experiment("study") != deleted
-    trashed = client.get_experiment(deleted)
-    assert trashed.lifecycle_stage == "deleted"
-    assert re.fullmatch(r"study \(deleted [0-9: -]{19}\)", trashed.name)
 
 
 @pytest.mark.parametrize(

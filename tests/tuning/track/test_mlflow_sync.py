@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
 from losstune.trainer.run.history import history_line
@@ -11,7 +12,7 @@ from losstune.tuning.storage.study_files import FolderFiles
 from losstune.tuning.study.loss_trials import LossTrials
 from losstune.tuning.study.study import Study
 from losstune.tuning.study.trial import Ending
-from losstune.tuning.track.mlflow_sync import Tracker
+from losstune.tuning.track.mlflow_sync import PARENT_TAG, REPLACED_TAG, Tracker
 from tests.tuning.reported import curve, point_of, searched, write_run
 
 POINT = point_of("infonce", 0.5, 4)
@@ -69,3 +70,66 @@ def test_a_trial_that_ends_while_files_are_brought_from_a_bucket_is_not_closed_w
     seen = write_epochs(study, name, 3)
     tracker.sync(None)
     assert shown(MlflowClient(uri), name) == seen
+
+
+def runs(client: MlflowClient) -> dict[str, Run]:
+    """The runs that MLflow shows of the study, by name; each name is there once."""
+    found = client.search_runs([client.get_experiment_by_name("study").experiment_id])
+    names = [run.info.run_name for run in found]
+    assert len(set(names)) == len(names)
+    return {run.info.run_name: run for run in found}
+
+
+@pytest.fixture
+def logged(tmp_path: Path) -> tuple[Study, str]:
+    study, uri = searched(tmp_path, (3, 2)), f"sqlite:///{tmp_path}/mlflow.db"
+    Tracker(study, uri).sync(None)
+    return study, uri
+
+
+def test_runs_that_are_deleted_in_mlflow_are_restored_with_their_notes(logged: tuple[Study, str]) -> None:
+    study, uri = logged
+    client = MlflowClient(uri)
+    before = {name: run.info.run_id for name, run in runs(client).items()}
+    for name in ("infonce", "infonce-0001", "cosine-0000"):
+        client.set_tag(before[name], "mlflow.note.content", f"seen: {name}")
+        client.delete_run(before[name])
+    Tracker(study, uri).sync(None)
+    after = runs(client)
+    assert {name: run.info.run_id for name, run in after.items()} == before
+    assert after["infonce-0001"].data.tags["mlflow.note.content"] == "seen: infonce-0001"
+
+
+def test_runs_that_are_gone_for_good_are_made_again_and_children_stay_with_their_loss(
+    logged: tuple[Study, str],
+) -> None:
+    study, uri = logged
+    client = MlflowClient(uri)
+    before = runs(client)
+    for name in ("infonce", "cosine-0000"):  # as `mlflow gc` leaves it
+        client.delete_run(before[name].info.run_id)
+        client._tracking_client.store._hard_delete_run(before[name].info.run_id)
+    Tracker(study, uri).sync(None)
+    after = runs(client)
+    assert after.keys() == before.keys()
+    for name, run in after.items():
+        parent = name.partition("-")[0] if "-" in name else None
+        assert run.data.tags.get(PARENT_TAG) == (after[parent].info.run_id if parent else None)
+    assert after["cosine-0000"].data.metrics == before["cosine-0000"].data.metrics
+
+
+def test_a_study_that_is_deleted_in_mlflow_is_there_again(logged: tuple[Study, str]) -> None:
+    """What the tracker had deleted itself stays deleted, though MLflow restores all of an experiment."""
+    study, uri = logged
+    client = MlflowClient(uri)
+    first = runs(client)
+    replaced = first["cosine-0001"].info.run_id
+    client.set_tag(replaced, REPLACED_TAG, "true")
+    client.delete_run(replaced)
+    Tracker(study, uri).sync(None)
+    before = {name: run.info.run_id for name, run in runs(client).items()}
+    assert before["cosine-0001"] != replaced
+    client.delete_experiment(client.get_experiment_by_name("study").experiment_id)
+    Tracker(study, uri).sync(None)
+    assert {name: run.info.run_id for name, run in runs(client).items()} == before
+    assert client.get_run(replaced).info.lifecycle_stage == "deleted"

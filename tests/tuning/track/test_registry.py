@@ -6,32 +6,98 @@ import pytest
 from mlflow.tracking import MlflowClient
 
 from losstune.trainer.run.layout import BEST_FILE
+from losstune.tuning.confirm.confirm_runs import ConfirmRun
 from losstune.tuning.confirm.results import confirmed_run
+from losstune.tuning.study.study import Study
+from losstune.tuning.track.experiment import STUDY_ID_TAG
 from losstune.tuning.track.mlflow_store import create_store
-from losstune.tuning.track.registry import CHAMPION, register_champion
+from losstune.tuning.track.registry import CHAMPION, register_champion, retire_champion
 from losstune.tuning.track.runs import RUN_TAG
 from tests.tuning.reported import confirmed, searched
 
 
-def test_a_model_that_mlflow_can_not_log_is_registered_once_as_its_checkpoint(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    study = confirmed(searched(tmp_path, trials=(3, 3)), top=1, seeds=2)
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    """Confirmed, with a winner whose checkpoint stands for it in the registry: it is no model that MLflow could log."""
+    return confirmed_study(tmp_path)
+
+
+def confirmed_study(root: Path) -> Study:
+    study = confirmed(searched(root, trials=(3, 3)), top=1, seeds=2)
+    winner(study).folder.joinpath(BEST_FILE).write_bytes(b"no model of torch's")
+    return study
+
+
+def winner(study: Study) -> ConfirmRun:
     champion = confirmed_run(study, None)
     assert champion is not None
-    (champion.folder / BEST_FILE).write_bytes(b"no model of torch's")
+    return champion
+
+
+@pytest.fixture
+def uri(tmp_path: Path) -> str:
     create_store(tmp_path / "mlflow.db")
-    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    return f"sqlite:///{tmp_path}/mlflow.db"
+
+
+def new_run(client: MlflowClient, artifacts: Path) -> str:
+    found = client.get_experiment_by_name("study")
+    experiment = found.experiment_id if found else client.create_experiment("study", artifact_location=str(artifacts))
+    return client.create_run(experiment).info.run_id
+
+
+def champion_version(client: MlflowClient) -> int:
+    return int(client.get_model_version_by_alias("study", CHAMPION).version)
+
+
+def test_a_model_that_mlflow_can_not_log_is_registered_once_as_its_checkpoint(
+    study: Study, uri: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     client = MlflowClient(uri)
-    experiment = client.create_experiment("study", artifact_location=str(tmp_path / "artifacts"))
-    run_id = client.create_run(experiment).info.run_id
+    run_id = new_run(client, tmp_path / "artifacts")
     for _ in range(2):
-        register_champion(client, uri, study, champion, run_id)
+        register_champion(client, uri, study, winner(study), run_id)
     (version,) = client.search_model_versions("name = 'study'")
-    assert version.version == client.get_model_version_by_alias("study", CHAMPION).version
-    assert version.tags[RUN_TAG] == champion.name
+    assert int(version.version) == champion_version(client)
+    assert version.tags[RUN_TAG] == winner(study).name
     assert Path(version.source.removeprefix("file://")).read_bytes() == b"no model of torch's"
     assert client.get_run(run_id).info.status == "FINISHED"
     said = capsys.readouterr().out.splitlines()
     assert len(said) == 1
     assert said[0].startswith("note: the champion is registered as its checkpoint, because MLflow can not log it: ")
+
+
+def test_the_winner_of_a_study_that_was_deleted_is_not_the_next_ones(tmp_path: Path, uri: str) -> None:
+    """Another study of that name, whose winner has the same name: launch, confirm, delete, and all of it again."""
+    client = MlflowClient(uri)
+    for number, root in enumerate((tmp_path / "first", tmp_path / "second"), start=1):
+        study = confirmed_study(root)
+        run_id = new_run(client, tmp_path / "artifacts")
+        register_champion(client, uri, study, winner(study), run_id)
+        assert champion_version(client) == number
+        assert client.get_model_version("study", str(number)).run_id == run_id
+        assert retire_champion(client, study) == [number]
+        assert client.get_registered_model("study").aliases == {}
+    assert len(client.search_model_versions("name = 'study'")) == 2
+
+
+def test_an_alias_that_its_user_has_moved_stays_there(study: Study, uri: str, tmp_path: Path) -> None:
+    client = MlflowClient(uri)
+    first, second = (new_run(client, tmp_path / "artifacts") for _ in range(2))
+    for run_id in (first, second):
+        register_champion(client, uri, study, winner(study), run_id)
+    client.set_registered_model_alias("study", CHAMPION, "1")  # back to what served well
+    register_champion(client, uri, study, winner(study), second)
+    assert champion_version(client) == 1
+    register_champion(client, uri, study, winner(study), first)  # a new confirmation says so
+    register_champion(client, uri, study, winner(study), second)
+    assert champion_version(client) == 2
+
+
+def test_an_alias_of_other_versions_is_not_taken_away(study: Study, uri: str, tmp_path: Path) -> None:
+    client = MlflowClient(uri)
+    register_champion(client, uri, study, winner(study), new_run(client, tmp_path / "artifacts"))
+    client.create_model_version("study", "file:///theirs", tags={STUDY_ID_TAG: "another study's"})
+    client.set_registered_model_alias("study", CHAMPION, "2")
+    assert retire_champion(client, study) == [1]
+    assert champion_version(client) == 2
