@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from losstune.trainer.base.yaml_file import read_yaml
 from losstune.trainer.config.config_file import read_run_settings
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.pairs import load_pairs
+from losstune.tuning.commands.confirm import ConfirmRequest, _plan
+from losstune.tuning.confirm.plan import plans
+from losstune.tuning.execute.placement import Resources
+from losstune.tuning.execute.session import Execution
 from losstune.tuning.space.feasibility import load_spaces
 from losstune.tuning.space.settings import StudySettings
 from losstune.tuning.storage.home import Home
@@ -125,6 +130,16 @@ def test_the_confirmation_says_what_it_said(root: Path, losstune: Command) -> No
     for words in ("answer", "guide_sentences"):
         before.pop(words)
     assert before == still(before, json.loads(ended.out))
+
+
+def test_the_same_confirmation_again_has_its_seeds_already(root: Path) -> None:
+    study = open_study(Home(root), "confirmed")
+    (plan,) = plans(study)
+    execution = Execution(Resources(None, 1, None))
+    request = ConfirmRequest("confirmed", Home(root), plan.top, plan.seeds, execution)
+    pairs = load_pairs(study.spec.data_source)
+    assert _plan(study, request, pairs, Console(quiet=True)) == plan
+    assert list(plans(study)) == [plan]
 
 
 def test_what_is_exported_is_what_was(root: Path, losstune: Command) -> None:

@@ -13,6 +13,7 @@ from losstune.tuning.commands.studies import held, released
 from losstune.tuning.confirm.confirm_runs import runs_of
 from losstune.tuning.confirm.plan import Plan, is_finished, make_plan, plans, record_test_use, save_plan, saw_test_rows
 from losstune.tuning.confirm.scoring import score_plan
+from losstune.tuning.confirm.validated import score_validation
 from losstune.tuning.execute.confirm_tasks import ConfirmTasks
 from losstune.tuning.execute.session import Execution, Session, caught_up, session
 from losstune.tuning.show.confirm_progress import ConfirmProgress
@@ -84,7 +85,7 @@ def _plan(study: Study, request: ConfirmRequest, pairs: Pairs, console: Console)
         request.execution.resources.cpus_per_trial,
         split_given=pairs.split is not None,
     )
-    same = known and known[-1].arms == fresh.arms and known[-1].seeds == request.seeds
+    same = known and [arm.as_now() for arm in known[-1].arms] == fresh.arms and known[-1].seeds == request.seeds
     if same and is_finished(study, known[-1]):
         return known[-1]
     if known:  # its runs are used again
@@ -127,7 +128,8 @@ def _train(study: Study, plan: Plan, running: Session, console: Console) -> None
 
 
 def _score(study: Study, plan: Plan, pairs: Pairs, console: Console) -> None:
-    """Score the picks, the untuned starts and the baselines on the test split, and keep the results."""
+    """Score every run on all validation rows, the picks, starts and baselines on the test split; keep the results."""
+    score_validation(study, plan, pairs)
     before = record_test_use(study, plan)
     if before:
         times = "once" if before == 1 else f"{before} times"

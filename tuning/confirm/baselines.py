@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from losstune.trainer.base.errors import UserError
+from losstune.trainer.config.eval_queries import EvalQueries
 from losstune.trainer.config.factory import FACTORY
 from losstune.trainer.config.objective import Objective
 from losstune.trainer.config.train_config import Device, TrainConfig
 from losstune.trainer.data.columns import Column, mean_of, moments_of, rows_at_once
 from losstune.trainer.data.pairs import Pairs
 from losstune.trainer.data.resident import ResidentData, SplitTensors, TrainSplit, split_tensors, train_split
-from losstune.trainer.data.splits import split_rows
+from losstune.trainer.data.splits import query_rows, split_rows
 from losstune.trainer.run.device import pick_device
 from losstune.trainer.run.loop import Trainer
 from losstune.trainer.score.geometry import geometry
@@ -55,16 +56,16 @@ class BaselineScore:
 
 @dataclass(frozen=True)
 class _Splits:
-    """The splits on one device, and what is scored on them."""
+    """The splits on one device, and what is scored on them; ``sample`` is what of ``val`` settings are chosen by."""
 
     train: TrainSplit
     val: SplitTensors
+    sample: SplitTensors
     test: SplitTensors
     objective: Objective
 
-    def validate(self, predictions: Tensor, center: Tensor | None = None) -> float:
-        """The objective of predictions (N_val, d)."""
-        val = self.val
+    def validate(self, val: SplitTensors, predictions: Tensor, center: Tensor | None = None) -> float:
+        """The objective of predictions (N, d) of validation rows, all or the sample."""
         scores = row_scores(predictions, val.targets, val.gallery, val.positive, center)
         return float(scores[self.objective.removeprefix("val/")].mean())
 
@@ -74,7 +75,7 @@ class _Splits:
         rows = row_scores(test, split.targets, split.gallery, split.positive, center)
         return BaselineScore(
             test={name: values.cpu() for name, values in rows.items()},
-            validation=self.validate(val, center),
+            validation=self.validate(self.val, val, center),
             geometry=geometry(test, split.targets, split.gallery, center),
             note=note,
         )
@@ -87,6 +88,7 @@ def baseline_scores(
     seed: int,
     objective: Objective,
     device: Device = "cpu",
+    queries: EvalQueries = "all",
     model: Mapping[str, Any] | None = None,
 ) -> dict[Baseline, BaselineScore]:
     """Every baseline on one split of the data, each as its own function here describes.
@@ -95,6 +97,7 @@ def baseline_scores(
         split_seed: of the train/val split, as in a config.
         seed: of the untrained model's weights, as in a config; nothing else is random.
         objective: what ridge chooses its alpha by, on the validation rows.
+        queries: how many of them it chooses by; every baseline is then scored on all.
         model: settings of the user's own model: ``model.factory``, its options, ``eval_batch``; None is the encoder.
 
     Returns:
@@ -109,7 +112,8 @@ def baseline_scores(
         raise UserError(f"{pairs.source}: the test split has no rows to score")
     train = train_split(pairs, rows.train, place)
     val, test = (split_tensors(pairs, own, place) for own in (rows.val, rows.test))
-    splits = _Splits(train, val, test, objective)
+    sample = val if queries == "all" else split_tensors(pairs, rows.val, place, query_rows(rows.val, queries))
+    splits = _Splits(train, val, sample, test, objective)
     scores: dict[Baseline, BaselineScore] = {"chance": _chance(splits), "mean_target": _mean_target(splits)}
     if ridge_refusal(pairs, split_seed) is None:
         scores |= _ridges(splits)
@@ -158,12 +162,12 @@ def _untrained(
 def _ridges(splits: _Splits) -> dict[Baseline, BaselineScore]:
     """Ridge, and ridge that is ranked about the training targets' mean, each with the alpha that suits it best."""
     ridge = Ridge(splits.train.inputs, splits.train.targets)
-    val, test = splits.val.inputs, splits.test.inputs
-    rows = len(splits.train)
+    val, test, sample = splits.val.inputs, splits.test.inputs, splits.sample
+    alphas = [alpha * len(splits.train) for alpha in RIDGE_GRID]
     found: dict[Baseline, BaselineScore] = {}
     centers: dict[Baseline, Tensor | None] = {"ridge": None, "ridge_centered": splits.train.mean_target}
     for name, center in centers.items():
-        values = {a * rows: splits.validate(ridge.predict(val, a * rows), center) for a in RIDGE_GRID}
+        values = {a: splits.validate(sample, ridge.predict(sample.inputs, a), center) for a in alphas}
         alpha = max(values, key=lambda a: (values[a], a))  # of equals the most regular
         note = f"alpha {alpha:.3g}, of {len(values)} from {min(values):.3g} to {max(values):.3g}"
         found[name] = splits.score(ridge.predict(val, alpha), ridge.predict(test, alpha), note, center)

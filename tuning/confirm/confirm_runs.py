@@ -19,7 +19,12 @@ RESULT_FILE = "result.json"
 
 
 class RunResult(BaseModel):
-    """How one run of a confirmation ended; ``best`` is its best validation objective, None if it never had one."""
+    """How one run of a confirmation ended.
+
+    Attributes:
+        best: the best validation objective of its epochs, None if it never had one.
+        whole: of that epoch on all validation rows, where epochs were scored on a sample; None until it is known.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -31,6 +36,7 @@ class RunResult(BaseModel):
     seconds: float
     started: float
     finished: float
+    whole: float | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,27 @@ class ConfirmRun:
         if content is None:
             raise UserError(f"{path}: damaged, its checksum does not match; remove it, and confirm again")
         return RunResult.model_validate_json(content)
+
+    @property
+    def is_sampled(self) -> bool:
+        """Whether its epochs are scored on a sample of the validation rows."""
+        return bool(self.arm.settings.get("eval_queries", "all") != "all")
+
+    @property
+    def is_to_be_scored(self) -> bool:
+        """Whether it has ended with a value, and that is still the sample's."""
+        result = self.result()
+        return result is not None and result.best is not None and self.value(result) is None
+
+    def value(self, result: RunResult) -> float | None:
+        """The validation objective that stands for it, on all rows; None where there is none, or none yet."""
+        return result.whole if self.is_sampled else result.best
+
+    def scored(self, whole: float) -> None:
+        """Keep how its best epoch does on all validation rows."""
+        result = self.result()
+        assert result is not None
+        self.finish(result.model_copy(update={"whole": whole}))
 
     def finish(self, result: RunResult) -> None:
         """Keep how it ended."""

@@ -54,6 +54,10 @@ class Arm(BaseModel):
     settings: dict[str, Any]
     search_value: float | None
 
+    def as_now(self) -> "Arm":
+        """With settings that are younger than it at their defaults."""
+        return self.model_copy(update={"settings": _seedless(TrainConfig.from_flat(self.settings))})
+
 
 class Plan(BaseModel):
     """What a confirmation compares; frozen when it starts."""
@@ -178,8 +182,8 @@ def _use(study: Study, plan: Plan) -> Use:
 
 def _candidate(study: Study, trial: TrialView, threads: int) -> Arm:
     # Through the config, so that settings younger than the study stand at their defaults.
-    settings = TrainConfig.from_flat(read_run_settings(study.trials_folder / trial.name / CONFIG_FILE)).flat()
-    own = {name: value for name, value in settings.items() if name not in ("seed", "split_seed")} | {"threads": threads}
+    config = TrainConfig.from_flat(read_run_settings(study.trials_folder / trial.name / CONFIG_FILE))
+    own = _seedless(config) | {"threads": threads}
     return Arm(name=trial.name, loss_fn=trial.loss_fn, role="candidate", settings=own, search_value=trial.rank_value)
 
 
@@ -191,6 +195,9 @@ def _start(study: Study, loss_fn: str, like: Arm, threads: int) -> Arm:
     space = study.spec.search_spaces()[loss_fn]
     fixed = {**{name: like.settings[name] for name in (*space.required, "device")}, **space.fixed}
     managed = study.spec.settings.training(study.data_source, threads)
-    flat = TrainConfig.from_flat({"loss_fn": space.reference, **fixed, **managed}).flat()
-    own = {name: value for name, value in flat.items() if name not in ("seed", "split_seed")}
+    own = _seedless(TrainConfig.from_flat({"loss_fn": space.reference, **fixed, **managed}))
     return Arm(name=f"{loss_fn}-start", loss_fn=loss_fn, role="start", settings=own, search_value=None)
+
+
+def _seedless(config: TrainConfig) -> dict[str, Any]:
+    return {name: value for name, value in config.flat().items() if name not in ("seed", "split_seed")}

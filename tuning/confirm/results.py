@@ -27,7 +27,7 @@ class ArmResult(BaseModel):
 
     Attributes:
         name, role: as in the plan; a baseline's role is ``baseline`` and its loss None.
-        validation: best validation objective, None where the run failed or never had one.
+        validation: objective of the best epoch on all validation rows, None where the run failed or never had one.
         epochs, seconds: spent on all seeds together.
         geometry: signs of a collapsed or hubby embedding on the test split; empty for what was not scored there.
         partings: what is to be said where validation loss and objective part ways.

@@ -12,13 +12,11 @@ from torch import Tensor
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.config.factory import FACTORY
-from losstune.trainer.data.columns import column, mean_of
 from losstune.trainer.data.pairs import Pairs
 from losstune.trainer.data.resident import SplitTensors, split_tensors
 from losstune.trainer.data.splits import split_rows
 from losstune.trainer.run.history import read_history
-from losstune.trainer.run.layout import BEST_FILE, HISTORY_FILE
-from losstune.trainer.run.predict import load_model
+from losstune.trainer.run.layout import HISTORY_FILE
 from losstune.trainer.score.flags import parting
 from losstune.trainer.score.geometry import geometry
 from losstune.trainer.score.metrics import row_scores
@@ -26,6 +24,7 @@ from losstune.tuning.confirm.baselines import baseline_scores
 from losstune.tuning.confirm.confirm_runs import ConfirmRun, RunResult, confirm_seeds
 from losstune.tuning.confirm.plan import Arm, Plan
 from losstune.tuning.confirm.results import ArmResult, Results, Scores, save_results
+from losstune.tuning.confirm.validated import CPU, best_predictions
 from losstune.tuning.study.study import Study
 
 
@@ -89,7 +88,7 @@ def _trained(study: Study, plan: Plan, arm: Arm) -> ArmResult:
         loss_fn=arm.loss_fn,
         role=arm.role,
         search_value=arm.search_value,
-        validation=[result.best for result in results],
+        validation=[run.value(result) for run, result in zip(runs, results, strict=True)],
         ends=[result.end if result.end != "failed" else result.reason for result in results],
         epochs=sum(result.epochs for result in results),
         seconds=sum(result.seconds for result in results),
@@ -99,15 +98,15 @@ def _trained(study: Study, plan: Plan, arm: Arm) -> ArmResult:
 
 def _finished(run: ConfirmRun) -> RunResult:
     result = run.result()
-    if result is None:
-        raise UserError(f"{run.folder}: this run has not ended")
+    if result is None or run.is_to_be_scored:
+        raise UserError(f"{run.folder}: this run {'has not ended' if result is None else 'is not scored on all rows'}")
     return result
 
 
 def _test_split(study: Study, plan: Plan, pairs: Pairs) -> SplitTensors:
     """The test rows, the same whatever the seed."""
     rows = split_rows(pairs, confirm_seeds(study.spec.settings, 0)[1]).test
-    split = split_tensors(pairs, rows, torch.device("cpu"))
+    split = split_tensors(pairs, rows, CPU)
     if len(split.gallery) < 2:
         raise UserError(
             f"{pairs.source}: the test split has {len(split.gallery)} distinct targets, at least 2 are needed"
@@ -116,13 +115,7 @@ def _test_split(study: Study, plan: Plan, pairs: Pairs) -> SplitTensors:
 
 
 def _score_run(run: ConfirmRun, pairs: Pairs, split: SplitTensors) -> _Scored:
-    with run.study.files.borrowed(run.folder / BEST_FILE) as checkpoint:
-        trained = load_model(checkpoint)
-    predictions = trained.embeddings(split.inputs).cpu()
-    center = None
-    if trained.config.center:
-        train = split_rows(pairs, trained.config.split_seed).train
-        center = mean_of(column(pairs.targets, train, torch.device("cpu"))).float()
+    predictions, center = best_predictions(run, pairs, split)
     test = row_scores(predictions, split.targets, split.gallery, split.positive, center)
     return _Scored(test, geometry(predictions, split.targets, split.gallery, center))
 
@@ -134,7 +127,10 @@ def _baselines(
     settings = study.spec.settings
     seeds = [confirm_seeds(settings, index) for index in range(plan.seeds)]
     model = _own_model(plan)
-    found = [baseline_scores(pairs, split_seed, seed, settings.objective, model=model) for seed, split_seed in seeds]
+    found = [
+        baseline_scores(pairs, split_seed, seed, settings.objective, queries=settings.eval_queries, model=model)
+        for seed, split_seed in seeds
+    ]
     scores, arms = {}, []
     for name in found[0]:
         own = [one[name] for one in found]

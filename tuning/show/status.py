@@ -17,8 +17,11 @@ def status_table(study: Study) -> Group:
     name = study.spec.name
     running = "a launch is running" if study.home.trial_store(name).is_held() else "no launch is running"
     losses = {loss: counted(trials) for loss, trials in study.trials().items()}
-    table = progress_table(losses, study.spec.settings, f"study {name}, {running}", 0)
-    return Group(table, *(Text(f"Dropped: {dropped}") for dropped in study.dropped()))
+    settings = study.spec.settings
+    table = progress_table(losses, settings, f"study {name}, {running}", 0)
+    note = f"A trial's {settings.objective} is {settings.estimate}; a confirmation scores all"
+    notes = [note] if settings.estimate else []
+    return Group(table, *map(Text, notes), *(Text(f"Dropped: {dropped}") for dropped in study.dropped()))
 
 
 def status_json(study: Study) -> dict[str, Any]:

@@ -69,6 +69,11 @@ class StudySettings(BaseModel):
         }
 
     @property
+    def estimate(self) -> str:
+        """Whether trials' values are estimates, and from what, in words; empty where they are of all rows."""
+        return "" if self.eval_queries == "all" else f"an estimate from {self.eval_queries:,} validation rows"
+
+    @property
     def rungs(self) -> tuple[int, ...]:
         """Epochs at which trials are cut: grace · ηᵏ below max_epochs."""
         result = []

@@ -212,8 +212,8 @@ def _confirm_run(
     points: list[MetricPoint] = []
     if result is not None:
         status = "FAILED" if result.end == "failed" else "FINISHED"
-        if result.best is not None:
-            points.append(MetricPoint("best", result.best, result.best_epoch, result.finished))
+        if (value := run.value(result)) is not None:
+            points.append(MetricPoint("best", value, result.best_epoch, result.finished))
             points += [
                 MetricPoint(f"test/{metric}", float(values[run.seed].mean()), result.best_epoch, result.finished)
                 for metric, values in scores.items()

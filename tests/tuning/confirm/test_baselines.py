@@ -15,7 +15,7 @@ from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data import columns
 from losstune.trainer.data.pairs import Pairs, load_pairs, make_pairs
 from losstune.trainer.data.resident import SplitTensors, resident_data, split_tensors
-from losstune.trainer.data.splits import split_rows
+from losstune.trainer.data.splits import query_rows, split_rows
 from losstune.trainer.run.loop import Trainer
 from losstune.trainer.score.metrics import chance_level, embedding_metrics
 from losstune.trainer.score.names import GEOMETRY
@@ -116,6 +116,25 @@ class TestRidgeBaselines:
         assert score.validation == pytest.approx(max(values))
         expected = metrics(test, best)
         assert means(score) == pytest.approx({row: expected[row] for row in ROWS})
+
+    def test_alpha_is_chosen_on_a_sample_and_scored_on_all_rows(self) -> None:
+        arrays = sample_arrays(rows=6000, dims=3)
+        arrays["targets"][:, 2] = np.random.default_rng(0).normal(size=6000)  # what can not be learnt: much to choose
+        pairs = make_pairs(arrays, "made")
+        rows = split_rows(pairs, 0).val
+        sample = split_tensors(pairs, rows, CPU, query_rows(rows, 1000))
+        train, val = split_of(pairs, "train"), split_of(pairs, "val")
+        ridge = Ridge(train.inputs, train.targets)
+
+        def mrr(split: SplitTensors, alpha: float) -> float:
+            predictions = ridge.predict(split.inputs, alpha)
+            return embedding_metrics(predictions, split.targets, split.gallery, split.positive)["mrr"]
+
+        best = max((share * len(train) for share in RIDGE_GRID), key=lambda alpha: (mrr(sample, alpha), alpha))
+        score = baseline_scores(pairs, 0, 0, "val/mrr", queries=1000)
+        assert score["ridge"].note.startswith(f"alpha {best:.3g}, ")
+        assert score["ridge"].validation == pytest.approx(mrr(val, best))
+        assert score["chance"].validation == pytest.approx(chance_level(len(val))["mrr"])
 
     def test_about_the_mean_target_the_same_predictions_retrieve_better(self) -> None:
         scores = baseline_scores(hubby_pairs(), 0, 0, "val/mrr")

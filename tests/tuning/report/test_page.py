@@ -232,6 +232,14 @@ def test_a_study_without_rungs_says_that_nothing_was_cut(tmp_path: Path) -> None
     assert "This study cuts nothing" in report_html(study)
 
 
+@pytest.mark.parametrize(("queries", "told"), [(1024, 1), ("all", 0)])
+def test_a_search_on_a_sample_says_once_that_it_estimates(queries: int | str, told: int, tmp_path: Path) -> None:
+    settings = settings_of(eval_queries=queries)
+    study = create_study(Home(tmp_path), "flat", [load_space("guide_1_mse")], settings, "digits", "0" * 64)
+    note = "<dd>val/mrr, best epoch; in the search an estimate from 1,024 validation rows</dd>"
+    assert report_html(study).count(note) == report_html(study).count("an estimate") == told
+
+
 def test_a_report_that_can_not_be_written_is_a_clear_error(reports: Reports) -> None:
     study, path = reports["empty"]
     with pytest.raises(UserError, match=r"--output .*/report.html: can not be written"):

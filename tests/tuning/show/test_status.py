@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,14 @@ def test_a_row_for_each_loss_its_best_setting_and_what_was_dropped(study: Study)
     assert ["cosine", "0", "0", "0", "0", "0", "-"] in lines
     assert lines[-2][0] == f"{best.name}:"
     assert " ".join(lines[-1]).startswith("Dropped: cosine after 50 epochs: best 0.3000")
+
+
+def test_values_from_a_sample_are_said_to_be_estimates(study: Study) -> None:
+    assert "estimate" not in printed(status_table(study))
+    settings = study.spec.settings.model_copy(update={"eval_queries": 1024})
+    sampled = replace(study, spec=study.spec.model_copy(update={"settings": settings}))
+    note = "A trial's val/mrr is an estimate from 1,024 validation rows; a confirmation scores all"
+    assert printed(status_table(sampled)).count(note) == 1
 
 
 def test_a_launch_that_runs_is_seen(study: Study) -> None:

@@ -70,6 +70,14 @@ def test_refuses(given: dict[str, Any], message: str) -> None:
     assert message in refused(**given)
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [({}, ""), ({"eval_queries": "all"}, ""), ({"eval_queries": 1024}, "an estimate from 1,024 validation rows")],
+)
+def test_what_is_an_estimate_is_said_to_be_one(given: dict[str, Any], words: str) -> None:
+    assert settings_of(**given).estimate == words
+
+
 def test_a_budget_of_one_full_trial_is_enough() -> None:
     assert settings_of(epochs_per_loss=81, max_epochs=81).budget == Budget(epochs=81, trials=None)
 

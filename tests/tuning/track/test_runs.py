@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from losstune.tuning.confirm.confirm_runs import runs_of
+from losstune.tuning.confirm.plan import plans, save_plan
 from losstune.tuning.study.study import Study
 from losstune.tuning.track.runs import study_picture
 from tests.tuning.reported import confirmed, searched
@@ -23,3 +25,21 @@ def test_every_run_begins_at_the_same_time_whenever_it_is_asked(tmp_path: Path, 
     before = starts(study, "confirm")
     monkeypatch.setattr("time.time", lambda: 9e9)
     assert starts(study) == before
+
+
+def bests(study: Study) -> set[float]:
+    """The values named best of all runs of the confirmation."""
+    runs = [run for run in study_picture(study, study.trials(), None) if run.parent == "confirm"]
+    return {point.value for run in runs for point in run.points if point.metric == "best"}
+
+
+def test_a_run_that_trains_on_a_sample_shows_its_value_once_it_is_that_of_all_rows(tmp_path: Path) -> None:
+    study = confirmed(searched(tmp_path, (3, 3)), top=1, seeds=2)
+    plan = next(plans(study))
+    runs = runs_of(study, plan)
+    assert len(bests(study)) == len(runs)
+    arms = [arm.model_copy(update={"settings": {**arm.settings, "eval_queries": 1000}}) for arm in plan.arms]
+    save_plan(study, plan.model_copy(update={"arms": arms}))
+    assert bests(study) == set()
+    runs[0].scored(0.125)
+    assert bests(study) == {0.125}

@@ -1,0 +1,48 @@
+"""The best models of a confirmation's runs: what they predict, and how they score on all validation rows."""
+
+import itertools
+
+import torch
+from torch import Tensor
+
+from losstune.trainer.base.waiting import shown_if_long
+from losstune.trainer.data.columns import column, mean_of
+from losstune.trainer.data.pairs import Pairs
+from losstune.trainer.data.resident import SplitTensors, split_tensors
+from losstune.trainer.data.splits import split_rows
+from losstune.trainer.run.layout import BEST_FILE
+from losstune.trainer.run.predict import load_model
+from losstune.trainer.score.metrics import row_scores
+from losstune.tuning.confirm.confirm_runs import ConfirmRun, confirm_seeds, runs_of
+from losstune.tuning.confirm.plan import Plan
+from losstune.tuning.study.study import Study
+
+CPU = torch.device("cpu")
+
+
+def best_predictions(run: ConfirmRun, pairs: Pairs, split: SplitTensors) -> tuple[Tensor, Tensor | None]:
+    """What a run's best model makes of a split, (N, d), and the centre that it is ranked about, (d,), if it has one."""
+    with run.study.files.borrowed(run.folder / BEST_FILE) as checkpoint:
+        trained = load_model(checkpoint)
+    center = None
+    if trained.config.center:
+        center = mean_of(column(pairs.targets, split_rows(pairs, trained.config.split_seed).train, CPU)).float()
+    return trained.embeddings(split.inputs).cpu(), center
+
+
+def score_validation(study: Study, plan: Plan, pairs: Pairs) -> None:
+    """Score each run that was trained on a sample of its validation rows on all of them, once, at its best epoch.
+
+    The value is kept with the run's result, so that a confirmation which is stopped here goes on with what is left.
+    """
+    measure = study.spec.settings.objective.removeprefix("val/")
+    left = [run for run in runs_of(study, plan) if run.is_to_be_scored]
+    with shown_if_long("Scoring all validation rows", len(left)) as advance:
+        for seed, runs in itertools.groupby(left, key=lambda run: run.seed):
+            _, split_seed = confirm_seeds(study.spec.settings, seed)
+            val = split_tensors(pairs, split_rows(pairs, split_seed).val, CPU)
+            for run in runs:
+                predictions, center = best_predictions(run, pairs, val)
+                scores = row_scores(predictions, val.targets, val.gallery, val.positive, center)
+                run.scored(float(scores[measure].mean()))
+                advance(1)
