@@ -19,6 +19,11 @@ class Gallery(NamedTuple):
 class TrainTargets(Protocol):
     """The training split's targets, for losses that want more of them than a batch has."""
 
+    @property
+    def distinct(self) -> bool:
+        """Whether no two rows share a target."""
+        ...
+
     def gallery(self) -> Gallery:
         """All of them, made when asked for."""
         ...

@@ -90,8 +90,8 @@ def whole_column(rows: Rows) -> Column:
 
 
 def rows_at_once(rows: Column) -> int:
-    """Rows to handle at a time: a few thousand, or fewer if they are large."""
-    return max(1, min(ROWS_AT_ONCE, BYTES_AT_ONCE // max(1, rows.dtype.itemsize * prod(rows.shape[1:]))))
+    """Rows to handle at a time: a few thousand, or fewer if they are large, in float32 at the latest."""
+    return max(1, min(ROWS_AT_ONCE, BYTES_AT_ONCE // max(1, max(4, rows.dtype.itemsize) * prod(rows.shape[1:]))))
 
 
 def mean_of(rows: Column) -> Tensor:

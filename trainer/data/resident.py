@@ -42,6 +42,11 @@ class TrainSplit:
         return mean_of(self.targets).float()
 
     @cached_property
+    def distinct(self) -> bool:
+        """Whether no two rows share a target."""
+        return len(self.ids.unique()) == len(self.ids)
+
+    @cached_property
     def gallery(self) -> Tensor:
         """Each distinct target once, by rising id, (G, d); on the device as a whole."""
         _, first = np.unique(self.ids.cpu().numpy(), return_index=True)
@@ -130,6 +135,11 @@ class CenteredTargets:
 
     split: TrainSplit
     center: Tensor | None
+
+    @property
+    def distinct(self) -> bool:
+        """Whether no two rows share a target."""
+        return self.split.distinct
 
     def gallery(self) -> Gallery:
         """Each distinct target once, by rising id."""

@@ -5,7 +5,7 @@ Notation: B rows in a batch, d dimensions, p = predictions (B, d), t = targets (
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +21,25 @@ def unit(x: Tensor) -> Tensor:
     wide = x if x.dtype == torch.float64 else x.float()
     length: Tensor = torch.linalg.vector_norm(wide, dim=-1, keepdim=True).clamp_min(UNIT_EPS)
     return wide / length
+
+
+class Units:
+    """Rows of ``x`` (B, d) at length one, ``rows``, as :func:`unit` makes them, and the way back to ``x``."""
+
+    def __init__(self, x: Tensor) -> None:
+        self._dtype = x.dtype
+        wide = x if x.dtype == torch.float64 else x.float()
+        self._lengths = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
+        self._divisors = self._lengths.clamp_min(UNIT_EPS)
+        self.rows: Tensor = wide / self._divisors
+
+    def gradient(self, gradient: Tensor) -> Tensor:
+        """Gradient (B, d) of ``x`` from that of ``rows``, which is overwritten.
+
+        What lies along a row is lost, but for a row so short that it was divided by a constant.
+        """
+        along = torch.linalg.vecdot(gradient, self.rows).unsqueeze_(1).mul_(self._lengths >= UNIT_EPS)
+        return gradient.addcmul_(self.rows, along, value=-1).div_(self._divisors).to(self._dtype)
 
 
 def centered(x: Tensor, center: Tensor | None) -> Tensor:
@@ -52,3 +71,31 @@ class LossModule(nn.Module):
             ids: (B,) int64, identity of each target; rows that share one share the target.
         """
         raise NotImplementedError
+
+
+class ClosedForm(Protocol):
+    """A loss module that has its gradient as a formula too: in a small step autograd costs more than the arithmetic."""
+
+    def prepared(self, targets: Tensor) -> Tensor:
+        """What ``with_gradient`` takes of targets (n, d), of many at once."""
+        ...
+
+    def with_gradient(
+        self, predictions: Tensor, targets: Tensor, ids: Tensor, share: float
+    ) -> tuple[LossOutput, Tensor]:
+        """What ``forward`` gives for a training batch, and the gradient (B, d) of ``share`` times the loss.
+
+        Called without autograd, with targets that are prepared. Gradients of the module's own parameters are added to
+        their ``grad``.
+        """
+        ...
+
+
+def closed_form(module: nn.Module) -> ClosedForm | None:
+    """The module, if its very class has a ``with_gradient``: one that it inherits may belong to another ``forward``."""
+    return cast(ClosedForm, module) if "with_gradient" in vars(type(module)) else None
+
+
+def add_gradient(parameter: nn.Parameter, gradient: Tensor) -> None:
+    """Add to what the parameter's ``grad`` holds, as autograd does."""
+    parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from losstune.trainer.config.loss_config import LossConfig
+from losstune.trainer.losses.base import add_gradient
 
 LARGEST_SCALE = 100.0
 """The largest factor on cosines that is learnt (Radford et al., 2021, 2.5), which keeps the temperature at 0.01."""
@@ -42,6 +43,17 @@ class Temperature(nn.Module):
         with torch.no_grad():  # the parameter itself: a clamp in the graph would leave it no gradient to come back by
             self.log_scale.clamp_(max=math.log(LARGEST_SCALE))
         return cosines * self.log_scale.exp()
+
+    def gradient(self, to_scores: Tensor, cosines: Tensor, share: float) -> Tensor:
+        """Gradient of the cosines, from ``share`` times that of their scores; a learnt temperature gets its own.
+
+        ``to_scores`` is overwritten.
+        """
+        if self.log_scale is None:
+            return to_scores.mul_(share / self._fixed)
+        to_cosines = to_scores.mul_(self.log_scale.detach().exp().mul_(share))
+        add_gradient(self.log_scale, (to_cosines * cosines).sum().to(self.log_scale.dtype))
+        return to_cosines
 
     def parts(self) -> dict[str, Tensor]:
         """What is worth logging: a temperature that is learnt."""

@@ -109,11 +109,14 @@ class Encoder(nn.Module):
         """Start the last bias at the training targets' mean (d,), so that predictions start around it."""
         self.head.bias.copy_(mean)
 
+    def prepared(self, inputs: Tensor) -> Tensor:
+        """What the first layer sees of inputs (B, …): (B, width), standardised where that is wished."""
+        x = inputs.flatten(1).to(self.input_mean.dtype)
+        return (x - self.input_mean) * self.input_scale if self.standardize else x
+
     def forward(self, inputs: Tensor) -> Tensor:
         """Embeddings (B, d) of inputs (B, …)."""
-        x = inputs.flatten(1).to(self.input_mean.dtype)  # (B, width)
-        if self.standardize:
-            x = (x - self.input_mean) * self.input_scale
+        x = self.prepared(inputs)
         for index, layer in enumerate(self.layers):
             y = layer(x)
             x = x + y if self.residual and index > 0 else y

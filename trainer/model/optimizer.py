@@ -1,12 +1,13 @@
 """AdamW with clipping, in as few calls as torch allows: for small models the calls cost more than the arithmetic."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from losstune.trainer.model.fused_adamw import adamw_here, total_norm
+from losstune.trainer.model.packed import Packed
 
 
 class ClippedAdamW:
@@ -17,31 +18,45 @@ class ClippedAdamW:
     hold it to that.
     """
 
-    def __init__(self, parameters: Iterable[Tensor], weight_decay: float, clip_norm: float | None) -> None:
-        """Take the parameters that require gradients."""
+    def __init__(
+        self,
+        parameters: Iterable[Tensor],
+        weight_decay: float,
+        clip_norm: float | None,
+        packs: Sequence[Packed] = (),
+    ) -> None:
+        """Take the parameters that require gradients.
+
+        Args:
+            packs: in which some of them lie, matrices apart from others; these are moved as one tensor a pack.
+        """
         trained = [p for p in parameters if p.requires_grad]
         self._clip_norm = clip_norm
         self._groups = []
         for matrices, decay in ((True, weight_decay), (False, 0.0)):
             own = [p for p in trained if (p.ndim >= 2) == matrices]
             for dtype in dict.fromkeys(p.dtype for p in own):  # one call of the kernel takes one type
-                self._groups.append(_Group([p for p in own if p.dtype == dtype], decay))
+                self._groups.append(_Group([p for p in own if p.dtype == dtype], decay, packs))
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
         for group in self._groups:
-            for parameter in group.parameters:
-                parameter.grad = None
+            group.zero_grad()
 
     @torch.no_grad()
     def step(self, lr: float) -> None:
         """Clip, and move every parameter that has a gradient."""
-        scale = None
-        if self._clip_norm is not None:
-            gradients = [p.grad for group in self._groups for p in group.parameters if p.grad is not None]
-            scale = (total_norm(gradients) / self._clip_norm).clamp_(min=1.0)  # gradients are divided by it
-        for group in self._groups:
-            group.step(lr, scale)
+        moving = [group.moving() for group in self._groups]
+        scale = None if self._clip_norm is None else self._scale(moving, self._clip_norm)
+        for group, slots in zip(self._groups, moving, strict=True):
+            group.step(slots, lr, scale)
+
+    def _scale(self, moving: list[list["_Slot"]], clip_norm: float) -> Tensor | None:
+        """What the gradients are divided by; None where it is 1, which a GPU would have to be waited for to know."""
+        norm = total_norm([slot.gradient for slots in moving for slot in slots])
+        if norm.device.type == "cpu" and float(norm) <= clip_norm:
+            return None
+        return (norm / clip_norm).clamp_(min=1.0)
 
     def state_dict(self) -> dict[str, Any]:
         """Moments of every parameter, and the steps taken."""
@@ -56,30 +71,50 @@ class ClippedAdamW:
                     tensor.copy_(value)
 
 
+class _Slot(NamedTuple):
+    """What the kernel moves as one tensor: a parameter, or a pack of them."""
+
+    value: Tensor
+    gradient: Tensor
+    first: Tensor
+    second: Tensor
+
+
 class _Group:
     """Parameters that share a weight decay, with their first and second moments."""
 
-    def __init__(self, parameters: list[Tensor], weight_decay: float) -> None:
-        self.parameters = parameters
+    def __init__(self, parameters: list[Tensor], weight_decay: float, packs: Sequence[Packed]) -> None:
+        places = {id(p): index for index, p in enumerate(parameters)}
         self.first = [torch.zeros_like(p) for p in parameters]
         self.second = [torch.zeros_like(p) for p in parameters]
         self.steps = torch.zeros((), device=parameters[0].device)
-        self._slots = list(zip(parameters, self.first, self.second, strict=True))
+        self._packs = []
+        for pack in packs:
+            if id(pack.parameters[0]) in places:
+                first, second = pack.zeros(), pack.zeros()
+                for p, *moments in zip(pack.parameters, pack.views(first), pack.views(second), strict=True):
+                    index = places.pop(id(p))
+                    self.first[index], self.second[index] = moments
+                self._packs.append((pack, _Slot(pack.values, pack.gradients, first, second)))
+        self._alone = [(parameters[index], self.first[index], self.second[index]) for index in places.values()]
         self._weight_decay = weight_decay
         self._adamw = adamw_here()
 
-    def step(self, lr: float, scale: Tensor | None) -> None:
-        moving = [slot for slot in self._slots if slot[0].grad is not None]
+    def zero_grad(self) -> None:
+        for pack, _ in self._packs:
+            pack.written = False
+        for parameter, _, _ in self._alone:
+            parameter.grad = None
+
+    def moving(self) -> list[_Slot]:
+        """What has a gradient in this step."""
+        packed = [slot for pack, slot in self._packs if pack.written]
+        alone = [_Slot(p, p.grad, first, second) for p, first, second in self._alone if p.grad is not None]
+        return packed + alone
+
+    def step(self, moving: list[_Slot], lr: float, scale: Tensor | None) -> None:
         if not moving:
             return
         self.steps += 1
-        self._adamw(
-            [p for p, _, _ in moving],
-            [p.grad for p, _, _ in moving if p.grad is not None],
-            [first for _, first, _ in moving],
-            [second for _, _, second in moving],
-            self.steps,
-            lr=lr,
-            weight_decay=self._weight_decay,
-            scale=scale,
-        )
+        values, gradients, first, second = map(list, zip(*moving, strict=True))
+        self._adamw(values, gradients, first, second, self.steps, lr=lr, weight_decay=self._weight_decay, scale=scale)

@@ -19,8 +19,8 @@ class EpochMeans:
         self._targets: list[Tensor] = []
 
     def add(self, output: LossOutput, predictions: Tensor, targets: Tensor) -> None:
-        """Take in one batch."""
-        self._outputs.append(LossOutput(output.loss.detach(), output.parts))
+        """Take in one batch, without a graph."""
+        self._outputs.append(output)
         self._predictions.append(predictions)
         self._targets.append(targets)
         if len(self._outputs) * len(predictions) >= ROWS_AT_ONCE:

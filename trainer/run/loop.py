@@ -1,27 +1,26 @@
 """The training loop: one epoch, one evaluation, state in and out."""
 
-import itertools
 import math
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from losstune.trainer.config.model_config import FactoryConfig
 from losstune.trainer.config.train_config import TrainConfig
-from losstune.trainer.data.columns import Column, rows_at_once
+from losstune.trainer.data.columns import Column
 from losstune.trainer.data.resident import CenteredTargets, ResidentData, SplitTensors
-from losstune.trainer.losses import LossOutput, centered
 from losstune.trainer.model.encoder import Encoder, build_model, check_output
 from losstune.trainer.model.frozen import frozen_digest, load_trained_state, trained_state
 from losstune.trainer.model.optimizer import ClippedAdamW
+from losstune.trainer.run.batches import Batch, batches_of, grouped
 from losstune.trainer.run.device import autocast, embed_pieces, seeded
 from losstune.trainer.run.epoch_means import EpochMeans
+from losstune.trainer.run.gradients import CenteredLoss, Trained, gradients_of
 from losstune.trainer.run.history import End, Record
 from losstune.trainer.score.metrics import NonFiniteError, embedding_metrics
-from losstune.trainer.score.parts import checked_output
 
 
 class Trainer:
@@ -48,8 +47,10 @@ class Trainer:
         with seeded(config.seed, 0, self.device):
             self.model = self._new_model()
             self.loss = config.loss.build(CenteredTargets(data.train, self.center)).to(self.device)
+        self._loss_of = CenteredLoss(self.loss, self.center, config.loss.name)
+        self._gradients = gradients_of(self.model, self._loss_of, config, self.device)
         parameters = (*self.model.parameters(), *self.loss.parameters())
-        self.optimizer = ClippedAdamW(parameters, config.weight_decay, config.clip_norm)
+        self.optimizer = ClippedAdamW(parameters, config.weight_decay, config.clip_norm, self._gradients.packs)
         self._lr = config.lr
 
     def _new_model(self) -> nn.Module:
@@ -125,9 +126,9 @@ class Trainer:
         """Train on the first batches only, to see how long one takes."""
         self.model.train()
         rows = min(len(self.data.train), count * self.config.batch_size)
-        batches = self._batches(torch.arange(rows, device=self.device))
-        for group in _grouped(batches, self.config.accumulate):
-            self._step(group)
+        with self._gradients.stepping():
+            for group in self._groups(torch.arange(rows, device=self.device)):
+                self._step(group)
 
     def _train(self) -> dict[str, float]:
         """One pass over the training rows; means over rows of loss, cosine similarity and loss parts."""
@@ -139,44 +140,26 @@ class Trainer:
         batches = math.ceil(len(order) / self.config.batch_size)
         means = EpochMeans()
         done = 0
-        for group in _grouped(self._batches(order), self.config.accumulate):
-            done += len(group)
-            self._lr = self._lr_at((self.epoch - 1) + done / batches)
-            for batch, (output, predictions) in zip(group, self._step(group), strict=True):
-                means.add(output, predictions, batch.targets)
+        with self._gradients.stepping():
+            for group in self._groups(order):
+                done += len(group)
+                self._lr = self._lr_at((self.epoch - 1) + done / batches)
+                for batch, (output, predictions) in zip(group, self._step(group), strict=True):
+                    means.add(output, predictions, batch.targets)
         return means.result()
 
-    def _batches(self, order: Tensor) -> Iterator["_Batch"]:
-        """Rows in the given order, gathered by some thousands at a time and cut into batches."""
-        size = self.config.batch_size
-        split = self.data.train
-        for rows in order.split(size * max(1, rows_at_once(split.inputs) // size)):
-            columns = (x.index_select(0, rows).split(size) for x in (split.inputs, split.targets, split.ids))
-            yield from map(_Batch._make, zip(*columns, strict=True))
+    def _groups(self, order: Tensor) -> Iterator[list[Batch]]:
+        """The batches of each step."""
+        batches = batches_of(self.data.train, order, self.config.batch_size, self._gradients.prepared)
+        return grouped(batches, self.config.accumulate)
 
-    def _step(self, group: list["_Batch"]) -> list[tuple[LossOutput, Tensor]]:
-        """One step of the optimizer, on the batches' gradients averaged by their rows.
-
-        Returns:
-            Of each batch the loss, and the predictions (B, d) that it was taken at.
-        """
+    def _step(self, group: list[Batch]) -> list[Trained]:
+        """One step of the optimizer, on the batches' gradients averaged by their rows."""
         self.optimizer.zero_grad()
         rows = sum(len(batch.ids) for batch in group)
-        results = [self._backward(batch, len(batch.ids) / rows) for batch in group]
+        results = [self._gradients.add(batch, len(batch.ids) / rows) for batch in group]
         self.optimizer.step(self._lr)
         return results
-
-    def _backward(self, batch: "_Batch", share: float) -> tuple[LossOutput, Tensor]:
-        """Add a batch's gradients, times ``share``, to those that are there."""
-        with autocast(self.config.precision, self.device):
-            predictions = self.model(batch.inputs).float()
-        output = self._loss_of(predictions, batch.targets, batch.ids)
-        output.loss.backward(None if share == 1 else torch.full_like(output.loss, share))
-        return output, predictions.detach()
-
-    def _loss_of(self, predictions: Tensor, targets: Tensor, ids: Tensor) -> LossOutput:
-        output = self.loss(centered(predictions, self.center), centered(targets, self.center), ids)
-        return checked_output(output, self.config.loss.name)
 
     def _evaluate_loss(self, predictions: Tensor, split: SplitTensors) -> dict[str, float]:
         self.loss.eval()
@@ -223,17 +206,3 @@ def _count(value: object) -> int:
     if not isinstance(value, int) or value < 0:
         raise ValueError(f"found {value!r} where a number of epochs was expected")
     return value
-
-
-class _Batch(NamedTuple):
-    """B rows of a split: inputs (B, …), targets (B, d), ids (B,)."""
-
-    inputs: Tensor
-    targets: Tensor
-    ids: Tensor
-
-
-def _grouped(batches: Iterator[_Batch], size: int) -> Iterator[list[_Batch]]:
-    """So many batches at a time; the last group may be shorter."""
-    while group := list(itertools.islice(batches, size)):
-        yield group

@@ -20,6 +20,10 @@ class Targets:
     targets: Tensor
     ids: Tensor
 
+    @property
+    def distinct(self) -> bool:
+        return len(set(self.ids.tolist())) == len(self.ids)
+
     def gallery(self) -> Gallery:
         ids = sorted(set(self.ids.tolist()))
         rows = [self.ids.tolist().index(identity) for identity in ids]

@@ -1,11 +1,15 @@
 """What holds for every registered loss, or for all that only see directions."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from losstune.trainer.config.loss_registry import loss_names
+from losstune.trainer.losses.base import closed_form
 from tests.trainer.losses.reference import TOLERANCE, module_of, random_batch, run, twin_batch
 
 DIRECTION = ("cosine", "infonce", "infonce_cosine", "siglip", "full_softmax")
@@ -63,3 +67,70 @@ def test_a_rotation_of_both_spaces_changes_nothing(seed: int, name: str) -> None
     rotation = torch.linalg.qr(random_batch(seed + 1, 5, 5)[0]).Q
     before = run(name, predictions, targets).loss
     torch.testing.assert_close(run(name, predictions @ rotation, targets @ rotation).loss, before)
+
+
+CLOSED = [
+    ("infonce", {}),
+    ("infonce", {"temperature": 1.0, "symmetric": True}),
+    ("infonce", {"temperature": 0.3, "learn_temperature": True}),
+    ("infonce", {"temperature": 0.3, "learn_temperature": True, "symmetric": True}),
+]
+"""Losses that have their gradient as a formula, with each of their options."""
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("share", [1.0, 0.25])
+@pytest.mark.parametrize("twins", [1, 2])
+@pytest.mark.parametrize(("name", "settings"), CLOSED, ids=str)
+def test_a_formula_is_the_forward_pass_and_its_gradient(
+    name: str, settings: dict[str, Any], twins: int, share: float, dtype: torch.dtype
+) -> None:
+    predictions, targets, ids = twin_batch(5, groups=4, twins=twins)
+    predictions, targets = predictions.to(dtype), targets.to(dtype)
+    predictions[0] *= 1e-9  # a row so short that it is not brought to length one
+    module = module_of(name, targets, ids, **settings).to(dtype)
+    closed = closed_form(module)
+    assert closed is not None
+    leaf = predictions.clone().requires_grad_()
+    expected = module(leaf, targets, ids)
+    (share * expected.loss).backward()
+    own = [parameter.grad for parameter in module.parameters()]
+    for parameter in module.parameters():
+        parameter.grad = None
+    with torch.inference_mode():
+        for times in (1, 2):  # the second adds to the parameters' gradients
+            output, gradient = closed.with_gradient(predictions, closed.prepared(targets), ids, share)
+            torch.testing.assert_close(gradient, leaf.grad)
+            torch.testing.assert_close(output.loss, expected.loss.detach())
+            for parameter, first in zip(module.parameters(), own, strict=True):
+                assert parameter.grad is not None
+                assert first is not None
+                torch.testing.assert_close(parameter.grad, times * first)
+    assert output.parts.keys() == expected.parts.keys()
+    for part, value in expected.parts.items():
+        torch.testing.assert_close(output.parts[part], value.to(output.parts[part].dtype), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("twins", [1, 2])
+@pytest.mark.parametrize(("name", "settings"), CLOSED, ids=str)
+def test_a_formula_is_that_of_finite_differences(name: str, settings: dict[str, Any], twins: int) -> None:
+    predictions, targets, ids = twin_batch(6, groups=4, twins=twins)
+    closed = closed_form(module_of(name, targets, ids, **settings).double())
+    assert closed is not None
+
+    def value(p: Tensor) -> float:
+        with torch.inference_mode():
+            return float(closed.with_gradient(p, closed.prepared(targets), ids, 1.0)[0].loss)
+
+    with torch.inference_mode():
+        _, gradient = closed.with_gradient(predictions, closed.prepared(targets), ids, 1.0)
+    for row, column in ((0, 0), (1, 3), (3, 4)):
+        step = torch.zeros_like(predictions)
+        step[row, column] = 1e-6
+        slope = (value(predictions + step) - value(predictions - step)) / 2e-6
+        assert float(gradient[row, column]) == pytest.approx(slope, rel=1e-5, abs=1e-9)
+
+
+def test_every_loss_with_a_formula_is_in_the_table() -> None:
+    _, targets, ids = twin_batch(0)
+    assert {name for name in loss_names() if closed_form(module_of(name, targets, ids))} == {n for n, _ in CLOSED}

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from losstune.trainer.model.optimizer import ClippedAdamW
+from losstune.trainer.model.packed import Packed
 
 
 def network() -> nn.Module:
@@ -74,3 +75,64 @@ def test_frozen_and_unused_parameters_stay() -> None:
     optimizer.step(0.01)
     assert torch.equal(frozen, before)
     assert torch.equal(unused, torch.ones(2))
+
+
+def packed(model: nn.Module) -> list[Packed]:
+    """Its parameters in buffers, matrices apart from others."""
+    return [Packed([p for p in model.parameters() if (p.ndim >= 2) == matrices]) for matrices in (True, False)]
+
+
+def train(model: nn.Module, optimizer: ClippedAdamW, packs: list[Packed], steps: range) -> None:
+    for step in steps:
+        optimizer.zero_grad()
+        for pack in packs:
+            pack.gradients.zero_()
+        loss_of(model, step).backward()
+        for pack in packs:
+            pack.written = True
+        optimizer.step(0.01)
+
+
+@pytest.mark.parametrize("clip_norm", [None, 0.05, 1e9])
+def test_packs_move_as_single_parameters_do(clip_norm: float | None) -> None:
+    single, together = network(), network()
+    packs = packed(together)
+    train(single, ClippedAdamW(single.parameters(), 0.1, clip_norm), [], range(30))
+    train(together, ClippedAdamW(together.parameters(), 0.1, clip_norm, packs), packs, range(30))
+    for a, b in zip(single.parameters(), together.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("packed_first", "packed_then"), [(False, True), (True, False), (True, True)])
+def test_a_state_is_the_same_whether_parameters_are_packed(packed_first: bool, packed_then: bool) -> None:
+    """States of earlier releases are those of single parameters."""
+    whole, first = network(), network()
+    packs = packed(first) if packed_first else []
+    before = ClippedAdamW(first.parameters(), 0.1, 0.05, packs)
+    train(first, before, packs, range(3))
+    state = copy.deepcopy(before.state_dict())
+    assert [[tuple(m.shape) for m in group["first"]] for group in state["groups"]] == [
+        [(8, 6), (3, 8)],
+        [(8,), (8,), (8,), (3,)],
+    ]
+    then = network()
+    then.load_state_dict(first.state_dict())
+    packs = packed(then) if packed_then else []
+    after = ClippedAdamW(then.parameters(), 0.1, 0.05, packs)
+    after.load_state_dict(state)
+    train(then, after, packs, range(3, 6))
+    train(whole, ClippedAdamW(whole.parameters(), 0.1, 0.05), [], range(6))
+    for a, b in zip(whole.parameters(), then.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
+
+
+def test_a_pack_without_gradients_in_a_step_stays_beside_one_that_moves() -> None:
+    model, alone = network(), nn.Parameter(torch.ones(2))
+    packs = packed(model)
+    before = [p.clone() for p in model.parameters()]
+    optimizer = ClippedAdamW([*model.parameters(), alone], 0.1, 1.0, packs)
+    optimizer.zero_grad()
+    alone.sum().backward()
+    optimizer.step(0.01)
+    assert all(torch.equal(p, old) for p, old in zip(model.parameters(), before, strict=True))
+    assert not torch.equal(alone, torch.ones(2))

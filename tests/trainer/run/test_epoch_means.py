@@ -16,7 +16,7 @@ def test_a_batch_counts_by_its_rows(monkeypatch: pytest.MonkeyPatch, at_once: in
     for rows in (4, 4, 1):
         predictions, targets = (torch.randn(rows, 3, generator=generator) for _ in range(2))
         loss, share = torch.rand((), generator=generator), torch.rand((), generator=generator)
-        means.add(LossOutput(loss.requires_grad_(), {"share": share}), predictions, targets)
+        means.add(LossOutput(loss, {"share": share}), predictions, targets)
         losses += [loss.item()] * rows
         shares += [share.item()] * rows
         cosines += torch.nn.functional.cosine_similarity(predictions, targets).tolist()

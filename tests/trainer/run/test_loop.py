@@ -14,6 +14,7 @@ from losstune.trainer.data.pairs import Pairs, load_pairs, make_pairs
 from losstune.trainer.data.resident import CenteredTargets
 from losstune.trainer.data.splits import query_rows, split_rows
 from losstune.trainer.losses import LossConfig, LossModule, LossOutput, TrainTargets
+from losstune.trainer.losses.base import closed_form
 from losstune.trainer.losses.mse import MseLoss
 from losstune.trainer.run.loop import Trainer
 from losstune.trainer.score.metrics import embedding_metrics
@@ -109,6 +110,14 @@ def batch_sizes(trainer: Trainer, *, training: bool) -> list[int]:
             sizes.append(len(arguments[0]))
 
     trainer.loss.register_forward_hook(note)
+    if training and (closed := closed_form(trainer.loss)) is not None:
+        original = closed.with_gradient
+
+        def noting(predictions: Tensor, *others: Any) -> Any:
+            sizes.append(len(predictions))
+            return original(predictions, *others)
+
+        trainer.loss.with_gradient = noting
     return sizes
 
 

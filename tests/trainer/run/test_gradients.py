@@ -1,0 +1,151 @@
+"""Training by formulas against a plain loop of torch's own parts, and the losses that go without one."""
+
+import copy
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from losstune.trainer.data.pairs import Pairs, make_pairs
+from losstune.trainer.losses import LossConfig, LossModule, LossOutput, TrainTargets
+from losstune.trainer.losses.infonce import InfoNceConfig, InfoNceLoss
+from losstune.trainer.run.device import seeded
+from losstune.trainer.run.gradients import AutogradGradients, EncoderGradients
+from losstune.trainer.run.loop import Trainer
+from tests.trainer.samples import sample_arrays, sample_config, sample_pairs, sample_trainer
+
+TOLERANCE = 1e-5
+"""How far weights may be from those of the plain loop after two epochs, by size and absolutely."""
+
+
+def twins() -> Pairs:
+    """Every third row's target is that of the row before it."""
+    arrays = sample_arrays()
+    ids = np.arange(200) - (np.arange(200) % 3 == 2)
+    return make_pairs({**arrays, "targets": arrays["targets"][ids], "ids": ids}, "twins")
+
+
+def plain_epochs(trainer: Trainer, epochs: int) -> nn.Module:
+    """The trainer's model after so many epochs by autograd, ``clip_grad_norm_`` and ``torch.optim.AdamW``."""
+    config, split = trainer.config, trainer.data.train
+    model, loss = copy.deepcopy(trainer.model).train(), copy.deepcopy(trainer.loss).train()
+    parameters = [*model.parameters(), *loss.parameters()]
+    groups = [
+        {"params": [p for p in parameters if (p.ndim >= 2) == matrices], "weight_decay": decay}
+        for matrices, decay in ((True, config.weight_decay), (False, 0.0))
+    ]
+    optimizer = torch.optim.AdamW(groups, lr=config.lr)
+    center = 0 if trainer.center is None else trainer.center
+    for epoch in range(1, epochs + 1):
+        with seeded(config.seed, epoch, torch.device("cpu")):
+            order = torch.randperm(len(split))
+            steps = len(order) // config.batch_size if config.loss.in_batch else None
+            for rows in order.split(config.batch_size)[:steps]:
+                predictions, targets = model(split.inputs[rows]) - center, split.targets[rows] - center
+                optimizer.zero_grad()
+                loss(predictions, targets, split.ids[rows]).loss.backward()
+                if config.clip_norm is not None:
+                    nn.utils.clip_grad_norm_(parameters, config.clip_norm)
+                optimizer.step()
+    return model
+
+
+@pytest.mark.parametrize("pairs", [sample_pairs, twins])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"loss_fn": "infonce"},
+        {"loss_fn": "infonce", "symmetric": True, "center": True},
+        {"loss_fn": "infonce", "learn_temperature": True, "temperature": 0.3, "clip_norm": 0.1},
+        {"loss_fn": "infonce", "model.dropout": 0.3, "model.depth": 3, "model.residual": True, "clip_norm": None},
+        {"loss_fn": "infonce_cosine", "learn_temperature": True},
+        {"loss_fn": "siglip"},
+        {"loss_fn": "full_softmax", "center": True},
+        {"loss_fn": "cosine", "weight_decay": 1.0},
+        {"loss_fn": "mse", "model.depth": 0},
+        {"loss_fn": "cosine_mse", "model.layer_norm": False},
+        {"loss_fn": "huber"},
+    ],
+    ids=str,
+)
+def test_two_epochs_are_those_of_a_plain_loop(settings: dict[str, Any], pairs: Any) -> None:
+    trainer = sample_trainer(sample_config(**settings), pairs())
+    assert isinstance(trainer._gradients, EncoderGradients)
+    before = copy.deepcopy(trainer.model)
+    expected = plain_epochs(trainer, 2)
+    for _ in range(2):
+        trainer.run_epoch()
+    for start, found, other in zip(before.parameters(), trainer.model.parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(found, other, rtol=TOLERANCE, atol=TOLERANCE)
+        assert not torch.equal(found, start)
+
+
+class SharperConfig(InfoNceConfig):
+    """InfoNCE with another forward pass."""
+
+    name: ClassVar[str] = "sharper"
+
+    def build(self, train: TrainTargets) -> LossModule:
+        return Sharper(self.temperature, self.symmetric, distinct=True)
+
+
+class Sharper(InfoNceLoss):
+    def forward(self, predictions: Tensor, targets: Tensor, ids: Tensor) -> LossOutput:
+        output: LossOutput = super().forward(predictions, targets, ids)
+        return LossOutput(output.loss + 3 * predictions.square().mean(), output.parts)
+
+
+class BlindConfig(LossConfig):
+    """Sees only a parameter of its own."""
+
+    name: ClassVar[str] = "blind"
+
+    def build(self, train: TrainTargets) -> LossModule:
+        return Blind()
+
+
+class Blind(LossModule):
+    def __init__(self) -> None:
+        super().__init__()
+        self.own = nn.Parameter(torch.tensor(1.0))
+        self.unused = nn.Parameter(torch.ones(2, 2))
+
+    def forward(self, predictions: Tensor, targets: Tensor, ids: Tensor) -> LossOutput:
+        return LossOutput(self.own.square(), {})
+
+
+def test_a_loss_that_inherits_a_formula_is_trained_by_its_own_forward_pass() -> None:
+    trainer = sample_trainer(sample_config(f"{__name__}:SharperConfig"))
+    expected = plain_epochs(trainer, 2)
+    for _ in range(2):
+        trainer.run_epoch()
+    for found, other in zip(trainer.model.parameters(), expected.parameters(), strict=True):
+        torch.testing.assert_close(found, other, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+def test_what_no_loss_has_asked_of_stays_where_it_is() -> None:
+    trainer = sample_trainer(sample_config(f"{__name__}:BlindConfig", weight_decay=10.0, lr=0.1))
+    before = copy.deepcopy(trainer.model)
+    trainer.run_epoch()
+    for found, start in zip(trainer.model.parameters(), before.parameters(), strict=True):
+        assert torch.equal(found, start)
+    own, unused = trainer.loss.parameters()
+    assert own.item() < 1
+    assert torch.equal(unused, torch.ones(2, 2))
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, EncoderGradients),
+        ({"precision": "auto"}, EncoderGradients),
+        ({"precision": "bfloat16"}, AutogradGradients),
+        ({"model.factory": "tests.trainer.own_models:features"}, AutogradGradients),
+    ],
+)
+def test_formulas_are_for_the_encoder_in_float32(settings: dict[str, Any], expected: type) -> None:
+    base = {"loss_fn": "infonce", "device": "cpu"} if "model.factory" in settings else sample_config("infonce").flat()
+    trainer = sample_trainer(type(sample_config()).from_flat({**base, **settings}))
+    assert isinstance(trainer._gradients, expected)

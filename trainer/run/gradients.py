@@ -1,0 +1,141 @@
+"""Gradients of a batch: by autograd for any model and loss, by formulas for the encoder."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from losstune.trainer.config.train_config import Precision, TrainConfig
+from losstune.trainer.losses import LossOutput, centered
+from losstune.trainer.losses.base import ClosedForm, closed_form
+from losstune.trainer.model.encoder import Encoder
+from losstune.trainer.model.encoder_passes import EncoderPasses
+from losstune.trainer.model.packed import Packed
+from losstune.trainer.run.batches import Batch
+from losstune.trainer.run.device import autocast
+from losstune.trainer.score.parts import checked_output
+
+
+@dataclass(frozen=True)
+class CenteredLoss:
+    """A loss about a centre: ``center`` (d,) is subtracted from predictions and targets first, if there is one."""
+
+    module: nn.Module
+    center: Tensor | None
+    name: str
+
+    def __call__(self, predictions: Tensor, targets: Tensor, ids: Tensor) -> LossOutput:
+        return self.of_centered(self.centered(predictions), self.centered(targets), ids)
+
+    def of_centered(self, predictions: Tensor, targets: Tensor, ids: Tensor) -> LossOutput:
+        """Of rows that the centre has been subtracted from."""
+        return checked_output(self.module(predictions, targets, ids), self.name)
+
+    def centered(self, rows: Tensor) -> Tensor:
+        """Rows (…, d) about the centre."""
+        return centered(rows, self.center)
+
+
+class Trained(NamedTuple):
+    """What a batch gave: the loss, and the predictions (B, d) that it was taken at; without a graph."""
+
+    output: LossOutput
+    predictions: Tensor
+
+
+class Gradients(Protocol):
+    """Of one model and one loss.
+
+    Attributes:
+        packs: where parameters lie in buffers, with their gradients.
+    """
+
+    @property
+    def packs(self) -> Sequence[Packed]: ...
+
+    def stepping(self) -> AbstractContextManager[object]:
+        """Around steps of training: the mode of autograd that they want, entered once for many, for entering costs."""
+        ...
+
+    def prepared(self, inputs: Tensor, targets: Tensor, ids: Tensor) -> Batch:
+        """What batches are cut from: n rows, of which all is made that does not wait for a step."""
+        ...
+
+    def add(self, batch: Batch, share: float) -> Trained:
+        """Add a batch's gradients, times ``share``, to those that are there."""
+        ...
+
+
+def gradients_of(model: nn.Module, loss: CenteredLoss, config: TrainConfig, device: torch.device) -> Gradients:
+    """The fastest way for a model that will be trained by this config."""
+    if isinstance(model, Encoder) and device.type == "cpu" and config.precision != "bfloat16":
+        return EncoderGradients(EncoderPasses(model), loss, closed_form(loss.module))
+    return AutogradGradients(model, loss, config.precision, device)
+
+
+@dataclass(frozen=True)
+class AutogradGradients:
+    """Of any model, in any arithmetic."""
+
+    model: nn.Module
+    loss: CenteredLoss
+    precision: Precision
+    device: torch.device
+    packs: Sequence[Packed] = ()
+
+    def stepping(self) -> AbstractContextManager[object]:
+        return nullcontext()
+
+    def prepared(self, inputs: Tensor, targets: Tensor, ids: Tensor) -> Batch:
+        return Batch(inputs, targets, self.loss.centered(targets), ids)
+
+    def add(self, batch: Batch, share: float) -> Trained:
+        with autocast(self.precision, self.device):
+            predictions = self.model(batch.inputs).float()
+        output = self.loss.of_centered(self.loss.centered(predictions), batch.aims, batch.ids)
+        output.loss.backward(None if share == 1 else torch.full_like(output.loss, share))
+        return Trained(LossOutput(output.loss.detach(), output.parts), predictions.detach())
+
+
+@dataclass(frozen=True)
+class EncoderGradients:
+    """Of the encoder by formulas; of the loss by its own one, or by autograd if it has none."""
+
+    passes: EncoderPasses
+    loss: CenteredLoss
+    closed: ClosedForm | None
+
+    @property
+    def packs(self) -> Sequence[Packed]:
+        return self.passes.packs
+
+    def stepping(self) -> AbstractContextManager[object]:
+        return torch.no_grad() if self.closed is None else torch.inference_mode()
+
+    def prepared(self, inputs: Tensor, targets: Tensor, ids: Tensor) -> Batch:
+        aims = self.loss.centered(targets)
+        return Batch(
+            self.passes.prepared(inputs), targets, aims if self.closed is None else self.closed.prepared(aims), ids
+        )
+
+    def add(self, batch: Batch, share: float) -> Trained:
+        return self._by_autograd(batch, share) if self.closed is None else self._by_formula(self.closed, batch, share)
+
+    def _by_formula(self, closed: ClosedForm, batch: Batch, share: float) -> Trained:
+        predictions = self.passes.forward(batch.inputs)
+        output, gradient = closed.with_gradient(self.loss.centered(predictions), batch.aims, batch.ids, share)
+        self.passes.backward(gradient)
+        return Trained(output, predictions)
+
+    def _by_autograd(self, batch: Batch, share: float) -> Trained:
+        predictions = self.passes.forward(batch.inputs)
+        leaf = self.loss.centered(predictions).requires_grad_()
+        with torch.enable_grad():
+            output = self.loss.of_centered(leaf, batch.aims, batch.ids)
+            output.loss.backward(None if share == 1 else torch.full_like(output.loss, share))
+        if leaf.grad is not None:  # a loss that does not see the model moves nothing of it
+            self.passes.backward(leaf.grad)
+        return Trained(LossOutput(output.loss.detach(), output.parts), predictions.detach())
