@@ -1,5 +1,6 @@
 """Names of the metrics that an epoch records."""
 
+import re
 from collections.abc import Mapping
 
 RECALL_DEPTHS = (1, 5, 10)
@@ -11,6 +12,17 @@ METRICS = frozenset(
     ("loss", "cosine_sim", "mse", "mrr", *(f"recall_at_{k}" for k in RECALL_DEPTHS), "median_rank", *GEOMETRY)
 )
 """Names that every run records, whatever its loss; no part may have one of them."""
+
+
+NAME_RULE = "letters, digits, spaces, '_', '-', '.', ':', and '/' between such words; at most 200 characters"
+"""What a part may be named: what shows a run, MLflow above all, takes no other, and refuses all of a batch with it."""
+_NAME = re.compile(r"[\w .:-]+(/[\w .:-]+)*")
+
+
+def can_be_a_name(name: object) -> bool:
+    """Whether a part of a loss's output may be named so."""
+    whole = isinstance(name, str) and len(name) <= 200 and _NAME.fullmatch(name) is not None
+    return whole and not {".", ".."}.intersection(str(name).split("/"))
 
 
 def own_parts(metrics: Mapping[str, float]) -> dict[str, float]:

@@ -4,14 +4,14 @@ from torch import Tensor
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.losses import LossOutput
-from losstune.trainer.score.names import METRICS
+from losstune.trainer.score.names import METRICS, NAME_RULE, can_be_a_name
 
 
 def checked_output(output: object, loss: str) -> LossOutput:
     """What a loss module returned, its parts detached.
 
     Raises:
-        UserError: it is no LossOutput of scalars, or a part has the name of a metric.
+        UserError: it is no LossOutput of scalars, or a part has the name of a metric, or none that can be shown.
     """
     if not isinstance(output, LossOutput):
         raise UserError(f"loss {loss}: its module returned {type(output).__name__}; expected LossOutput(loss, parts)")
@@ -21,4 +21,7 @@ def checked_output(output: object, loss: str) -> LossOutput:
             raise UserError(f"loss {loss}: {name}: found {found}; expected a tensor that holds one number, shape ()")
     if taken := METRICS.intersection(output.parts):
         raise UserError(f"loss {loss}: its part {min(taken)!r} has the name of a metric; give it another")
+    for name in output.parts:
+        if not can_be_a_name(name):
+            raise UserError(f"loss {loss}: its part {name!r}: a name has {NAME_RULE}")
     return LossOutput(output.loss, {name: value.detach() for name, value in output.parts.items()})

@@ -5,6 +5,7 @@ steps and timestamps all come from the truth, so that doing it again changes not
 """
 
 import hashlib
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,8 +201,12 @@ def _content(picture: RunPicture) -> str:
     return hashlib.blake2b(repr(told).encode(), digest_size=8).hexdigest()
 
 
+_REFUSED = re.compile(r"[^\w /.:-]")
+
+
 def _epoch_points(records: list[Record]) -> Iterator[MetricPoint]:
+    """An epoch's metrics; a name of before such names were refused, as ``acc@0.5``, is ``acc_0.5``."""
     for record in records:
         for name, value in record.items():
             if "/" in name or name == "lr":
-                yield MetricPoint(name, value, int(record["epoch"]), record["time"])
+                yield MetricPoint(_REFUSED.sub("_", name), value, int(record["epoch"]), record["time"])

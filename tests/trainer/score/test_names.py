@@ -1,10 +1,11 @@
 """Names of metrics are those that the metrics really have."""
 
+import pytest
 import torch
 
 from losstune.trainer.score.geometry import geometry
 from losstune.trainer.score.metrics import embedding_metrics
-from losstune.trainer.score.names import GEOMETRY, METRICS, own_parts
+from losstune.trainer.score.names import GEOMETRY, METRICS, can_be_a_name, own_parts
 
 
 def test_every_metric_that_is_computed_has_its_name_here_and_no_other_has() -> None:
@@ -16,3 +17,15 @@ def test_every_metric_that_is_computed_has_its_name_here_and_no_other_has() -> N
 
 def test_what_else_a_split_records_is_the_losss_own() -> None:
     assert own_parts({"loss": 0.5, "infonce_acc": 0.25, "mrr": 0.1, "hubness": 1.0}) == {"infonce_acc": 0.25}
+
+
+@pytest.mark.parametrize("name", ["infonce_acc", "share in all", "top-1: hits", "head/1.5", "größe", "x" * 200])
+def test_what_can_be_a_name(name: str) -> None:
+    assert can_be_a_name(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "acc@0.5", "share %", "a//b", "/a", "a/", "a/./b", "..", "a\n", "x" * 201, 3, None]
+)
+def test_what_can_not_be_a_name(name: object) -> None:
+    assert not can_be_a_name(name)

@@ -36,6 +36,11 @@ def test_parts_are_detached_and_the_loss_is_not() -> None:
             LossOutput(torch.tensor(1.0), {"mrr": torch.tensor(1.0)}),
             "its part 'mrr' has the name of a metric; give it another",
         ),
+        (
+            LossOutput(torch.tensor(1.0), {"acc@0.5": torch.tensor(1.0)}),
+            "its part 'acc@0.5': a name has letters, digits, spaces, '_', '-', '.', ':', and '/' between such words; "
+            "at most 200 characters",
+        ),
     ],
 )
 def test_what_is_no_output_of_a_loss_is_refused(output: Any, message: str) -> None:

@@ -69,6 +69,14 @@ class TestSpaces:
         message = f"{files[1]} and {files[0]} are both for tilted; a study has one space a loss"
         assert refusal(load_spaces, files) == message
 
+    def test_a_name_that_can_not_be_shown_is_refused_by_check(self, tmp_path: Path, losstune: Command) -> None:
+        install(tmp_path, "own_share", {"own": TILTED.replace("farthest_row", "share %")}, {})
+        file = tmp_path / "own.yaml"
+        file.write_text("loss_fn: own_share.own:TiltedConfig\nspace: {gamma: {low: 0.5, high: 5.0}}\n")
+        ended = losstune("check", file, "--max-epochs", "3")
+        assert ended.code == 2
+        assert ended.err.startswith("error: loss tilted: its part 'share %': a name has letters, digits, spaces")
+
     @pytest.mark.parametrize("name", ["confirm", "chance", "ridge", "untrained"])
     def test_a_name_that_stands_beside_losses_is_refused(self, tmp_path: Path, name: str) -> None:
         install(tmp_path, f"own_{name}", {"own": TILTED.replace('"tilted"', f'"{name}"')}, {})

@@ -3,11 +3,15 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
+from mlflow.utils.validation import MAX_ENTITY_KEY_LENGTH, _validate_length_limit, _validate_metric_name
 
 from losstune.trainer.run.history import history_line
 from losstune.trainer.run.layout import HISTORY_FILE
+from losstune.trainer.score.names import can_be_a_name
 from losstune.tuning.storage.study_files import FolderFiles
 from losstune.tuning.study.loss_trials import LossTrials
 from losstune.tuning.study.study import Study
@@ -133,3 +137,19 @@ def test_a_study_that_is_deleted_in_mlflow_is_there_again(logged: tuple[Study, s
     Tracker(study, uri).sync(None)
     assert {name: run.info.run_id for name, run in runs(client).items()} == before
     assert client.get_run(replaced).info.lifecycle_stage == "deleted"
+
+
+def test_a_history_with_a_name_that_mlflow_refuses_is_shown_all_the_same(tmp_path: Path) -> None:
+    """As a loss of the user's own could write it before there was a rule for names."""
+    study, uri = searched(tmp_path, (1, 0)), f"sqlite:///{tmp_path}/mlflow.db"
+    record = {"epoch": 1, "time": 100.0, "seconds": 0.1, "lr": 0.01, "val/mrr": 0.4, "train/acc@0.5": 0.75}
+    (study.trials_folder / "infonce-0000" / HISTORY_FILE).write_text(history_line(record))
+    Tracker(study, uri).sync(None)
+    assert runs(MlflowClient(uri))["infonce-0000"].data.metrics["train/acc_0.5"] == 0.75
+
+
+@given(st.text(st.sampled_from("a0ß_-.:/ @%\n\\") | st.characters(), max_size=210))
+def test_what_a_part_may_be_named_mlflow_takes(name: str) -> None:
+    if can_be_a_name(name):
+        _validate_metric_name(f"train/{name}")
+        _validate_length_limit("Metric name", MAX_ENTITY_KEY_LENGTH, f"train/{name}")
