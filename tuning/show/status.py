@@ -1,5 +1,7 @@
 """What studies look like from outside: tables for people, plain values for programs."""
 
+import math
+from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Group
@@ -16,12 +18,25 @@ def status_table(study: Study) -> Group:
     """One row per loss, and each loss's best setting."""
     name = study.spec.name
     running = "a launch is running" if study.home.trial_store(name).is_held() else "no launch is running"
-    losses = {loss: counted(trials) for loss, trials in study.trials().items()}
-    settings = study.spec.settings
+    trials, settings = study.trials(), study.spec.settings
+    losses = {loss: counted(own) for loss, own in trials.items()}
     table = progress_table(losses, settings, f"study {name}, {running}", 0)
     note = f"A trial's {settings.objective} is {settings.estimate}; a confirmation scores all"
-    notes = [note] if settings.estimate else []
-    return Group(table, *map(Text, notes), *(Text(f"Dropped: {dropped}") for dropped in study.dropped()))
+    lines = [note] if settings.estimate else []
+    lines += [f"Dropped: {dropped}" for dropped in study.dropped()]
+    lines += _without_value(trial for own in trials.values() for trial in own)
+    return Group(table, *map(Text, lines))
+
+
+def _without_value(trials: Iterable[TrialView]) -> list[str]:
+    """What it means for Optuna's own tools that an earlier release told it no value of a pruned trial."""
+    count = sum(trial.state == "pruned" and trial.value is None and trial.rank_value > -math.inf for trial in trials)
+    if not count:
+        return []
+    return [
+        f"An earlier release left {count} pruned trial{'s' * (count > 1)} without a value in Optuna's storage, which "
+        "keeps an ended trial as it is: Optuna's dashboard and data frames show none of them, losstune counts all."
+    ]
 
 
 def status_json(study: Study) -> dict[str, Any]:

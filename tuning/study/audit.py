@@ -111,7 +111,9 @@ def _inside_storage(trial: TrialView, space: SearchSpace, rungs: tuple[int, ...]
         return
     if trial.state not in (ending.state, "running", "paused"):
         yield f"{name} is {trial.state}, its end says {ending.state}"
-    if trial.state == "complete" and ending.best is not None and trial.value != ending.best:
+    expected = None if ending.reason == DIVERGED else ending.best
+    unvalued = trial.state == "pruned" and trial.value is None  # as earlier releases wrote it
+    if trial.state in ("complete", "pruned") and not unvalued and trial.value != expected is not None:
         yield f"{name} has the value {trial.value}, its end says {ending.best}"
     if unknown := sorted(epoch for epoch in trial.rungs if epoch not in (*rungs, ending.epochs)):
         yield f"{name} has values at epochs {unknown}, where no rung is"

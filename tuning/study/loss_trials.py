@@ -5,10 +5,12 @@ proposal on SQLite costs twenty times one in memory.
 """
 
 import math
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import Study as OptunaStudy
 from optuna.study import StudyDirection, load_study
@@ -35,13 +37,20 @@ class LossTrials:
     """The Optuna study of one loss, on its storage and in memory."""
 
     def __init__(
-        self, storage: BaseStorage, loss_fn: str, space: SearchSpace, name: str | None = None, owner: str = ""
+        self,
+        storage: BaseStorage,
+        loss_fn: str,
+        space: SearchSpace,
+        name: str | None = None,
+        owner: str = "",
+        objective: str = "",
     ) -> None:
         """Open the trials of a loss, creating an empty Optuna study at the first time.
 
         Args:
             name: the Optuna study's name, if it is not the loss's.
             owner: the study that the trials belong to, as the storage keeps it; "" where a storage has one only.
+            objective: what Optuna's dashboard and plots are to call a trial's value; "" leaves it as it is.
         """
         self.loss_fn = loss_fn
         self.space = space
@@ -52,6 +61,8 @@ class LossTrials:
             self._study_id = storage.create_new_study([StudyDirection.MAXIMIZE], name or loss_fn)
         if owner and storage.get_study_user_attrs(self._study_id).get(OWNER) != owner:
             storage.set_study_user_attr(self._study_id, OWNER, owner)
+        if objective:
+            _name_values(storage, name or loss_fn, objective)
         self._memory_id = self._memory.create_new_study([StudyDirection.MAXIMIZE], loss_fn)
         self._ids: list[tuple[int, int]] = []
         for trial in storage.get_all_trials(self._study_id, deepcopy=False):
@@ -118,7 +129,9 @@ class LossTrials:
                 case "complete":
                     storage.set_trial_state_values(trial_id, TrialState.COMPLETE, [value])
                 case "pruned":
-                    storage.set_trial_state_values(trial_id, TrialState.PRUNED)
+                    # As Optuna's own tell does; its samplers look at the values that were reported, not at this one.
+                    kept = None if math.isnan(value) else [value]
+                    storage.set_trial_state_values(trial_id, TrialState.PRUNED, kept)
                 case "failed":
                     storage.set_trial_state_values(trial_id, TrialState.FAIL)
 
@@ -158,6 +171,15 @@ class LossTrials:
     def _both(self, number: int) -> tuple[tuple[BaseStorage, int], tuple[BaseStorage, int]]:
         trial_id, memory_id = self._ids[number]
         return (self._storage, trial_id), (self._memory, memory_id)
+
+
+def _name_values(storage: BaseStorage, name: str, objective: str) -> None:
+    """What a value of this Optuna study is called."""
+    study = load_study(study_name=name, storage=storage)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        if study.metric_names != [objective]:
+            study.set_metric_names([objective])
 
 
 def read_trials(storage: BaseStorage, loss_fn: str, name: str | None = None) -> list[TrialView]:

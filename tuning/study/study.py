@@ -77,8 +77,9 @@ class Study:
 
     def open_trials(self, storage: BaseStorage) -> dict[str, LossTrials]:
         """The trials of every loss, to be written, unchecked; creates what is missing."""
+        objective = self.spec.settings.objective
         return {
-            loss: LossTrials(storage, loss, space, self.store.optuna_name(loss), self.spec.id)
+            loss: LossTrials(storage, loss, space, self.store.optuna_name(loss), self.spec.id, objective)
             for loss, space in self.spec.search_spaces().items()
         }
 

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from optuna.storages import InMemoryStorage
+from optuna.trial import TrialState
 
 from losstune.tuning.search.proposals import propose
 from losstune.tuning.space.reader import load_space
@@ -129,6 +131,22 @@ def test_a_study_reopened_from_disk_goes_on_as_if_it_had_not_stopped(
     train(new_trials(space, sqlite(tmp_path)), sampler, 14)
     assert [propose(new_trials(space, sqlite(tmp_path)), sampler, 0)] == undisturbed[14:15]
     assert train(new_trials(space, sqlite(tmp_path)), sampler, 4) == undisturbed[14:]
+
+
+@pytest.mark.parametrize("text", [CONTINUOUS, MIXED], ids=["continuous", "mixed"])
+def test_pruned_trials_that_an_earlier_release_wrote_propose_the_same(text: str, monkeypatch) -> None:
+    """It told Optuna no value of them: TPE ranks pruned trials by what they reported."""
+    now = train(new_trials(space_of(text)), "tpe", 24)
+    told = InMemoryStorage.set_trial_state_values
+    valued = []
+
+    def without_value(storage, trial_id, state, values=None):
+        valued.append(state == TrialState.PRUNED and values is not None)
+        return told(storage, trial_id, state, None if state == TrialState.PRUNED else values)
+
+    monkeypatch.setattr(InMemoryStorage, "set_trial_state_values", without_value)
+    assert train(new_trials(space_of(text)), "tpe", 24) == now
+    assert sum(valued) == 16  # each in the storage and in the copy of it
 
 
 NEXT_IN_A_NEW_PROCESS = """

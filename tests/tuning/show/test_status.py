@@ -2,6 +2,8 @@
 
 import io
 import json
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,6 +50,19 @@ def test_values_from_a_sample_are_said_to_be_estimates(study: Study) -> None:
     sampled = replace(study, spec=study.spec.model_copy(update={"settings": settings}))
     note = "A trial's val/mrr is an estimate from 1,024 validation rows; a confirmation scores all"
     assert printed(status_table(sampled)).count(note) == 1
+
+
+def test_what_an_earlier_release_told_optuna_of_pruned_trials_is_said(tmp_path: Path) -> None:
+    study = searched(tmp_path, trials=(8, 5))
+    assert "earlier release" not in printed(status_table(study))
+    with closing(sqlite3.connect(study.folder / "optuna.db")) as storage, storage:
+        pruned = "SELECT trial_id FROM trials WHERE state = 'PRUNED'"
+        gone = storage.execute(f"DELETE FROM trial_values WHERE trial_id IN ({pruned})").rowcount
+    assert gone == 4
+    assert " ".join(printed(status_table(study)).split()).endswith(
+        "An earlier release left 4 pruned trials without a value in Optuna's storage, which keeps an ended trial as it "
+        "is: Optuna's dashboard and data frames show none of them, losstune counts all."
+    )
 
 
 def test_a_launch_that_runs_is_seen(study: Study) -> None:

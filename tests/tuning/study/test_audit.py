@@ -47,6 +47,18 @@ def test_a_value_that_changed_in_the_database(study: Study) -> None:
     assert f"moving the trial's folder out of {study.trials_folder} goes on with optuna.db alone" in text
 
 
+def test_a_pruned_trials_value_that_changed_in_the_database(study: Study) -> None:
+    pruned = "SELECT trial_id FROM trials WHERE state = 'PRUNED'"
+    change_sql(study, f"UPDATE trial_values SET value = 0.75 WHERE trial_id IN ({pruned})")
+    assert "has the value 0.75, its end says 0." in refused(study)
+
+
+def test_pruned_trials_that_have_no_value_are_an_earlier_releases(study: Study) -> None:
+    pruned = "SELECT trial_id FROM trials WHERE state = 'PRUNED'"
+    change_sql(study, f"DELETE FROM trial_values WHERE trial_id IN ({pruned})")
+    assert {loss: len(own) for loss, own in audited_trials(study).items()} == {"cosine": 6, "infonce": 6}
+
+
 def test_a_parameter_that_changed_in_the_database(study: Study) -> None:
     change_sql(study, "UPDATE trial_params SET param_value = 0.0123 WHERE param_name = 'temperature' AND trial_id = 1")
     assert (

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,9 +77,9 @@ def test_used_epochs_are_complete_with_the_best_value(tmp_path: Path) -> None:
     assert trial.intermediate_values == {3: 0.25, 27: 0.5}
 
 
-def test_a_cut_is_pruned_with_its_last_value_reported(tmp_path: Path) -> None:
+def test_a_cut_is_pruned_with_the_best_value_and_its_last_one_reported(tmp_path: Path) -> None:
     trial = one_trial(tmp_path, lambda own: own.report(0, 3, 0.25), lambda own: own.end(0, cut(0.5, 9)))
-    assert (trial.state, trial.value) == (TrialState.PRUNED, None)
+    assert (trial.state, trial.value) == (TrialState.PRUNED, 0.5)
     assert trial.intermediate_values == {3: 0.25, 9: 0.5}
 
 
@@ -147,6 +148,16 @@ def test_losses_in_one_file_do_not_mix(tmp_path: Path) -> None:
     assert [trial.state for trial in read_trials(storage, "infonce")] == ["running", "complete"]
     assert [trial.rank_value for trial in read_trials(storage, "mse")] == [0.5]
     assert read_trials(storage, "cosine") == []
+
+
+def test_optunas_own_tools_see_all_that_have_a_value_under_the_objectives_name(tmp_path: Path) -> None:
+    trials = LossTrials(sqlite(tmp_path), "infonce", space_of(CONDITIONAL), objective="val/mrr")
+    for ending in (used_up(0.5), cut(0.25, 3), diverged(4, 0.9), failed(2), cut(0.75, 9)):
+        trials.end(trials.add(COLD, seed=0), ending)
+    study = optuna.load_study(study_name="infonce", storage=f"sqlite:///{tmp_path / 'optuna.db'}")
+    assert study.metric_names == ["val/mrr"]
+    assert study.trials_dataframe()["value_val/mrr"].fillna(-1).tolist() == [0.5, 0.25, -1, -1, 0.75]
+    assert study.best_trial.number == 0  # Optuna's own best is of COMPLETE trials
 
 
 Action = tuple[str, int, float]
