@@ -89,6 +89,8 @@ def launch(
     gpus_per_trial: GpusPerTrial = None,
     address: Address = None,
     accept_change: AcceptChange = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="try failed trials again")] = False,
+    resume: Annotated[bool, typer.Option("--resume", hidden=True)] = False,
     tracking_uri: TrackingUri = None,
     storage: Storage = ".",
     study_storage: StudyStorage = None,
@@ -99,7 +101,10 @@ def launch(
     from losstune.tuning.commands.launch import launch as run_launch
     from losstune.tuning.execute.placement import Resources
     from losstune.tuning.execute.session import Execution
+    from losstune.tuning.study.lost_trials import without_success
 
+    if resume:
+        raise UserError("launch has no --resume, and needs none: the same command without it continues a study")
     if not study:
         raise UserError("--study NAME is missing: the name under which the study is kept and continued")
     home = _home(context, storage, study_storage)
@@ -112,13 +117,20 @@ def launch(
         options=given(settings),
         time_budget=seconds_of(time_budget) if time_budget else None,
         accept_change=accept_change,
+        retry_failed=retry_failed,
     )
     outcome = run_launch(request, Console())
     if outcome.stopped:
         print(f"Stopped; the same command continues study {study}", file=sys.stderr)
         raise typer.Exit(outcome.stopped.exit_code)
-    at = home.options()
-    print(f"Next: losstune confirm {study}{at}    losstune ui{at}")
+    at, trials = home.options(), outcome.study.trials()
+    in_vain = without_success(trials)
+    for line in in_vain.values():
+        print(f"error: {line}", file=sys.stderr)
+    if len(in_vain) < len(trials):
+        print(f"Next: losstune confirm {study}{at}    losstune ui{at}")
+    if in_vain:
+        raise typer.Exit(1)
 
 
 @app.command(context_settings=_CONTEXT)
@@ -318,7 +330,12 @@ def sync(
 
     home = _home(context, storage, study_storage)
     uri = tracking_uri_of(home, tracking_uri)
-    sync_study(existing(home, name), uri)
+    study = existing(home, name)
+    try:
+        sync_study(study, uri)
+    except UserError as error:  # no bad input: a script tells by the code that MLflow still lags
+        print(f"error: {error}", file=sys.stderr)
+        raise typer.Exit(1) from None
     print(f"MLflow has all of study {name}")
 
 

@@ -30,6 +30,7 @@ from losstune.tuning.study.audit import audited_trials
 from losstune.tuning.study.continuation import continued
 from losstune.tuning.study.kept_data import keep_arrays, study_pairs
 from losstune.tuning.study.loss_trials import LossTrials
+from losstune.tuning.study.lost_trials import failed_trials, try_again
 from losstune.tuning.study.study import Study, create_study, study_exists, translating_failures
 from losstune.tuning.study.trial import TIME_BUDGET
 from losstune.tuning.track.process import tracking_uri_of
@@ -37,7 +38,10 @@ from losstune.tuning.track.process import tracking_uri_of
 
 @dataclass(frozen=True)
 class LaunchRequest:
-    """What ``losstune launch`` was asked to do; ``options`` are study settings from the command line."""
+    """What ``losstune launch`` was asked to do; ``options`` are study settings from the command line.
+
+    ``retry_failed`` tries each failed trial again, as a new one with its settings.
+    """
 
     spaces: Sequence[Space]
     data: Source | None
@@ -47,6 +51,7 @@ class LaunchRequest:
     options: Mapping[str, Any] = field(default_factory=dict)
     time_budget: float | None = None
     accept_change: bool = False
+    retry_failed: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,8 +110,12 @@ def _run(study: Study, pairs: Pairs, request: LaunchRequest, console: Console) -
     trials = audited_trials(study)
     for own in trials.values():
         own.settle()
+        if request.retry_failed:
+            try_again(own, study.spec.settings.seed)
     if not _has_work(trials, study.spec.settings):
         say(console, f"Study {study.spec.name} has used its budget of {study.spec.settings.budget} for each loss")
+        if any(failed_trials(own) for own in trials.values()):
+            say(console, "Failed trials are tried again with --retry-failed")
         idle = caught_up(study, request.execution, "search", console)
         return Outcome(released(study, request.home), idle.stop, idle.tracked)
     with session(study, pairs, request.execution, "search", console) as running:

@@ -68,6 +68,7 @@ def launch(
     gpus_per_trial: Share = None,
     address: str | None = None,
     accept_change: bool = False,
+    retry_failed: bool = False,
     tracking_uri: str | None = None,
     storage: AnyPath | None = None,
     study_storage: str | None = None,
@@ -88,6 +89,7 @@ def launch(
         gpus_per_trial: share of a GPU; ``auto`` probes.
         address: a running Ray cluster to join.
         accept_change: go on with other versions of the libraries, and keep that on record.
+        retry_failed: try failed trials again, once their cause is mended.
         tracking_uri: MLflow's store; None is ``mlflow.db`` in ``storage``.
         storage: folder, or ``s3://BUCKET/PREFIX``, that holds ``studies/``; None is the working directory.
         study_storage: ``postgresql://…`` that keeps the trials; None is SQLite in the study's folder.
@@ -112,6 +114,7 @@ def launch(
             options={name: value for name, value in settings.items() if value is not None},
             time_budget=None if time_budget is None else seconds_of(time_budget),
             accept_change=accept_change,
+            retry_failed=retry_failed,
         )
         with _running(quiet) as console:
             outcome = run_launch(request, console)

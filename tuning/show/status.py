@@ -10,6 +10,7 @@ from rich.text import Text
 
 from losstune.tuning.show.progress import counted, progress_table
 from losstune.tuning.storage.home import Home
+from losstune.tuning.study.lost_trials import lost_trials, reasons_text
 from losstune.tuning.study.study import Study, open_study
 from losstune.tuning.study.trial import TrialView, best_trial
 
@@ -24,6 +25,8 @@ def status_table(study: Study) -> Group:
     note = f"A trial's {settings.objective} is {settings.estimate}; a confirmation scores all"
     lines = [note] if settings.estimate else []
     lines += [f"Dropped: {dropped}" for dropped in study.dropped()]
+    lost = {loss: lost_trials(own) for loss, own in trials.items()}
+    lines += [f"Without a value: {loss}: {reasons_text(own)}" for loss, own in lost.items() if own]
     lines += _without_value(trial for own in trials.values() for trial in own)
     return Group(table, *map(Text, lines))
 

@@ -29,6 +29,7 @@ _STATES: dict[TrialState, State] = {
 }
 _END = "end"
 DIGEST = "point_digest"
+_RETRY_OF = "retry_of"
 _DRAFTS = "drafts"
 _DROPPED = "dropped"
 
@@ -79,14 +80,19 @@ class LossTrials:
     def __getitem__(self, number: int) -> TrialView:
         return _view(self.loss_fn, self._memory.get_trial(self._ids[number][1]))
 
-    def add(self, point: Point, seed: int) -> int:
-        """Record a proposal as running; returns its number."""
+    def add(self, point: Point, seed: int, retry_of: int | None = None) -> int:
+        """Record a proposal as running; returns its number.
+
+        Args:
+            retry_of: the failed trial that it tries again.
+        """
         used = {name: d for name, d in distributions(self.space).items() if name in point}
         trial = create_trial(
             state=TrialState.RUNNING,
             params=point,
             distributions=used,
-            user_attrs={"seed": seed, DIGEST: point_digest(point, used)},
+            user_attrs={"seed": seed, DIGEST: point_digest(point, used)}
+            | ({} if retry_of is None else {_RETRY_OF: retry_of}),
         )
         trial_id = self._storage.create_new_trial(self._required_id, template_trial=trial)
         self._ids.append((trial_id, self._memory.create_new_trial(self._memory_id, template_trial=trial)))
@@ -233,4 +239,5 @@ def _view(loss_fn: str, trial: FrozenTrial) -> TrialView:
         value=trial.values[0] if trial.values else None,
         distributions=dict(trial.distributions),
         digest=trial.user_attrs.get(DIGEST, ""),
+        retry_of=trial.user_attrs.get(_RETRY_OF),
     )

@@ -39,7 +39,7 @@ class TrialView:
     """A trial as the truth knows it; ``started`` and ``finished`` in Unix seconds.
 
     ``value`` and ``distributions`` are what Optuna's samplers see of it, beside its end and its point; ``digest``
-    is the checksum of its parameters as they were proposed.
+    is the checksum of its parameters as they were proposed. ``retry_of`` is the failed trial that it tries again.
     """
 
     loss_fn: str
@@ -53,6 +53,7 @@ class TrialView:
     value: float | None = None
     distributions: dict[str, BaseDistribution] = field(default_factory=dict)
     digest: str = ""
+    retry_of: int | None = None
 
     @property
     def is_whole(self) -> bool:

@@ -79,7 +79,8 @@ class TrackerProcess:
             self._process.wait()
         if code != 0:
             command = f"losstune sync {self._study.spec.name}{self._study.home.options()}"
-            say(console, f"MLflow lacks a part of this study ({self._kept_log()}): {command}")
+            why = f"{self._last_line()}; " if code else ""  # None: it was slow
+            say(console, f"MLflow lacks a part of this study ({why}{self._kept_log()}): {command}")
         self._say_notes(console)
         return code == 0
 
@@ -90,6 +91,11 @@ class TrackerProcess:
             if self._study.home.bucket is not None:
                 files.write(path, path.read_bytes())
         return files.where(path)
+
+    def _last_line(self) -> str:
+        """What the tracker ended with: its error in one line."""
+        lines = (self._study.folder / LOG_FILE).read_text().splitlines()
+        return lines[-1] if lines else "its process died"
 
     def _say_notes(self, console: Console) -> None:
         """What the tracker wants the user to know."""

@@ -18,6 +18,7 @@ from ray.tune.schedulers import TrialScheduler
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.tuning.space.search_space import SearchSpace
 from losstune.tuning.space.settings import StudySettings
+from losstune.tuning.study.lost_trials import try_again
 from losstune.tuning.study.messages import Report, Task
 from losstune.tuning.study.seeds import derived_seed
 from losstune.tuning.study.trial import TrialView
@@ -98,6 +99,20 @@ def test_a_task_is_a_whole_training_config(tmp_path: Path) -> None:
     assert TrainConfig.from_flat(task.settings).loss.name == "cosine_mse"
     assert (task.loss_fn, task.number, task.rungs, task.passed) == ("cosine_mse", 0, (1, 3), ())
     assert folder_of(task) == tmp_path / "trials" / "cosine_mse-0000"
+
+
+def test_failed_trials_are_tried_again_though_the_budget_is_used(tmp_path: Path) -> None:
+    no_rungs = {"trials": 3, "grace_epochs": 9}
+    before = launch(tmp_path, fate=all_end(3, "error"), **no_rungs).run()
+    again = launch(tmp_path, **no_rungs)
+    assert again.start() == "FINISHED"
+    try_again(again.trials["mse"], study_seed=0)
+    again = launch(tmp_path, **no_rungs).run()
+    assert [task.number for task in again.tasks] == [3, 4, 5]
+    points = [[task.settings[name] for name in ("lr", "model.dropout")] for task in before.tasks + again.tasks]
+    assert points[:3] == points[3:]
+    assert [trial.state for trial in again.trials["mse"]] == ["failed"] * 3 + ["complete"] * 3
+    assert stored(tmp_path, "mse")[3].user_attrs["seed"] == again.tasks[0].settings["seed"]
 
 
 def test_every_trial_trains_with_a_seed_of_its_own(tmp_path: Path) -> None:

@@ -40,8 +40,11 @@ def test_a_row_for_each_loss_its_best_setting_and_what_was_dropped(study: Study)
     best = max(study.trials()["infonce"], key=lambda trial: trial.rank_value)
     assert ["infonce", "0", "1", "2", "1", "22", f"{best.rank_value:.4f}"] in lines
     assert ["cosine", "0", "0", "0", "0", "0", "-"] in lines
-    assert lines[-2][0] == f"{best.name}:"
-    assert " ".join(lines[-1]).startswith("Dropped: cosine after 50 epochs: best 0.3000")
+    assert lines[-3][0] == f"{best.name}:"
+    assert " ".join(lines[-2]).startswith("Dropped: cosine after 50 epochs: best 0.3000")
+    assert " ".join(lines[-1]) == (
+        "Without a value: infonce: diverged (1 trial); ValueError: <script>window.hacked = 1</script> (1 trial)"
+    )
 
 
 def test_values_from_a_sample_are_said_to_be_estimates(study: Study) -> None:

@@ -66,11 +66,11 @@ def test_what_it_notes_for_the_user_is_said_and_nothing_else(study: Study, monke
 
 
 def test_one_that_fails_is_said_with_the_command_that_catches_up(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
-    tracker, _ = started(study, monkeypatch, WAITS + "sys.exit(3)")
+    tracker, _ = started(study, monkeypatch, WAITS + "print('a warning'); sys.exit('MLflow is down')")
     whole, said = finished(tracker)
     assert not whole
     assert said == (
-        f"MLflow lacks a part of this study ({study.folder / 'tracker.log'}): "
+        f"MLflow lacks a part of this study (MLflow is down; {study.folder / 'tracker.log'}): "
         f"losstune sync study{study.home.options()}\n"
     )
 
