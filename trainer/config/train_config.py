@@ -53,6 +53,13 @@ class TrainConfig(BaseModel):
     schedule_epochs: int | None = Field(
         None, ge=1, le=1_000_000, description="epoch at which the cosine schedule reaches 0; null: num_epochs"
     )
+    average_epochs: float | None = Field(
+        None,
+        gt=0,
+        le=1_000_000,
+        description="time constant, in epochs, of an average of the weights that is evaluated and kept in place of the "
+        "last ones; null: none",
+    )
     objective: Objective = Field("val/mrr", description="the metric whose best epoch is kept")
     patience: int | None = Field(None, ge=1, description="epochs without a new best before stopping; null: never")
     fit: Fit = Field("train", description="rows to train on; train+val leaves nothing to validate on")

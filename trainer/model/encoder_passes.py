@@ -19,13 +19,12 @@ class EncoderPasses:
     """Passes batches through an encoder that is trained in float32, and their gradients back.
 
     Attributes:
-        packs: the encoder's parameters: its matrices, and its vectors.
+        pack: the encoder's parameters, first its matrices, then its vectors.
     """
 
     def __init__(self, encoder: Encoder) -> None:
         """Pack the parameters; they stay the encoder's."""
-        parameters = list(encoder.parameters())
-        self.packs = tuple(Packed([p for p in parameters if (p.ndim >= 2) == matrices]) for matrices in (True, False))
+        self.pack = Packed(sorted(encoder.parameters(), key=lambda p: p.ndim < 2))
         self._encoder = encoder
         layers = [layer for layer in encoder.layers if isinstance(layer, nn.Sequential)]
         self._hidden = [[_stage(module, bottom=layer is layers[0]) for module in layer] for layer in layers]
@@ -49,15 +48,14 @@ class EncoderPasses:
 
         Where gradients of the same step stand already, they are added to.
         """
-        onto = float(self.packs[0].written)
+        onto = float(self.pack.written)
         gradient = self._head.backward(gradient, onto)
         for index, stages in reversed(list(enumerate(self._hidden))):
             below = gradient
             for stage in reversed(stages):
                 below = stage.backward(below, onto)
             gradient = gradient + below if self._encoder.residual and index > 0 else below
-        for pack in self.packs:
-            pack.written = True
+        self.pack.written = True
 
 
 class _Stage(Protocol):

@@ -1,10 +1,10 @@
 """One step of AdamW for many tensors: on torch's fused kernel, which is private, or where that has changed a plain one.
 
-Used of torch's private parts are ``torch._fused_adamw_`` and ``torch._foreach_norm``. The public ways to the same
-kernels, ``torch.optim.AdamW(fused=True)`` and ``torch.nn.utils.clip_grad_norm_``, sort and check their tensors in
-Python at each step, and multiply all gradients where the kernel can divide them as it reads them: for a small model
-about twice the time. ``tests/trainer/model/test_fused_adamw.py`` fails where a later torch has the two otherwise.
-Training goes on then with ways that are public, slower, and equal but for rounding.
+Used of torch's private parts are ``torch._fused_adamw_``, ``torch._foreach_norm`` and ``torch._foreach_lerp_``. The
+public ways to the same kernels, ``torch.optim.AdamW(fused=True)`` and ``torch.nn.utils.clip_grad_norm_``, sort and
+check their tensors in Python at each step, and multiply all gradients where the kernel can divide them as it reads
+them: for a small model about twice the time. ``tests/trainer/model/test_fused_adamw.py`` fails where a later torch has
+them otherwise. Training goes on then with ways that are public, slower, and equal but for rounding.
 """
 
 from collections.abc import Sequence
@@ -114,12 +114,24 @@ def adamw_here() -> AdamW:
 
 def total_norm(gradients: list[Tensor]) -> Tensor:
     """(), float32: the L2 norm of all gradients together."""
+    if len(gradients) == 1:
+        alone: Tensor = torch.linalg.vector_norm(gradients[0]).float()
+        return alone
     if hasattr(_TORCH, "_foreach_norm"):
         norms: Sequence[Tensor] = _TORCH._foreach_norm(gradients)
     else:
         norms = [torch.linalg.vector_norm(gradient) for gradient in gradients]
     together: Tensor = torch.linalg.vector_norm(torch.stack(tuple(norms)).float())
     return together
+
+
+def move_towards(tensors: list[Tensor], goals: list[Tensor], share: float) -> None:
+    """Move tensors in place by a share of the way to goals of their types."""
+    if len(tensors) > 1 and hasattr(_TORCH, "_foreach_lerp_"):
+        _TORCH._foreach_lerp_(tensors, goals, share)
+    else:
+        for tensor, goal in zip(tensors, goals, strict=True):
+            tensor.lerp_(goal, share)
 
 
 @torch.no_grad()

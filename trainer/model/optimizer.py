@@ -1,6 +1,6 @@
 """AdamW with clipping, in as few calls as torch allows: for small models the calls cost more than the arithmetic."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import torch
@@ -23,23 +23,27 @@ class ClippedAdamW:
         parameters: Iterable[Tensor],
         weight_decay: float,
         clip_norm: float | None,
-        packs: Sequence[Packed] = (),
+        pack: Packed | None = None,
     ) -> None:
         """Take the parameters that require gradients.
 
         Args:
-            packs: in which some of them lie, matrices apart from others; these are moved as one tensor a pack.
+            pack: in which some of them lie, matrices as neighbours, and others too; neighbours are moved as one tensor.
         """
         trained = [p for p in parameters if p.requires_grad]
         self._clip_norm = clip_norm
+        self._pack = pack
+        whole = None if pack is None else _Whole(pack, pack.zeros(), pack.zeros())
         self._groups = []
         for matrices, decay in ((True, weight_decay), (False, 0.0)):
             own = [p for p in trained if (p.ndim >= 2) == matrices]
             for dtype in dict.fromkeys(p.dtype for p in own):  # one call of the kernel takes one type
-                self._groups.append(_Group([p for p in own if p.dtype == dtype], decay, packs))
+                self._groups.append(_Group([p for p in own if p.dtype == dtype], decay, whole))
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
+        if self._pack is not None:
+            self._pack.written = False
         for group in self._groups:
             group.zero_grad()
 
@@ -53,7 +57,8 @@ class ClippedAdamW:
 
     def _scale(self, moving: list[list["_Slot"]], clip_norm: float) -> Tensor | None:
         """What the gradients are divided by; None where it is 1, which a GPU would have to be waited for to know."""
-        norm = total_norm([slot.gradient for slots in moving for slot in slots])
+        packed = [] if self._pack is None or not self._pack.written else [self._pack.gradients]
+        norm = total_norm(packed + [slot.gradient for slots in moving for slot in slots if not slot.packed])
         if norm.device.type == "cpu" and float(norm) <= clip_norm:
             return None
         return (norm / clip_norm).clamp_(min=1.0)
@@ -72,10 +77,19 @@ class ClippedAdamW:
 
 
 class _Slot(NamedTuple):
-    """What the kernel moves as one tensor: a parameter, or a pack of them."""
+    """What the kernel moves as one tensor: a parameter, or neighbours in a pack."""
 
     value: Tensor
     gradient: Tensor
+    first: Tensor
+    second: Tensor
+    packed: bool
+
+
+class _Whole(NamedTuple):
+    """A pack, with the moments of its parameters in buffers like its own."""
+
+    pack: Packed
     first: Tensor
     second: Tensor
 
@@ -83,38 +97,39 @@ class _Slot(NamedTuple):
 class _Group:
     """Parameters that share a weight decay, with their first and second moments."""
 
-    def __init__(self, parameters: list[Tensor], weight_decay: float, packs: Sequence[Packed]) -> None:
-        places = {id(p): index for index, p in enumerate(parameters)}
-        self.first = [torch.zeros_like(p) for p in parameters]
-        self.second = [torch.zeros_like(p) for p in parameters]
-        self.steps = torch.zeros((), device=parameters[0].device)
-        self._packs = []
-        for pack in packs:
-            if id(pack.parameters[0]) in places:
-                first, second = pack.zeros(), pack.zeros()
-                for p, *moments in zip(pack.parameters, pack.views(first), pack.views(second), strict=True):
-                    index = places.pop(id(p))
-                    self.first[index], self.second[index] = moments
-                self._packs.append((pack, _Slot(pack.values, pack.gradients, first, second)))
-        self._alone = [(parameters[index], self.first[index], self.second[index]) for index in places.values()]
+    def __init__(self, parameters: list[Tensor], weight_decay: float, whole: _Whole | None) -> None:
         self._weight_decay = weight_decay
         self._adamw = adamw_here()
+        self.steps = torch.zeros((), device=parameters[0].device)
+        self._together: tuple[Packed, _Slot] | None = None
+        moments: dict[int, tuple[Tensor, Tensor]] = {}
+        if whole is not None and (packed := [p for p in whole.pack.parameters if any(p is own for own in parameters)]):
+            views = zip(whole.pack.views(whole.first), whole.pack.views(whole.second), strict=True)
+            moments = dict(zip(map(id, whole.pack.parameters), views, strict=True))
+            span = whole.pack.span(packed)
+            buffers = (whole.pack.values, whole.pack.gradients, whole.first, whole.second)
+            value, gradient, first, second = (buffer[span] for buffer in buffers)
+            self._together = whole.pack, _Slot(value, gradient, first, second, packed=True)
+        self._alone = [(p, torch.zeros_like(p), torch.zeros_like(p)) for p in parameters if id(p) not in moments]
+        moments |= {id(p): (first, second) for p, first, second in self._alone}
+        self.first, self.second = ([moments[id(p)][which] for p in parameters] for which in (0, 1))
 
     def zero_grad(self) -> None:
-        for pack, _ in self._packs:
-            pack.written = False
         for parameter, _, _ in self._alone:
             parameter.grad = None
 
     def moving(self) -> list[_Slot]:
         """What has a gradient in this step."""
-        packed = [slot for pack, slot in self._packs if pack.written]
-        alone = [_Slot(p, p.grad, first, second) for p, first, second in self._alone if p.grad is not None]
-        return packed + alone
+        alone = [
+            _Slot(p, p.grad, first, second, packed=False) for p, first, second in self._alone if p.grad is not None
+        ]
+        if self._together is None or not self._together[0].written:
+            return alone
+        return [self._together[1], *alone]
 
     def step(self, moving: list[_Slot], lr: float, scale: Tensor | None) -> None:
         if not moving:
             return
         self.steps += 1
-        values, gradients, first, second = map(list, zip(*moving, strict=True))
+        values, gradients, first, second, _ = map(list, zip(*moving, strict=True))
         self._adamw(values, gradients, first, second, self.steps, lr=lr, weight_decay=self._weight_decay, scale=scale)

@@ -45,3 +45,10 @@ class Packed:
             buffer[start : start + parameter.numel()].view(parameter.shape)
             for parameter, start in zip(self.parameters, self._starts, strict=False)
         ]
+
+    def span(self, chosen: Sequence[Tensor]) -> slice:
+        """Where in a buffer those of the parameters lie that are chosen; they must be neighbours."""
+        places = [index for index, p in enumerate(self.parameters) if any(p is one for one in chosen)]
+        if places != list(range(places[0], places[-1] + 1)):
+            raise ValueError(f"parameters {places} of {len(self.parameters)} are no neighbours")
+        return slice(self._starts[places[0]], self._starts[places[-1] + 1])

@@ -1,6 +1,5 @@
 """Gradients of a batch: by autograd for any model and loss, by formulas for the encoder."""
 
-from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
@@ -50,11 +49,11 @@ class Gradients(Protocol):
     """Of one model and one loss.
 
     Attributes:
-        packs: where parameters lie in buffers, with their gradients.
+        pack: parameters that lie in one buffer, with their gradients, if there are such.
     """
 
     @property
-    def packs(self) -> Sequence[Packed]: ...
+    def pack(self) -> Packed | None: ...
 
     def stepping(self) -> AbstractContextManager[object]:
         """Around steps of training: the mode of autograd that they want, entered once for many, for entering costs."""
@@ -84,7 +83,7 @@ class AutogradGradients:
     loss: CenteredLoss
     precision: Precision
     device: torch.device
-    packs: Sequence[Packed] = ()
+    pack: None = None
 
     def stepping(self) -> AbstractContextManager[object]:
         return nullcontext()
@@ -109,8 +108,8 @@ class EncoderGradients:
     closed: ClosedForm | None
 
     @property
-    def packs(self) -> Sequence[Packed]:
-        return self.passes.packs
+    def pack(self) -> Packed:
+        return self.passes.pack
 
     def stepping(self) -> AbstractContextManager[object]:
         return torch.no_grad() if self.closed is None else torch.inference_mode()

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -12,6 +13,7 @@ from losstune.trainer.config.model_config import FactoryConfig
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.columns import Column
 from losstune.trainer.data.resident import CenteredTargets, ResidentData, SplitTensors
+from losstune.trainer.model.averaged_weights import AveragedWeights
 from losstune.trainer.model.encoder import Encoder, build_model, check_output
 from losstune.trainer.model.frozen import frozen_digest, load_trained_state, trained_state
 from losstune.trainer.model.optimizer import ClippedAdamW
@@ -50,7 +52,8 @@ class Trainer:
         self._loss_of = CenteredLoss(self.loss, self.center, config.loss.name)
         self._gradients = gradients_of(self.model, self._loss_of, config, self.device)
         parameters = (*self.model.parameters(), *self.loss.parameters())
-        self.optimizer = ClippedAdamW(parameters, config.weight_decay, config.clip_norm, self._gradients.packs)
+        self.optimizer = ClippedAdamW(parameters, config.weight_decay, config.clip_norm, self._gradients.pack)
+        self._average = self._new_average()
         self._lr = config.lr
 
     def _new_model(self) -> nn.Module:
@@ -68,6 +71,12 @@ class Trainer:
                 few = torch.arange(min(2, len(train)), device=self.device)
                 check_output(model, config, train.inputs.index_select(0, few), output_dim)
         return model
+
+    def _new_average(self) -> AveragedWeights | None:
+        if self.config.average_epochs is None:
+            return None
+        steps = math.ceil(self._batches_per_epoch() / self.config.accumulate)
+        return AveragedWeights(self.model, self.config.average_epochs * steps, self._gradients.pack)
 
     def run_epoch(self) -> Record:
         """Train one epoch, evaluate, and judge; sets :attr:`end` when the run is over."""
@@ -98,12 +107,14 @@ class Trainer:
         return self._evaluate_loss(predictions, split) | result
 
     def predict(self, inputs: Column) -> Tensor:
-        """Embeddings (N, d) float32 of inputs (N, …), in order."""
-        return torch.cat(list(embed_pieces(self.model, inputs, self.config, self.device)))
+        """Embeddings (N, d) float32 of inputs (N, …), in order; by the averaged weights, where there are such."""
+        with nullcontext() if self._average is None else self._average.in_place():
+            return torch.cat(list(embed_pieces(self.model, inputs, self.config, self.device)))
 
     def state(self) -> dict[str, Any]:
         """All that the next epoch depends on; tensors are references, to be saved before training goes on."""
-        return {
+        average = {} if self._average is None else {"average": self._average.state_dict()}
+        return average | {
             "model": trained_state(self.model),
             "loss": self.loss.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -118,6 +129,8 @@ class Trainer:
         load_trained_state(self.model, state["model"])
         self.loss.load_state_dict(state["loss"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if self._average is not None:
+            self._average.load_state_dict(state["average"])
         self.epoch, self.best_epoch = (_count(state[name]) for name in ("epoch", "best_epoch"))
         self.best_value = float(state["best_value"])
         self.end = "diverged" if state["end"] == "diverged" else self._used_up()
@@ -136,8 +149,8 @@ class Trainer:
         self.loss.train()
         order = torch.randperm(len(self.data.train), device=self.device)
         if self.config.loss.in_batch:  # a partial batch would have fewer negatives
-            order = order[: len(order) - len(order) % self.config.batch_size]
-        batches = math.ceil(len(order) / self.config.batch_size)
+            order = order[: self._batches_per_epoch() * self.config.batch_size]
+        batches = self._batches_per_epoch()
         means = EpochMeans()
         done = 0
         with self._gradients.stepping():
@@ -147,6 +160,10 @@ class Trainer:
                 for batch, (output, predictions) in zip(group, self._step(group), strict=True):
                     means.add(output, predictions, batch.targets)
         return means.result()
+
+    def _batches_per_epoch(self) -> int:
+        whole, rest = divmod(len(self.data.train), self.config.batch_size)
+        return whole + (rest > 0 and not self.config.loss.in_batch)
 
     def _groups(self, order: Tensor) -> Iterator[list[Batch]]:
         """The batches of each step."""
@@ -159,6 +176,8 @@ class Trainer:
         rows = sum(len(batch.ids) for batch in group)
         results = [self._gradients.add(batch, len(batch.ids) / rows) for batch in group]
         self.optimizer.step(self._lr)
+        if self._average is not None:
+            self._average.update()
         return results
 
     def _evaluate_loss(self, predictions: Tensor, split: SplitTensors) -> dict[str, float]:
@@ -181,8 +200,13 @@ class Trainer:
         value = float(self.epoch) if nothing else metrics[self.config.objective]
         if value > self.best_value:
             self.best_epoch, self.best_value = self.epoch, value
-            self.best_state = {name: tensor.detach().clone() for name, tensor in trained_state(self.model).items()}
+            self.best_state = self._evaluated_state()
         self.end = self._used_up()
+
+    def _evaluated_state(self) -> dict[str, Tensor]:
+        """A copy of the state that is evaluated: the trained one, with the averages in place where there are such."""
+        with nullcontext() if self._average is None else self._average.in_place():
+            return {name: tensor.detach().clone() for name, tensor in trained_state(self.model).items()}
 
     def _used_up(self) -> End | None:
         if self.epoch >= self.config.num_epochs:

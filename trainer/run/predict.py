@@ -23,6 +23,7 @@ from losstune.trainer.data.pair_checks import Rows, check_inputs, pieces, typed_
 from losstune.trainer.data.pairs import IN_MEMORY, Pairs, load_inputs, raw_arrays
 from losstune.trainer.data.resident import split_tensors
 from losstune.trainer.data.splits import split_rows
+from losstune.trainer.model.averaged_weights import evaluated_weights
 from losstune.trainer.model.encoder import build_model
 from losstune.trainer.model.frozen import check_frozen, frozen_digest, load_trained_state
 from losstune.trainer.run.checkpoint import DamagedCheckpointError, load_checkpoint
@@ -80,7 +81,7 @@ class TrainedModel:
 
 
 def load_model(path: str | os.PathLike[str]) -> TrainedModel:
-    """The model of a ``best.pt`` or ``last.pt``.
+    """The model of a ``best.pt`` or ``last.pt``, with its averaged weights where it was trained with such.
 
     Raises:
         UserError: the file can not be read, is damaged, or is no checkpoint of a run; the user's factory can not be
@@ -90,7 +91,7 @@ def load_model(path: str | os.PathLike[str]) -> TrainedModel:
     content = load_checkpoint(path)
     try:
         config = TrainConfig.from_flat(content["config"], where=f"checkpoint {path}")
-        weights: dict[str, Any] = content["model"] if "model" in content else content["state"]["model"]
+        weights: dict[str, Any] = content["model"] if "model" in content else evaluated_weights(content["state"])
         input_shape, input_dtype = tuple(map(int, content["input_shape"])), str(content["input_dtype"])
         output_dim = int(content["output_dim"])
         match config.model:

@@ -24,6 +24,7 @@ VALUES: dict[str, tuple[str | None, Any]] = {
     "schedule": ("cosine", "cosine"),
     "warmup_epochs": ("3", 3),
     "schedule_epochs": ("9", 9),
+    "average_epochs": ("1.5", 1.5),
     "objective": ("val/cosine_sim", "val/cosine_sim"),
     "patience": ("4", 4),
     "fit": ("train+val", "train+val"),

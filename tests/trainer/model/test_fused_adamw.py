@@ -145,4 +145,4 @@ def private_uses(source: str) -> list[str]:
 
 def test_private_parts_of_torch_have_one_module() -> None:
     using = {path.relative_to(ROOT).as_posix(): uses for path in sources() if (uses := private_uses(path.read_text()))}
-    assert using == {"trainer/model/fused_adamw.py": ["_fused_adamw_", "_foreach_norm"]}
+    assert using == {"trainer/model/fused_adamw.py": ["_fused_adamw_", "_foreach_norm", "_foreach_lerp_"]}

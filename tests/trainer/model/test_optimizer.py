@@ -77,28 +77,27 @@ def test_frozen_and_unused_parameters_stay() -> None:
     assert torch.equal(unused, torch.ones(2))
 
 
-def packed(model: nn.Module) -> list[Packed]:
-    """Its parameters in buffers, matrices apart from others."""
-    return [Packed([p for p in model.parameters() if (p.ndim >= 2) == matrices]) for matrices in (True, False)]
+def packed(model: nn.Module) -> Packed:
+    """Its parameters in one buffer, matrices before others."""
+    return Packed(sorted(model.parameters(), key=lambda p: p.ndim < 2))
 
 
-def train(model: nn.Module, optimizer: ClippedAdamW, packs: list[Packed], steps: range) -> None:
+def train(model: nn.Module, optimizer: ClippedAdamW, pack: Packed | None, steps: range) -> None:
     for step in steps:
         optimizer.zero_grad()
-        for pack in packs:
+        if pack is not None:
             pack.gradients.zero_()
-        loss_of(model, step).backward()
-        for pack in packs:
             pack.written = True
+        loss_of(model, step).backward()
         optimizer.step(0.01)
 
 
 @pytest.mark.parametrize("clip_norm", [None, 0.05, 1e9])
 def test_packs_move_as_single_parameters_do(clip_norm: float | None) -> None:
     single, together = network(), network()
-    packs = packed(together)
-    train(single, ClippedAdamW(single.parameters(), 0.1, clip_norm), [], range(30))
-    train(together, ClippedAdamW(together.parameters(), 0.1, clip_norm, packs), packs, range(30))
+    pack = packed(together)
+    train(single, ClippedAdamW(single.parameters(), 0.1, clip_norm), None, range(30))
+    train(together, ClippedAdamW(together.parameters(), 0.1, clip_norm, pack), pack, range(30))
     for a, b in zip(single.parameters(), together.parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
 
@@ -107,9 +106,9 @@ def test_packs_move_as_single_parameters_do(clip_norm: float | None) -> None:
 def test_a_state_is_the_same_whether_parameters_are_packed(packed_first: bool, packed_then: bool) -> None:
     """States of earlier releases are those of single parameters."""
     whole, first = network(), network()
-    packs = packed(first) if packed_first else []
-    before = ClippedAdamW(first.parameters(), 0.1, 0.05, packs)
-    train(first, before, packs, range(3))
+    pack = packed(first) if packed_first else None
+    before = ClippedAdamW(first.parameters(), 0.1, 0.05, pack)
+    train(first, before, pack, range(3))
     state = copy.deepcopy(before.state_dict())
     assert [[tuple(m.shape) for m in group["first"]] for group in state["groups"]] == [
         [(8, 6), (3, 8)],
@@ -117,20 +116,20 @@ def test_a_state_is_the_same_whether_parameters_are_packed(packed_first: bool, p
     ]
     then = network()
     then.load_state_dict(first.state_dict())
-    packs = packed(then) if packed_then else []
-    after = ClippedAdamW(then.parameters(), 0.1, 0.05, packs)
+    pack = packed(then) if packed_then else None
+    after = ClippedAdamW(then.parameters(), 0.1, 0.05, pack)
     after.load_state_dict(state)
-    train(then, after, packs, range(3, 6))
-    train(whole, ClippedAdamW(whole.parameters(), 0.1, 0.05), [], range(6))
+    train(then, after, pack, range(3, 6))
+    train(whole, ClippedAdamW(whole.parameters(), 0.1, 0.05), None, range(6))
     for a, b in zip(whole.parameters(), then.parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
 
 
 def test_a_pack_without_gradients_in_a_step_stays_beside_one_that_moves() -> None:
     model, alone = network(), nn.Parameter(torch.ones(2))
-    packs = packed(model)
+    pack = packed(model)
     before = [p.clone() for p in model.parameters()]
-    optimizer = ClippedAdamW([*model.parameters(), alone], 0.1, 1.0, packs)
+    optimizer = ClippedAdamW([*model.parameters(), alone], 0.1, 1.0, pack)
     optimizer.zero_grad()
     alone.sum().backward()
     optimizer.step(0.01)

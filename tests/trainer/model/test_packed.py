@@ -50,3 +50,13 @@ def test_places_do_not_touch() -> None:
     for index, view in enumerate(pack.views(buffer := pack.zeros())):
         view.fill_(index + 1)
     assert [int((buffer == index + 1).sum()) for index in range(len(SHAPES))] == [p.numel() for p in packed]
+
+
+def test_neighbours_have_a_span() -> None:
+    packed = parameters()
+    pack = Packed(packed)
+    buffer = pack.zeros()
+    buffer[pack.span(packed[1:3])] = 1
+    assert [view.mean().item() for view in pack.views(buffer)] == [0, 1, 1, 0]
+    with pytest.raises(ValueError, match=r"parameters \[0, 2\] of 4 are no neighbours"):
+        pack.span([packed[0], packed[2]])

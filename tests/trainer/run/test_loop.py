@@ -18,6 +18,7 @@ from losstune.trainer.losses.base import closed_form
 from losstune.trainer.losses.mse import MseLoss
 from losstune.trainer.run.loop import Trainer
 from losstune.trainer.score.metrics import embedding_metrics
+from tests.trainer.model.test_averaged_weights import by_numpy
 from tests.trainer.samples import (
     refusal,
     sample_arrays,
@@ -744,3 +745,72 @@ def test_outside_training_so_many_rows_pass_at_once(eval_batch: int) -> None:
     whole = len(inputs)
     assert sizes == [min(eval_batch, whole - start) for start in range(0, whole, eval_batch)]
     torch.testing.assert_close(found, sample_trainer(sample_config()).predict(inputs))
+
+
+class TestAveragedWeights:
+    """What is made of the average; what it is, is for ``test_averaged_weights.py``."""
+
+    SETTINGS: ClassVar[dict[str, Any]] = {"average_epochs": 1.5, "lr": 0.01, "batch_size": 16}
+
+    @pytest.mark.parametrize("loss_fn", ["infonce", "cosine", "huber"])
+    def test_training_itself_goes_as_without_it(self, loss_fn: str) -> None:
+        averaged, plain = (
+            sample_trainer(sample_config(loss_fn, **{**self.SETTINGS, "average_epochs": epochs}))
+            for epochs in (1.5, None)
+        )
+        for found, expected in zip(train_to_end(averaged), train_to_end(plain), strict=True):
+            assert {n: v for n, v in found.items() if n.startswith("train/")} == {
+                n: v for n, v in expected.items() if n.startswith("train/")
+            }
+            assert found["val/mrr"] != expected["val/mrr"]
+        assert equal(weights(averaged), weights(plain))
+
+    def test_the_average_is_over_the_weights_after_each_step_and_is_evaluated(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        trainer = sample_trainer(sample_config("infonce", num_epochs=2, **self.SETTINGS))
+        steps = len(trainer.data.train) // 16
+        seen: list[dict[str, Tensor]] = []
+        step = trainer.optimizer.step
+        monkeypatch.setattr(trainer.optimizer, "step", lambda lr: (step(lr), seen.append(weights(trainer)))[0])
+        record = train_to_end(trainer)[-1]
+        assert len(seen) == 2 * steps
+        plain = sample_trainer(sample_config("infonce", batch_size=16))
+        plain.model.load_state_dict(
+            {
+                name: torch.from_numpy(by_numpy([one[name].numpy() for one in seen], 1.5 * steps)).float()
+                for name in seen[0]
+            }
+        )
+        assert trainer.data.val is not None
+        expected = plain.evaluate(trainer.data.val)
+        assert {name: record[f"val/{name}"] for name in expected} == pytest.approx(expected, rel=1e-3)
+        state = trainer.best_state if trainer.best_epoch == 2 else trainer.state()["average"]["weights"]
+        for name, tensor in state.items():
+            torch.testing.assert_close(tensor, plain.model.state_dict()[name], rtol=1e-4, atol=1e-5)
+
+    def test_several_batches_are_one_step_of_it(self) -> None:
+        trainer = sample_trainer(sample_config("cosine", accumulate=3, **self.SETTINGS))
+        trainer.run_epoch()
+        batches = math.ceil(len(trainer.data.train) / 16)
+        assert trainer.state()["average"]["steps"] == math.ceil(batches / 3)
+
+    @pytest.mark.parametrize("loss_fn", ["infonce", "siglip"])
+    def test_it_continues_to_the_same_bits(self, loss_fn: str) -> None:
+        config = sample_config(loss_fn, **self.SETTINGS)
+        trainer, again = sample_trainer(config), sample_trainer(config)
+        trainer.run_epoch()
+        again.load_state(copy.deepcopy(trainer.state()))
+        assert timeless(train_to_end(again)) == timeless(train_to_end(trainer))
+        assert equal(weights(again), weights(trainer))
+        assert equal(again.best_state, trainer.best_state)
+
+    def test_a_losss_own_parameters_are_not_averaged(self) -> None:
+        """Validation scores the averaged model by the last of them."""
+        trainer = sample_trainer(sample_config(LEARNED, start=0.5, **self.SETTINGS))
+        record = trainer.run_epoch()
+        assert record["val/scale"] == pytest.approx(float(trainer.loss.state_dict()["log_scale"].exp()))
+        assert "log_scale" not in trainer.state()["average"]["weights"]
+
+    def test_without_it_a_state_is_what_it_was(self) -> None:
+        assert "average" not in sample_trainer(sample_config()).state()

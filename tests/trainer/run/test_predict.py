@@ -15,7 +15,7 @@ from losstune.trainer.run.predict import Scored, load_model, score_test
 from losstune.trainer.run.run_dir import RunDirectory
 from losstune.trainer.score.geometry import geometry
 from tests.trainer.conftest import Line
-from tests.trainer.samples import refusal, sample_arrays, sample_config, sample_trainer
+from tests.trainer.samples import refusal, sample_arrays, sample_config, sample_trainer, train_to_end
 
 
 @pytest.fixture
@@ -114,6 +114,22 @@ class TestPredict:
         options = {"checkpoint": "run/best.pt", "data": "pairs.npz", "output": "p.npy", **changed}
         done = cli("predict " + " ".join(f"--{name} {value}" for name, value in options.items()))
         assert (done.code, done.out, done.err) == (2, "", f"error: {message}\n")
+
+
+@pytest.mark.parametrize("loss_fn", ["infonce", "cosine"])
+def test_averaged_weights_are_those_that_were_evaluated_in_best_and_last_alike(loss_fn: str, tmp_path: Path) -> None:
+    trainer = sample_trainer(sample_config(loss_fn, average_epochs=2.0, lr=0.01, num_epochs=3))
+    folder = RunDirectory(tmp_path)
+    folder.start(trainer.config)
+    folder.save(trainer, train_to_end(trainer))
+    inputs = trainer.data.train.inputs
+    assert torch.equal(load_model(tmp_path / "last.pt").embeddings(inputs), trainer.predict(inputs))
+    best = load_model(tmp_path / "best.pt").model.state_dict()
+    assert all(torch.equal(best[name], tensor) for name, tensor in trainer.best_state.items())
+    assert not torch.equal(best["head.weight"], trainer.model.state_dict()["head.weight"])
+    again = sample_trainer(trainer.config)
+    RunDirectory(tmp_path).restore(again)
+    assert torch.equal(again.predict(inputs), trainer.predict(inputs))
 
 
 class TestScoreTest:
