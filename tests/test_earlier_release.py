@@ -151,7 +151,7 @@ def test_what_is_exported_is_what_was(root: Path, losstune: Command) -> None:
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_both_are_reported(name: str, root: Path, losstune: Command) -> None:
-    ended = losstune("report", name, "--output", f"{name}.html")
+    ended = losstune("report", name)
     assert ended.code == 0
     assert ended.out.startswith(f"Wrote {name}.html: ")
 

@@ -271,7 +271,9 @@ def compare(
 def report(
     context: typer.Context,
     name: Name,
-    output: Annotated[Path, typer.Option(help="the HTML file to write: one file, no network")],
+    output: Annotated[
+        Path | None, typer.Option(help="the HTML file to write: one file, no network  (default: NAME.html)")
+    ] = None,
     storage: Storage = ".",
     study_storage: StudyStorage = None,
     tracking_uri: TrackingUri = None,
@@ -283,8 +285,8 @@ def report(
 
     home = _home(context, storage, study_storage)
     uri = tracking_uri_of(home, tracking_uri)
-    written = write_report(existing(home, name, files=True), output, uri)
-    print(f"Wrote {output}: {written.size / 1e6:.1f} MB, opens in any browser")
+    written = write_report(existing(home, name, files=True), output or Path(f"{name}.html"), uri)
+    print(f"Wrote {written.output}: {written.size / 1e6:.1f} MB, opens in any browser")
     if written.not_in_mlflow:
         print(written.not_in_mlflow, file=sys.stderr)
 
@@ -345,7 +347,7 @@ def ui(
     storage: Storage = ".",
     study_storage: StudyStorage = None,
     tracking_uri: TrackingUri = None,
-    port: Annotated[int, typer.Option(min=1, max=65535, help="port on 127.0.0.1")] = 5000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="port on 127.0.0.1; 0: any free one")] = 5000,
 ) -> None:
     """Open MLflow's UI on the right store, on loopback only."""
     from losstune.tuning.commands.ui import run_ui

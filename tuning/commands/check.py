@@ -18,7 +18,8 @@ from losstune.trainer.run.train import set_threads
 from losstune.tuning.execute.local_ray import usable_cores
 from losstune.tuning.show.progress import time_text
 from losstune.tuning.space.feasibility import check_against_data, load_spaces
-from losstune.tuning.space.search_space import MAX_GRID, SearchSpace, merged_settings, typical_point
+from losstune.tuning.space.merged import merged_settings
+from losstune.tuning.space.search_space import MAX_GRID, SearchSpace, typical_point
 from losstune.tuning.space.settings import StudySettings
 from losstune.tuning.space.validation import Validation, validation, with_queries
 from losstune.tuning.study.seeds import derived_seed

@@ -21,7 +21,7 @@ from losstune.tuning.search.endings import ending_from_history
 from losstune.tuning.search.rungs import Rungs
 from losstune.tuning.show.progress import Progress
 from losstune.tuning.space.feasibility import Space, check_against_data, load_spaces
-from losstune.tuning.space.search_space import merged_settings
+from losstune.tuning.space.merged import merged_settings
 from losstune.tuning.space.settings import StudySettings
 from losstune.tuning.space.validation import with_queries
 from losstune.tuning.storage.failures import STORAGE_FAILURES

@@ -7,6 +7,7 @@ from pathlib import Path
 from losstune.trainer.base.errors import UserError
 from losstune.tuning.report.page import write_report
 from losstune.tuning.study.study import Study
+from losstune.tuning.study.trial import best_trial
 from losstune.tuning.track.runs import REPORT_FILE
 
 FRAME_HEIGHT = 720
@@ -34,10 +35,15 @@ def report(study: Study, output: Path, tracking_uri: str) -> Reported:
     """Write the whole answer as one file; a study in a bucket has its small files here.
 
     Raises:
-        UserError: the study's files are damaged, or the file can not be written.
+        UserError: no trial has a value yet, the study's files are damaged, or the file can not be written.
     """
     from losstune.tuning.commands.sync import sync_study  # loads MLflow, which no other command for programs needs
 
+    if best_trial(trial for own in study.trials().values() for trial in own) is None:
+        raise UserError(
+            f"study {study.spec.name!r} has no trial with a value yet, so there is nothing to report: "
+            f"losstune status {study.spec.name}{study.home.options()} tells how far it is"
+        )
     write_report(study, output)
     content = output.read_bytes()
     study.files.write(study.folder / REPORT_FILE, content)

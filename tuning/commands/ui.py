@@ -1,6 +1,7 @@
 """MLflow's own UI, on loopback."""
 
 import os
+import socket
 import subprocess
 import sys
 
@@ -25,16 +26,20 @@ _OPENING = (
 
 
 def run_ui(home: Home, tracking_uri: str | None, port: int, console: Console) -> int:
-    """Serve until interrupted, and say where; returns the exit code.
+    """Serve until interrupted, and say where; returns the exit code, not 0 where the server ended by itself.
+
+    Args:
+        port: on loopback; 0 is any that is free.
 
     Raises:
-        UserError: nothing has been logged here yet, or a server shows it already.
+        UserError: nothing has been logged here yet, a server shows it already, or the port is in use.
     """
     uri = tracking_uri_of(home, tracking_uri)
     if uri.startswith("http"):
         raise UserError(f"--tracking-uri {masked(uri)} is a server with a UI of its own: open that address")
     if not tracking_uri and not (home.root / "mlflow.db").exists():
         raise UserError(f"no mlflow.db in {home.where}: launch a study first, or give --tracking-uri")
+    port = _free_port(port)
     hosts = ",".join(f"{host}:{port}" for host in ("localhost", _LOOPBACK))
     command = [sys.executable, "-m", "mlflow", "server", "--host", _LOOPBACK, "--port", str(port)]
     command += ["--workers", "1", "--allowed-hosts", hosts]
@@ -48,7 +53,21 @@ def run_ui(home: Home, tracking_uri: str | None, port: int, console: Console) ->
             except subprocess.TimeoutExpired:
                 if stop:
                     process.terminate()
-    return stop.exit_code if stop else process.returncode
+    return stop.exit_code if stop else process.returncode or 1
+
+
+def _free_port(wish: int) -> int:
+    """The port, or any where that is 0, if nobody listens there: MLflow's server would end with 0 without a word."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server: what has just closed is free
+        try:
+            probe.bind((_LOOPBACK, wish))
+        except OSError as error:
+            raise UserError(
+                f"--port {wish} can not be used on {_LOOPBACK}: {error.strerror}; give another one, or --port 0 for "
+                "any that is free"
+            ) from None
+        return int(probe.getsockname()[1])
 
 
 def _environment(uri: str) -> dict[str, str]:

@@ -3,6 +3,7 @@
 import itertools
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, NoReturn
@@ -38,7 +39,7 @@ def load_space(name_or_path: str) -> SearchSpace:
     shipped = shipped_names()
     if name_or_path in shipped:
         text = (resources.files("losstune.search_spaces") / f"{name_or_path}.yaml").read_text("utf-8")
-        return read_space(parse_yaml(text, f"{name_or_path}.yaml"))
+        return replace(read_space(parse_yaml(text, f"{name_or_path}.yaml")), shipped=True)
     path = Path(name_or_path)
     # Path.exists raises where a name is too long for a file
     if path.suffix not in (".yaml", ".yml") and not os.path.exists(path):  # noqa: PTH110

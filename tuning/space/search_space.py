@@ -6,15 +6,11 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from pydantic import ValidationError
-
-from losstune.trainer.base.errors import UserError
 from losstune.trainer.config.factory import FACTORY, Factory, load_factory
 from losstune.trainer.config.loss_config import LossConfig
 from losstune.trainer.config.loss_registry import loss_reference
-from losstune.trainer.config.train_config import TrainConfig, describe, required_settings
+from losstune.trainer.config.train_config import TrainConfig, required_settings
 from losstune.tuning.space.expression import Expression
-from losstune.tuning.space.settings import BUDGET_FIELDS, StudySettings
 
 MAX_GRID = 100_000
 Value = str | int | float | bool | None
@@ -116,6 +112,7 @@ class SearchSpace:
         fixed: settings that are the same in every trial.
         study: settings of the study as the file gives them, None entries where it is silent.
         source: the file's content as plain data, which reads back to an equal space.
+        shipped: whether it comes with losstune: what its study says is no wish of the user's.
     """
 
     file: str
@@ -126,6 +123,7 @@ class SearchSpace:
     fixed: Mapping[str, Value]
     study: Mapping[str, Any]
     source: Mapping[str, Any]
+    shipped: bool = field(default=False, compare=False)
 
     @property
     def loss_fn(self) -> str:
@@ -220,31 +218,6 @@ MANAGED = {
     "fit": "a search validates, so it trains on train",
 }
 """Settings that a space may not name, and where they come from instead."""
-
-
-def merged_settings(spaces: list[SearchSpace], options: Mapping[str, Any]) -> StudySettings:
-    """The settings of a study over several spaces; ``options`` of the command line come first.
-
-    Raises:
-        UserError: two files disagree, or the settings contradict each other.
-    """
-    merged: dict[str, Any] = dict(options)
-    origin: dict[str, str] = dict.fromkeys(options, "the command line")
-    budget_given = not set(BUDGET_FIELDS).isdisjoint(options)
-    for space in spaces:
-        for name, value in space.study.items():
-            if name in options or (budget_given and name in BUDGET_FIELDS):
-                continue
-            if name in merged and merged[name] != value:
-                raise UserError(
-                    f"study.{name}: {origin[name]} says {merged[name]}, {space.file} says {value}; "
-                    f"give --{name.replace('_', '-')} to settle it"
-                )
-            merged[name], origin[name] = value, space.file
-    try:
-        return StudySettings.model_validate(merged)
-    except ValidationError as error:
-        raise UserError(f"study: {describe(error)}") from None
 
 
 def _integral(value: float) -> float | int:

@@ -35,3 +35,13 @@ def test_mlflow_that_can_not_be_reached_is_told_and_no_reason_to_fail(
     study = searched(tmp_path, (2, 2))
     written = report(study, tmp_path / "r.html", "http://nowhere")
     assert written.not_in_mlflow == f"MLflow lacks the report (down): losstune sync study --storage {tmp_path}"
+
+
+def test_there_is_no_report_of_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as refused:
+        report(searched(tmp_path, (0, 0)), tmp_path / "r.html", "http://nowhere")
+    assert str(refused.value) == (
+        "study 'study' has no trial with a value yet, so there is nothing to report: "
+        f"losstune status study --storage {tmp_path} tells how far it is"
+    )
+    assert not (tmp_path / "r.html").exists()

@@ -1,6 +1,8 @@
 """MLflow's UI: what it is started with, and what is refused; that it is on loopback only, test_exposure tells."""
 
 import io
+import re
+import socket
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,10 @@ from losstune.tuning.storage.home import Home
 
 def test_it_is_started_on_the_right_store_and_says_where(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     started: list[tuple[list[str], dict[str, str]]] = []
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
 
     class Process:
         returncode = 3
@@ -27,12 +33,29 @@ def test_it_is_started_on_the_right_store_and_says_where(monkeypatch: pytest.Mon
     monkeypatch.setattr(ui.subprocess, "Popen", Process)
     (tmp_path / "mlflow.db").touch()
     said = io.StringIO()
-    assert ui.run_ui(Home(tmp_path), None, 5001, Console(file=said, width=200)) == 3
+    assert ui.run_ui(Home(tmp_path), None, port, Console(file=said, width=200)) == 3
     ((command, environment),) = started
-    assert "--host 127.0.0.1 --port 5001" in " ".join(command)
+    assert f"--host 127.0.0.1 --port {port}" in " ".join(command)
     assert environment["MLFLOW_BACKEND_STORE_URI"] == f"sqlite:///{tmp_path}/mlflow.db"
     assert "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS" not in environment
-    assert said.getvalue() == "MLflow on http://127.0.0.1:5001  (Ctrl-C ends it)\n"
+    assert said.getvalue() == f"MLflow on http://127.0.0.1:{port}  (Ctrl-C ends it)\n"
+    Process.returncode = 0
+    assert ui.run_ui(Home(tmp_path), None, 0, Console(file=said, width=200)) == 1
+    named = re.findall(r"http://127.0.0.1:(\d+) ", said.getvalue())[-1]
+    assert int(named) > 0
+    assert f"--port {named} " in " ".join(started[-1][0])
+
+
+def test_a_port_that_is_in_use_is_an_error_at_once(tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").touch()
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        with pytest.raises(UserError) as refused:
+            ui.run_ui(Home(tmp_path), None, port, Console(quiet=True))
+    assert str(refused.value) == (
+        f"--port {port} can not be used on 127.0.0.1: Address already in use; give another one, or --port 0 for any "
+        "that is free"
+    )
 
 
 @pytest.mark.parametrize(

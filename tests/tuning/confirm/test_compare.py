@@ -22,7 +22,7 @@ from losstune.tuning.confirm.plan import Arm, Plan, save_plan
 from losstune.tuning.confirm.results import ArmResult, Results, Scores, save_results
 from losstune.tuning.confirm.statistics import difference, holm
 from losstune.tuning.space.feasibility import load_spaces
-from losstune.tuning.space.search_space import merged_settings
+from losstune.tuning.space.merged import merged_settings
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.study import Study, create_study
 from tests.conftest import Command

@@ -12,10 +12,8 @@ from optuna.trial import create_trial
 
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.losses.mse import MseConfig
-from losstune.tuning.space.search_space import MAX_GRID, Choices, Domain, Parameter, Range, SearchSpace, merged_settings
-from losstune.tuning.space.settings import StudySettings
+from losstune.tuning.space.search_space import MAX_GRID, Choices, Domain, Parameter, Range, SearchSpace
 from losstune.tuning.study.loss_trials import distributions
-from tests.trainer.samples import refusal
 from tests.tuning.samples import CONDITIONAL, DISCRETE, space_of
 
 lows = st.floats(-1e3, 1e3, allow_subnormal=False)
@@ -230,51 +228,6 @@ def test_settings_are_loss_fixed_chosen_and_derived_values() -> None:
     }  # fmt: skip
     assert type(settings["batch_size"]) is int
     assert space.train_config({"cosine_weight": 0.75}, seed=3) == TrainConfig.from_flat({**settings, "seed": 3})
-
-
-def test_two_files_may_leave_settings_to_each_other() -> None:
-    first = space_of("loss_fn: mse\nstudy: {max_epochs: 27, seed: 3}", "a.yaml")
-    second = space_of("loss_fn: cosine\nstudy: {max_epochs: 27, trials: 5}", "b.yaml")
-    assert merged_settings([first, second], {}) == StudySettings(max_epochs=27, seed=3, trials=5)
-
-
-def test_two_files_that_disagree_are_named() -> None:
-    first = space_of("loss_fn: mse\nstudy: {max_epochs: 27}", "a.yaml")
-    second = space_of("loss_fn: cosine\nstudy: {max_epochs: 81}", "b.yaml")
-    message = refusal(merged_settings, [first, second], {})
-    assert message == "study.max_epochs: a.yaml says 27, b.yaml says 81; give --max-epochs to settle it"
-    assert merged_settings([first, second], {"max_epochs": 9}).max_epochs == 9
-
-
-def test_options_override_the_file() -> None:
-    space = space_of("loss_fn: mse\nstudy: {max_epochs: 27, sampler: grid, seed: 3}")
-    settings = merged_settings([space], {"max_epochs": 9, "sampler": "random"})
-    assert (settings.max_epochs, settings.sampler, settings.seed) == (9, "random", 3)
-
-
-def test_a_budget_on_the_command_line_replaces_the_other_kind_in_a_file() -> None:
-    space = space_of("loss_fn: mse\nstudy: {epochs_per_loss: 810}")
-    assert str(merged_settings([space], {"trials": 4}).budget) == "4 trials"
-    space = space_of("loss_fn: mse\nstudy: {trials: 4}")
-    assert str(merged_settings([space], {"epochs_per_loss": 600}).budget) == "600 epochs"
-
-
-@pytest.mark.parametrize(
-    ("study", "options", "message"),
-    [
-        ("{epochs_per_loss: 810, trials: 4}", {}, "study: epochs_per_loss and trials are two budgets: give one"),
-        ("{}", {"epochs_per_loss": 810, "trials": 4}, "study: epochs_per_loss and trials are two budgets: give one"),
-        (
-            "{epochs_per_loss: 50}",
-            {},
-            "study: epochs_per_loss 50 is less than max_epochs 81: not one trial could use its epochs",
-        ),
-        ("{max_epochs: 2}", {}, "study: grace_epochs 3 is more than max_epochs 2"),
-        ("{}", {"seed": -1}, "study: seed: found -1; should be greater than or equal to 0"),
-    ],
-)
-def test_settings_that_contradict_each_other(study: str, options: dict[str, Any], message: str) -> None:
-    assert refusal(merged_settings, [space_of(f"loss_fn: mse\nstudy: {study}")], options) == message
 
 
 def test_reads_of_equal_files_are_equal() -> None:
