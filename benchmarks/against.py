@@ -79,6 +79,36 @@ seconds = time.process_time() - began
 print(json.dumps({"seconds": seconds, "same": record["train/cosine_sim"], "validation": spent[0]}))
 """
 
+STEPS = """
+import json, statistics, time, numpy as np, torch
+try:
+    from trainer.config import TrainConfig  # before all packages had one name
+    from trainer.data import make_pairs
+    from trainer.loop import Trainer
+    from trainer.resident import resident_data
+except ImportError:
+    from losstune.trainer.config.train_config import TrainConfig
+    from losstune.trainer.data.pairs import make_pairs
+    from losstune.trainer.data.resident import resident_data
+    from losstune.trainer.run.loop import Trainer
+
+torch.set_num_threads(1)
+random = np.random.default_rng(0)
+inputs = random.standard_normal(({steps} * {batch} * 5 // 4, {dim}), dtype=np.float32)
+pairs = make_pairs({"inputs": inputs, "targets": np.tanh(inputs @ random.standard_normal(({dim}, {dim})))}, "made")
+shape = {"model.hidden_dim": {width}, "model.depth": {depth}, "batch_size": {batch}}
+settings = {"loss_fn": "infonce", "fit": "train+val", "device": "cpu", **shape}  # nothing is validated
+config = TrainConfig.from_flat(settings)
+trainer = Trainer(config, resident_data(pairs, config, torch.device("cpu")))
+steps = len(trainer.data.train) // {batch}
+first, spent = trainer.run_epoch(), []
+for _ in range(5):
+    began = time.process_time()
+    trainer.run_epoch()
+    spent.append(time.process_time() - began)
+print(json.dumps({"seconds": statistics.median(spent) / steps * 1000, "same": first["train/cosine_sim"]}))
+"""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -102,8 +132,24 @@ def epoch(rows: int, most: int = 5) -> Case:
     return Case(name, EPOCH.replace("{rows}", str(rows)), apart=1e-4, most=most)
 
 
+def steps(dim: int, width: int, depth: int, batch: int, count: int) -> Case:
+    """A thousand steps of the encoder, timed by epochs of about so many."""
+    layers = " → ".join(str(size) for size in (dim, *[width] * depth, dim))
+    program, given = STEPS, {"dim": dim, "width": width, "depth": depth, "batch": batch, "steps": count}
+    for name, value in given.items():
+        program = program.replace(f"{{{name}}}", str(value))
+    return Case(f"1,000 steps of {layers}, infonce, batches of {batch}", program, apart=1e-4)
+
+
 EPOCHS = {rows: epoch(rows, most) for rows, most in ((30_000, 5), (100_000, 5), (300_000, 3))}
-CASES = (Case("ranking 20,000 queries in 20,000 targets of 384 dimensions", RANKING), *EPOCHS.values())
+CASES = (
+    Case("ranking 20,000 queries in 20,000 targets of 384 dimensions", RANKING),
+    *EPOCHS.values(),
+    steps(32, 64, 1, batch=32, count=1000),
+    steps(32, 256, 2, batch=32, count=500),
+    steps(32, 512, 3, batch=16, count=200),
+    steps(384, 512, 1, batch=256, count=40),
+)
 
 
 def run(program: str, sources: Path) -> Found:

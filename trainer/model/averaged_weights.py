@@ -11,26 +11,34 @@ from torch import Tensor, nn
 from losstune.trainer.model.fused_adamw import move_towards
 from losstune.trainer.model.packed import Packed
 
+TAKEN = 16
+"""Times that weights are taken in within an epoch, or a time constant that is shorter: those of neighbouring steps are
+nearly the same, and a pass over a wide model takes 4 % of a step."""
+
 
 class AveragedWeights:
-    """a ← a + w_t (θ_t − a) after step t, with w_t = max(1 − exp(−1/T), 10/(9 + t)) and T the time constant in steps.
+    """a ← a + w_i (θ − a) after every k-th step, the i-th time with w_i = max(1 − exp(−k/T), 10/(9 + i)).
 
-    The first term alone is an average whose weights fall off by e in T steps. The second, at first the larger, is that
-    of TensorFlow's ``ExponentialMovingAverage`` with ``num_updates``: early on the average reaches back a tenth of the
-    steps so far, and what was before the first step is not in it, for w_1 = 1.
+    T is the time constant in steps, and k a sixteenth of T, or of an epoch where that is shorter; 1 at least. The first
+    term alone is an average whose weights fall off by e in T steps. The second, at first the larger, is that of
+    TensorFlow's ``ExponentialMovingAverage`` with ``num_updates``: early on the average reaches back a tenth of the
+    steps so far. The weights that a model begins with are not in it, for w_1 = 1.
 
     Averaged are the parameters that are trained, and a model's persistent buffers of floating-point numbers, as a
     BatchNorm's running moments. Numbers of half precision are averaged in float32.
     """
 
-    def __init__(self, model: nn.Module, time_constant: float, pack: Packed | None) -> None:
+    def __init__(self, model: nn.Module, epochs: float, steps: int, pack: Packed | None) -> None:
         """Nothing is averaged yet.
 
         Args:
+            epochs: the time constant.
+            steps: in an epoch.
             pack: in which the model's parameters lie, if they do.
         """
         self._model, self._pack = model, pack
-        self._least_share = -math.expm1(-1 / time_constant)
+        self._every = max(1, int(min(epochs, 1) * steps / TAKEN))
+        self._least_share = -math.expm1(-self._every / (epochs * steps))
         self._steps = 0
         state = model.state_dict()
         packed = set() if pack is None else {id(p) for p in pack.parameters}
@@ -49,16 +57,19 @@ class AveragedWeights:
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take in the weights after a step."""
+        """A step was made: take in the weights after it, if it is their turn."""
         self._steps += 1
-        share = max(self._least_share, 10 / (9 + self._steps))
+        times, rest = divmod(self._steps, self._every)
+        if rest:
+            return
+        share = max(self._least_share, 10 / (9 + times))
         sources = zip(self._averages, self._sources(), strict=True)
         move_towards(self._averages, [source.to(average.dtype) for average, source in sources], share)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """A block in which the model has the averaged weights; before the first step, its own."""
-        if self._steps == 0:
+        """A block in which the model has the averaged weights; before any are taken in, its own."""
+        if self._steps < self._every:
             yield
             return
         sources = [source.detach() for source in self._sources()]
@@ -80,7 +91,7 @@ class AveragedWeights:
         return {name: found[id(tensor)] for name, tensor in (*parameters, *buffers) if id(tensor) in found}
 
     def state_dict(self) -> dict[str, Any]:
-        """Averages by name, and the steps that are in them."""
+        """Averages by name, and the steps so far."""
         return {"steps": self._steps, "weights": self.weights()}
 
     @torch.no_grad()

@@ -76,7 +76,7 @@ class Trainer:
         if self.config.average_epochs is None:
             return None
         steps = math.ceil(self._batches_per_epoch() / self.config.accumulate)
-        return AveragedWeights(self.model, self.config.average_epochs * steps, self._gradients.pack)
+        return AveragedWeights(self.model, self.config.average_epochs, steps, self._gradients.pack)
 
     def run_epoch(self) -> Record:
         """Train one epoch, evaluate, and judge; sets :attr:`end` when the run is over."""

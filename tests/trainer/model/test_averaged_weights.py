@@ -13,9 +13,11 @@ from losstune.trainer.model.averaged_weights import AveragedWeights, evaluated_w
 from losstune.trainer.model.packed import Packed
 
 
-def by_numpy(recorded: list[npt.NDArray[Any]], time_constant: float) -> npt.NDArray[Any]:
-    """The average as a sum over all steps: each step's share, and what later ones have left of it."""
-    shares = [max(1 - math.exp(-1 / time_constant), 10 / (9 + t)) for t in range(1, len(recorded) + 1)]
+def by_numpy(recorded: list[npt.NDArray[Any]], epochs: float, steps: int) -> npt.NDArray[Any]:
+    """The average as a sum over the steps that are taken in: the share of each, and what later ones have left of it."""
+    every = max(1, math.floor(min(steps, epochs * steps) / 16))
+    recorded = recorded[every - 1 :: every]
+    shares = [max(1 - math.exp(-every / (epochs * steps)), 10 / (9 + i)) for i in range(1, len(recorded) + 1)]
     left = [math.prod(1 - later for later in shares[index + 1 :]) for index in range(len(shares))]
     weights = [share * rest for share, rest in zip(shares, left, strict=True)]
     assert math.fsum(weights) == pytest.approx(1)
@@ -64,16 +66,16 @@ def recorded(model: Tied, average: AveragedWeights, steps: int, seed: int = 0) -
     return found
 
 
-@pytest.mark.parametrize("time_constant", [0.5, 7, 1000])
-@pytest.mark.parametrize("steps", [1, 2, 60])
-def test_it_is_that_of_numpy_over_all_steps(steps: int, time_constant: float) -> None:
+@pytest.mark.parametrize("epochs", [0.25, 1.0, 30.0])
+@pytest.mark.parametrize(("steps", "done"), [(1, 1), (7, 1), (7, 60), (50, 3), (50, 201)])
+def test_it_is_that_of_numpy_over_recorded_weights(steps: int, done: int, epochs: float) -> None:
     model = Tied()
-    average = AveragedWeights(model, time_constant, None)
-    found = recorded(model, average, steps)
+    average = AveragedWeights(model, epochs, steps, None)
+    found = recorded(model, average, done)
     weights = average.weights()
     assert sorted(weights) == sorted(AVERAGED)
     for name, values in weights.items():
-        expected = by_numpy([state[name] for state in found], time_constant)
+        expected = by_numpy([state[name] for state in found], epochs, steps)
         np.testing.assert_allclose(values.numpy(), expected, rtol=1e-4, atol=1e-5)
 
 
@@ -81,7 +83,7 @@ def test_packed_parameters_are_averaged_as_others_are() -> None:
     layer, packed = nn.Linear(5, 3), nn.Linear(5, 3)
     packed.load_state_dict(layer.state_dict())
     pack = Packed(list(packed.parameters()))
-    averages = AveragedWeights(layer, 7, None), AveragedWeights(packed, 7, pack)
+    averages = AveragedWeights(layer, 0.7, 10, None), AveragedWeights(packed, 0.7, 10, pack)
     for step in range(20):
         for model, average in zip((layer, packed), averages, strict=True):
             with torch.no_grad():
@@ -96,7 +98,7 @@ def test_packed_parameters_are_averaged_as_others_are() -> None:
 
 def test_in_a_block_the_model_has_it_and_after_the_block_its_own_bits() -> None:
     model = Tied()
-    average = AveragedWeights(model, 7, None)
+    average = AveragedWeights(model, 0.7, 10, None)
     recorded(model, average, 12)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     averaged = {name: tensor.clone() for name, tensor in average.weights().items()}
@@ -108,17 +110,20 @@ def test_in_a_block_the_model_has_it_and_after_the_block_its_own_bits() -> None:
     assert all(torch.equal(tensor, averaged[name]) for name, tensor in average.weights().items())
 
 
-def test_before_the_first_step_the_model_s_own_weights_stand_for_it() -> None:
+@pytest.mark.parametrize("steps", [0, 1])
+def test_before_there_is_one_the_model_s_own_weights_stand_for_it(steps: int) -> None:
     model = Tied()
+    average = AveragedWeights(model, 1, 32, None)
+    recorded(model, average, steps)
     before = model.first.weight.clone()
-    with AveragedWeights(model, 7, None).in_place():
+    with average.in_place():
         assert torch.equal(model.first.weight, before)
 
 
 def test_a_state_continues_to_the_same_bits() -> None:
     straight, again = Tied(), Tied()
     again.load_state_dict(straight.state_dict())
-    one, other = AveragedWeights(straight, 7, None), AveragedWeights(again, 7, None)
+    one, other = AveragedWeights(straight, 2, 40, None), AveragedWeights(again, 2, 40, None)
     recorded(straight, one, 5)
     again.load_state_dict(straight.state_dict())
     state = {"model": straight.state_dict(), "average": one.state_dict()}
@@ -130,7 +135,7 @@ def test_a_state_continues_to_the_same_bits() -> None:
 
 
 def test_a_state_of_another_model_is_refused() -> None:
-    average = AveragedWeights(nn.Linear(2, 2), 7, None)
+    average = AveragedWeights(nn.Linear(2, 2), 1, 7, None)
     with pytest.raises(ValueError, match=r"averages of \['bias'\] where those of \['bias', 'weight'\] were expected"):
         average.load_state_dict({"steps": 3, "weights": {"bias": torch.zeros(2)}})
 

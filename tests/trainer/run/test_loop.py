@@ -778,7 +778,7 @@ class TestAveragedWeights:
         plain = sample_trainer(sample_config("infonce", batch_size=16))
         plain.model.load_state_dict(
             {
-                name: torch.from_numpy(by_numpy([one[name].numpy() for one in seen], 1.5 * steps)).float()
+                name: torch.from_numpy(by_numpy([one[name].numpy() for one in seen], 1.5, steps)).float()
                 for name in seen[0]
             }
         )
