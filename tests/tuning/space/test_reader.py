@@ -466,6 +466,11 @@ REFUSED = {
         f"{FILE}:2: study → epochs: unknown key; allowed: objective, max_epochs, grace_epochs, reduction_factor, "
         "sampler, seed, epochs_per_loss, trials, eval_queries, race",
     ),
+    "too few rows to score": (
+        "mse",
+        "study: {eval_queries: 500}",
+        f"{FILE}:2: study → eval_queries: found 500; should be a whole number of at least 1000, or all",
+    ),
     "study setting outside its limits": (
         "mse",
         "study:\n  max_epochs: 0",
