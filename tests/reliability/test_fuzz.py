@@ -18,7 +18,9 @@ from optuna.storages import InMemoryStorage
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.memory import memory_limit
 from losstune.trainer.base.yaml_file import dump_yaml, parse_yaml
-from losstune.trainer.data.formats import MAX_EXPANSION, READERS, SMALL
+from losstune.trainer.data.column_names import ROLES
+from losstune.trainer.data.formats import READERS
+from losstune.trainer.data.guards import MAX_EXPANSION, SMALL
 from losstune.trainer.run.history import history_line, read_whole_lines
 from losstune.tuning.commands.check import typical_point
 from losstune.tuning.search.proposals import propose
@@ -375,7 +377,7 @@ def read_any_data(tmp_path: Path) -> Callable[[tuple[Any, ...]], None]:
         path.write_bytes(npz_bytes(tmp_path / "b", content, *method) if method else content)
         try:
             with bounded():
-                arrays = READERS[suffix](path)
+                arrays = READERS[suffix](path, {role: role for role in ROLES}).arrays
         except UserError as error:
             assert str(path) in str(error)  # noqa: PT017 - some are valid
             return

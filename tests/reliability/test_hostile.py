@@ -226,7 +226,7 @@ def test_a_bomb_is_refused_in_little_memory_and_time(tmp_path: Path) -> None:
 def test_data_that_memory_can_not_hold_is_refused_by_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.npz"
     np.savez(path, **sample_arrays(rows=20))
-    monkeypatch.setattr("losstune.trainer.data.formats.free_memory", lambda: 1000)
+    monkeypatch.setattr("losstune.trainer.data.guards.free_memory", lambda: 1000)
     claimed = sum(array.nbytes + 128 for array in sample_arrays(rows=20).values())
     assert refusal(load_pairs, str(path)) == (
         f"{path}: its arrays take {claimed:,} bytes of memory, and 1,000 are free"

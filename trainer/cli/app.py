@@ -85,10 +85,11 @@ def predict(
     checkpoint: Annotated[Path, typer.Option(help="best.pt or last.pt of a run")],
     data: Annotated[str, typer.Option(help="as for train; only its inputs are used")],
     output: Annotated[Path, typer.Option(help="the .npy file to write: one row per input row, in order")],
+    columns: Annotated[str | None, typer.Option(help="the inputs' name where it is another: inputs=anchor")] = None,
 ) -> None:
     """Embed inputs with a trained model."""
     try:
-        rows, dims = predict_file(checkpoint, data, output)
+        rows, dims = predict_file(checkpoint, data, output, columns)
     except OSError as error:
         raise UserError(f"--output {output}: can not be written: {error.strerror}") from None
     print(f"Wrote {output}: {rows} rows of {dims} dimensions, float32")

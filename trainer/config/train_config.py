@@ -36,7 +36,10 @@ class TrainConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     data: str = Field(
-        "digits", description="digits, a .npz/.safetensors/.parquet file, a folder of .npy, or package.module:function"
+        "digits", description="digits, a file, a folder, a quoted pattern of files, or package.module:function"
+    )
+    columns: str | None = Field(
+        None, description="names of its arrays where they are not so named: inputs=anchor,targets=positive"
     )
     loss: SerializeAsAny[LossConfig]
     model: ModelConfig | FactoryConfig = Field(default_factory=ModelConfig)

@@ -10,8 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from losstune.trainer.data.npy import MappedArray
-from losstune.trainer.data.pair_checks import Rows
+from losstune.trainer.data.npy import MappedArray, Rows
 
 ROWS_AT_ONCE = 4096
 BYTES_AT_ONCE = 64 * 1024 * 1024

@@ -1,65 +1,44 @@
-"""Readers of data files. Each returns raw arrays by name; none runs code from the file.
-
-A file of a few hundred bytes can unpack to any size. So every reader first adds up what a file says it holds,
-refuses what does not fit, and then takes no more than it said.
-"""
+"""Readers of data: the arrays of a file or a folder, by role. None runs code from a file."""
 
 import zipfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from math import prod
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from losstune.trainer.base.errors import UserError
-from losstune.trainer.base.memory import free_memory, memory_limit
-from losstune.trainer.data.npy import Array, MappedArray, NpyFile, NpyHeader, read_npy_header
+from losstune.trainer.base.memory import free_memory
+from losstune.trainer.data.guards import check_size, readable
+from losstune.trainer.data.npy import MappedArray, NpyFile, NpyHeader, Rows, read_npy_header
+from losstune.trainer.data.shards import TABLES, Shards, in_file, in_folder
+from losstune.trainer.data.table import VECTORS, gathered
 
-MAX_EXPANSION = 200
-"""Arrays may take this many times the bytes of their file; dense targets keep real data far below."""
-SMALL = 256 * 1024 * 1024
-"""Arrays up to this size are read however small their file is."""
 BYTES_PER_ROW, ROWS_AT_ONCE = 64, 64
 """What memory must hold of an array that stays on disk: ids, splits and row numbers, and some rows."""
 
 
-def read_npz(path: Path) -> dict[str, Array]:
+class Contents(NamedTuple):
+    """What a reader found: arrays by role, those of the columns asked for that are there; and all columns' names."""
+
+    arrays: dict[str, Rows]
+    names: tuple[str, ...]
+
+
+def read_npz(path: Path, columns: Mapping[str, str]) -> Contents:
     """Arrays of a ``.npz`` archive. Pickled arrays are refused; so are headers that lie about their size."""
-    with _readable(path), path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
-        members = archive.infolist()
-        for member in members:
+    with readable(path), path.open("rb") as stream, zipfile.ZipFile(stream) as archive:
+        members = {member.filename.removesuffix(".npy"): member for member in archive.infolist()}
+        wanted = {role: members[name] for role, name in columns.items() if name in members}
+        for member in wanted.values():
             _check_member(archive, member, path)
-        _check_size(path, sum(member.file_size for member in members))
-        arrays: dict[str, Array] = {}
-        for member in members:
+        check_size(path, sum(member.file_size for member in wanted.values()))
+        arrays: dict[str, Rows] = {}
+        for role, member in wanted.items():
             with archive.open(member) as content:
-                arrays[member.filename.removesuffix(".npy")] = np.lib.format.read_array(content, allow_pickle=False)
-        return arrays
-
-
-@contextmanager
-def _readable(path: Path) -> Iterator[None]:
-    """A block that reads a file; on damaged bytes a library raises whatever it stumbles over."""
-    try:
-        yield
-    except UserError:
-        raise
-    except Exception as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"{path}: not a readable {path.suffix} file: {reason}") from None
-
-
-def _check_size(path: Path, claimed: int) -> None:
-    """Refuse arrays of ``claimed`` bytes that a file this small does not hold in earnest, or that memory does not."""
-    size = path.stat().st_size
-    if claimed > max(SMALL, MAX_EXPANSION * size):
-        raise UserError(
-            f"{path}: not a readable {path.suffix} file: its {size:,} bytes would unpack to {claimed:,}, more than "
-            f"{MAX_EXPANSION} times as many; if that is meant, save the arrays uncompressed, with numpy.savez"
-        )
-    if claimed > (free := free_memory()):
-        raise UserError(f"{path}: its arrays take {claimed:,} bytes of memory, and {free:,} are free")
+                arrays[role] = np.lib.format.read_array(content, allow_pickle=False)
+        return Contents(arrays, tuple(members))
 
 
 def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> None:
@@ -70,89 +49,59 @@ def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path)
         read_npy_header(stream, member.file_size, where)
 
 
-def read_safetensors(path: Path) -> dict[str, Array]:
+def read_safetensors(path: Path, columns: Mapping[str, str]) -> Contents:
     """Arrays of a ``.safetensors`` file; all floating types come as float32."""
-    from safetensors.torch import load_file
+    from safetensors import safe_open
 
-    with _readable(path):
-        _check_size(path, path.stat().st_size)
-        tensors = load_file(path)
-        arrays: dict[str, Array] = {}
-        for name, tensor in tensors.items():
-            arrays[name] = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
-    if "split" in arrays:
-        arrays["split"] = _split_names(arrays["split"], path)
-    return arrays
-
-
-def _split_names(codes: Array, path: Path) -> Array:
-    """Where a split is not given by text, 0, 1, 2 stand for train, val, test."""
-    if codes.ndim != 1 or not np.issubdtype(codes.dtype, np.integer):
-        return codes
-    names = np.array(["train", "val", "test"])
-    numbers = codes.astype(np.int64)
-    bad = np.flatnonzero((numbers < 0) | (numbers > 2))
-    if len(bad):
-        raise UserError(f"{path}: split row {bad[0]} is {numbers[bad[0]]}; allowed: 0 train, 1 val, 2 test")
-    return names[numbers]
+    with readable(path):
+        check_size(path, path.stat().st_size)
+        with safe_open(path, "pt") as file:
+            names = tuple(file.keys())
+            tensors = {role: file.get_tensor(name) for role, name in columns.items() if name in names}
+        arrays = {
+            role: (tensor.float() if tensor.is_floating_point() else tensor).numpy() for role, tensor in tensors.items()
+        }
+    return Contents(arrays, names)
 
 
-def read_parquet(path: Path) -> dict[str, Array]:
-    """Columns of a ``.parquet`` file; ``inputs`` and ``targets`` hold one list of numbers per row."""
-    import pyarrow.parquet as pq
-
-    size = path.stat().st_size
-    limit = max(SMALL, MAX_EXPANSION * size)
-    with _readable(path), path.open("rb") as stream:
-        try:
-            # Nothing outside its pages says how much they hold: 893 bytes can be a gigabyte. No threads, because
-            # Arrow aborts the process where it can not start one.
-            with memory_limit(limit):
-                table = pq.ParquetFile(stream, pre_buffer=False).read(use_threads=False)
-                return {name: _column(table.column(name), name, path) for name in table.column_names}
-        except MemoryError:
-            raise UserError(
-                f"{path}: not a readable .parquet file: its {size:,} bytes take more than "
-                f"{min(limit, free_memory()):,} bytes of memory"
-            ) from None
+def read_table(path: Path, columns: Mapping[str, str]) -> Contents:
+    """Columns of a file of rows: Parquet, Arrow or JSON lines."""
+    return read_shards(in_file(path), columns)
 
 
-def _column(column: "pa.ChunkedArray", name: str, path: Path) -> Array:  # type: ignore[name-defined] # noqa: F821
-    import pyarrow as pa
-
-    if column.null_count:
-        row = column.is_null().to_pylist().index(True)
-        raise UserError(f"{path}: {name} row {row} is null")
-    array = column.combine_chunks()
-    if isinstance(array, pa.ChunkedArray):
-        array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], array.type)
-    if not (
-        pa.types.is_list(array.type) or pa.types.is_large_list(array.type) or pa.types.is_fixed_size_list(array.type)
-    ):
-        return np.asarray(array.to_numpy(zero_copy_only=False))
-    if len(array) == 0:
-        raise UserError(f"{path}: {name} has no rows")
-    lengths = np.asarray(array.value_lengths().to_numpy(zero_copy_only=False))
-    odd = np.flatnonzero(lengths != lengths[:1])
-    if len(odd):
-        raise UserError(f"{path}: {name} row {odd[0]} has {lengths[odd[0]]} numbers, row 0 has {lengths[0]}")
-    values = np.asarray(array.flatten().to_numpy(zero_copy_only=False))
-    return values.reshape(len(array), -1)
+def read_shards(shards: Shards, columns: Mapping[str, str]) -> Contents:
+    """Columns of files of rows, one after the other."""
+    wanted = {role: name for role, name in columns.items() if name in shards.names}
+    arrays = gathered(shards.tables, shards.batches(wanted)) if wanted else {}
+    for role in wanted:
+        if role not in arrays:
+            raise UserError(f"{shards.source}: {role} has no rows")
+    return Contents(dict(arrays), shards.names)
 
 
-def read_folder(path: Path) -> dict[str, Array | MappedArray]:
-    """Arrays of a folder, each in a ``.npy`` file of its name; ``ids`` and ``split`` are read, others stay on disk."""
-    arrays: dict[str, Array | MappedArray] = {}
-    for file in sorted(path.glob("*.npy")):
-        found = NpyFile.found(file, f"{path}: array {file.stem!r}")
-        mapped = MappedArray(found, found.header.dtype)
-        if file.stem in ("ids", "split"):
-            _check_size(file, found.header.nbytes)
-            arrays[file.stem] = _split_names(mapped.whole(), path) if file.stem == "split" else mapped.whole()
-        else:
-            _check_room(file, found.header)
-            arrays[file.stem] = mapped
-    return arrays
+def read_folder(path: Path, columns: Mapping[str, str]) -> Contents:
+    """A folder with each array in a ``.npy`` file of its name, of which ids and split are read and others stay on disk.
+
+    One without such files is a folder of shards.
+    """
+    files = {file.stem: file for file in sorted(path.glob("*.npy"))}
+    if not files:
+        return read_shards(in_folder(path), columns)
+    arrays: dict[str, Rows] = {}
+    for role, name in columns.items():
+        if name in files:
+            arrays[role] = _npy_column(files[name], role, f"{path}: array {name!r}")
+    return Contents(arrays, tuple(files))
+
+
+def _npy_column(file: Path, role: str, where: str) -> Rows:
+    found = NpyFile.found(file, where)
+    mapped = MappedArray(found, found.header.dtype)
+    if role in VECTORS:
+        _check_room(file, found.header)
+        return mapped
+    check_size(file, found.header.nbytes)
+    return mapped.whole()
 
 
 def _check_room(path: Path, header: NpyHeader) -> None:
@@ -166,8 +115,9 @@ def _check_room(path: Path, header: NpyHeader) -> None:
         )
 
 
-READERS: dict[str, Callable[[Path], dict[str, Array]]] = {
+READERS: dict[str, Callable[[Path, Mapping[str, str]], Contents]] = {
     ".npz": read_npz,
     ".safetensors": read_safetensors,
-    ".parquet": read_parquet,
+    **dict.fromkeys(TABLES, read_table),
 }
+"""What reads a file, by the end of its name in lower case; the columns that are wanted are names by role."""

@@ -199,3 +199,7 @@ class MappedArray:
         if not self._fits_memory:
             near = isinstance(rows, slice) or len(rows) == 0 or rows[-1] - rows[0] < 4 * len(rows)
             self._map.madvise(mmap.MADV_SEQUENTIAL if near else mmap.MADV_RANDOM)
+
+
+Rows = Array | MappedArray
+"""(N, …) rows in memory or on disk; both are indexed alike."""

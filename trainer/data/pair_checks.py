@@ -1,7 +1,6 @@
 """What is checked of pairs before any training. Rows pass by once, in pieces, so that memory stays bounded."""
 
 import hashlib
-import sys
 from collections.abc import Iterator
 from math import prod
 
@@ -10,13 +9,10 @@ import numpy.typing as npt
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.units import UNIT_EPS
-from losstune.trainer.data.npy import Array, MappedArray
+from losstune.trainer.data.labels import SPLIT_NAMES, split_codes, whole_ids
+from losstune.trainer.data.npy import Array, MappedArray, Rows
 
-SPLIT_NAMES = ("train", "val", "test")
 PIECE_BYTES = 4 * 1024 * 1024
-
-Rows = Array | MappedArray
-"""(N, …) rows in memory or on disk; both are indexed alike."""
 
 
 def typed_targets(targets: Rows, source: str) -> Rows:
@@ -130,12 +126,8 @@ def _ids_by_content(targets: Array) -> npt.NDArray[np.int64]:
 
 
 def checked_ids(ids: Array, targets: Rows, source: str) -> npt.NDArray[np.int64]:
-    """Ids as int64, if rows that share one share the target, up to rounding."""
-    if ids.shape != (len(targets),) or not np.issubdtype(ids.dtype, np.integer):
-        raise UserError(
-            f"{source}: ids has type {ids.dtype} and shape {ids.shape}; expected integers, shape ({len(targets)},)"
-        )
-    result = ids.astype(np.int64)
+    """Ids of any kind as int64, if rows that share one share the target, up to rounding."""
+    result = whole_ids(ids, len(targets), source)
     _, first, inverse = np.unique(result, return_index=True, return_inverse=True)
     others = first[inverse]
     repeated = np.flatnonzero(others != np.arange(len(result)))
@@ -147,7 +139,7 @@ def checked_ids(ids: Array, targets: Rows, source: str) -> npt.NDArray[np.int64]
         if apart.any():
             row = rows[apart.argmax()]
             raise UserError(
-                f"{source}: ids rows {others[row]} and {row} are both {result[row]}, but their targets differ; "
+                f"{source}: ids rows {others[row]} and {row} are both {ids[row]}, but their targets differ; "
                 "an id is the identity of one target"
             )
     return result
@@ -157,14 +149,7 @@ def checked_split(split: Array, ids: npt.NDArray[np.int64], source: str) -> npt.
     """The split of each row as an index into ``SPLIT_NAMES``, if no target is in two."""
     if split.shape != ids.shape:
         raise UserError(f"{source}: split has shape {split.shape}; expected ({len(ids)},)")
-    names = _split_texts(split, source)
-    result = np.full(len(ids), -1, dtype=np.int8)
-    for index, name in enumerate(SPLIT_NAMES):
-        result[names == name] = index
-    unknown = np.flatnonzero(result < 0)
-    if len(unknown):
-        row = unknown[0]
-        raise UserError(f"{source}: split row {row} is {str(names[row])[:40]!r}; allowed: {', '.join(SPLIT_NAMES)}")
+    result = split_codes(split, source)
     for test_ids, other in ((ids[result == 2], ids[result != 2]), (ids[result == 1], ids[result == 0])):
         if len(shared := np.intersect1d(test_ids, other)):
             rows = np.flatnonzero(ids == shared[0])
@@ -174,22 +159,3 @@ def checked_split(split: Array, ids: npt.NDArray[np.int64], source: str) -> npt.
                 f"{SPLIT_NAMES[result[pair[0]]]} and {SPLIT_NAMES[result[pair[1]]]}; a target belongs to one split"
             )
     return result
-
-
-def _split_texts(split: Array, source: str) -> Array:
-    match split.dtype.kind:
-        case "O":
-            return split  # as an array of text each would take the room of the longest
-        case "S":
-            return np.char.decode(split, "utf-8", "replace")
-        case "U" if split.dtype.itemsize == 0 or _codes(split).max() <= sys.maxunicode:
-            return split
-        case "i" | "u" | "b":
-            return split.astype(str)
-    raise UserError(f"{source}: split has type {split.dtype}; expected text: {', '.join(SPLIT_NAMES)}")
-
-
-def _codes(texts: Array) -> npt.NDArray[np.uint32]:
-    """The characters as numbers: a damaged file may hold some that no text has, and that NumPy fails to show."""
-    native = np.ascontiguousarray(texts, dtype=texts.dtype.newbyteorder("="))
-    return native.view(np.uint32)

@@ -17,11 +17,13 @@ from losstune.trainer.base.files import written_whole
 from losstune.trainer.base.waiting import shown_if_long
 from losstune.trainer.config.model_config import FactoryConfig, ModelConfig
 from losstune.trainer.config.train_config import TrainConfig
+from losstune.trainer.data.column_names import Columns
 from losstune.trainer.data.columns import Column, column, mean_of, whole_column
-from losstune.trainer.data.npy import write_npy_header
-from losstune.trainer.data.pair_checks import Rows, check_inputs, pieces, typed_inputs
-from losstune.trainer.data.pairs import IN_MEMORY, Pairs, load_inputs, raw_arrays
+from losstune.trainer.data.npy import Rows, write_npy_header
+from losstune.trainer.data.pair_checks import check_inputs, pieces, typed_inputs
+from losstune.trainer.data.pairs import Pairs, load_inputs
 from losstune.trainer.data.resident import split_tensors
+from losstune.trainer.data.sources import IN_MEMORY, raw_arrays
 from losstune.trainer.data.splits import split_rows
 from losstune.trainer.model.averaged_weights import evaluated_weights
 from losstune.trainer.model.encoder import build_model
@@ -110,7 +112,7 @@ def load_model(path: str | os.PathLike[str]) -> TrainedModel:
     return TrainedModel(model.to(device), config, input_shape, input_dtype)
 
 
-def predict_file(checkpoint: Path, source: str, output: Path) -> tuple[int, int]:
+def predict_file(checkpoint: Path, source: str, output: Path, columns: Columns = None) -> tuple[int, int]:
     """Write the embeddings of all inputs of ``source`` to a ``.npy`` file, one row per input row, in order.
 
     Inputs that stay on disk, and embeddings, are never whole in memory.
@@ -124,7 +126,7 @@ def predict_file(checkpoint: Path, source: str, output: Path) -> tuple[int, int]
         OSError: the file can not be written.
     """
     trained = load_model(checkpoint)
-    inputs = load_inputs(source)
+    inputs = load_inputs(source, columns)
     trained.check_rows(inputs, f"--data {source}")
     finite: list[Tensor] = []
     with written_whole(output) as stream, shown_if_long("Embedding", len(inputs)) as advance:

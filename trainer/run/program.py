@@ -15,10 +15,12 @@ from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.waiting import bars_shown
 from losstune.trainer.config.config_file import ConfigFile, read_config
 from losstune.trainer.config.train_config import TrainConfig
+from losstune.trainer.data.column_names import Columns, columns_text
 from losstune.trainer.data.columns import column, mean_of
-from losstune.trainer.data.pair_checks import SPLIT_NAMES
-from losstune.trainer.data.pairs import Pairs, Source, load_pairs
+from losstune.trainer.data.labels import SPLIT_NAMES
+from losstune.trainer.data.pairs import Pairs, load_pairs
 from losstune.trainer.data.resident import split_tensors
+from losstune.trainer.data.sources import Source
 from losstune.trainer.data.splits import split_rows
 from losstune.trainer.run.start import RunRequest
 from losstune.trainer.run.whole_run import Run, run
@@ -30,6 +32,7 @@ def train(
     settings: Mapping[str, Any] | TrainConfig | str | os.PathLike[str] | None = None,
     data: Source | None = None,
     *,
+    columns: Columns = None,
     output_dir: str | os.PathLike[str] | None = None,
     resume: bool = False,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -44,6 +47,7 @@ def train(
         settings: by flat name, ``{"loss_fn": "infonce", "lr": 1e-3, "model.depth": 2}``, or a YAML file of them, as
             :func:`losstune.export` writes it; what is absent takes its default.
         data: arrays by name, ``digits``, a path, or ``package.module:function``; None is what the settings name.
+        columns: names of the arrays where they differ, ``{"inputs": "anchor", "targets": "positive"}``.
         output_dir: folder of the run; None is a new one under ``runs/``.
         resume: continue the run of ``checkpoint`` or of ``output_dir``.
         checkpoint: the ``last.pt`` to resume from.
@@ -59,7 +63,7 @@ def train(
     file, own = _settings_of(settings)
     request = RunRequest(
         file=file,
-        settings=own | options,
+        settings=own | options | ({} if columns is None else {"columns": columns_text(columns)}),
         output_dir=None if output_dir is None else Path(output_dir),
         resume=resume,
         checkpoint=None if checkpoint is None else Path(checkpoint),

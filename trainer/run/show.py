@@ -9,10 +9,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from losstune.trainer.base.console import say
 from losstune.trainer.config.train_config import TrainConfig
+from losstune.trainer.data.column_names import listed
+from losstune.trainer.data.pairs import Pairs
 from losstune.trainer.run.history import Record
 from losstune.trainer.run.predict import Scored
 from losstune.trainer.score.metrics import chance_level
 from losstune.trainer.score.names import GEOMETRY, RECALL_DEPTHS, own_parts
+
+
+def say_unused(pairs: Pairs, console: Console) -> None:
+    """Say in one line what else the data holds, if anything: a misspelt ``ids`` would be among it."""
+    if pairs.unused:
+        say(console, f"Note: not used of {pairs.source}: {listed(pairs.unused)}")
 
 
 def loss_line(split: str, metrics: Mapping[str, float], config: TrainConfig) -> str:

@@ -12,7 +12,7 @@ from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.files import write_whole
 from losstune.trainer.config.config_file import ConfigFile
 from losstune.trainer.config.train_config import TrainConfig
-from losstune.trainer.data.pairs import Source
+from losstune.trainer.data.sources import Source
 from losstune.trainer.run.attempt import StorageError
 from losstune.trainer.run.layout import BEST_FILE, HISTORY_FILE, LAST_FILE
 from losstune.trainer.run.run_dir import RunDirectory

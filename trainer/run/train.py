@@ -25,7 +25,7 @@ from losstune.trainer.run.show import EpochDisplay
 
 SAVE_EVERY_SECONDS = 2.0
 
-CHANGEABLE = ("num_epochs", "patience", "eval_batch", "device", "threads", "data")
+CHANGEABLE = ("num_epochs", "patience", "eval_batch", "device", "threads", "data", "columns")
 """Settings that a resumed run may change; whether the data is the same is seen by its content."""
 
 

@@ -17,6 +17,7 @@ from losstune.tuning.cli.options import (
     AcceptChange,
     Address,
     AsJson,
+    Columns,
     Concurrency,
     CpusPerTrial,
     Data,
@@ -83,6 +84,7 @@ def launch(
     spaces: Annotated[list[str] | None, typer.Argument(help=SPACES_HELP)] = None,
     study: Annotated[str, typer.Option(help="name of the study; an existing one is continued")] = "",
     data: Data = None,
+    columns: Columns = None,
     time_budget: Annotated[str | None, typer.Option(help="stop after this long: 90s, 30m, 2h")] = None,
     concurrency: Concurrency = None,
     cpus_per_trial: CpusPerTrial = 1,
@@ -118,6 +120,7 @@ def launch(
         time_budget=seconds_of(time_budget) if time_budget else None,
         accept_change=accept_change,
         retry_failed=retry_failed,
+        columns=columns,
     )
     outcome = run_launch(request, Console())
     if outcome.stopped:
@@ -199,6 +202,7 @@ def delete(
 def check(
     spaces: Annotated[list[str], typer.Argument(help=SPACES_HELP)],
     data: Data = None,
+    columns: Columns = None,
     concurrency: Concurrency = None,
     as_json: AsJson = False,
     **settings: Any,
@@ -206,7 +210,7 @@ def check(
     """Validate search spaces; show rungs, expected epochs and the time they take."""
     from losstune.tuning.commands.check import check_spaces, checked_json, show_checked
 
-    checked = check_spaces(spaces, data, given(settings), concurrency)
+    checked = check_spaces(spaces, data, given(settings), concurrency, columns)
     if as_json:
         print(json.dumps(checked_json(checked), indent=2))
     else:

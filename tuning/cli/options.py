@@ -10,7 +10,12 @@ from losstune.tuning.space.settings import StudySettings
 
 Name = Annotated[str, typer.Argument(help="name of the study")]
 SPACES_HELP = "search spaces: shipped names or paths, one a loss"
-Data = Annotated[str | None, typer.Option(help="digits, a file, a folder, or package.module:function")]
+Data = Annotated[
+    str | None, typer.Option(help="digits, a file or folder, a quoted pattern, or package.module:function")
+]
+Columns = Annotated[
+    str | None, typer.Option(help="names of its arrays where they are not so named: inputs=anchor,targets=positive")
+]
 Concurrency = Annotated[int | None, typer.Option(min=1, help="trials at a time  (default: all slots)")]
 CpusPerTrial = Annotated[int, typer.Option(min=1, help="cores, and threads, of a trial")]
 Address = Annotated[str | None, typer.Option(help="a running Ray cluster to join")]

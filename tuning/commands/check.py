@@ -10,10 +10,13 @@ from rich.console import Console
 from rich.table import Table
 
 from losstune.trainer.base.console import say
-from losstune.trainer.data.pairs import DIGITS, Pairs, load_pairs
+from losstune.trainer.data.column_names import Columns
+from losstune.trainer.data.pairs import Pairs, load_pairs
 from losstune.trainer.data.resident import ResidentData, check_rows, resident_data
+from losstune.trainer.data.sources import DIGITS
 from losstune.trainer.run.device import pick_device
 from losstune.trainer.run.loop import Trainer
+from losstune.trainer.run.show import say_unused
 from losstune.trainer.run.train import set_threads
 from losstune.tuning.execute.local_ray import usable_cores
 from losstune.tuning.show.progress import time_text
@@ -71,7 +74,7 @@ def estimate(space: SearchSpace, settings: StudySettings, pairs: Pairs) -> Estim
 
 def probe(space: SearchSpace, settings: StudySettings, pairs: Pairs) -> float:
     """Seconds of one epoch: single batches for about a second, scaled up, and one evaluation."""
-    managed = settings.training(pairs.source, threads=1)
+    managed = settings.training(pairs.source, threads=1, columns=pairs.columns)
     seed = derived_seed(settings.seed, space.loss_fn, 0)
     before = torch.get_num_threads()
     try:
@@ -107,6 +110,7 @@ class Checked:
     validation: Validation
     estimates: list[Estimate]
     slots: int
+    pairs: Pairs
 
     @property
     def seconds(self) -> float:
@@ -115,7 +119,13 @@ class Checked:
         return training / self.slots + START_SECONDS
 
 
-def check_spaces(names: list[str], source: str | None, options: Mapping[str, Any], concurrency: int | None) -> Checked:
+def check_spaces(
+    names: list[str],
+    source: str | None,
+    options: Mapping[str, Any],
+    concurrency: int | None,
+    columns: Columns = None,
+) -> Checked:
     """Validate spaces against each other and against the data, and measure.
 
     Raises:
@@ -123,11 +133,11 @@ def check_spaces(names: list[str], source: str | None, options: Mapping[str, Any
     """
     spaces = load_spaces(names)
     settings = merged_settings(spaces, options)
-    pairs = load_pairs(source or DIGITS)
+    pairs = load_pairs(source or DIGITS, columns)
     check_against_data(spaces, settings, pairs)
     settings = with_queries(spaces, settings, pairs)
     estimates = [estimate(space, settings, pairs) for space in spaces]
-    return Checked(spaces, settings, validation(settings, pairs), estimates, concurrency or usable_cores())
+    return Checked(spaces, settings, validation(settings, pairs), estimates, concurrency or usable_cores(), pairs)
 
 
 def checked_json(checked: Checked) -> dict[str, Any]:
@@ -139,6 +149,7 @@ def checked_json(checked: Checked) -> dict[str, Any]:
             **vars(checked.validation),
             "standard_error": checked.validation.standard_error(checked.settings.objective),
         },
+        "unused_columns": list(checked.pairs.unused),
         "seconds": checked.seconds,
         "losses": {s.loss_fn: vars(e) for s, e in zip(checked.spaces, checked.estimates, strict=True)},
     }
@@ -147,6 +158,7 @@ def checked_json(checked: Checked) -> dict[str, Any]:
 def show_checked(checked: Checked, console: Console) -> None:
     """Print the spaces, the rungs and the cost."""
     settings = checked.settings
+    say_unused(checked.pairs, console)
     for space, cost in zip(checked.spaces, checked.estimates, strict=True):
         table = Table(title=f"{space.loss_fn}  ({space.file})", title_justify="left")
         for column in ("setting", "searched", "only when", "start"):

@@ -12,7 +12,10 @@ from rich.console import Console
 from losstune.trainer.base.console import say
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.signals import StopRequest
-from losstune.trainer.data.pairs import DIGITS, Pairs, Source, load_pairs, raw_arrays
+from losstune.trainer.data.column_names import ColumnNames, Columns
+from losstune.trainer.data.pairs import Pairs, load_pairs
+from losstune.trainer.data.sources import DIGITS, Source, find_arrays
+from losstune.trainer.run.show import say_unused
 from losstune.tuning.commands.studies import held, released
 from losstune.tuning.execute.search_tasks import SearchTasks
 from losstune.tuning.execute.session import Execution, Session, caught_up, session
@@ -52,6 +55,7 @@ class LaunchRequest:
     time_budget: float | None = None
     accept_change: bool = False
     retry_failed: bool = False
+    columns: Columns = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ def launch(request: LaunchRequest, console: Console) -> Outcome:
     with translating_failures(request.home, request.name):
         exists = study_exists(request.home, request.name)
     with _continued(request) if exists else _created(request) as (study, pairs):
+        say_unused(pairs, console)
         return _run(study, pairs, request, console)
 
 
@@ -80,7 +85,7 @@ def launch(request: LaunchRequest, console: Console) -> Outcome:
 def _continued(request: LaunchRequest) -> Iterator[tuple[Study, Pairs]]:
     with held(request.home, request.name) as study:
         spaces = load_spaces(request.spaces, study.spec.search_spaces())
-        pairs = study_pairs(study) if request.data is None else load_pairs(request.data)
+        pairs = study_pairs(study, request.data, request.columns)
         study = continued(study, spaces, request.options, pairs.digest, accept_change=request.accept_change)
         study.save()
         yield study, pairs
@@ -94,16 +99,17 @@ def _created(request: LaunchRequest) -> Iterator[tuple[Study, Pairs]]:
         raise UserError(f"study {request.name!r} is new: name at least one search space")
     settings = merged_settings(spaces, request.options)
     data = DIGITS if request.data is None else request.data
-    pairs = load_pairs(data)
+    pairs = load_pairs(data, request.columns)
     check_against_data(spaces, settings, pairs)
     settings = with_queries(spaces, settings, pairs)
     with request.home.locked(request.name) as home, translating_failures(home, request.name):
         if study_exists(home, request.name):
             raise UserError(f"study {request.name!r} was begun by another launch just now; the same command continues")
-        source = pairs.source
+        source, columns = pairs.source, pairs.columns
         if isinstance(data, Mapping):
-            source = keep_arrays(home.files(request.name), raw_arrays(data))
-        yield create_study(home, request.name, spaces, settings, source, pairs.digest), pairs
+            found = find_arrays(data, ColumnNames.of(columns))
+            source, columns = keep_arrays(home.files(request.name), found.arrays), None
+        yield create_study(home, request.name, spaces, settings, source, pairs.digest, columns), pairs
 
 
 def _run(study: Study, pairs: Pairs, request: LaunchRequest, console: Console) -> Outcome:
@@ -145,7 +151,7 @@ def _search(
         tasks = SearchTasks(
             trials,
             settings,
-            settings.training(study.data_source, place.cpus),
+            settings.training(study.data_source, place.cpus, study.spec.columns),
             study.files,
             progress,
             study.next_attempt(),

@@ -17,7 +17,8 @@ from rich.console import Console
 from losstune.trainer.base.argument_words import for_programs
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.waiting import bars_shown
-from losstune.trainer.data.pairs import Source
+from losstune.trainer.data.column_names import Columns
+from losstune.trainer.data.sources import Source
 from losstune.tuning.commands.comparison_view import ComparisonView
 from losstune.tuning.commands.confirm import ConfirmRequest
 from losstune.tuning.commands.confirm import confirm as run_confirm
@@ -62,6 +63,7 @@ def launch(
     data: Source | None = None,
     *,
     study: str,
+    columns: Columns = None,
     time_budget: str | float | None = None,
     concurrency: int | None = None,
     cpus_per_trial: int = 1,
@@ -83,6 +85,7 @@ def launch(
         data: arrays by name (``inputs`` (N, …) and ``targets`` (N, d), optionally ``ids`` (N,) and ``split`` (N,)),
             which are then kept with the study; or ``digits``, a path, ``package.module:function``.
         study: its name.
+        columns: names of the arrays where they differ, ``{"inputs": "anchor", "targets": "positive"}``.
         time_budget: stop after so many seconds, or after ``90s``, ``30m``, ``2h``.
         concurrency: trials at a time; None is as many as there is room for.
         cpus_per_trial: cores, and threads, of a trial.
@@ -115,6 +118,7 @@ def launch(
             time_budget=None if time_budget is None else seconds_of(time_budget),
             accept_change=accept_change,
             retry_failed=retry_failed,
+            columns=columns,
         )
         with _running(quiet) as console:
             outcome = run_launch(request, console)

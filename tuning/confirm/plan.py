@@ -194,7 +194,7 @@ def _start(study: Study, loss_fn: str, like: Arm, threads: int) -> Arm:
     """
     space = study.spec.search_spaces()[loss_fn]
     fixed = {**{name: like.settings[name] for name in (*space.required, "device")}, **space.fixed}
-    managed = study.spec.settings.training(study.data_source, threads)
+    managed = study.spec.settings.training(study.data_source, threads, study.spec.columns)
     own = _seedless(TrainConfig.from_flat({"loss_fn": space.reference, **fixed, **managed}))
     return Arm(name=f"{loss_fn}-start", loss_fn=loss_fn, role="start", settings=own, search_value=None)
 

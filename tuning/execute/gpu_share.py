@@ -34,7 +34,7 @@ def probed_share(
         return 0.0
     say(console, "Trying how many trials fit a GPU ...")
     spaces, settings = list(study.spec.search_spaces().values()), study.spec.settings
-    managed = {**settings.training(study.data_source, cpus), "device": "cuda"}
+    managed = {**settings.training(study.data_source, cpus, study.spec.columns), "device": "cuda"}
     largest = [{**space.settings(largest_point(space)), **managed} for space in spaces]
     typical = {**spaces[0].settings(typical_point(spaces[0])), **managed}
     found = _probe_each(probing, largest, typical, data, cpus, stop)

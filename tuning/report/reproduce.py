@@ -56,7 +56,8 @@ def own_spaces(study: Study) -> dict[str, str]:
 def _launch(study: Study) -> tuple[str, ...]:
     spec = study.spec
     spaces = _space_names(study).values()
-    return ("launch", *spaces, "--data", study.data_source, "--study", spec.name, *_options(spec.settings))
+    columns = ("--columns", spec.columns) if spec.columns else ()
+    return ("launch", *spaces, "--data", study.data_source, *columns, "--study", spec.name, *_options(spec.settings))
 
 
 def _options(settings: StudySettings) -> list[str]:

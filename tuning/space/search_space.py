@@ -207,6 +207,7 @@ def typical_point(space: SearchSpace) -> Point:
 MANAGED = {
     "loss_fn": "it stands at the top of the file",
     "data": "give it as --data",
+    "columns": "give it as --columns",
     "num_epochs": "the study sets it: study.max_epochs",
     "schedule_epochs": "the study sets it: study.max_epochs",
     "objective": "the study sets it: study.objective",

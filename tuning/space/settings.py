@@ -51,15 +51,17 @@ class StudySettings(BaseModel):
             )
         return self
 
-    def training(self, data: str, threads: int) -> dict[str, Any]:
+    def training(self, data: str, threads: int, columns: str | None = None) -> dict[str, Any]:
         """The training settings that a study gives to each of its runs, which spaces may not name.
 
         Args:
             data: the study's data, as a source.
             threads: cores, and threads, of a run.
+            columns: how the data's arrays are named, where that was said.
         """
         return {
             "data": data,
+            **({} if columns is None else {"columns": columns}),
             "num_epochs": self.max_epochs,
             "schedule_epochs": self.max_epochs,
             "objective": self.objective,

@@ -5,14 +5,16 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from losstune.trainer.data.npy import Array
+from losstune.trainer.data.column_names import Columns
+from losstune.trainer.data.npy import Rows
 from losstune.trainer.data.pairs import Pairs, load_pairs
+from losstune.trainer.data.sources import Source
 from losstune.tuning.storage.study_files import StudyFiles
 from losstune.tuning.study.spec import KEPT_DATA
 from losstune.tuning.study.study import Study
 
 
-def keep_arrays(files: StudyFiles, arrays: Mapping[str, Array]) -> str:
+def keep_arrays(files: StudyFiles, arrays: Mapping[str, Rows]) -> str:
     """Write them to a study's folder, which exists; returns what its spec is to name as its data."""
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)  # type: ignore[arg-type]  # NumPy's stub takes a name for its own flag
@@ -20,12 +22,18 @@ def keep_arrays(files: StudyFiles, arrays: Mapping[str, Array]) -> str:
     return KEPT_DATA
 
 
-def study_pairs(study: Study) -> Pairs:
+def study_pairs(study: Study, data: Source | None = None, columns: Columns = None) -> Pairs:
     """The data of a study, from where it was given or is kept.
+
+    Args:
+        data, columns: as a launch gives them again, in place of what the study says.
 
     Raises:
         UserError: it can not be read any more.
     """
+    columns = study.spec.columns if columns is None else columns
+    if data is not None:
+        return load_pairs(data, columns)
     if study.keeps_data:
         study.files.keep(study.folder / KEPT_DATA)
-    return load_pairs(study.data_source)
+    return load_pairs(study.data_source, columns)

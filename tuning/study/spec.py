@@ -31,6 +31,8 @@ class StudySpec(BaseModel):
     name: str
     created: str
     data_source: str
+    columns: str | None = None
+    """How the arrays of its data are named, where that was said."""
     data_digest: str
     settings: StudySettings
     spaces: dict[str, dict[str, Any]]

@@ -160,13 +160,20 @@ def open_study(home: Home, name: str) -> Study:
 
 
 def create_study(
-    home: Home, name: str, spaces: list[SearchSpace], settings: StudySettings, data_source: str, data_digest: str
+    home: Home,
+    name: str,
+    spaces: list[SearchSpace],
+    settings: StudySettings,
+    data_source: str,
+    data_digest: str,
+    columns: str | None = None,
 ) -> Study:
     """Write a new study's folder and spec."""
     spec = StudySpec(
         name=name,
         created=utc_now(),
         data_source=data_source,
+        columns=columns,
         data_digest=data_digest,
         settings=settings,
         spaces={space.loss_fn: dict(space.source) for space in spaces},

@@ -175,6 +175,25 @@ class TestOutput:
         assert "Diverged in epoch 1: the loss is not finite; try a smaller lr" in done.out
 
 
+class TestColumns:
+    def test_are_named_once_and_known_from_then_on(self, cli: Line) -> None:
+        arrays = sample_arrays()
+        np.savez("named.npz", anchor=arrays["inputs"], positive=arrays["targets"], text=np.arange(200))
+        done = cli("train --data named.npz --columns inputs=anchor,targets=positive --num_epochs 1 --output_dir run")
+        assert f"Note: not used of {Path('named.npz').resolve()}: text" in done.out.splitlines()
+        assert read_config(Path("run/config.yaml")).settings["columns"] == "inputs=anchor,targets=positive"
+        assert cli("train --config run/config.yaml --output_dir again").code == 0
+        assert equal(best_weights("run"), best_weights("again"))
+        for data in ("named.npz --columns inputs=anchor", "pairs.npz"):
+            cli(f"predict --checkpoint run/best.pt --data {data} --output {data[:5]}.npy")
+        assert Path("named.npy").read_bytes() == Path("pairs.npy").read_bytes()
+
+    def test_a_wrong_one_is_one_message(self, cli: Line) -> None:
+        done = cli("train --data pairs.npz --columns inputs=query --num_epochs 1")
+        message = f"{Path('pairs.npz').resolve()}: no column 'query', which is to be inputs; found inputs, targets"
+        assert (done.code, done.err) == (2, f"error: {message}\n")
+
+
 class TestTestSplit:
     def test_is_scored_only_when_asked_to(self, train: Line) -> None:
         assert "Test" not in train("--num_epochs 1 --output_dir run").out
@@ -278,7 +297,8 @@ REFUSED = {
     "missing data": ("--data missing.npz", "--data missing.npz: no such file"),
     "no data": (
         "--data nonsense",
-        "--data 'nonsense': expected digits, a file ending in .npz, .safetensors, .parquet, a folder of .npy files, "
+        "--data 'nonsense': expected digits, a file ending in .npz, .safetensors, .parquet, .pq, .arrow, .feather, "
+        ".jsonl, a folder of .npy files or of files of rows, a quoted pattern of such files, "
         "or package.module:function",
     ),
     "missing config": ("--config missing.yaml", "missing.yaml: can not be read: No such file or directory"),

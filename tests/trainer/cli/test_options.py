@@ -29,6 +29,7 @@ VALUES: dict[str, tuple[str | None, Any]] = {
     "patience": ("4", 4),
     "fit": ("train+val", "train+val"),
     "center": (None, True),
+    "columns": ("inputs=anchor", "inputs=anchor"),
     "eval_queries": ("2000", 2000),
     "eval_batch": ("100", 100),
     "precision": ("bfloat16", "bfloat16"),

@@ -32,6 +32,7 @@ COMMON: dict[str, SearchStrategy[Any]] = {
     "average_epochs": st.none() | st.floats(0, 1_000_000, exclude_min=True),
     "objective": st.sampled_from(get_args(Objective)),
     "patience": st.none() | st.integers(1, 10**9),
+    "columns": st.none() | st.just("inputs=anchor,targets=positive"),
     "eval_queries": st.just("all") | st.integers(1000, 10**9),
     "fit": st.sampled_from(["train", "train+val"]),
     "center": st.booleans(),
@@ -214,7 +215,9 @@ class TestRefusals:
 
     def test_a_name_like_no_other_is_refused_with_all_that_are_allowed(self) -> None:
         message = refusal(TrainConfig.from_flat, {"zzz": 1})
-        assert message.startswith("zzz is not a setting; allowed: data, batch_size, accumulate, num_epochs, lr, ")
+        assert message.startswith(
+            "zzz is not a setting; allowed: data, columns, batch_size, accumulate, num_epochs, lr, "
+        )
 
     @pytest.mark.parametrize(("name", "value", "finding"), REFUSED)
     def test_a_value_outside_type_or_limits_is_refused_by_name(self, name: str, value: object, finding: str) -> None:

@@ -141,11 +141,6 @@ class TestRefused:
         folder = save_folder(tmp_path / "pairs", {"inputs": np.array([[1.0], [np.nan], [np.inf]])})
         assert refusal(load_inputs, folder) == f"{folder}: inputs row 1 holds NaN or infinity (2 such rows)"
 
-    def test_an_array_of_another_name(self, tmp_path: Path) -> None:
-        folder = save_folder(tmp_path / "pairs", {**sample_arrays(), "splits": np.zeros(200)})
-        message = "unknown array 'splits'; allowed: inputs, targets, ids, split"
-        assert refusal(load_pairs, folder) == f"{folder}: {message}"
-
     @pytest.mark.parametrize("name", ["inputs", "targets", "ids", "split"])
     def test_a_pipe_which_is_not_waited_for(self, tmp_path: Path, name: str) -> None:
         folder = save_folder(tmp_path / "pairs", full_arrays())

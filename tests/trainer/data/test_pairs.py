@@ -11,6 +11,8 @@ from losstune.trainer.data import pair_checks
 from losstune.trainer.data.pairs import load_inputs, load_pairs, make_pairs
 from tests.trainer.samples import changed, refusal
 
+OTHER_NAME = "; if it has another name: --columns {}=NAME"
+
 
 class TestDigits:
     def test_inputs_are_left_halves_and_targets_right_halves_scaled_to_one(self) -> None:
@@ -143,7 +145,7 @@ class TestFunctions:
             ("own_pairs:save", "--data own_pairs:save: module 'own_pairs' has no attribute 'save'"),
             ("own_pairs:LIMIT", "--data own_pairs:LIMIT: LIMIT is int, not a function"),
             ("own_pairs:listed", "--data own_pairs:listed: expected a dict of arrays, got list"),
-            ("own_pairs:poor", "own_pairs:poor: no array 'targets'; found inputs"),
+            ("own_pairs:poor", f"own_pairs:poor: no array 'targets'; found inputs{OTHER_NAME.format('targets')}"),
             ("own_pairs:broken", "--data own_pairs:broken: broken() failed: KeyError: 'targets'"),
         ],
     )
@@ -172,8 +174,9 @@ class TestFunctions:
 
 @pytest.mark.parametrize("source", ["digit", "pairs.csv", "", ":load", ".pairs:load", "pairs:", "a b:load"])
 def test_what_is_neither_name_nor_file_nor_function_is_refused(source: str) -> None:
-    files = "a file ending in .npz, .safetensors, .parquet, a folder of .npy files"
-    allowed = f"expected digits, {files}, or package.module:function"
+    files = "a file ending in .npz, .safetensors, .parquet, .pq, .arrow, .feather, .jsonl"
+    folders = "a folder of .npy files or of files of rows, a quoted pattern of such files"
+    allowed = f"expected digits, {files}, {folders}, or package.module:function"
     assert refusal(load_pairs, source) == f"--data {source!r}: {allowed}"
 
 
@@ -190,7 +193,9 @@ class TestInputsOnly:
     def test_inputs_may_not(self, tmp_path: Path) -> None:
         path = tmp_path / "a.npz"
         np.savez(path, targets=np.ones((3, 2)))
-        assert refusal(load_inputs, str(path)) == f"{path}: no array 'inputs'; found targets"
+        assert (
+            refusal(load_inputs, str(path)) == f"{path}: no array 'inputs'; found targets{OTHER_NAME.format('inputs')}"
+        )
 
     def test_inputs_are_checked(self, tmp_path: Path) -> None:
         path = tmp_path / "a.npz"

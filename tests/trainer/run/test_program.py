@@ -64,7 +64,10 @@ def test_the_test_split_is_scored_only_when_asked(arrays) -> None:
         ({"data": "no.npz"}, r"^data no.npz: no such file$"),
         ({"checkpoint": "last.pt"}, r"^checkpoint is where to resume from: give both, or neither$"),
         ({"resume": True}, r"^resume needs checkpoint RUN/last.pt, or the run's output_dir$"),
-        ({"data": {"inputs": np.ones((3, 2))}}, r"^arrays in memory: no array 'targets'; found inputs$"),
+        (
+            {"data": {"inputs": np.ones((3, 2))}},
+            r"no array 'targets'; found inputs; if it has another name: columns targets=NAME$",
+        ),
         ({"data": {"inputs": [[1, 2], [3]]}}, r"^data: expected arrays: inputs: "),
     ],
 )

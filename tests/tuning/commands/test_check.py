@@ -56,6 +56,15 @@ def test_time_is_shared_out_over_the_slots(quick_probe: None) -> None:
     assert checked_json(four)["losses"]["mse"]["seconds_per_epoch"] == 0.5
 
 
+def test_columns_are_named_and_what_else_there_is_is_said(quick_probe: None, losstune: Command) -> None:
+    rng = np.random.default_rng(0)
+    named = {name: rng.standard_normal((300, 2)) for name in ("anchor", "positive", "negative")}
+    np.savez("named.npz", **named)  # type: ignore[arg-type]
+    asked = ("check", "mse", "--data", "named.npz", "--columns", "inputs=anchor,targets=positive")
+    assert json.loads(losstune(*asked, "--json").out)["unused_columns"] == ["negative"]
+    assert losstune(*asked).out.startswith(f"Note: not used of {Path('named.npz').resolve()}: negative\n")
+
+
 def test_what_a_launch_would_refuse_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--data none.npz: no such file"):
         check_spaces(["mse"], "none.npz", {}, None)

@@ -6,7 +6,7 @@ import math
 import shutil
 import sqlite3
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +28,7 @@ from losstune.tuning.commands.export import export
 from losstune.tuning.commands.launch import Outcome, _created, launch
 from losstune.tuning.space.reader import shipped_names
 from losstune.tuning.storage.home import Home
+from losstune.tuning.study.kept_data import study_pairs
 from losstune.tuning.study.study import Study, open_study
 from tests.conftest import without_tracker
 from tests.trainer.samples import sample_arrays, sample_trainer, timeless, train_to_end
@@ -294,6 +295,20 @@ def test_a_new_study_keeps_the_number_of_rows_that_its_trials_are_scored_on(
     assert settings.eval_queries == settings.training("made.npz", 1)["eval_queries"] == kept
 
 
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_a_new_study_keeps_how_its_arrays_are_named(tmp_path: Path, in_memory: bool) -> None:
+    """Arrays in memory it keeps under their own names."""
+    plain = sample_arrays(rows=1000)
+    arrays = {"anchor": plain["inputs"], "positive": plain["targets"], "text": np.arange(1000)}
+    np.savez(tmp_path / "made.npz", **arrays)  # type: ignore[arg-type]
+    asked = request_for(tmp_path, None, "infonce", data=arrays if in_memory else str(tmp_path / "made.npz"))
+    with _created(replace(asked, columns="inputs=anchor,targets=positive")) as (_, pairs):
+        assert pairs.unused == ("text",)
+    study = open_study(Home(tmp_path), "study")
+    assert study.spec.columns == (None if in_memory else "inputs=anchor,targets=positive")
+    assert study_pairs(study).digest == study.spec.data_digest == load_pairs(plain).digest
+
+
 SHIPPED = [
     ("mse", "cosine", "cosine_mse", "infonce", "siglip", "full_softmax", "infonce_cosine", "huber"),
     ("guide_1_mse", "guide_1_cosine", "guide_2_infonce"),
@@ -313,7 +328,7 @@ def test_every_shipped_space_trains_and_reads_no_test_row(
     """After loading, the test rows become NaN; a study sees no difference."""
     pairs = load_pairs("digits")
     poisoned = poison(pairs, split_rows(pairs, 0).test)
-    monkeypatch.setattr("losstune.tuning.commands.launch.load_pairs", lambda source: poisoned)
+    monkeypatch.setattr("losstune.tuning.commands.launch.load_pairs", lambda *_: poisoned)
     short = {"max_epochs": 1, "grace_epochs": 1, "trials": 1, "objective": "val/mrr"}
     study = launch(request_for(tmp_path, ray_address, *spaces, **short), QUIET).study
     ends = [trial.user_attrs["end"] for trials in optuna_trials(study).values() for trial in trials]

@@ -40,11 +40,13 @@ def test_the_commands_are_valid_and_repeat_the_study(tmp_path: Path) -> None:
 
 def test_commands_name_shipped_spaces_and_are_quoted(tmp_path: Path) -> None:
     settings = settings_of(max_epochs=5, grace_epochs=5, race=True)
-    create_study(Home(tmp_path), "flat", [load_space("guide_1_mse")], settings, "my data.npz", "0" * 64)
+    space = load_space("guide_1_mse")
+    create_study(Home(tmp_path), "flat", [space], settings, "my data.npz", "0" * 64, "inputs=a b")
     study = open_study(Home(tmp_path), "flat")
     assert own_spaces(study) == {}
     assert " ".join(steps(study, None)[0].words) == (
-        "losstune launch guide_1_mse --data 'my data.npz' --study flat --objective val/mrr --max-epochs 5 "
-        "--grace-epochs 5 --reduction-factor 3 --sampler tpe --seed 0 --epochs-per-loss 50 --eval-queries all --race"
+        "losstune launch guide_1_mse --data 'my data.npz' --columns 'inputs=a b' --study flat --objective val/mrr "
+        "--max-epochs 5 --grace-epochs 5 --reduction-factor 3 --sampler tpe --seed 0 --epochs-per-loss 50 "
+        "--eval-queries all --race"
     )
     assert steps(study, None)[1].arguments == ("confirm", "flat")

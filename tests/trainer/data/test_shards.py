@@ -1,0 +1,188 @@
+"""Many files as one table: which files, in which order, and the split that their names say."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from losstune.trainer.data.pairs import Pairs, load_pairs
+from tests.trainer.data.test_arrow_tables import write_file, write_stream
+from tests.trainer.samples import Arrays, refusal, sample_arrays
+
+ROWS = 60
+NAMES = ("train", "validation", "test")
+
+
+def part(first: int, count: int, **more: object) -> pa.Table:
+    arrays = {name: array[first : first + count] for name, array in sample_arrays(rows=ROWS).items()}
+    columns = {"anchor": pa.array(list(arrays["inputs"])), "positive": pa.array(list(arrays["targets"]))}
+    return pa.table({**columns, "ids": [f"doc-{row}" for row in range(first, first + count)], **more})
+
+
+def written(path: Path, table: pa.Table) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    match path.suffix.lower():
+        case ".arrow":
+            write_stream(table, path)
+        case ".feather":
+            write_file(table, path)
+        case ".jsonl":
+            path.write_text("".join(json.dumps(row) + "\n" for row in table.to_pylist()))
+        case _:
+            pq.write_table(table, path)
+
+
+def expected(split: list[str] | None = None) -> Arrays:
+    arrays: Arrays = {**sample_arrays(rows=ROWS), "ids": np.array([f"doc-{row}" for row in range(ROWS)])}
+    return arrays if split is None else {**arrays, "split": np.repeat(split, ROWS // len(split))}
+
+
+def loaded(source: Path | str) -> Pairs:
+    return load_pairs(source, "inputs=anchor,targets=positive")
+
+
+def same(found: Pairs, split: list[str] | None = None) -> None:
+    wanted = load_pairs(expected(split))
+    np.testing.assert_array_equal(found.inputs, wanted.inputs)
+    np.testing.assert_array_equal(found.ids, wanted.ids)
+    assert found.digest == wanted.digest
+
+
+LAYOUTS: dict[str, tuple[list[str], list[str] | None]] = {
+    "unnamed": (["a.parquet", "b.parquet", "c/d.parquet"], None),
+    "of datasets": (
+        [
+            "data/test-00000-of-00001.parquet",
+            "data/train-00000-of-00001.parquet",
+            "data/validation-00000-of-00001.parquet",
+        ],
+        ["test", "train", "val"],
+    ),
+    "hive": (["split=dev/0.pq", "split=test/0.pq", "split=train/0.pq"], ["val", "test", "train"]),
+    "folders": (["test/x.jsonl", "train/x.jsonl", "valid/x.jsonl"], ["test", "train", "val"]),
+    "one split": (["train-0.PARQUET", "train-1.PARQUET", "train-2.PARQUET"], None),
+    "arrow": (["part-0.arrow", "part-1.arrow", "part-2.arrow"], None),
+    "feather": (["Test.feather", "Train.feather", "Val_1.feather"], ["test", "train", "val"]),
+    "words that only begin so": (["testament.parquet", "trained.parquet", "valley.parquet"], None),
+}
+
+
+@pytest.mark.parametrize(("files", "split"), LAYOUTS.values(), ids=LAYOUTS)
+def test_a_folder_is_its_files_in_order_with_the_split_of_their_names(
+    tmp_path: Path, files: list[str], split: list[str] | None
+) -> None:
+    folder = tmp_path / "data"
+    for number, name in enumerate(files):
+        written(folder / name, part(20 * number, 20, note=["x"] * 20))
+    (folder / "README.md").write_text("of no concern")
+    (folder / "_SUCCESS").write_text("")
+    written(folder / ".hidden/x.parquet", part(0, 1))
+    written(folder / "_delta_log/x.parquet", part(0, 1))
+    found = loaded(folder)
+    same(found, split)
+    assert (found.source, found.unused) == (str(folder), ("note",))
+
+
+def test_a_split_column_counts_and_not_the_names(tmp_path: Path) -> None:
+    for number, name in enumerate(NAMES):
+        written(tmp_path / f"{name}.parquet", part(20 * (0, 1, 2)[number], 20, split=["train"] * 20))
+    files = sorted(NAMES)
+    found = loaded(tmp_path)
+    assert found.split is not None
+    assert set(found.split.tolist()) == {0}, files
+
+
+@pytest.mark.parametrize("pattern", ["data/*.parquet", "data/**/*.parquet", "dat?/part-[012].parquet"])
+def test_a_pattern_is_the_files_that_match(tmp_path: Path, pattern: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        written(tmp_path / f"data/part-{number}.parquet", part(20 * number, 20))
+    monkeypatch.chdir(tmp_path)
+    found = loaded(pattern)
+    same(found)
+    assert found.source == str(tmp_path / pattern)
+    same(loaded(str(tmp_path / pattern)))
+
+
+def test_a_pattern_takes_the_split_from_names_too(tmp_path: Path) -> None:
+    for number, name in enumerate(sorted(NAMES)):
+        written(tmp_path / f"{name}-0.parquet", part(20 * number, 20))
+    same(loaded(str(tmp_path / "*.parquet")), ["test", "train", "val"])
+    assert loaded(str(tmp_path / "train-*.parquet")).split is None
+
+
+def test_a_folder_above_that_is_named_like_a_split_says_nothing(tmp_path: Path) -> None:
+    for number in range(3):
+        written(tmp_path / f"test/data/{number}.parquet", part(20 * number, 20))
+    same(loaded(tmp_path / "test/data"))
+
+
+class TestSavedByDatasets:
+    def saved(self, folder: Path, first: int, count: int) -> None:
+        """As ``Dataset.save_to_disk`` of datasets 5 writes it, with a cache beside."""
+        for number in range(2):
+            rows = part(first + number * count // 2, count // 2)
+            written(folder / f"data-0000{number}-of-00002.arrow", rows)
+        written(folder / "cache-0123456789abcdef.arrow", part(0, 5))
+        names = [{"filename": f"data-0000{number}-of-00002.arrow"} for number in range(2)]
+        (folder / "state.json").write_text(json.dumps({"_data_files": names, "_fingerprint": "0", "_split": None}))
+        (folder / "dataset_info.json").write_text("{}")
+
+    def test_one(self, tmp_path: Path) -> None:
+        self.saved(tmp_path / "saved", 0, 60)
+        same(loaded(tmp_path / "saved"))
+
+    def test_several_splits(self, tmp_path: Path) -> None:
+        for number, name in enumerate(NAMES):
+            self.saved(tmp_path / name, 20 * number, 20)
+        (tmp_path / "dataset_dict.json").write_text(json.dumps({"splits": list(NAMES)}))
+        same(loaded(tmp_path), ["train", "val", "test"])
+
+    def test_a_file_that_is_not_there_any_more(self, tmp_path: Path) -> None:
+        self.saved(tmp_path, 0, 60)
+        (tmp_path / "data-00001-of-00002.arrow").unlink()
+        assert refusal(loaded, tmp_path) == f"{tmp_path}/data-00001-of-00002.arrow: no such file"
+
+    def test_damaged_notes(self, tmp_path: Path) -> None:
+        (tmp_path / "state.json").write_text("{")
+        assert refusal(loaded, tmp_path).startswith(f"{tmp_path}/state.json: not the JSON that datasets writes: ")
+
+
+class TestRefused:
+    def test_a_folder_without_data(self, tmp_path: Path) -> None:
+        message = "holds no .npy files, and no .parquet, .pq, .arrow, .feather, .jsonl files of rows, here or below"
+        assert refusal(loaded, tmp_path) == f"{tmp_path}: {message}"
+
+    def test_a_pattern_that_matches_nothing(self, tmp_path: Path) -> None:
+        assert refusal(loaded, f"{tmp_path}/*.pq") == f"--data {tmp_path}/*.pq: matches no file"
+
+    def test_a_pattern_that_matches_another_kind(self, tmp_path: Path) -> None:
+        (tmp_path / "a.csv").write_text("")
+        message = f"matches {tmp_path}/a.csv; a pattern is for files ending in .parquet, .pq, .arrow, .feather, .jsonl"
+        assert refusal(loaded, f"{tmp_path}/*") == f"--data {tmp_path}/*: {message}"
+
+    def test_some_names_that_say_a_split_and_some_that_do_not(self, tmp_path: Path) -> None:
+        written(tmp_path / "a.parquet", part(0, 20))
+        written(tmp_path / "test.parquet", part(20, 20))
+        message = f"the name of {tmp_path}/test.parquet says a split, that of {tmp_path}/a.parquet does not"
+        assert refusal(loaded, tmp_path) == f"{tmp_path}: {message}; name all, or none"
+
+    def test_a_column_that_a_later_file_lacks(self, tmp_path: Path) -> None:
+        written(tmp_path / "a.parquet", part(0, 20))
+        written(tmp_path / "b.parquet", part(20, 20).drop_columns(["positive"]))
+        message = f"no column 'positive', which {tmp_path}/a.parquet has; found anchor, ids"
+        assert refusal(loaded, tmp_path) == f"{tmp_path}/b.parquet: {message}"
+
+    def test_a_bad_row_by_its_file(self, tmp_path: Path) -> None:
+        written(tmp_path / "a.parquet", part(0, 20))
+        ragged = pa.array([[1.0] * (5 if row != 7 else 4) for row in range(20)])
+        written(tmp_path / "b.parquet", part(20, 20).set_column(1, "positive", ragged))
+        assert refusal(loaded, tmp_path) == f"{tmp_path}/b.parquet: targets row 7 has 4 numbers, row 0 has 5"
+
+    def test_vectors_of_another_length_in_a_later_file(self, tmp_path: Path) -> None:
+        written(tmp_path / "a.parquet", part(0, 20))
+        written(tmp_path / "b.parquet", part(20, 20).set_column(1, "positive", pa.array([[1.0]] * 20)))
+        message = "targets row 20 has shape (1,), row 0 has (5,); they must be equal"
+        assert refusal(loaded, tmp_path) == f"{tmp_path}: {message}"

@@ -1,0 +1,97 @@
+"""Tables of JSON lines: one object a row, ``{"inputs": [0.1, …], "targets": [0.3, …], "ids": "doc-7"}``."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from losstune.trainer.base.errors import UserError, shown
+from losstune.trainer.data.guards import readable
+from losstune.trainer.data.npy import Array
+from losstune.trainer.data.table import VECTORS
+
+BATCH_BYTES = 4 * 1024 * 1024
+
+
+class JsonLines:
+    """A file of JSON lines; as of :class:`~losstune.trainer.data.table.Table`.
+
+    Read by Python's parser, not by Arrow's: that one ends the process by a segmentation fault where brackets are
+    nested some ten thousand deep, and takes a column for whole numbers if its first block has no others.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with readable(path), path.open("rb") as stream:
+            blocks = iter(lambda: stream.read(BATCH_BYTES), b"")
+            self.rows = 1 + sum(block.count(b"\n") for block in blocks)
+        first = next(self._objects(), (0, {}))[1]
+        self.names = tuple(first)
+
+    def batches(self, columns: Mapping[str, str], start: int) -> Iterator[dict[str, Array]]:
+        """As of :class:`~losstune.trainer.data.table.Table`."""
+        values: dict[str, list[Any]] = {role: [] for role in columns}
+        length = count = 0
+        for size, row in self._objects():
+            for role, name in columns.items():
+                if row.get(name) is None:
+                    raise UserError(f"{self.path}: {role} row {start + count} is {'null' if name in row else 'absent'}")
+                values[role].append(row[name])
+            length, count = length + size, count + 1
+            if length >= BATCH_BYTES:
+                yield self._arrays(values, start)
+                values, start, length, count = {role: [] for role in columns}, start + count, 0, 0
+        if count:
+            yield self._arrays(values, start)
+
+    def _objects(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Each row with the bytes of its line."""
+        with self.path.open("rb") as stream:
+            for number, line in enumerate(stream, start=1):
+                if line.isspace():
+                    continue
+                try:
+                    row = json.loads(line)
+                except (ValueError, RecursionError) as error:
+                    raise UserError(f"{self.path}: line {number} is not JSON: {error}") from None
+                if not isinstance(row, dict):
+                    raise UserError(f"{self.path}: line {number} is {shown(row)}; expected an object of columns")
+                yield len(line), row
+
+    def _arrays(self, values: Mapping[str, list[Any]], start: int) -> dict[str, Array]:
+        return {
+            role: (_vectors if role in VECTORS else _labels)(found, f"{self.path}: {role}", start)
+            for role, found in values.items()
+        }
+
+
+def _vectors(values: Sequence[Any], what: str, start: int) -> Array:
+    """Lists of numbers, nested to any depth, as rows (n, …)."""
+    try:
+        rows = np.array(values)
+    except (ValueError, OverflowError):
+        rows = np.empty(0, dtype=object)
+    if rows.dtype.kind in "biuf":
+        return rows
+    first: tuple[int, ...] | None = None
+    for number, value in enumerate(values, start=start):
+        try:
+            row = np.array(value)
+        except (ValueError, OverflowError):
+            raise UserError(f"{what} row {number} has lists of unequal length") from None
+        if row.dtype.kind not in "biuf":
+            raise UserError(f"{what} row {number} is {shown(value)}; expected a list of numbers")
+        first = row.shape if first is None else first
+        if row.shape != first:
+            raise UserError(f"{what} row {number} has shape {row.shape}, row {start} has {first}; they must be equal")
+    raise UserError(f"{what} row {start} is {shown(values[0])}; expected a list of numbers")
+
+
+def _labels(values: Sequence[Any], what: str, start: int) -> Array:
+    """Whole numbers, or text, as (n,)."""
+    for number, value in enumerate(values, start=start):
+        if not isinstance(value, str | int):
+            raise UserError(f"{what} row {number} is {shown(value)}; expected a whole number or text")
+    return np.array(values, dtype=None if all(isinstance(value, int) for value in values) else object)

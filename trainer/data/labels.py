@@ -1,0 +1,113 @@
+"""Labels of rows: ids of any kind as whole numbers, and the names of splits."""
+
+import hashlib
+import sys
+import uuid
+from decimal import Decimal
+
+import numpy as np
+import numpy.typing as npt
+
+from losstune.trainer.base.errors import UserError, shown
+from losstune.trainer.data.npy import Array
+
+SPLIT_NAMES = ("train", "val", "test")
+SPLIT_WORDS = {"train": 0, "validation": 1, "valid": 1, "val": 1, "dev": 1, "test": 2}
+"""What names a split, in any case, as an index into ``SPLIT_NAMES``."""
+
+
+def whole_ids(ids: Array, rows: int, source: str) -> npt.NDArray[np.int64]:
+    """Ids (N,) as int64: whole numbers as they are, all else by a hash that is the same on every machine.
+
+    The hash is the first 64 bits, little-endian and signed, of BLAKE2b with a digest of 8 bytes, over text in UTF-8 or
+    over the bytes. A uuid counts as its text. A decimal counts as the whole number that it is, else as its text.
+
+    Raises:
+        UserError: another type or shape; or two ids have one hash.
+    """
+    if ids.shape == (rows,) and np.issubdtype(ids.dtype, np.integer):
+        return ids.astype(np.int64)
+    if ids.shape != (rows,) or ids.dtype.kind not in "USOT":
+        raise UserError(
+            f"{source}: ids has type {ids.dtype} and shape {ids.shape}; "
+            f"expected whole numbers, text, uuid or bytes, shape ({rows},)"
+        )
+    result = np.empty(rows, dtype=np.int64)
+    known: dict[int, object] = {}
+    for row, value in enumerate(ids.tolist()):
+        result[row] = number = _number(value, row, source)
+        if known.setdefault(number, value) != value and _bytes(known[number]) != _bytes(value):
+            raise UserError(f"{source}: ids {shown(known[number])} and {shown(value)} have the same hash; rename one")
+    return result
+
+
+def _number(value: object, row: int, source: str) -> int:
+    if isinstance(value, Decimal) and value == value.to_integral_value():
+        value = int(value)
+    if isinstance(value, int | np.integer) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
+        return int(value)
+    content = _bytes(value)
+    if content is None:
+        raise UserError(f"{source}: ids row {row} is {shown(value)}; expected a whole number, text, uuid or bytes")
+    return _hash(content)
+
+
+def _hash(content: bytes) -> int:
+    return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little", signed=True)
+
+
+def _bytes(value: object) -> bytes | None:
+    match value:
+        case bytes():
+            return value
+        case str():
+            return value.encode("utf-8", "surrogatepass")
+        case uuid.UUID():
+            return str(value).encode()
+        case Decimal() if value.is_finite():
+            return format(value.normalize(), "f").encode()
+        case int() if not isinstance(value, bool):
+            return str(value).encode()
+    return None
+
+
+def split_codes(split: Array, source: str) -> npt.NDArray[np.int8]:
+    """Each row's split as an index into ``SPLIT_NAMES``, from text or from 0, 1, 2.
+
+    Raises:
+        UserError: no such split; names the row.
+    """
+    if split.dtype.kind in "iu":
+        numbers = split.astype(np.int64)
+        bad = np.flatnonzero((numbers < 0) | (numbers > 2))
+        if len(bad):
+            raise UserError(f"{source}: split row {bad[0]} is {numbers[bad[0]]}; allowed: 0 train, 1 val, 2 test")
+        return numbers.astype(np.int8)
+    names = _split_texts(split, source).tolist()
+    result = np.array([SPLIT_WORDS.get(name.lower(), -1) for name in names], dtype=np.int8)
+    unknown = np.flatnonzero(result < 0)
+    if len(unknown):
+        found = names[unknown[0]][:40]
+        allowed = "train, val (or validation, valid, dev), test"
+        raise UserError(f"{source}: split row {unknown[0]} is {found!r}; allowed: {allowed}")
+    return result
+
+
+def _split_texts(split: Array, source: str) -> Array:
+    match split.dtype.kind:
+        case "O":  # as an array of text each would take the room of the longest
+            texts = [value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in split]
+            return np.array(texts, dtype=object)
+        case "S":
+            return np.char.decode(split, "utf-8", "replace")
+        case "U" if split.dtype.itemsize == 0 or _codes(split).max() <= sys.maxunicode:
+            return split
+        case "T":
+            return split.astype(object)
+    raise UserError(f"{source}: split has type {split.dtype}; expected text: {', '.join(SPLIT_NAMES)}")
+
+
+def _codes(texts: Array) -> npt.NDArray[np.uint32]:
+    """The characters as numbers: a damaged file may hold some that no text has, and that NumPy fails to show."""
+    native = np.ascontiguousarray(texts, dtype=texts.dtype.newbyteorder("="))
+    return native.view(np.uint32)

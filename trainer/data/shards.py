@@ -1,0 +1,181 @@
+"""Tables that lie in many files: a folder of shards, a pattern, a folder of Hugging Face datasets."""
+
+import glob
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import takewhile
+from pathlib import Path
+
+import numpy as np
+
+from losstune.trainer.base.errors import UserError, one_line
+from losstune.trainer.data.arrow_tables import ArrowTable, ParquetTable
+from losstune.trainer.data.column_names import listed
+from losstune.trainer.data.guards import readable
+from losstune.trainer.data.json_lines import JsonLines
+from losstune.trainer.data.labels import SPLIT_WORDS
+from losstune.trainer.data.npy import Array
+from losstune.trainer.data.table import Table, same_shapes
+
+TABLES: dict[str, Callable[[Path], Table]] = {
+    ".parquet": ParquetTable,
+    ".pq": ParquetTable,
+    ".arrow": ArrowTable,
+    ".feather": ArrowTable,
+    ".jsonl": JsonLines,
+}
+"""What reads a file, by the end of its name in lower case."""
+_SPLIT_NAME = re.compile(rf"({'|'.join(SPLIT_WORDS)})(?![a-z0-9])", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A file, and the split that its name or a folder's gives to all of its rows, if one does."""
+
+    path: Path
+    split: str | None
+
+    @cached_property
+    def table(self) -> Table:
+        """What is in it, as far as that is known without reading it."""
+        if not self.path.is_file():
+            raise UserError(f"{self.path}: {'not a regular file' if self.path.exists() else 'no such file'}")
+        with readable(self.path):
+            return TABLES[self.path.suffix.lower()](self.path)
+
+
+@dataclass(frozen=True)
+class Shards:
+    """The rows of some files, one file after the other.
+
+    Attributes:
+        source: what they are called together.
+        splits: whether their names say the split of each row.
+    """
+
+    source: str
+    shards: Sequence[Shard]
+    splits: bool
+
+    @cached_property
+    def names(self) -> tuple[str, ...]:
+        """The names of the columns, in the order of the first file; ``split`` is one if the files' names say it."""
+        own = self.shards[0].table.names
+        return (*own, "split") if self.splits and "split" not in own else own
+
+    @property
+    def tables(self) -> list[Table]:
+        """What the files hold."""
+        return [shard.table for shard in self.shards]
+
+    def batches(self, columns: Mapping[str, str]) -> Iterator[dict[str, Array]]:
+        """All rows in order, in batches of arrays by role; ``columns`` are names by role.
+
+        Raises:
+            UserError: a column is not in every file, or a value can not be read; names the row of its file.
+        """
+        return same_shapes(self._batches(columns), self.source)
+
+    def _batches(self, columns: Mapping[str, str]) -> Iterator[dict[str, Array]]:
+        named = self.splits and columns.get("split") == "split" and "split" not in self.shards[0].table.names
+        stored = {role: name for role, name in columns.items() if not (named and role == "split")}
+        for shard in self.shards:
+            for name in stored.values():
+                if name not in shard.table.names:
+                    found = listed(shard.table.names)
+                    raise UserError(f"{shard.path}: no column {name!r}, which {self.shards[0].path} has; found {found}")
+            for batch in shard.table.batches(stored, 0):
+                if named:
+                    batch["split"] = np.full(len(next(iter(batch.values()))), shard.split, dtype=object)
+                yield batch
+
+
+def in_file(path: Path) -> Shards:
+    """The rows of one file, whatever its name says of a split."""
+    return Shards(str(path), [Shard(path, None)], splits=False)
+
+
+def in_folder(folder: Path) -> Shards:
+    """The rows of all files of tables in a folder and those below, in the order of their paths.
+
+    Raises:
+        UserError: there are none, or some of their names say a split and some do not.
+    """
+    saved = _saved_dataset(folder)
+    files = _files_below(folder) if saved is None else saved
+    if not files:
+        raise UserError(f"{folder}: holds no .npy files, and no {', '.join(TABLES)} files of rows, here or below")
+    return _shards(str(folder), folder, files)
+
+
+def matching(pattern: str) -> Shards:
+    """The rows of all files that a pattern such as ``data/*.parquet`` matches, in the order of their paths.
+
+    Raises:
+        UserError: there are none; one is no table; or some of their names say a split and some do not.
+    """
+    whole = Path(pattern).absolute()  # links are not followed: what they are named says the split
+    root = Path(*takewhile(lambda part: not glob.has_magic(part), whole.parts))
+    files = sorted(root.glob(str(whole.relative_to(root))))
+    if not files:
+        raise UserError(f"--data {pattern}: matches no file")
+    for file in files:
+        if not file.is_file() or file.suffix.lower() not in TABLES:
+            raise UserError(f"--data {pattern}: matches {file}; a pattern is for files ending in {', '.join(TABLES)}")
+    return _shards(str(whole), root, files)
+
+
+def is_pattern(source: str) -> bool:
+    """Whether a source is a pattern of paths."""
+    return glob.has_magic(source)
+
+
+def _shards(source: str, root: Path, files: Sequence[Path]) -> Shards:
+    shards = [Shard(file, _split_of(file.relative_to(root))) for file in files]
+    splits = {shard.split for shard in shards}
+    if None in splits and len(splits) > 1:
+        said, silent = (next(s.path for s in shards if bool(s.split) is named) for named in (True, False))
+        raise UserError(f"{source}: the name of {said} says a split, that of {silent} does not; name all, or none")
+    return Shards(source, shards, splits=len(splits) > 1)  # of one split alone, the rows are still to be split
+
+
+def _split_of(path: Path) -> str | None:
+    """The split that a path says: ``split=test/…``, ``test/…`` or ``test-00000-of-00001.parquet``."""
+    for part in reversed(path.parts):
+        word = part.partition("=")[2] if part.lower().startswith("split=") else part
+        if found := _SPLIT_NAME.match(word):
+            return found[1].lower()
+    return None
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """Files of tables, but for what is hidden or begins with ``_``, as tools name what is no data."""
+    found = (path for path in folder.rglob("*") if path.suffix.lower() in TABLES and path.is_file())
+    return sorted(path for path in found if not any(part[0] in "._" for part in path.relative_to(folder).parts))
+
+
+def _saved_dataset(folder: Path) -> list[Path] | None:
+    """The files of a dataset, or of several splits, that ``save_to_disk`` of datasets wrote; None if it is none.
+
+    Beside them there may be caches of the same format, so what counts is its own list.
+    """
+    if (folder / "dataset_dict.json").is_file():
+        splits = _json(folder / "dataset_dict.json").get("splits")
+        names = splits if isinstance(splits, list) else []
+        return [file for name in names for file in _saved_dataset(folder / str(name)) or []]
+    if not (folder / "state.json").is_file():
+        return None
+    files = _json(folder / "state.json").get("_data_files")
+    names = [file.get("filename") for file in files if isinstance(file, dict)] if isinstance(files, list) else []
+    return [folder / Path(str(name)).name for name in names]
+
+
+def _json(path: Path) -> dict[str, object]:
+    try:
+        found = json.loads(path.read_bytes())
+    except (ValueError, RecursionError, OSError) as error:
+        raise UserError(f"{path}: not the JSON that datasets writes: {one_line(error)}") from None
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,135 @@
+"""Where ``--data`` leads: to a name, a file, a folder, a pattern, or a function of the user's."""
+
+import gzip
+import importlib.util
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from losstune.trainer.base.errors import UserError, one_line
+from losstune.trainer.base.references import is_reference, resolve
+from losstune.trainer.data.column_names import ROLES, ColumnNames, listed
+from losstune.trainer.data.formats import READERS, Contents, read_folder, read_shards
+from losstune.trainer.data.npy import Array, Rows
+from losstune.trainer.data.shards import is_pattern, matching
+
+DIGITS = "digits"
+"""The data that is always there: scikit-learn's."""
+IN_MEMORY = "arrays in memory"
+"""Where such pairs come from, for messages."""
+
+Source = str | os.PathLike[str] | Mapping[str, Any]
+"""Where pairs come from, or the arrays themselves, by name: ``inputs``, ``targets``, ``ids``, ``split``."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """Arrays by role as they were found, unchecked.
+
+    Attributes:
+        source: where, for messages and for a study to keep; files and folders as absolute paths.
+        unused: names of what else is there.
+    """
+
+    source: str
+    arrays: Mapping[str, Rows]
+    unused: tuple[str, ...]
+
+
+def find_arrays(source: Source, names: ColumnNames, roles: tuple[str, ...] = ROLES) -> Found:
+    """What a source holds of the columns that are wanted.
+
+    Raises:
+        UserError: there is no such source, it can not be read, or a name that was said is not in it.
+    """
+    columns = names.wanted(roles)
+    if isinstance(source, Mapping):
+        contents, where = _chosen(raw_arrays(source), columns), IN_MEMORY
+    else:
+        contents, where = _contents(os.fspath(source), columns)
+    names.check(contents.names, roles, where)
+    needed = [role for role in ("inputs", "targets") if role in roles and role not in contents.arrays]
+    if needed:
+        other = f"; if it has another name: --columns {needed[0]}=NAME" if contents.names else ""
+        raise UserError(f"{where}: no array {needed[0]!r}; found {listed(contents.names)}{other}")
+    return Found(where, contents.arrays, names.unused(contents.names))
+
+
+def raw_arrays(given: Mapping[str, Any]) -> dict[str, Array]:
+    """NumPy arrays of what a program or a function of the user's has: tensors, lists and columns too.
+
+    Raises:
+        UserError: one is no array.
+    """
+    return {str(name): _as_array(array, f"--data: expected arrays: {name}") for name, array in given.items()}
+
+
+def _contents(source: str, columns: Mapping[str, str]) -> tuple[Contents, str]:
+    if source == DIGITS:
+        return _chosen(_digits(), columns), source
+    path = Path(source)
+    if source and path.is_dir():
+        return read_folder(path.resolve(), columns), str(path.resolve())
+    if is_pattern(source) and not path.exists():
+        shards = matching(source)
+        return read_shards(shards, columns), shards.source
+    if reader := READERS.get(path.suffix.lower()):
+        if not path.is_file():
+            raise UserError(f"--data {source}: no such file")
+        return reader(path, columns), str(path.resolve())
+    if is_reference(source):
+        return _chosen(_from_function(source), columns), source
+    raise UserError(
+        f"--data {source!r}: expected digits, a file ending in {', '.join(READERS)}, a folder of .npy files or of "
+        "files of rows, a quoted pattern of such files, or package.module:function"
+    )
+
+
+def _chosen(arrays: Mapping[str, Array], columns: Mapping[str, str]) -> Contents:
+    return Contents({role: arrays[name] for role, name in columns.items() if name in arrays}, tuple(arrays))
+
+
+def _digits() -> dict[str, Array]:
+    """Scikit-learn's 8×8 digits (1,797 images): left half → right half, grey values scaled to [0, 1].
+
+    Read from its file: importing ``sklearn.datasets`` takes ten times as long as reading it.
+    """
+    package = importlib.util.find_spec("sklearn")
+    if package is None or package.submodule_search_locations is None:
+        raise UserError("--data digits: scikit-learn, which brings the digits, is not installed")
+    file = Path(package.submodule_search_locations[0]) / "datasets" / "data" / "digits.csv.gz"
+    with gzip.open(file, "rt") as lines:
+        pixels = np.loadtxt(lines, delimiter=",", dtype=np.float32)[:, :64]
+    images = pixels.reshape(-1, 8, 8) / 16
+    return {"inputs": images[:, :, :4].reshape(-1, 32), "targets": images[:, :, 4:].reshape(-1, 32)}
+
+
+def _from_function(source: str) -> dict[str, Array]:
+    function, name = resolve(source, "--data"), source.partition(":")[2]
+    if not callable(function):
+        raise UserError(f"--data {source}: {name} is {type(function).__name__}, not a function")
+    try:
+        found = function()
+    except Exception as error:  # the user's own code, whatever it stumbles over
+        raise UserError(f"--data {source}: {name}() failed: {type(error).__name__}: {one_line(error)}") from error
+    if not isinstance(found, Mapping):
+        raise UserError(f"--data {source}: expected a dict of arrays, got {type(found).__name__}")
+    where = f"--data {source}: expected a dict of arrays"
+    return {str(name): _as_array(array, f"{where}: {name}") for name, array in found.items()}
+
+
+def _as_array(array: object, where: str) -> Array:
+    """A NumPy array of what a function returned; a tensor may be on any device, need a gradient, or be bfloat16."""
+    torch = sys.modules.get("torch")  # where there is a tensor, it has been imported
+    try:
+        if torch is not None and isinstance(array, torch.Tensor):
+            tensor = array.detach().cpu()
+            return np.asarray(tensor.float() if tensor.is_floating_point() else tensor)
+        return np.asarray(array)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{where}: {one_line(error)}") from None
