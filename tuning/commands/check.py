@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from rich.table import Table
 
 from losstune.trainer.base.console import say
 from losstune.trainer.data.column_names import Columns
@@ -20,6 +19,7 @@ from losstune.trainer.run.show import say_unused
 from losstune.trainer.run.train import set_threads
 from losstune.tuning.execute.local_ray import usable_cores
 from losstune.tuning.show.progress import time_text
+from losstune.tuning.show.table import Column, Table, TableRow, TerminalTable
 from losstune.tuning.space.feasibility import check_against_data, load_spaces
 from losstune.tuning.space.merged import merged_settings
 from losstune.tuning.space.search_space import MAX_GRID, SearchSpace, typical_point
@@ -155,23 +155,30 @@ def checked_json(checked: Checked) -> dict[str, Any]:
     }
 
 
+def _space_table(space: SearchSpace) -> Table:
+    """What a space searches, derives and fixes."""
+    columns = [
+        Column("setting"),
+        Column("searched", words=True, wraps=True),
+        Column("only when", words=True, wraps=True, spare=1),
+        Column("start", words=True, wraps=True, spare=2),
+    ]
+    rows = []
+    for parameter in space.parameters:
+        when = ", ".join(f"{n} is {' or '.join(map(str, v))}" for n, v in parameter.when.items())
+        starts = dict.fromkeys(str(point[parameter.name]) for point in space.start if parameter.name in point)
+        rows.append(TableRow(parameter.name, [str(parameter.domain), when, ", ".join(starts)]))
+    rows += [TableRow(name, [f"= {expression.text}", "", ""]) for name, expression in space.derived.items()]
+    rows += [TableRow(name, [f"fixed at {value}", "", ""]) for name, value in space.fixed.items()]
+    return Table(columns, rows)
+
+
 def show_checked(checked: Checked, console: Console) -> None:
     """Print the spaces, the rungs and the cost."""
     settings = checked.settings
     say_unused(checked.pairs, console)
     for space, cost in zip(checked.spaces, checked.estimates, strict=True):
-        table = Table(title=f"{space.loss_fn}  ({space.file})", title_justify="left")
-        for column in ("setting", "searched", "only when", "start"):
-            table.add_column(column)
-        for parameter in space.parameters:
-            when = ", ".join(f"{n} is {' or '.join(map(str, v))}" for n, v in parameter.when.items())
-            starts = dict.fromkeys(str(point[parameter.name]) for point in space.start if parameter.name in point)
-            table.add_row(parameter.name, str(parameter.domain), when, ", ".join(starts))
-        for name, expression in space.derived.items():
-            table.add_row(name, f"= {expression.text}", "", "")
-        for name, value in space.fixed.items():
-            table.add_row(name, f"fixed at {value}", "", "")
-        console.print(table)
+        console.print(TerminalTable(_space_table(space), f"{space.loss_fn}  ({space.file})"))
         size = f"{space.size:,} points; " if space.size is not None and space.size <= MAX_GRID else ""
         say(
             console,

@@ -9,7 +9,7 @@ from losstune.trainer.base.console import say
 from losstune.tuning.confirm.findings import LABELS, TEST_METRICS, ComparedArm, Comparison
 from losstune.tuning.confirm.sentences import answer_sentences, guide_sentence
 from losstune.tuning.show.progress import time_text
-from losstune.tuning.show.table import Cell, Column, Measured, Noted, Table, TableRow, fits, number_text, terminal_table
+from losstune.tuning.show.table import Cell, Column, Measured, Noted, Table, TableRow, TerminalTable, number_text
 
 BASELINES = {
     "chance": "chance",
@@ -105,13 +105,10 @@ def show_comparison(comparison: Comparison, console: Console) -> None:
         f"study {comparison.study}, confirmation {comparison.confirmation}: {comparison.seeds} seeds, "
         f"{comparison.targets} test targets of {comparison.data_source}; means with 95 % intervals",
     )
-    scores = [terminal_table(scores_table(comparison))]
-    if not fits(scores[0], console):
-        scores = [terminal_table(scores_table(comparison, half)) for half in (TEST_METRICS[:3], TEST_METRICS[3:])]
-    for table in scores:
+    for table in _fitting_scores(comparison, console):
         console.print(table)
-    console.print(terminal_table(tuning_table(comparison)))
-    console.print(terminal_table(geometry_table(comparison)))
+    console.print(TerminalTable(tuning_table(comparison)))
+    console.print(TerminalTable(geometry_table(comparison)))
     for sentence in answer_sentences(comparison):
         say(console, f"• {sentence}")
     if comparison.guide:
@@ -122,6 +119,17 @@ def show_comparison(comparison: Comparison, console: Console) -> None:
         count = len(comparison.partings)
         say(console, f"\nValidation loss and objective part ways in {count} run{'s' * (count > 1)}, the first of them:")
         say(console, f"• {comparison.partings[0]}")
+
+
+def _fitting_scores(comparison: Comparison, console: Console) -> list[TerminalTable]:
+    """The scores in one table, or on a narrow terminal in as many as it takes."""
+    for count in range(1, len(TEST_METRICS) + 1):
+        size = -(-len(TEST_METRICS) // count)
+        parts = [TEST_METRICS[start : start + size] for start in range(0, len(TEST_METRICS), size)]
+        tables = [TerminalTable(scores_table(comparison, part)) for part in parts]
+        if all(table.fits(console) for table in tables):
+            break
+    return tables
 
 
 def comparison_json(comparison: Comparison) -> dict[str, Any]:

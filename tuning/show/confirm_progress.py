@@ -6,12 +6,11 @@ from dataclasses import dataclass, field
 from statistics import fmean, stdev
 
 from rich.console import Console
-from rich.table import Table as RichTable
 
 from losstune.tuning.confirm.confirm_runs import ConfirmRun, RunResult
 from losstune.tuning.show.live import LiveDisplay
 from losstune.tuning.show.progress import time_text
-from losstune.tuning.show.table import Column, Table, TableRow, terminal_table
+from losstune.tuning.show.table import Column, Table, TableRow, TerminalTable
 
 
 @dataclass
@@ -84,16 +83,18 @@ class ConfirmProgress(LiveDisplay):
         running = sum(arm.running for arm in self._arms.values())
         return (self._total - self._ended - running / 2) * self._max_epochs * self._seconds / self._epochs
 
-    def _table(self) -> RichTable:
+    def _table(self) -> TerminalTable:
         left = self._seconds_left()
         title = f"{self._title}  {time_text(self._seconds)}"
         if self._ended < self._total and left is not None:
             title += f", {self._ended} of {self._total} runs, {time_text(left)} left"
-        columns = [Column(name) for name in ("setting", "running", "seeds", f"{self._objective} ± sd")]
+        spare = {"running": 2, "seeds": 1}
+        names = ("setting", "running", "seeds", f"{self._objective} ± sd")
+        columns = [Column(name, spare=spare.get(name, 0)) for name in names]
         rows = [
             TableRow(name, [str(arm.running), f"{arm.ended}/{arm.total}", arm.mean]) for name, arm in self._arms.items()
         ]
-        return terminal_table(Table(columns, rows), title)
+        return TerminalTable(Table(columns, rows), title)
 
     def _lines(self) -> Iterator[str]:
         best = max(self._arms, key=lambda name: fmean(self._arms[name].values or [-math.inf]))

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from losstune.trainer.base.console import say
 from losstune.tuning.show.live import LiveDisplay
-from losstune.tuning.show.table import Column, Table, TableRow, terminal_table
+from losstune.tuning.show.table import Column, Table, TableRow, TerminalTable
 from losstune.tuning.space.settings import StudySettings
 from losstune.tuning.study.messages import Report
 from losstune.tuning.study.trial import State, TrialView
@@ -58,8 +58,10 @@ def _short(value: Any) -> str:
 
 def progress_table(losses: Mapping[str, LossProgress], settings: StudySettings, title: str, seconds: float) -> Group:
     """The table of a study and its best settings; ``seconds`` since the launch, 0 where nothing is running."""
+    spare = {"running": 2, "pruned": 2, "done": 2, "failed": 1, "epochs": 1, "epochs/s": 3, "left": 1}
     names = ["loss", "running", "pruned", "done", "failed", "epochs", f"best {settings.objective}"]
     names += ["epochs/s", "left"] if seconds else []
+    columns = [Column(name, spare=spare.get(name, 0)) for name in names]
     rows = []
     for name, loss in losses.items():
         counts = [str(loss.states[s]) for s in ("running", "pruned", "complete", "failed")]
@@ -67,7 +69,7 @@ def progress_table(losses: Mapping[str, LossProgress], settings: StudySettings, 
         if seconds:
             cells += [f"{loss.new_epochs / seconds:.1f}", time_text(seconds_left(loss, settings, seconds))]
         rows.append(TableRow(name, cells))
-    table = terminal_table(Table([Column(name) for name in names], rows), title)
+    table = TerminalTable(Table(columns, rows), title)
     bests = [Text(f"{loss.best.name}: {setting_text(loss.best)}", style="dim") for loss in losses.values() if loss.best]
     return Group(table, *bests)
 

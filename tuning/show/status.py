@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Group
-from rich.table import Table
 from rich.text import Text
 
 from losstune.tuning.show.progress import counted, progress_table
+from losstune.tuning.show.table import Column, Table, TableRow, TerminalTable
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.lost_trials import lost_trials, reasons_text
 from losstune.tuning.study.study import Study, open_study
@@ -82,16 +82,23 @@ def _trial_json(trial: TrialView) -> dict[str, Any]:
     }
 
 
-def list_table(home: Home) -> Table:
+def list_table(home: Home) -> TerminalTable:
     """One row per study."""
-    table = Table(title=f"studies in {home.where}", title_justify="left")
-    for column in ("study", "created", "losses", "trials", "best", "running"):
-        table.add_column(column)
-    for row in list_json(home):
-        best = f"{row['best']:.4f} {row['best_trial']}" if row["best_trial"] else "-"
-        running = "yes" if row["running"] else ""
-        table.add_row(row["study"], row["created"], ", ".join(row["losses"]), str(row["trials"]), best, running)
-    return table
+    columns = [
+        Column("study"),
+        Column("created", words=True, spare=3),
+        Column("losses", words=True, wraps=True, spare=2),
+        Column("trials", spare=1),
+        Column("best", words=True),
+        Column("running", words=True, spare=1),
+    ]
+    return TerminalTable(Table(columns, [_list_row(row) for row in list_json(home)]), f"studies in {home.where}")
+
+
+def _list_row(row: dict[str, Any]) -> TableRow:
+    best = f"{row['best']:.4f} {row['best_trial']}" if row["best_trial"] else "-"
+    running = "yes" if row["running"] else ""
+    return TableRow(row["study"], [row["created"], ", ".join(row["losses"]), str(row["trials"]), best, running])
 
 
 def list_json(home: Home) -> list[dict[str, Any]]:

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from losstune.tuning.confirm.statistics import Difference, Interval
 
@@ -41,12 +43,16 @@ class Column:
         short: heading on a terminal, where it differs.
         words: whether it holds words, which begin on the left; numbers end on the right.
         page_only: whether a terminal has no room for it.
+        spare: a narrow terminal leaves out the columns with the highest first, and of equals the last one.
+        wraps: whether its words may stand in several lines on a terminal.
     """
 
     heading: str
     short: str = ""
     words: bool = False
     page_only: bool = False
+    spare: int = 0
+    wraps: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,24 +93,61 @@ def plus_minus(limits: Interval | Difference, *, signed: bool = False) -> str:
     return f"{number_text(limits.value, signed=signed)} ±{(limits.high - limits.low) / 2:.3f}"
 
 
-def terminal_table(table: Table, title: str | None = None) -> RichTable:
-    """A table for a terminal, which leaves out what only a page has room for."""
-    shown = RichTable(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    kept = [place for place, column in enumerate(table.columns) if not column.page_only]
-    for place in kept:
-        column = table.columns[place]
-        words = place == 0 or column.words
-        shown.add_column(column.short or column.heading, justify="left" if words else "right", no_wrap=True)
-    for row in table.rows:
-        cells = [row.name, *(_line(cell) for cell in row.cells)]
-        shown.add_row(*(cells[place] for place in kept))
-    return shown
+class TerminalTable:
+    """A table on a terminal, without what only a page has room for; on a narrow one with fewer columns, none cut."""
+
+    def __init__(self, table: Table, title: str | None = None) -> None:
+        """``title`` stands above it."""
+        self._table = table
+        self._title = title
+
+    def fits(self, console: Console) -> bool:
+        """Whether a console has room for all of its columns."""
+        return self._width(console, self._places()) <= console.width
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """What rich prints: columns as far as they fit, and the names of the others."""
+        places = self._places()
+        left_out: list[int] = []
+        while len(places) > 1 and self._width(console, places) > options.max_width:
+            left_out.append(max(places[1:], key=lambda place: (self._table.columns[place].spare, place)))
+            places.remove(left_out[-1])
+        yield self._shown(places)
+        if left_out:
+            names = ", ".join(_heading(self._table.columns[place]) for place in sorted(left_out))
+            yield Text(f"No room for: {names}", style="dim")
+
+    def _places(self) -> list[int]:
+        return [place for place, column in enumerate(self._table.columns) if not column.page_only]
+
+    def _width(self, console: Console, places: Sequence[int]) -> int:
+        unbound = console.options.update(width=_ANY_WIDTH)  # rich says no more than the width that it is given
+        return console.measure(self._shown(places, narrowest=True), options=unbound).maximum
+
+    def _shown(self, places: Sequence[int], *, narrowest: bool = False) -> RichTable:
+        shown = RichTable(
+            title=self._title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0)
+        )
+        columns = [self._table.columns[place] for place in places]
+        alone = len(places) == 1  # nothing is left that could make room for the names
+        for place, column in zip(places, columns, strict=True):
+            justify: Literal["left", "right"] = "left" if place == 0 or column.words else "right"
+            shown.add_column(_heading(column), justify=justify, no_wrap=not (column.wraps or alone), overflow="fold")
+        for row in self._table.rows:
+            cells = [row.name, *(_line(cell) for cell in row.cells)]
+            texts = [cells[place] for place in places]
+            if narrowest:
+                texts = [_longest_word(text) if c.wraps else text for text, c in zip(texts, columns, strict=True)]
+            shown.add_row(*map(Text, texts))
+        return shown
 
 
-def fits(table: RichTable, console: Console) -> bool:
-    """Whether a console shows a table without cutting a cell."""
-    unbound = console.options.update(width=_ANY_WIDTH)  # rich says no more than the width that it is given
-    return console.measure(table, options=unbound).maximum <= console.width
+def _heading(column: Column) -> str:
+    return column.short or column.heading
+
+
+def _longest_word(text: str) -> str:
+    return max(text.split(), key=len, default="")
 
 
 def _line(cell: Cell) -> str:
