@@ -2,8 +2,10 @@
 
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
+from contextlib import suppress
 
 from rich.console import Console
 
@@ -13,6 +15,7 @@ from losstune.trainer.base.signals import stop_on_signal
 from losstune.trainer.base.users_modules import SAFE_PATH
 from losstune.tuning.storage.home import Home
 from losstune.tuning.storage.passwords import masked
+from losstune.tuning.track.moved import follow_folder
 from losstune.tuning.track.process import tracking_uri_of
 
 _LOOPBACK = "127.0.0.1"
@@ -37,8 +40,12 @@ def run_ui(home: Home, tracking_uri: str | None, port: int, console: Console) ->
     uri = tracking_uri_of(home, tracking_uri)
     if uri.startswith("http"):
         raise UserError(f"--tracking-uri {masked(uri)} is a server with a UI of its own: open that address")
-    if not tracking_uri and not (home.root / "mlflow.db").exists():
-        raise UserError(f"no mlflow.db in {home.where}: launch a study first, or give --tracking-uri")
+    if not tracking_uri:
+        store = home.root / "mlflow.db"
+        if not store.exists():
+            raise UserError(f"no mlflow.db in {home.where}: launch a study first, or give --tracking-uri")
+        with suppress(sqlite3.Error):  # MLflow says best what is wrong with its database
+            follow_folder(store, home.root.absolute())
     port = _free_port(port)
     hosts = ",".join(f"{host}:{port}" for host in ("localhost", _LOOPBACK))
     command = [sys.executable, "-m", "mlflow", "server", "--host", _LOOPBACK, "--port", str(port)]

@@ -19,6 +19,7 @@ from losstune.tuning.confirm.results import confirmed_run
 from losstune.tuning.study.study import Study
 from losstune.tuning.track.experiment import study_experiment
 from losstune.tuning.track.mlflow_store import SQLITE, client_of, create_store, millis
+from losstune.tuning.track.moved import ARTIFACTS, follow_artifacts
 from losstune.tuning.track.registry import register_champion
 from losstune.tuning.track.runs import RUN_TAG, STUDY_TAG, Activity, MetricPoint, RunPicture, study_picture
 
@@ -60,10 +61,14 @@ class Tracker:
         place = None
         if tracking_uri.startswith(SQLITE):
             create_store(Path(tracking_uri.removeprefix(SQLITE)))
-            place = f"{study.home.where}/mlartifacts/{study.spec.name}"
+            place = f"{study.home.where}/{ARTIFACTS}/{study.spec.name}"
         self._client = client_of(tracking_uri)
         self._storage = study.storage()
-        self._experiment = str(study_experiment(self._client, study, place).experiment_id)
+        experiment = study_experiment(self._client, study, place)
+        self._experiment = str(experiment.experiment_id)
+        if place is not None:
+            store = Path(tracking_uri.removeprefix(SQLITE))
+            follow_artifacts(store, self._experiment, str(experiment.artifact_location), place)
         self._logged: dict[str, _Logged] = {}
         self._trash: dict[str, Run] = {}
         self._take_in(list(self._existing_runs()))
