@@ -24,7 +24,7 @@ main()
 @contextmanager
 def installed(commit: str = LAST_RELEASE) -> Iterator[Path]:
     """The packages of a commit, in a folder that goes with the block, with the metadata by which losses are found."""
-    with tempfile.TemporaryDirectory(prefix="losstune-before-") as folder:
+    with tempfile.TemporaryDirectory(prefix="before-") as folder:
         sources, packages = Path(folder) / "sources", Path(folder) / "packages"
         subprocess.run(["git", "clone", "--quiet", str(ROOT), str(sources)], check=True)
         subprocess.run(["git", "checkout", "--quiet", commit], cwd=sources, check=True)
