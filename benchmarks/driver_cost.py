@@ -5,8 +5,9 @@ trainer is replaced by one that answers at once. Each number of trials is a proc
 
 * CPU and wall time of the driver, from the first trial that is asked for to the last that is told, over trials.
 * Resident memory of the driver before and after, and what each further trial added: the difference to the row above.
+* The time of a proposal, the median of the last twenty: what TPE costs with so many trials told.
 
-    python benchmarks/driver_cost.py --trials 100 500 2000
+    python benchmarks/driver_cost.py --trials 100 500 4000
 
 Prints a table and one line of JSON; ``--json``: the JSON only.
 """
@@ -19,6 +20,7 @@ import tempfile
 import time
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from ray import tune
@@ -26,6 +28,7 @@ from rich.console import Console
 
 import losstune.tuning.execute.worker
 from losstune.tuning.commands.launch import LaunchRequest, launch
+from losstune.tuning.execute import search_tasks
 from losstune.tuning.execute.placement import Resources
 from losstune.tuning.execute.session import Execution, Session
 from losstune.tuning.storage.home import Home
@@ -59,7 +62,14 @@ def resident() -> int:
 def measure(trials: int, folder: Path) -> dict[str, float]:
     """One study in this process."""
     found: dict[str, float] = {}
-    run = Session.run
+    run, propose = Session.run, search_tasks.propose
+    proposals: list[float] = []
+
+    def timed(*arguments: Any) -> Any:
+        began = time.perf_counter()
+        point = propose(*arguments)
+        proposals.append(time.perf_counter() - began)
+        return point
 
     def metered(self: Session, *arguments: Any, **more: Any) -> None:
         before, cpu, began = resident(), time.process_time(), time.perf_counter()
@@ -70,8 +80,10 @@ def measure(trials: int, folder: Path) -> dict[str, float]:
             wall_ms=1000 * (time.perf_counter() - began) / trials,
             before_mib=before / 2**20,
             after_mib=resident() / 2**20,
+            proposal_ms=1000 * median(proposals[-20:]),
         )
 
+    search_tasks.propose = timed
     losstune.tuning.execute.worker.TrialTrainable = NoWork  # type: ignore[assignment,misc]
     Session.run = metered  # type: ignore[method-assign]
     options = {"trials": trials, "max_epochs": 1, "grace_epochs": 1}
@@ -105,7 +117,7 @@ def growth(rows: list[dict[str, float]]) -> list[float | None]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description="What a trial of no work costs the driver.")
-    parser.add_argument("--trials", type=int, nargs="+", default=[100, 500, 2000])
+    parser.add_argument("--trials", type=int, nargs="+", default=[100, 500, 4000])
     parser.add_argument("--json", action="store_true", help="print the JSON only")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -116,12 +128,12 @@ def main() -> None:
     rows = each(options.trials)
     added = growth(rows)
     if not options.json:
-        print(f"{'trials':>7}{'CPU ms':>9}{'wall ms':>9}{'MiB before':>12}{'MiB after':>11}{'KiB a trial more':>18}")
+        heads = f"{'trials':>7}{'CPU ms':>9}{'wall ms':>9}{'MiB before':>12}{'MiB after':>11}{'KiB a trial more':>18}"
+        print(f"{heads}{'proposal ms':>13}")
         for row, more in zip(rows, added, strict=True):
             times = f"{row['trials']:>7.0f}{row['cpu_ms']:>9.1f}{row['wall_ms']:>9.1f}"
-            print(
-                f"{times}{row['before_mib']:>12.1f}{row['after_mib']:>11.1f}{'' if more is None else f'{more:.1f}':>18}"
-            )
+            memory = f"{row['before_mib']:>12.1f}{row['after_mib']:>11.1f}{'' if more is None else f'{more:.1f}':>18}"
+            print(f"{times}{memory}{row['proposal_ms']:>13.1f}")
     print(json.dumps({"rows": rows, "kib_per_further_trial": added, "slots": SLOTS}))
 
 

@@ -5,7 +5,6 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import optuna
 import sqlalchemy
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy import Connection, Engine, event, text
@@ -81,7 +80,7 @@ class Database:
             _prepared(storage.engine)
             if self.lease is not None:
                 event.listen(storage.engine, "begin", self.lease.check)
-            return optuna.storages.get_storage(storage)
+            return storage
 
     @contextmanager
     def setting_up(self) -> Iterator[Connection]:

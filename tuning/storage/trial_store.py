@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import optuna
-from optuna.storages import BaseStorage
+from optuna.storages import BaseStorage, RDBStorage
 
 from losstune.trainer.base.errors import UserError, translating
 from losstune.trainer.base.files import with_crc, without_crc, write_whole
@@ -114,7 +113,7 @@ class SqliteStore:
             with closing(sqlite3.connect(self._path)) as fresh:
                 fresh.execute("PRAGMA journal_mode=WAL")
         with self.translating_errors():
-            return optuna.storages.get_storage(f"sqlite:///{self._path}")
+            return RDBStorage(f"sqlite:///{self._path}")
 
     def translating_errors(self) -> AbstractContextManager[None]:
         return translating(Exception, lambda error: UserError(f"{_unreadable(self, error)}; restore it from a backup"))

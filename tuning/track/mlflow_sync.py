@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow.entities import LifecycleStage, Metric, Param, Run, RunTag, ViewType
+from optuna.storages import get_storage
 
 from losstune.trainer.config.config_file import read_run_settings
 from losstune.trainer.run.history import Record, read_history
@@ -63,7 +64,7 @@ class Tracker:
             create_store(Path(tracking_uri.removeprefix(SQLITE)))
             place = f"{study.home.where}/{ARTIFACTS}/{study.spec.name}"
         self._client = client_of(tracking_uri)
-        self._storage = study.storage()
+        self._storage = get_storage(study.storage())  # keeps what has ended: all is asked for again and again
         experiment = study_experiment(self._client, study, place)
         self._experiment = str(experiment.experiment_id)
         if place is not None:

@@ -239,3 +239,28 @@ def test_a_settled_trial_has_ended_or_waits(tmp_path: Path) -> None:
     ]  # fmt: skip
     states = [trial.state.name for trial in stored(tmp_path, "infonce")]
     assert states == ["COMPLETE", "WAITING", "WAITING", "FAIL", "WAITING"]
+
+
+def test_trials_in_memory_share_what_their_parameters_are_drawn_from(tmp_path: Path) -> None:
+    first = new_trials(space_of(CONDITIONAL), sqlite(tmp_path))
+    for point in (COLD, WARM, WARM):
+        first.add(point, seed=7)
+    for trials in (first, reopened(tmp_path)):
+        cold, warm, other = trials.draft()[0].get_trials(deepcopy=False)
+        assert set(cold.distributions) < set(warm.distributions) == set(WARM)
+        for name, shared in warm.distributions.items():
+            assert other.distributions[name] is shared
+            assert cold.distributions.get(name, shared) is shared
+        assert [trial.distributions for trial in stored(tmp_path, "infonce")] == [
+            trial.distributions for trial in (cold, warm, other)
+        ]
+    trials.end(2, used_up(0.5, 9))
+    ended = trials.draft()[0].get_trials(deepcopy=False)[2]
+    assert ended.distributions["temperature"] is warm.distributions["temperature"]
+
+
+def test_a_trial_that_was_drawn_from_something_else_keeps_that(tmp_path: Path) -> None:
+    new_trials(space_of(CONDITIONAL), sqlite(tmp_path)).add(WARM, seed=7)
+    narrow = new_trials(space_of(CONDITIONAL.replace("low: 0.01", "low: 0.02")), sqlite(tmp_path))
+    (kept,) = narrow.draft()[0].get_trials(deepcopy=False)
+    assert kept.distributions == stored(tmp_path, "infonce")[0].distributions
