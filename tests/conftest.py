@@ -77,6 +77,9 @@ class _NoTracker:
     def __init__(self, *_: object) -> None:
         pass
 
+    def start(self) -> None:
+        pass
+
     def ask_to_finish(self) -> None:
         pass
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import losstune.trainer
+from losstune.tuning.execute.local_ray import ENVIRONMENT
 from tests.trainer.samples import sample_arrays
 from tests.tuning.reported import confirmed, searched
 
@@ -85,6 +86,13 @@ def test_a_process_starts_without_what_it_does_not_need(module: str, tmp_path: P
     loaded = loaded_after([f"import {module}"], tmp_path)
     assert "losstune.tuning" in loaded
     assert loaded & UNNEEDED_BY_MODULE[module] == set()
+
+
+def test_a_worker_has_all_that_a_trial_needs_before_it_has_one(tmp_path: Path) -> None:
+    ready = loaded_after([f"import {ENVIRONMENT['RAY_preload_python_modules']}"], tmp_path)
+    asked = "from losstune.tuning.execute.worker import TrialTrainable; from losstune.trainer.run.loop import Trainer"
+    assert loaded_after([asked], tmp_path) - ready == set()
+    assert {"torch", "ray.tune"} <= ready
 
 
 @pytest.mark.slow

@@ -359,6 +359,7 @@ def test_the_tracker_and_the_commands_find_the_study_by_themselves(
         study = open_study(home, "study")
         study.files.folder.mkdir(parents=True, exist_ok=True)
         tracker = TrackerProcess(study, mlflow_server_uri, "search")
+        tracker.start()
         (command,) = [
             process.cmdline()
             for process in psutil.Process().children()

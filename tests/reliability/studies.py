@@ -192,7 +192,9 @@ def told(root: Path, study: str) -> dict[tuple[str, str], dict[str, Any]]:
 
 
 def run_statuses(root: Path) -> dict[str, str]:
-    """Name and status of every run in MLflow's own database."""
+    """Name and status of every run in MLflow's own database; none before the tracker has made it."""
+    if not (root / "mlflow.db").exists():
+        return {}
     with closing(sqlite3.connect(root / "mlflow.db")) as database:
         return dict(database.execute("SELECT name, status FROM runs WHERE lifecycle_stage = 'active'"))
 

@@ -10,6 +10,7 @@ import typer
 from rich.console import Console
 
 from losstune.trainer.base.errors import UserError
+from losstune.trainer.base.loading import loaded_for_good
 from losstune.trainer.base.users_modules import HERE, search_in
 from losstune.trainer.cli.field_options import given
 from losstune.tuning.cli.options import (
@@ -99,11 +100,12 @@ def launch(
     **settings: Any,
 ) -> None:
     """Start a study over one or more losses, or continue it."""
-    from losstune.tuning.commands.launch import LaunchRequest
-    from losstune.tuning.commands.launch import launch as run_launch
-    from losstune.tuning.execute.placement import Resources
-    from losstune.tuning.execute.session import Execution
-    from losstune.tuning.study.lost_trials import without_success
+    with loaded_for_good():
+        from losstune.tuning.commands.launch import LaunchRequest
+        from losstune.tuning.commands.launch import launch as run_launch
+        from losstune.tuning.execute.placement import Resources
+        from losstune.tuning.execute.session import Execution
+        from losstune.tuning.study.lost_trials import without_success
 
     if resume:
         raise UserError("launch has no --resume, and needs none: the same command without it continues a study")
@@ -233,12 +235,13 @@ def confirm(
     study_storage: StudyStorage = None,
 ) -> None:
     """Train each loss's best settings again with fresh seeds, and score the picks on the test split once."""
-    from losstune.tuning.commands.confirm import ConfirmRequest
-    from losstune.tuning.commands.confirm import confirm as run_confirm
-    from losstune.tuning.confirm.compare import compare as compared
-    from losstune.tuning.execute.placement import Resources
-    from losstune.tuning.execute.session import Execution
-    from losstune.tuning.show.comparison import show_comparison
+    with loaded_for_good():
+        from losstune.tuning.commands.confirm import ConfirmRequest
+        from losstune.tuning.commands.confirm import confirm as run_confirm
+        from losstune.tuning.confirm.compare import compare as compared
+        from losstune.tuning.execute.placement import Resources
+        from losstune.tuning.execute.session import Execution
+        from losstune.tuning.show.comparison import show_comparison
 
     execution = Execution(Resources(concurrency, cpus_per_trial, gpus_per_trial), address, tracking_uri)
     home = _home(context, storage, study_storage)

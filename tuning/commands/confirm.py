@@ -10,7 +10,7 @@ from losstune.trainer.base.files import make_folder
 from losstune.trainer.base.signals import StopRequest
 from losstune.trainer.data.pairs import Pairs
 from losstune.tuning.commands.studies import held, released
-from losstune.tuning.confirm.confirm_runs import runs_of
+from losstune.tuning.confirm.confirm_runs import ConfirmRun, runs_of
 from losstune.tuning.confirm.plan import Plan, is_finished, make_plan, plans, record_test_use, save_plan, saw_test_rows
 from losstune.tuning.confirm.scoring import score_plan
 from losstune.tuning.confirm.validated import score_validation
@@ -67,8 +67,10 @@ def confirm(request: ConfirmRequest, console: Console) -> Confirmed:
             say(console, f"Confirmation {plan.number} of study {request.name} has its {plan.seeds} seeds already")
             idle = caught_up(study, request.execution, "confirm", console)
             return Confirmed(released(study, request.home), plan, idle.stop, idle.tracked)
-        with session(study, pairs, request.execution, "confirm", console) as running:
-            _train(study, plan, running, console)
+        runs = runs_of(study, plan)
+        left = [run for run in runs if run.result() is None]
+        with session(study, pairs, request.execution, "confirm", len(left), console) as running:
+            _train(study, plan, runs, left, running, console)
             if not running.stop:
                 _score(study, plan, pairs, console)
     return Confirmed(released(study, request.home), plan, running.stop, running.tracked)
@@ -106,13 +108,14 @@ def _plan(study: Study, request: ConfirmRequest, pairs: Pairs, console: Console)
     return fresh
 
 
-def _train(study: Study, plan: Plan, running: Session, console: Console) -> None:
-    """Train every run that has no result yet."""
+def _train(
+    study: Study, plan: Plan, runs: list[ConfirmRun], left: list[ConfirmRun], running: Session, console: Console
+) -> None:
+    """Train the runs that are left: those that have no result yet."""
+    from losstune.tuning.execute.asha import NoCuts
     from losstune.tuning.execute.task_searcher import TaskSearcher
 
-    runs = runs_of(study, plan)
     settings = study.spec.settings
-    left = [run for run in runs if run.result() is None]
     if plan.split_given:
         say(console, "The data brings its own split: seeds change weights and batches, not the validation rows")
     with ConfirmProgress(study.spec.name, settings.objective, settings.max_epochs, runs, console) as progress:
@@ -121,7 +124,7 @@ def _train(study: Study, plan: Plan, running: Session, console: Console) -> None
         for run in left:
             make_folder(run.folder.parent)
         if left:
-            running.run(searcher, None, over=lambda: bool(searcher.storage_error or study.store.lost))
+            running.run(searcher, NoCuts(), over=lambda: bool(searcher.storage_error or study.store.lost))
     study.check_held()
     if searcher.storage_error:
         raise UserError(f"{searcher.storage_error}; the same command goes on once that is mended")

@@ -124,7 +124,8 @@ def _run(study: Study, pairs: Pairs, request: LaunchRequest, console: Console) -
             say(console, "Failed trials are tried again with --retry-failed")
         idle = caught_up(study, request.execution, "search", console)
         return Outcome(released(study, request.home), idle.stop, idle.tracked)
-    with session(study, pairs, request.execution, "search", console) as running:
+    tasks = _tasks_left(trials, study.spec.settings)
+    with session(study, pairs, request.execution, "search", tasks, console) as running:
         _search(study, trials, running, request.time_budget, console)
     return Outcome(released(study, request.home), running.stop, running.tracked)
 
@@ -133,6 +134,13 @@ def _has_work(trials: dict[str, LossTrials], settings: StudySettings) -> bool:
     """Whether a loss has a trial to continue, or may start another."""
     unfinished = any(trial.ending is None for own in trials.values() for trial in own)
     return unfinished or Turns(trials, settings).next_loss([]) is not None
+
+
+def _tasks_left(trials: dict[str, LossTrials], settings: StudySettings) -> int:
+    """How many trials there are to train yet, at the least; a race may drop some."""
+    unfinished = sum(trial.ending is None for own in trials.values() for trial in own)
+    spent = [(sum(trial.epochs for trial in own), len(own)) for own in trials.values()]
+    return unfinished + sum(settings.budget.trials_left(*each, settings.max_epochs) for each in spent)
 
 
 def _search(

@@ -4,7 +4,7 @@ import importlib
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,8 +17,8 @@ ENVIRONMENT = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     # Nothing reaches the network on its own.
     "RAY_USAGE_STATS_ENABLED": "0",
-    # Ray would start a worker for each core before it knows of any trial, and a trial would take none of them.
-    "RAY_prestart_worker_first_driver": "0",
+    # Ray starts workers before it knows of any trial, and they load then what a trial needs.
+    "RAY_preload_python_modules": "losstune.tuning.execute.preload",
     # Trials read data and the user's code by paths relative to where the launch was started.
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     # Only Tune's older display falls silent with verbose=0, and the terminal is our own display's.
@@ -52,13 +52,16 @@ def usable_cores() -> int:
 
 
 @contextmanager
-def ray_running(address: str | None, cores: int, data_bytes: int) -> Iterator[Path]:
+def ray_running(
+    address: str | None, cores: int, data_bytes: int, workers: Callable[[float, float], int] = lambda cpus, gpus: 0
+) -> Iterator[Path]:
     """Ray for the time of the block; yields a private folder for what Tune writes.
 
     Args:
         address: an existing cluster to join; None starts Ray on this machine, on loopback.
         cores: how many a Ray of our own has at least: more than there are makes trials share them.
         data_bytes: size of the data that workers share.
+        workers: how many a Ray of our own starts before it knows of any trial, for the CPUs and GPUs that it found.
 
     Raises:
         UserError: there is no cluster at the address, or none that this process can join, or it is in one already; or
@@ -72,7 +75,7 @@ def ray_running(address: str | None, cores: int, data_bytes: int) -> Iterator[Pa
     logging.getLogger("ray").setLevel(logging.CRITICAL)
     with private_folder() as folder, _tune_imported_meanwhile() as imported:
         try:
-            _start(address, cores, data_bytes, folder)
+            _start(address, cores, data_bytes, workers, folder)
             imported.wait()
             yield folder / "tune"
         finally:
@@ -101,14 +104,17 @@ def _tune_imported_meanwhile() -> Iterator[threading.Event]:
         imported.wait()
 
 
-def _start(address: str | None, cores: int, data_bytes: int, folder: Path) -> None:
+def _start(
+    address: str | None, cores: int, data_bytes: int, workers: Callable[[float, float], int], folder: Path
+) -> None:
     from losstune.tuning.execute import ray_private
 
     with ray_private.own_sigterm(), ray_private.no_folder_in_front():
         if address is not None:
             join(address)
         else:
-            _start_here(cores, data_bytes, folder)
+            with ray_private.raylet_without_agents(workers):
+                _start_here(cores, data_bytes, folder)
 
 
 def _start_here(cores: int, data_bytes: int, folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Where trials run: each one's share of a machine, and how many at a time."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -94,6 +95,28 @@ def rooms(machines: Iterable[Machine], cpus: int, gpus: float) -> int:
 def default_share(machines: Iterable[Machine]) -> float:
     """A GPU for each trial where a machine has one."""
     return min(1.0, max((machine.gpus for machine in machines), default=0.0))
+
+
+def workers_at_start(resources: Resources, tasks: int, cpus: float, gpus: float) -> int:
+    """How many workers are sure to train on this machine, and may start before it is known what.
+
+    None where trials share a GPU as a probe will find.
+
+    Args:
+        tasks: how many there are at the least.
+        cpus: those of the machine.
+        gpus: likewise.
+    """
+    here = Machine("", "", cpus, gpus)
+    match resources.gpus_per_trial:
+        case None:
+            share = default_share([here])
+        case "auto":
+            share = math.inf if gpus else 0.0
+        case given:
+            share = given
+    room = here.room(resources.cpus_per_trial, share)
+    return min(tasks, room, resources.concurrency or room)
 
 
 def slots(resources: Resources, gpus: float, machines: Callable[[], Sequence[Machine]], *, grows: bool) -> Slots:

@@ -6,14 +6,16 @@ environment when it is imported, so whoever needs this module imports it once th
 
 import signal
 import subprocess
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from typing import Any
 
 import ray
 from ray import _raylet
-from ray._private import services, utils
+from ray._private import ray_constants, services, utils
 from ray._private.node import Node
 from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _internal_kv_put
 from ray.job_config import JobConfig
@@ -26,6 +28,22 @@ _JOB_CONFIG: Any = JobConfig
 
 NOT_NEEDED = ("start_api_server", "start_log_monitor", "start_monitor")
 """Methods of a node, each of which starts a process that a launch has no use for."""
+
+AGENTS = {
+    "dashboard_agent_command": (
+        _RAYLET.METRICS_AGENT_PORT_NAME,
+        _RAYLET.METRICS_EXPORT_PORT_NAME,
+        _RAYLET.DASHBOARD_AGENT_LISTEN_PORT_NAME,
+    ),
+    "runtime_env_agent_command": (_RAYLET.RUNTIME_ENV_AGENT_PORT_NAME,),
+}
+"""Options of a raylet with the commands of two more, and the ports that it waits for each of them to tell."""
+NOT_IN_USE = -1
+"""Such a port, as Ray's own agent tells it where the dashboard is not installed."""
+SLEEPER = "import os, time\nwhile os.getppid() == int(os.environ['RAY_RAYLET_PID']): time.sleep(1)"
+"""What runs in place of an agent: the raylet ends when one of them does, and this ends with the raylet."""
+PRESTARTED = "num_prestart_python_workers"
+"""The option with the number of workers that a raylet starts before any is asked for."""
 
 
 @contextmanager
@@ -89,6 +107,62 @@ def only_what_trials_need() -> Iterator[None]:
 
 
 @contextmanager
+def raylet_without_agents(workers: Callable[[float, float], int]) -> Iterator[None]:
+    """A raylet started in this block has no agents, and starts workers of its own accord once a driver connects.
+
+    One agent is for the dashboard and its metrics, the other prepares environments, which :func:`same_environment`
+    keeps trials from asking for. The raylet waits until both have loaded half of Ray: with them a launch starts a
+    second later. It does not start without their commands, so each is a process that sleeps, and the ports which they
+    would tell of are said to be not in use, as Ray's own agent does where its dashboard is not installed.
+
+    Args:
+        workers: how many, for the CPUs and GPUs that Ray found here; left to itself it starts one for each CPU.
+    """
+    original = _SERVICES.start_ray_process
+
+    def start(command: list[str], process_type: str, *arguments: Any, **options: Any) -> Any:
+        if process_type == ray_constants.PROCESS_TYPE_RAYLET:
+            command = _without_agents(command, workers)
+        return original(command, process_type, *arguments, **options)
+
+    _SERVICES.start_ray_process = start
+    try:
+        yield
+    finally:
+        _SERVICES.start_ray_process = original
+
+
+def _without_agents(command: list[str], workers: Callable[[float, float], int]) -> list[str]:
+    given = dict(word.removeprefix("--").split("=", 1) for word in command if "=" in word)
+    for port in chain(*AGENTS.values()):
+        _RAYLET.persist_port(given["session_dir"], given["node_id"], port, NOT_IN_USE)
+    found = given["static_resource_list"].split(",")  # as CPU,2,GPU,1
+    has = dict(zip(found[::2], map(float, found[1::2]), strict=True))
+    sleeper = subprocess.list2cmdline([sys.executable, "-I", "-S", "-c", SLEEPER])
+    changed = dict.fromkeys(AGENTS, sleeper) | {PRESTARTED: str(workers(has.get("CPU", 0.0), has.get("GPU", 0.0)))}
+    kept = [word for word in command if word.removeprefix("--").partition("=")[0] not in changed]
+    return [*kept, *(f"--{name}={value}" for name, value in changed.items())]
+
+
+@contextmanager
+def same_environment() -> Iterator[None]:
+    """Trials that Tune starts in this block ask for no environment of their own.
+
+    Tune hands some variables to its actors, and Ray prepares an environment for them: that takes an agent, a process
+    more for each worker before it becomes one, and no worker that is there already is good for it. Where the launch has
+    started Ray, its workers have all variables that it has.
+    """
+    from ray.tune.execution import class_cache
+
+    former = class_cache.DEFAULT_ENV_VARS, class_cache.ENV_VARS_TO_PROPAGATE
+    class_cache.DEFAULT_ENV_VARS, class_cache.ENV_VARS_TO_PROPAGATE = {}, set()
+    try:
+        yield
+    finally:
+        class_cache.DEFAULT_ENV_VARS, class_cache.ENV_VARS_TO_PROPAGATE = former
+
+
+@contextmanager
 def no_folder_in_front() -> Iterator[None]:
     """A driver that connects in this block hands no folder of its own to the ``sys.path`` of its workers.
 
@@ -103,6 +177,23 @@ def no_folder_in_front() -> Iterator[None]:
         yield
     finally:
         _JOB_CONFIG._runtime_env_has_working_dir = original
+
+
+def forget_ended(controller: Any) -> None:
+    """Have Tune's controller keep nothing of the trials that have ended, but of one.
+
+    It keeps every trial, with its setting, its last result and its state as JSON, 50 KiB each, for tables that are not
+    asked for; and saves and looks through them all at the end. Of none at all it would look for some on disk.
+    """
+    ended = (controller._stopped_trials | controller._failed_trials) - controller._trial_to_actor.keys()
+    ended -= {max(ended, key=controller._trials.index, default=None)}
+    if not ended:
+        return
+    controller._trials[:] = [trial for trial in controller._trials if trial not in ended]
+    for trials in (controller._stopped_trials, controller._failed_trials, controller._trials_to_cache):
+        trials -= ended
+    for trial in ended:
+        controller._trial_metadata.pop(trial.trial_id, None)
 
 
 def is_refusal(error: Exception) -> bool:

@@ -1,8 +1,10 @@
 """Runs tasks on Ray Tune beside a tracker: the one way in which a search and a confirmation train."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,7 @@ from losstune.trainer.data.pairs import Pairs
 from losstune.tuning.execute.gpu_share import probed_share
 from losstune.tuning.execute.local_ray import ray_running
 from losstune.tuning.execute.nodes import Nodes, token_in
-from losstune.tuning.execute.placement import Resources, Slots, default_share, machines_now, slots
+from losstune.tuning.execute.placement import Resources, Slots, default_share, machines_now, slots, workers_at_start
 from losstune.tuning.execute.requirements import needs_of
 from losstune.tuning.study.study import Study
 from losstune.tuning.track.process import TrackerProcess
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 STOP_SECONDS = 9.0
 """A launch that has not stopped so long after a signal ends at once: its Ray may have died of the same signal."""
+SHOWN_SECONDS = 5.0
+"""The tracker starts at the first result, or after so long: until then, what it loads would hold up the workers."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,7 @@ class Session:
     """Ray and the tracker for the time of one launch.
 
     Attributes:
+        tracker: follows the study from the first result on.
         data: Ray's reference to the pairs: one copy on each node, that all workers there read.
         slots: how tasks are placed.
         folder: a private one, for what Tune writes.
@@ -61,13 +66,14 @@ class Session:
     """
 
     stop: StopRequest
+    tracker: TrackerProcess
     data: Any = None
     slots: Slots = field(init=False)
     folder: Path = field(init=False)
     nodes: Nodes | None = None
     tracked: bool = True
 
-    def run(self, searcher: "Searcher", scheduler: "TrialScheduler | None", over: Callable[[], bool]) -> None:
+    def run(self, searcher: "Searcher", scheduler: "TrialScheduler", over: Callable[[], bool]) -> None:
         """Train what the searcher proposes until it has no more, a signal comes, or ``over()``.
 
         Raises:
@@ -77,28 +83,37 @@ class Session:
             return
         from ray import tune
 
+        from losstune.tuning.execute.ray_private import same_environment
         from losstune.tuning.execute.worker import TrialTrainable
 
         expected = self.nodes.expected if self.nodes else None
-        tune.run(
-            tune.with_parameters(TrialTrainable, pairs=self.data, expected=expected, folders=drivers_folders()),
-            name="study",
-            search_alg=searcher,
-            scheduler=scheduler,
-            num_samples=-1,  # The searcher says when there are no more.
-            resources_per_trial={"cpu": self.slots.cpus, "gpu": self.slots.gpus},
-            # A new actor imports torch and costs two seconds of a core: one trains trial after trial.
-            reuse_actors=True,
-            storage_path=str(self.folder),
-            stop=_stopper(lambda: bool(self.stop) or over() or bool(self._refusal())),
-            # Tune saves a class of ours at every stop unless it is told not to; a trial saves itself, at each step.
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            # By default Tune gives a trial up when its worker dies once; one that goes on from its state loses little.
-            max_failures=3,
-            # A trial that failed is told to the truth, and is no reason to raise at the end of all.
-            raise_on_failed_trial=False,
-            verbose=0,
-        )
+        shown = time.monotonic() + SHOWN_SECONDS
+
+        def ends() -> bool:
+            if time.monotonic() > shown:
+                self.tracker.start()
+            return bool(self.stop) or over() or bool(self._refusal())
+
+        with nullcontext() if self.nodes else same_environment():
+            tune.run(
+                tune.with_parameters(TrialTrainable, pairs=self.data, expected=expected, folders=drivers_folders()),
+                name="study",
+                search_alg=searcher,
+                scheduler=scheduler,
+                num_samples=-1,  # The searcher says when there are no more.
+                resources_per_trial={"cpu": self.slots.cpus, "gpu": self.slots.gpus},
+                # A new actor imports torch and costs two seconds of a core: one trains trial after trial.
+                reuse_actors=True,
+                storage_path=str(self.folder),
+                stop=_stopper(ends, self.tracker.start),
+                # Tune saves a class of ours at every stop unless it is told not to; a trial saves itself, at each step.
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+                # By default Tune gives a trial up when its worker dies once; one goes on from its state.
+                max_failures=3,
+                # A trial that failed is told to the truth, and is no reason to raise at the end of all.
+                raise_on_failed_trial=False,
+                verbose=0,
+            )
         if refusal := self._refusal():
             raise UserError(f"{refusal}\nthe study waits, and the same command goes on")
 
@@ -108,18 +123,24 @@ class Session:
 
 @contextmanager
 def session(
-    study: Study, pairs: Pairs, execution: Execution, activity: Activity, console: Console
+    study: Study, pairs: Pairs, execution: Execution, activity: Activity, tasks: int, console: Console
 ) -> Iterator[Session]:
-    """Start tracker and Ray, and stop both: Ray first, while the tracker writes what is left."""
+    """Start Ray, and stop it, then the tracker, which writes meanwhile what is left.
+
+    Args:
+        tasks: how many there are to train at the least: so many workers start with Ray, if it has room for them.
+    """
     wish = execution.resources
     cores = (wish.concurrency or 1) * wish.cpus_per_trial
     with stop_on_signal(STOP_SECONDS, own_process=execution.own_process) as stop:
-        running = Session(stop)
         tracker = TrackerProcess(study, execution.tracking_uri, activity)
+        running = Session(stop, tracker)
         try:
             with ExitStack() as stack:
                 with stop.raising():
-                    running.folder = stack.enter_context(ray_running(execution.address, cores, pairs.bytes_in_memory))
+                    workers = partial(workers_at_start, wish, tasks)
+                    starting = ray_running(execution.address, cores, pairs.bytes_in_memory, workers)
+                    running.folder = stack.enter_context(starting)
                 running.nodes = stack.enter_context(_nodes(study, pairs, execution.address, stop, console))
                 import ray  # Ray reads its environment at this import, and ray_running has set it.
 
@@ -128,6 +149,7 @@ def session(
                 try:
                     yield running
                 finally:
+                    tracker.start()
                     tracker.ask_to_finish()
         except Exception as error:
             # A signal to all processes of a launch ends Ray too, which then raises whatever it was about.
@@ -141,8 +163,9 @@ def session(
 def caught_up(study: Study, execution: Execution, activity: Activity, console: Console) -> Session:
     """A session in which nothing is left to train: MLflow gets what it may lack."""
     with stop_on_signal(STOP_SECONDS, own_process=execution.own_process) as stop:
-        idle = Session(stop)
-        idle.tracked = TrackerProcess(study, execution.tracking_uri, activity).finish(console, stop)
+        idle = Session(stop, TrackerProcess(study, execution.tracking_uri, activity))
+        idle.tracker.start()
+        idle.tracked = idle.tracker.finish(console, stop)
     return idle
 
 
@@ -176,8 +199,8 @@ def _slots(study: Study, running: Session, wish: Resources, console: Console) ->
     return slots(wish, share, machines, grows=running.nodes is not None)
 
 
-def _stopper(over: Callable[[], bool]) -> Any:
-    """Tune's way to end an experiment from outside: it asks between two results."""
+def _stopper(over: Callable[[], bool], on_result: Callable[[], None]) -> Any:
+    """Tune's way to end an experiment from outside: it asks at each result, and between two."""
     from ray.tune import Stopper
 
     class StopWhen(Stopper):
@@ -188,6 +211,7 @@ def _stopper(over: Callable[[], bool]) -> Any:
             return {}  # Tune pickles its stopper with its own state; ours holds the launch, and that state is not used.
 
         def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+            on_result()
             return False
 
         def stop_all(self) -> bool:

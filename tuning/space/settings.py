@@ -105,6 +105,12 @@ class Budget(BaseModel):
         """Whether a loss that has spent this much may start another trial."""
         return epochs < self.epochs if self.epochs is not None else trials < (self.trials or 0)
 
+    def trials_left(self, epochs: int, trials: int, max_epochs: int) -> int:
+        """How many trials a loss that has spent this much starts yet, at the least."""
+        if self.epochs is not None:
+            return max(0, -(-(self.epochs - epochs) // max_epochs))
+        return max(0, (self.trials or 0) - trials)
+
     def __str__(self) -> str:
         if self.epochs is not None:
             return f"{self.epochs} epochs"

@@ -42,27 +42,41 @@ class TrackerProcess:
     """Follows a study from outside: reads the truth, writes MLflow, until the launch ends or dies."""
 
     def __init__(self, study: Study, tracking_uri: str | None, activity: Activity) -> None:
-        """Start it, deaf to the signals that end a launch, which a batch system sends to all: it ends after that."""
+        """Take what it is to follow; nothing runs yet."""
         self._study = study
-        uri = tracking_uri_of(study.home, tracking_uri)
+        self._uri = tracking_uri_of(study.home, tracking_uri)
+        self._activity = activity
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, once, deaf to the signals that end a launch, which a batch system sends to all: it ends later."""
+        if self._process is not None:
+            return
+        study = self._study
         with (study.folder / LOG_FILE).open("w") as log, _signals_blocked():
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "losstune.tuning.commands.sync", study.spec.name, activity],
+                [sys.executable, "-P", "-m", "losstune.tuning.commands.sync", study.spec.name, self._activity],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env={**os.environ, **study.home.environment(), TRACKING_URI: uri},  # its arguments are for all to see
+                # Its arguments are for all to see.
+                env={**os.environ, **study.home.environment(), TRACKING_URI: self._uri},
             )
         os.setpriority(os.PRIO_PROCESS, self._process.pid, 19)  # from its first import on: training does not wait
 
     def ask_to_finish(self) -> None:
         """The truth is complete: let it write what is left."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
 
     def finish(self, console: Console, stop: StopRequest) -> bool:
-        """Wait until it has, not for long once a signal came; whether MLflow now has everything."""
+        """Wait until it has, not for long once a signal came; whether MLflow now has everything.
+
+        Where it was never started, there is nothing to wait for, nor to say.
+        """
+        if self._process is None:
+            return False
         self.ask_to_finish()
         began = time.monotonic()
         told = False

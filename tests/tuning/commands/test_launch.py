@@ -8,6 +8,7 @@ import sqlite3
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -26,6 +27,7 @@ from losstune.trainer.run.run_dir import RunDirectory
 from losstune.trainer.run.train import train_run
 from losstune.tuning.commands.export import export
 from losstune.tuning.commands.launch import Outcome, _created, launch
+from losstune.tuning.execute import asha, ray_private
 from losstune.tuning.space.reader import shipped_names
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.kept_data import study_pairs
@@ -53,11 +55,29 @@ def files_digest(folder: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def finished(ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+def known_to_tune() -> list[int]:
+    """How many trials Tune knows of, each time after it was made to forget some."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def finished(ray_address: str, tmp_path_factory: pytest.TempPathFactory, known_to_tune: list[int]) -> Outcome:
     """A study of two losses, 45 epochs each, to 9 epochs a trial."""
     root = tmp_path_factory.mktemp("finished")
     request = request_for(root, ray_address, "mse", "infonce", max_epochs=9, epochs_per_loss=45, seed=3)
-    return launch(request, QUIET)
+
+    def forget(controller: Any) -> None:
+        ray_private.forget_ended(controller)
+        known_to_tune.append(len(controller.get_trials()))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asha, "forget_ended", forget)
+        return launch(request, QUIET)
+
+
+def test_tune_forgets_trials_that_have_ended(finished: Outcome, known_to_tune: list[int]) -> None:
+    assert sum(map(len, optuna_trials(finished.study).values())) > 10
+    assert 1 < max(known_to_tune) <= 5  # two in training, two that have just ended, one that is kept
 
 
 def test_every_trial_has_ended_with_a_reason(finished: Outcome) -> None:
@@ -283,7 +303,7 @@ def test_other_data_is_refused(finished: Outcome, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "given", "kept"), [(12_000, {}, 1024), (12_000, {"eval_queries": "all"}, "all"), (8000, {}, "all")]
+    ("rows", "given", "kept"), [(6000, {}, 1024), (6000, {"eval_queries": "all"}, "all"), (3000, {}, "all")]
 )
 def test_a_new_study_keeps_the_number_of_rows_that_its_trials_are_scored_on(
     rows: int, given: dict[str, object], kept: int | str, tmp_path: Path
@@ -341,7 +361,7 @@ def test_trials_on_data_on_disk_train_as_on_the_same_arrays_in_memory(
     ray_address: str, tmp_path: Path, untracked: None
 ) -> None:
     (tmp_path / "pairs").mkdir()
-    arrays = sample_arrays(rows=12_000)
+    arrays = sample_arrays(rows=6000)
     for name, array in arrays.items():
         np.save(tmp_path / "pairs" / f"{name}.npy", array)
     small = {"lr": {"low": 1e-3, "high": 1e-2, "log": True}}

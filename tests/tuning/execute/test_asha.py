@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from losstune.tuning.execute.asha import AshaScheduler
+from losstune.tuning.execute import asha
+from losstune.tuning.execute.asha import AshaScheduler, NoCuts
 from losstune.tuning.search.rungs import Rungs
 from losstune.tuning.study.loss_trials import LossTrials
 from losstune.tuning.study.messages import Report
@@ -160,3 +162,19 @@ def test_only_patience_carries_a_value_on(kind: str, second: str) -> None:
     assert driver.result(1, 2, 0.1) == second
     driver.restart()
     assert driver.trials[1].state == ("pruned" if second == STOP else "running")
+
+
+def test_without_cuts_every_trial_goes_on() -> None:
+    trial, result = cast("Any", object()), Report("mse", 0, 2, -1.0, 2, None, "", (), 1.0).to_result()
+    assert NoCuts().on_trial_result(trial, trial, result) == CONTINUE
+
+
+@pytest.mark.parametrize("scheduler", [NoCuts(), AshaScheduler({}, lambda report: True)])
+def test_at_each_step_tune_forgets_what_has_ended_and_chooses_itself(
+    scheduler: NoCuts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(asha, "forget_ended", asked.append)
+    controller = cast("Any", object())
+    assert scheduler.choose_trial_to_run(controller) is None
+    assert asked == [controller]

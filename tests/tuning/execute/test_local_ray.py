@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import ray
 
 from losstune.trainer.base.errors import UserError
+from losstune.tuning.execute import ray_private
 from losstune.tuning.execute.local_ray import ENVIRONMENT, MIN_OBJECT_STORE, ray_running, usable_cores
 
 
@@ -88,3 +90,24 @@ def test_a_cluster_is_joined_with_nothing_of_our_own_started(init: Init, monkeyp
     with ray_running("10.0.0.7:6379", cores=1, data_bytes=0):
         assert joined == ["10.0.0.7:6379"]
     assert (init.asked, init.shut_down) == ({}, 1)
+
+
+def test_a_ray_of_our_own_has_no_agents_and_a_cluster_keeps_its_own(
+    init: Init, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered: list[Any] = []
+
+    def three(cpus: float, gpus: float) -> int:
+        return 3
+
+    @contextmanager
+    def without_agents(workers: Any) -> Iterator[None]:
+        entered.append(workers)
+        yield
+
+    monkeypatch.setattr(ray_private, "raylet_without_agents", without_agents)
+    monkeypatch.setattr("losstune.tuning.execute.local_ray.join", lambda address: None)
+    with ray_running("10.0.0.7:6379", cores=1, data_bytes=0, workers=three):
+        assert entered == []
+    with ray_running(None, cores=1, data_bytes=0, workers=three):
+        assert entered == [three]

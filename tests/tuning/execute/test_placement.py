@@ -15,6 +15,7 @@ from losstune.tuning.execute.placement import (
     rooms,
     slots,
     spread_share,
+    workers_at_start,
 )
 
 
@@ -134,3 +135,25 @@ def test_a_trial_has_a_gpu_where_there_is_one() -> None:
     assert default_share(MACHINES) == 1.0
     assert default_share(MACHINES[:1]) == 0.0
     assert default_share([]) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("wish", "tasks", "cpus", "gpus", "workers"),
+    [
+        (Resources(None, 1, None), 100, 16, 0, 16),
+        (Resources(None, 4, None), 100, 16, 0, 4),
+        (Resources(3, 1, None), 100, 16, 0, 3),
+        (Resources(None, 1, None), 2, 16, 0, 2),  # no worker that may never train
+        (Resources(None, 1, None), 100, 16, 2, 2),
+        (Resources(None, 1, 0.25), 100, 16, 2, 8),
+        (Resources(None, 1, 0.0), 100, 16, 2, 16),
+        (Resources(20, 1, None), 100, 16, 0, 16),
+        (Resources(None, 1, "auto"), 100, 16, 0, 16),
+        (Resources(None, 1, "auto"), 100, 16, 2, 0),  # the probe comes first
+        (Resources(4, 1, "auto"), 100, 16, 2, 0),
+    ],
+)
+def test_so_many_workers_start_with_ray_as_are_sure_to_train(
+    wish: Resources, tasks: int, cpus: float, gpus: float, workers: int
+) -> None:
+    assert workers_at_start(wish, tasks, cpus, gpus) == workers

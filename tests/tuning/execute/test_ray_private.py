@@ -3,33 +3,50 @@
 import ast
 import inspect
 import os
+import re
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import psutil
 import pytest
 import ray
+from ray import _raylet
 from ray._private import services, utils
 from ray._private.node import Node
 from ray.experimental import internal_kv
 from ray.job_config import JobConfig
+from ray.tune.execution import class_cache
+from ray.tune.execution.tune_controller import TuneController
 
 from losstune.tuning.execute.ray_private import (
+    AGENTS,
+    NOT_IN_USE,
     NOT_NEEDED,
+    PRESTARTED,
+    SLEEPER,
     ask_head,
     cluster_address,
+    forget_ended,
     is_node,
     is_refusal,
     no_folder_in_front,
     only_what_trials_need,
     own_sigterm,
     processes_apart,
+    raylet_without_agents,
+    same_environment,
     tell_driver,
     told,
 )
 from tests.test_architecture import ROOT, sources
+
+MAIN = "_private/runtime_env/agent/main.py"
 
 
 def private_imports(source: str) -> list[str]:
@@ -146,6 +163,100 @@ def test_what_a_node_need_not_start_may_be_gone(monkeypatch: pytest.MonkeyPatch)
     assert not hasattr(Node, "start_monitor")
 
 
+NODE = "0f" * 28
+RAYLET = [
+    "raylet",
+    "--static_resource_list=CPU,4.0,node:127.0.0.1,1.0,GPU,2",
+    "--num_prestart_python_workers=4",
+    "--dashboard_agent_command=python agent.py --session-name=x",
+    "--runtime_env_agent_command=python main.py",
+    "--head",
+    "--node-name=a=b",
+]
+
+
+def test_a_raylet_starts_as_many_workers_as_it_is_told_and_no_agent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands: list[list[str]] = []
+    found: list[tuple[float, float]] = []
+    monkeypatch.setattr(services, "start_ray_process", lambda command, process_type, **_: commands.append(command))
+
+    def workers(cpus: float, gpus: float) -> int:
+        found.append((cpus, gpus))
+        return 3
+
+    command = [*RAYLET, f"--session_dir={tmp_path}", f"--node_id={NODE}"]
+    with raylet_without_agents(workers):
+        services.start_ray_process(command, "raylet", fate_share=False)
+        services.start_ray_process(command, "gcs_server", fate_share=False)
+    services.start_ray_process(command, "raylet", fate_share=False)
+    assert found == [(4.0, 2.0)]
+    assert commands[1:] == [command, command]
+    changed = [word for word in commands[0] if word not in command]
+    assert set(command) - set(commands[0]) == set(RAYLET[2:5])
+    assert [word.partition("=")[0] for word in changed] == [*(f"--{name}" for name in AGENTS), f"--{PRESTARTED}"]
+    assert changed[-1].endswith("=3")
+    ports = {path.name.removesuffix(f"_{NODE}"): path.read_text() for path in tmp_path.iterdir()}
+    assert ports == dict.fromkeys(chain(*AGENTS.values()), str(NOT_IN_USE))
+
+
+def test_a_raylet_is_started_by_these_options_and_that_function() -> None:
+    source = inspect.getsource(services.start_raylet)
+    for option in (*AGENTS, PRESTARTED):
+        assert source.count(f'"--{option}={{}}"') == 1
+    for option in ("session_dir", "node_id", "static_resource_list"):
+        assert source.count(f'f"--{option}=') == 1
+    assert "start_ray_process(\n        command,\n        ray_constants.PROCESS_TYPE_RAYLET" in source
+
+
+def test_rays_agents_tell_of_these_ports_and_minus_one_is_not_in_use() -> None:
+    agents = Path(ray.__file__).parent
+    dashboard = (agents / "dashboard/agent.py").read_text()
+    metrics = (agents / "dashboard/modules/reporter/reporter_agent.py").read_text()
+    assert "# Write -1 to indicate the service is not in use." in dashboard
+    told_of = {
+        *re.findall(r"persist_port\(\s+\S+\s+\S+\s+(\w+_PORT_NAME)", dashboard + metrics),
+        *re.findall(r"persist_port\(\s+\S+\s+\S+\s+(\w+_PORT_NAME)", (agents / MAIN).read_text()),
+    }
+    assert {getattr(_raylet, name) for name in told_of} == {*chain(*AGENTS.values())}
+
+
+def test_what_stands_in_for_an_agent_ends_with_its_raylet() -> None:
+    program = [sys.executable, "-I", "-S", "-c", SLEEPER]
+    raylet = subprocess.Popen(
+        ["/bin/sh", "-c", 'RAY_RAYLET_PID=$$ "$@" & echo $!; read line', "sh", *program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert raylet.stdout is not None
+    sleeper = psutil.Process(int(raylet.stdout.readline()))
+    assert sleeper.is_running()
+    raylet.kill()
+    raylet.wait()
+    psutil.wait_procs([sleeper], timeout=30)
+    assert not sleeper.is_running()
+
+
+def test_a_worker_loads_first_what_rays_environment_names() -> None:
+    folder = Path(ray.__file__).parent
+    assert b"preload_python_modules" in (folder / "core/src/ray/raylet/raylet").read_bytes()
+    worker = (folder / "_private/workers/default_worker.py").read_text()
+    assert worker.index("try_import_each_module(module_names_to_import)") < worker.index("worker.main_loop()")
+
+
+def test_tunes_actors_ask_for_an_environment_except_in_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(ray, "remote", lambda runtime_env: asked.append(runtime_env) or (lambda cls: cls))
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "secret")
+    with same_environment():
+        class_cache._ActorClassCache().get(object)
+    class_cache._ActorClassCache().get(object)
+    assert asked[0] == {"env_vars": {}}
+    assert asked[1]["env_vars"].items() >= {"AWS_SESSION_TOKEN": "secret", "PL_DISABLE_FORK": "1"}.items()
+
+
 def test_a_driver_hands_on_no_folder_where_a_job_is_said_to_have_its_own() -> None:
     source = inspect.getsource(ray._private.worker.connect)
     folders = source[source.index("code_paths = []") : source.index("_py_driver_sys_path.extend(code_paths)")]
@@ -215,6 +326,45 @@ def test_what_a_worker_leaves_is_read_once(monkeypatch: pytest.MonkeyPatch) -> N
     assert told("refused") == "node 10.0.0.8: torch: …"
     assert told("refused") == ""
     assert memory.kept == {}
+
+
+# What Tune keeps
+
+
+class Ended:
+    """A trial of Tune's."""
+
+    def __init__(self, trial_id: str) -> None:
+        self.trial_id = trial_id
+
+
+def test_tune_keeps_one_of_the_trials_that_ended_and_all_others() -> None:
+    first, failed, last, held, running = trials = [Ended(name) for name in ("first", "failed", "last", "held", "new")]
+    controller: Any = object.__new__(TuneController)
+    controller._trials = listed = list(trials)
+    controller._stopped_trials, controller._failed_trials = {first, last, held}, {failed}
+    controller._trial_to_actor = {held: "an actor that has not stopped", running: "another"}
+    controller._trials_to_cache = set(trials)
+    controller._trial_metadata = {trial.trial_id: "{}" for trial in trials}
+    forget_ended(controller)
+    assert controller._trials == [last, held, running]
+    assert listed is controller._trials  # Tune has handed this list out
+    assert (controller._stopped_trials, controller._failed_trials) == ({last, held}, set())
+    assert controller._trials_to_cache == {last, held, running}
+    assert set(controller._trial_metadata) == {"last", "held", "new"}
+    forget_ended(controller)
+    assert len(controller._trials) == 3
+
+
+def test_tunes_controller_keeps_trials_by_these_names() -> None:
+    source = inspect.getsource(TuneController)
+    for name in ("_stopped_trials", "_failed_trials", "_trials_to_cache"):
+        assert f"self.{name}: Set[Trial] = set()" in source
+    assert "self._trials: List[Trial] = []" in source
+    assert "self._trial_to_actor: Dict[Trial, TrackedActor] = {}" in source
+    assert "self._trial_metadata[trial.trial_id] = trial.get_json_state()" in source
+    assert "Trial.TERMINATED: self._stopped_trials" in source
+    assert "Trial.ERROR: self._failed_trials" in source
 
 
 # What ray.init raises

@@ -1,10 +1,10 @@
 """What a session starts, in which order it stops it, and how it ends: with Ray and the tracker replaced."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pytest
 import ray
@@ -14,7 +14,9 @@ from rich.console import Console
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.signals import StopRequest
 from losstune.trainer.base.users_modules import drivers_folders
+from losstune.tuning.execute import ray_private
 from losstune.tuning.execute import session as module
+from losstune.tuning.execute.asha import NoCuts
 from losstune.tuning.execute.placement import Machine, Resources, Slots
 from losstune.tuning.execute.session import Execution, Session, caught_up, session
 from losstune.tuning.storage.home import Home
@@ -23,6 +25,7 @@ from tests.trainer.samples import sample_pairs
 from tests.tuning.samples import settings_of, space_of
 
 QUIET = Console(file=io.StringIO())
+NO_CUTS = NoCuts()
 MACHINES = [Machine("a", "127.0.0.1", 16, 1, "H100")]
 
 
@@ -37,14 +40,20 @@ def log(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
     log: list[str] = []
 
     @contextmanager
-    def ray_running(address: str | None, cores: int, data_bytes: int) -> Iterator[Path]:
-        log.append(f"ray starts at {address}, {cores} cores")
+    def ray_running(
+        address: str | None, cores: int, data_bytes: int, workers: Callable[[float, float], int]
+    ) -> Iterator[Path]:
+        log.append(f"ray starts at {address}, {cores} cores, {workers(8, 0)} workers")
         yield tmp_path / "tune"
         log.append("ray stops")
 
     class Tracker:
         def __init__(self, study: Study, tracking_uri: str | None, activity: str) -> None:
-            log.append(f"tracker starts at {tracking_uri}: {activity}")
+            self.says = f"tracker starts at {tracking_uri}: {activity}"
+
+        def start(self) -> None:
+            if self.says not in log:
+                log.append(self.says)
 
         def ask_to_finish(self) -> None:
             log.append("tracker is asked to finish")
@@ -66,14 +75,15 @@ def execution(gpus: float | Literal["auto"] | None = 0.0, concurrency: int | Non
 
 def test_ray_stops_before_the_tracker_has_ended(study: Study, log: list[str]) -> None:
     pairs = sample_pairs()
-    with session(study, pairs, execution(), "search", QUIET) as running:
+    with session(study, pairs, execution(), "search", 2, QUIET) as running:
         log.append("trains")
+        running.tracker.start()
         assert (running.data, running.nodes, bool(running.stop)) == (("reference", pairs), None, False)
         assert (running.slots.cpus, running.slots.gpus, running.slots.concurrency()) == (2, 0.0, 3)
     assert log == [
-        "tracker starts at sqlite:///mlflow.db: search",
-        "ray starts at None, 6 cores",
+        "ray starts at None, 6 cores, 2 workers",
         "trains",
+        "tracker starts at sqlite:///mlflow.db: search",
         "tracker is asked to finish",
         "ray stops",
         "tracker ends",
@@ -82,9 +92,23 @@ def test_ray_stops_before_the_tracker_has_ended(study: Study, log: list[str]) ->
 
 
 def test_the_tracker_ends_whatever_goes_wrong(study: Study, log: list[str]) -> None:
-    with pytest.raises(KeyError), session(study, sample_pairs(), execution(), "search", QUIET):
+    with pytest.raises(KeyError), session(study, sample_pairs(), execution(), "search", 2, QUIET):
         raise KeyError("a fault of ours")
-    assert log[-2:] == ["tracker is asked to finish", "tracker ends"]
+    assert log[-3:] == ["tracker starts at sqlite:///mlflow.db: search", "tracker is asked to finish", "tracker ends"]
+
+
+def test_there_is_nothing_to_track_where_ray_does_not_start(
+    study: Study, log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @contextmanager
+    def not_started(*_: object) -> Iterator[Path]:
+        raise UserError("Ray did not start on this machine")
+        yield Path()
+
+    monkeypatch.setattr(module, "ray_running", not_started)
+    with pytest.raises(UserError), session(study, sample_pairs(), execution(), "search", 2, QUIET):
+        pass
+    assert log == ["tracker ends"]
 
 
 @pytest.mark.parametrize(
@@ -99,7 +123,7 @@ def test_what_ray_says_after_a_signal_is_the_signal(
     signum: int | None, error: Exception, ends: type[BaseException], study: Study, log: list[str]
 ) -> None:
     def fail() -> None:
-        with session(study, sample_pairs(), execution(), "search", QUIET) as running:
+        with session(study, sample_pairs(), execution(), "search", 2, QUIET) as running:
             running.stop.signum = signum
             raise error
 
@@ -119,7 +143,7 @@ def test_the_share_of_a_gpu_is_given_probed_or_one_each(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "probed_share", lambda study, data, cpus, machines, console, stop: 0.25)
-    with session(study, sample_pairs(), execution(wish, None), "search", QUIET) as running:
+    with session(study, sample_pairs(), execution(wish, None), "search", 2, QUIET) as running:
         assert (running.slots.gpus, running.slots.concurrency()) == (share, trials)
 
 
@@ -144,6 +168,15 @@ class Nodes:
         return self.said
 
 
+class Starts:
+    """A tracker of which is known whether it was started."""
+
+    started = False
+
+    def start(self) -> None:
+        self.started = True
+
+
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     """What Tune is asked to run."""
@@ -154,14 +187,15 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def ready(tmp_path: Path, nodes: Any = None) -> Session:
-    running = Session(StopRequest(), data="reference", nodes=nodes)
+    tracker: Any = Starts()
+    running = Session(StopRequest(), tracker, data="reference", nodes=nodes)
     running.slots, running.folder = Slots(2, 0.5, lambda: MACHINES, wanted=1), tmp_path
     return running
 
 
 def test_a_trial_is_tried_three_times_more_and_workers_are_used_again(asked: dict[str, Any], tmp_path: Path) -> None:
     searcher: Any = object()
-    ready(tmp_path).run(searcher, None, over=lambda: False)
+    ready(tmp_path).run(searcher, NO_CUTS, over=lambda: False)
     assert asked["search_alg"] is searcher
     assert (asked["max_failures"], asked["reuse_actors"], asked["raise_on_failed_trial"]) == (3, True, False)
     assert asked["resources_per_trial"] == {"cpu": 2, "gpu": 0.5}
@@ -173,7 +207,7 @@ def test_tune_stops_by_a_signal_the_launch_or_a_node(asked: dict[str, Any], tmp_
     over, nodes = [False], Nodes()
     running = ready(tmp_path, nodes)
     searcher: Any = object()
-    running.run(searcher, None, over=lambda: over[0])
+    running.run(searcher, NO_CUTS, over=lambda: over[0])
     stops = asked["stop"]
     assert asked["trainable"][1]["expected"] == "expected"
     assert (stops.stop_all(), stops("id0", {})) == (False, False)
@@ -185,10 +219,46 @@ def test_tune_stops_by_a_signal_the_launch_or_a_node(asked: dict[str, Any], tmp_
     assert stops.stop_all()
 
 
+def test_the_tracker_starts_at_the_first_result(asked: dict[str, Any], tmp_path: Path) -> None:
+    running = ready(tmp_path)
+    tracker, searcher = cast("Starts", running.tracker), cast("Any", object())
+    running.run(searcher, NO_CUTS, over=lambda: False)
+    assert not asked["stop"].stop_all()
+    assert not tracker.started
+    assert not asked["stop"]("id0", {})
+    assert tracker.started
+
+
+def test_the_tracker_starts_without_a_result_if_that_takes_long(
+    asked: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "SHOWN_SECONDS", -1.0)
+    running = ready(tmp_path)
+    running.run(cast("Any", object()), NO_CUTS, over=lambda: False)
+    assert not asked["stop"].stop_all()
+    assert cast("Starts", running.tracker).started
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_trials_have_the_launchs_environment_where_ray_is_its_own(
+    joined: bool, asked: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entered: list[bool] = []
+
+    @contextmanager
+    def same_environment() -> Iterator[None]:
+        entered.append(not asked)  # before Tune runs
+        yield
+
+    monkeypatch.setattr(ray_private, "same_environment", same_environment)
+    ready(tmp_path, Nodes() if joined else None).run(cast("Any", object()), NO_CUTS, over=lambda: False)
+    assert entered == ([] if joined else [True])
+
+
 def test_a_node_that_can_not_serve_ends_the_study_with_what_it_lacks(asked: dict[str, Any], tmp_path: Path) -> None:
     searcher: Any = object()
     with pytest.raises(UserError) as refused:
-        ready(tmp_path, Nodes("a node can not serve this study: …")).run(searcher, None, over=lambda: False)
+        ready(tmp_path, Nodes("a node can not serve this study: …")).run(searcher, NO_CUTS, over=lambda: False)
     assert str(refused.value) == "a node can not serve this study: …\nthe study waits, and the same command goes on"
 
 
@@ -196,5 +266,5 @@ def test_after_a_signal_nothing_is_begun(asked: dict[str, Any], tmp_path: Path) 
     running = ready(tmp_path)
     running.stop.signum = 15
     searcher: Any = object()
-    running.run(searcher, None, over=lambda: False)
+    running.run(searcher, NO_CUTS, over=lambda: False)
     assert asked == {}

@@ -102,3 +102,19 @@ def test_budget_without_a_wish_is_ten_full_trials(given: dict[str, Any], text: s
 )
 def test_budget_counts_epochs_or_trials(budget: Budget, epochs: int, trials: int, left: bool) -> None:
     assert budget.left(epochs, trials) is left
+
+
+@pytest.mark.parametrize(
+    ("budget", "epochs", "trials", "left"),
+    [
+        (Budget(epochs=100, trials=None), 0, 0, 4),  # each of them takes 30 epochs at the most
+        (Budget(epochs=100, trials=None), 40, 7, 2),
+        (Budget(epochs=100, trials=None), 110, 7, 0),
+        (Budget(epochs=None, trials=5), 1000, 3, 2),
+        (Budget(epochs=None, trials=5), 1000, 6, 0),
+    ],
+)
+def test_as_many_trials_are_left_as_a_loss_starts_at_the_least(
+    budget: Budget, epochs: int, trials: int, left: int
+) -> None:
+    assert budget.trials_left(epochs, trials, max_epochs=30) == left

@@ -38,7 +38,10 @@ def started(study: Study, monkeypatch: pytest.MonkeyPatch, program: str) -> tupl
         return real([sys.executable, "-c", program], **options)
 
     monkeypatch.setattr(subprocess, "Popen", popen)
-    return TrackerProcess(study, "postgresql://me:secret@db/runs", "search"), calls
+    tracker = TrackerProcess(study, "postgresql://me:secret@db/runs", "search")
+    assert calls == []
+    tracker.start()
+    return tracker, calls
 
 
 def finished(tracker: TrackerProcess, stop: StopRequest | None = None) -> tuple[bool, str]:
@@ -58,6 +61,21 @@ def test_it_is_started_apart_deaf_to_signals_and_no_password_is_in_its_arguments
     assert set(SIGNALS) <= blocked
     assert not set(SIGNALS) & signal.pthread_sigmask(signal.SIG_BLOCK, ())  # here they are heard again
     assert finished(tracker) == (True, "")
+
+
+def test_it_is_started_once(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
+    tracker, calls = started(study, monkeypatch, WAITS)
+    tracker.start()
+    assert finished(tracker) == (True, "")
+    tracker.start()
+    assert len(calls) == 1
+
+
+def test_one_that_was_not_started_says_nothing(study: Study) -> None:
+    tracker = TrackerProcess(study, None, "search")
+    tracker.ask_to_finish()
+    assert finished(tracker) == (False, "")
+    assert not (study.folder / process.LOG_FILE).exists()
 
 
 def test_what_it_notes_for_the_user_is_said_and_nothing_else(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
