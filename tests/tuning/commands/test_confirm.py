@@ -40,7 +40,7 @@ from losstune.tuning.execute.placement import Resources
 from losstune.tuning.execute.session import Execution
 from losstune.tuning.show.confirm_progress import ConfirmProgress
 from losstune.tuning.space.feasibility import Baseline, load_spaces
-from losstune.tuning.space.search_space import merged_settings
+from losstune.tuning.space.merged import merged_settings
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.loss_trials import LossTrials
 from losstune.tuning.study.study import Study, create_study, open_study

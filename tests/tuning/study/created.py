@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from losstune.tuning.space.search_space import merged_settings
+from losstune.tuning.space.merged import merged_settings
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.study import Study, create_study
 from tests.tuning.samples import space_of
