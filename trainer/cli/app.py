@@ -1,4 +1,4 @@
-"""``losstune train`` and ``losstune predict``."""
+"""``losstune train``, ``losstune predict`` and ``losstune convert``."""
 
 import json
 import sys
@@ -14,6 +14,7 @@ from losstune.trainer.cli.field_options import given
 from losstune.trainer.cli.options import config_options, option_value
 from losstune.trainer.config.config_file import ConfigFile, read_config
 from losstune.trainer.config.factory import FACTORY, Factory, load_factory
+from losstune.trainer.data.convert import convert as convert_files
 from losstune.trainer.run.predict import predict_file
 from losstune.trainer.run.start import RunRequest
 from losstune.trainer.run.whole_run import run
@@ -28,7 +29,7 @@ CONTEXT = {"token_normalize_func": dashes}
 
 
 def app_for(arguments: Sequence[str]) -> typer.Typer:
-    """The commands ``train`` and ``predict``, with the options of the loss and the model that these arguments name.
+    """The trainer's commands, with the options of the loss and the model that these arguments name.
 
     Raises:
         UserError: one can not be imported, or ``--config`` can not be read.
@@ -37,6 +38,7 @@ def app_for(arguments: Sequence[str]) -> typer.Typer:
     asked = config_options(train, _asked("--loss-fn", arguments), _asked_model(arguments))
     app.command(context_settings=CONTEXT)(asked)
     app.command(context_settings=CONTEXT)(predict)
+    app.command(context_settings=CONTEXT)(convert)
     return app
 
 
@@ -93,3 +95,20 @@ def predict(
     except OSError as error:
         raise UserError(f"--output {output}: can not be written: {error.strerror}") from None
     print(f"Wrote {output}: {rows} rows of {dims} dimensions, float32")
+
+
+def convert(
+    paths: Annotated[list[str], typer.Argument(metavar="FILES... FOLDER", help="what --data takes; a folder to make")],
+    columns: Annotated[
+        str | None, typer.Option(help="names of its arrays where they are not so named: inputs=anchor,targets=positive")
+    ] = None,
+) -> None:
+    """Write data of any form as a folder of .npy files, which may be larger than memory."""
+    *sources, folder = paths
+    if not sources:
+        raise UserError("convert: found one path; expected files, and behind them the folder to make")
+    try:
+        rows = convert_files(sources, Path(folder), columns)
+    except OSError as error:
+        raise UserError(f"{folder}: can not be written: {error.strerror}") from None
+    print(f"Wrote {folder}: {rows:,} rows")

@@ -2,6 +2,7 @@
 
 import glob
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -126,6 +127,20 @@ def matching(pattern: str) -> Shards:
         if not file.is_file() or file.suffix.lower() not in TABLES:
             raise UserError(f"--data {pattern}: matches {file}; a pattern is for files ending in {', '.join(TABLES)}")
     return _shards(str(whole), root, files)
+
+
+def these(files: Sequence[Path]) -> Shards:
+    """The rows of some files, in the order given.
+
+    Raises:
+        UserError: one is no table, or some of their names say a split and some do not.
+    """
+    files = [file.absolute() for file in files]
+    for file in files:
+        if not file.is_file() or file.suffix.lower() not in TABLES:
+            raise UserError(f"{file}: of several, each is to be a file ending in {', '.join(TABLES)}")
+    root = Path(os.path.commonpath([file.parent for file in files]))
+    return _shards(f"{files[0]} and {len(files) - 1} more", root, files)
 
 
 def is_pattern(source: str) -> bool:

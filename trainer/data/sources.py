@@ -4,7 +4,7 @@ import gzip
 import importlib.util
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from losstune.trainer.data.column_names import ROLES, ColumnNames, listed
 from losstune.trainer.data.formats import READERS, Contents, read_folder, read_shards
 from losstune.trainer.data.npy import Array, Rows
 from losstune.trainer.data.shards import is_pattern, matching
+from losstune.trainer.data.table import VECTORS
 
 DIGITS = "digits"
 """The data that is always there: scikit-learn's."""
@@ -52,12 +53,25 @@ def find_arrays(source: Source, names: ColumnNames, roles: tuple[str, ...] = ROL
         contents, where = _chosen(raw_arrays(source), columns), IN_MEMORY
     else:
         contents, where = _contents(os.fspath(source), columns)
-    names.check(contents.names, roles, where)
-    needed = [role for role in ("inputs", "targets") if role in roles and role not in contents.arrays]
-    if needed:
-        other = f"; if it has another name: --columns {needed[0]}=NAME" if contents.names else ""
-        raise UserError(f"{where}: no array {needed[0]!r}; found {listed(contents.names)}{other}")
+    check_needed(contents.names, names, roles, where)
     return Found(where, contents.arrays, names.unused(contents.names))
+
+
+def check_needed(found: Sequence[str], names: ColumnNames, roles: Sequence[str], source: str) -> None:
+    """Refuse data without inputs or targets, or without a column that was said.
+
+    Args:
+        found: names of all its columns.
+        names, roles: what is wanted.
+
+    Raises:
+        UserError: says which, what there is, and how another name is said.
+    """
+    names.check(found, roles, source)
+    for role, name in names.wanted(roles).items():
+        if role in VECTORS and name not in found:
+            other = f"; if it has another name: --columns {role}=NAME" if found else ""
+            raise UserError(f"{source}: no array {role!r}; found {listed(found)}{other}")
 
 
 def raw_arrays(given: Mapping[str, Any]) -> dict[str, Array]:

@@ -71,6 +71,12 @@ def predict(context: typer.Context) -> None:
     _trainer(context)
 
 
+@app.command(context_settings=_FORWARD)
+def convert(context: typer.Context) -> None:
+    """Write data of any form as a folder of .npy files, which may be larger than memory."""
+    _trainer(context)
+
+
 def _trainer(context: typer.Context) -> None:
     from losstune.trainer.cli.app import app_for
 

@@ -1,0 +1,123 @@
+"""Data as a folder of ``.npy`` files: the same pairs, with the same digest, in bounded memory."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from losstune.trainer.data import arrow_tables
+from losstune.trainer.data.convert import convert
+from losstune.trainer.data.npy import MappedArray
+from losstune.trainer.data.pairs import load_pairs
+from losstune.trainer.data.splits import split_rows
+from tests.trainer.conftest import Line
+from tests.trainer.data.test_folder import save_folder
+from tests.trainer.data.test_formats import write_npz
+from tests.trainer.data.test_shards import NAMES, part, written
+from tests.trainer.samples import refusal, sample_arrays
+
+NAMED = "inputs=anchor,targets=positive"
+
+
+@pytest.fixture(autouse=True)
+def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrow_tables, "MOST_ROWS", 7)
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".jsonl"])
+def test_shards_give_the_same_pairs_ids_and_splits(tmp_path: Path, suffix: str) -> None:
+    for number, name in enumerate(sorted(NAMES)):
+        written(tmp_path / f"shards/{name}-0{suffix}", part(20 * number, 20))
+    files = sorted(map(str, (tmp_path / "shards").iterdir()))
+    direct = load_pairs(tmp_path / "shards", NAMED)
+    for number, sources in enumerate(([str(tmp_path / "shards")], [f"{tmp_path}/shards/*{suffix}"], files)):
+        assert convert(sources, tmp_path / str(number), NAMED) == 60
+        found = load_pairs(tmp_path / str(number))
+        assert isinstance(found.inputs, MappedArray)
+        assert (found.digest, found.unused) == (direct.digest, ())
+        for one, other in zip(
+            split_rows(found, 0).__dict__.values(), split_rows(direct, 0).__dict__.values(), strict=True
+        ):
+            np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.int8, np.uint8, np.bool_, np.uint32])
+def test_a_file_gives_the_same_pairs_whatever_its_types(tmp_path: Path, dtype: type) -> None:
+    arrays = {**sample_arrays(rows=20), "inputs": np.arange(80).reshape(20, 2, 2).astype(dtype)}
+    write_npz(tmp_path / "a.npz", arrays)
+    save_folder(tmp_path / "b", arrays)
+    columns: dict[str, Any] = {name: pa.array(array.tolist()) for name, array in arrays.items()}
+    kind = pa.list_(pa.list_(pa.from_numpy_dtype(dtype)))
+    columns["inputs"] = pa.array(arrays["inputs"].tolist(), kind)
+    pq.write_table(pa.table(columns), tmp_path / "c.parquet")
+    for name in ("a.npz", "b", "c.parquet"):
+        convert([str(tmp_path / name)], tmp_path / f"{name}.folder")
+        assert load_pairs(tmp_path / f"{name}.folder").digest == load_pairs(arrays).digest
+
+
+def test_a_folder_that_is_there_is_left_alone(tmp_path: Path) -> None:
+    write_npz(tmp_path / "a.npz", sample_arrays())
+    (tmp_path / "pairs").mkdir()
+    message = f"{tmp_path}/pairs: is there already; name a folder that is not"
+    assert refusal(convert, [str(tmp_path / "a.npz")], tmp_path / "pairs") == message
+
+
+def test_a_bad_row_leaves_no_folder(tmp_path: Path) -> None:
+    written(tmp_path / "a.jsonl", part(0, 20))
+    path = tmp_path / "b.jsonl"
+    path.write_text((tmp_path / "a.jsonl").read_text() + '{"anchor": null}\n')
+    assert refusal(convert, [str(path)], tmp_path / "pairs", NAMED) == f"{path}: inputs row 20 is null"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a.jsonl", "b.jsonl"]
+
+
+def test_numbers_of_another_type_in_a_later_file(tmp_path: Path) -> None:
+    written(tmp_path / "a.parquet", part(0, 20))
+    whole = pa.array([[1] * 6] * 20)
+    written(tmp_path / "b.parquet", part(20, 20).set_column(0, "anchor", whole))
+    message = "inputs are int64 from row 20 on, float32 before; write them alike"
+    files = [str(tmp_path / name) for name in ("a.parquet", "b.parquet")]
+    assert refusal(convert, files, tmp_path / "pairs", NAMED) == f"{files[0]} and 1 more: {message}"
+
+
+def test_several_that_are_no_files_of_rows(tmp_path: Path) -> None:
+    message = f"{tmp_path}/a.npz: of several, each is to be a file ending in .parquet, .pq, .arrow, .feather, .jsonl"
+    assert refusal(convert, [f"{tmp_path}/a.npz", f"{tmp_path}/b.npz"], tmp_path / "pairs") == message
+
+
+def test_by_the_command_line(cli: Line) -> None:
+    done = cli("convert pairs.npz folder")
+    assert (done.code, done.out) == (0, "Wrote folder: 200 rows\n")
+    assert load_pairs("folder").digest == load_pairs("pairs.npz").digest
+    done = cli("convert pairs.npz")
+    message = "convert: found one path; expected files, and behind them the folder to make"
+    assert (done.code, done.err) == (2, f"error: {message}\n")
+    missing = cli("convert pairs.npz other --columns inputs=query")
+    assert missing.err.endswith("no column 'query', which is to be inputs; found inputs, targets\n")
+
+
+MEASURE = """
+import resource
+from pathlib import Path
+from losstune.trainer.data.convert import convert
+
+convert(["small.parquet"], Path("first"))
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+convert(["large.parquet"], Path("pairs"))
+print(1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before))
+"""
+
+
+def test_memory_holds_some_megabytes(tmp_path: Path) -> None:
+    """Of 200 MB in one row group."""
+    rng = np.random.default_rng(0)
+    for name, rows in (("small", 5000), ("large", 100_000)):
+        flat = {role: pa.array(rng.random(rows * 256, dtype=np.float32)) for role in ("inputs", "targets")}
+        lists = {role: pa.FixedSizeListArray.from_arrays(values, 256) for role, values in flat.items()}
+        pq.write_table(pa.table(lists), tmp_path / f"{name}.parquet")
+    done = subprocess.run([sys.executable, "-c", MEASURE], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 80 * 1024 * 1024
