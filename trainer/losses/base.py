@@ -52,6 +52,13 @@ def cosine_distance(predictions: Tensor, targets: Tensor) -> Tensor:
     return 1 - (unit(predictions) * unit(targets)).sum(dim=-1).mean()
 
 
+def cosine_with_gradient(predictions: Tensor, units: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """:func:`cosine_distance` from targets at length one, and the gradient (B, d) of ``share`` times it."""
+    p = Units(predictions)
+    distance = 1 - torch.linalg.vecdot(p.rows, units).mean()
+    return distance, p.gradient(units * (-share / len(units)))
+
+
 class LossOutput(NamedTuple):
     """What a loss module returns for a batch: the scalar to minimise, and scalars worth logging."""
 

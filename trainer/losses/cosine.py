@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from losstune.trainer.config.loss_config import LossConfig, TrainTargets
-from losstune.trainer.losses.base import LossModule, LossOutput, cosine_distance
+from losstune.trainer.losses.base import LossModule, LossOutput, cosine_distance, cosine_with_gradient, unit
 
 
 class CosineConfig(LossConfig):
@@ -20,3 +20,14 @@ class CosineLoss(LossModule):
 
     def forward(self, predictions: Tensor, targets: Tensor, ids: Tensor) -> LossOutput:
         return LossOutput(cosine_distance(predictions, targets), {})
+
+    def prepared(self, targets: Tensor) -> Tensor:
+        """At length one."""
+        return unit(targets)
+
+    def with_gradient(
+        self, predictions: Tensor, targets: Tensor, ids: Tensor, share: float
+    ) -> tuple[LossOutput, Tensor]:
+        """The same with its gradient."""
+        distance, gradient = cosine_with_gradient(predictions, targets, share)
+        return LossOutput(distance, {}), gradient

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name everyone uses
 
 from losstune.trainer.config.loss_config import LossConfig, TrainTargets
-from losstune.trainer.losses.base import LossModule, LossOutput, cosine_distance
+from losstune.trainer.losses.base import LossModule, LossOutput, cosine_distance, cosine_with_gradient, unit
 
 
 class CosineMseConfig(LossConfig):
@@ -44,3 +44,17 @@ class CosineMseLoss(LossModule):
         cosine = self.cosine_weight * cosine_distance(predictions, targets)
         mse = self.mse_weight * F.mse_loss(predictions, targets)
         return LossOutput(cosine + mse, {"weighted_cosine": cosine.detach(), "weighted_mse": mse.detach()})
+
+    def prepared(self, targets: Tensor) -> Tensor:
+        """As they are."""
+        return targets
+
+    def with_gradient(
+        self, predictions: Tensor, targets: Tensor, ids: Tensor, share: float
+    ) -> tuple[LossOutput, Tensor]:
+        """The same with the gradients of both parts."""
+        cosine, gradient = cosine_with_gradient(predictions, unit(targets), self.cosine_weight * share)
+        errors = predictions - targets
+        cosine, mse = self.cosine_weight * cosine, self.mse_weight * errors.square().mean()
+        gradient.add_(errors, alpha=2 * self.mse_weight * share / errors.numel())
+        return LossOutput(cosine + mse, {"weighted_cosine": cosine, "weighted_mse": mse}), gradient

@@ -32,3 +32,15 @@ class HuberLoss(LossModule):
 
     def forward(self, predictions: Tensor, targets: Tensor, ids: Tensor) -> LossOutput:
         return LossOutput(F.huber_loss(predictions, targets, delta=self.delta), {})
+
+    def prepared(self, targets: Tensor) -> Tensor:
+        """As they are."""
+        return targets
+
+    def with_gradient(
+        self, predictions: Tensor, targets: Tensor, ids: Tensor, share: float
+    ) -> tuple[LossOutput, Tensor]:
+        """The same with its gradient: errors cut at ±δ, over B d."""
+        loss = F.huber_loss(predictions, targets, delta=self.delta)
+        errors = (predictions - targets).clamp_(-self.delta, self.delta)
+        return LossOutput(loss, {}), errors.mul_(share / errors.numel())

@@ -6,7 +6,7 @@ from pydantic import Field
 from torch import Tensor
 
 from losstune.trainer.config.loss_config import TrainTargets
-from losstune.trainer.losses.base import LossModule, LossOutput, cosine_distance
+from losstune.trainer.losses.base import LossModule, LossOutput, cosine_distance, cosine_with_gradient, unit
 from losstune.trainer.losses.infonce import InfoNceConfig, InfoNceLoss
 
 
@@ -47,3 +47,17 @@ class InfoNceCosineLoss(LossModule):
         cosine = self.similarity_weight * cosine_distance(predictions, targets)
         parts = {**contrast.parts, "infonce": contrast.loss.detach(), "weighted_cosine": cosine.detach()}
         return LossOutput(contrast.loss + cosine, parts)
+
+    def prepared(self, targets: Tensor) -> Tensor:
+        """At length one."""
+        return unit(targets)
+
+    def with_gradient(
+        self, predictions: Tensor, targets: Tensor, ids: Tensor, share: float
+    ) -> tuple[LossOutput, Tensor]:
+        """The same with the gradients of both parts."""
+        contrast, gradient = self.contrast.with_gradient(predictions, targets, ids, share)
+        cosine, other = cosine_with_gradient(predictions, targets, self.similarity_weight * share)
+        cosine = self.similarity_weight * cosine
+        parts = {**contrast.parts, "infonce": contrast.loss, "weighted_cosine": cosine}
+        return LossOutput(contrast.loss + cosine, parts), gradient.add_(other)

@@ -21,3 +21,15 @@ class MseLoss(LossModule):
 
     def forward(self, predictions: Tensor, targets: Tensor, ids: Tensor) -> LossOutput:
         return LossOutput(F.mse_loss(predictions, targets), {})
+
+    def prepared(self, targets: Tensor) -> Tensor:
+        """As they are."""
+        return targets
+
+    def with_gradient(
+        self, predictions: Tensor, targets: Tensor, ids: Tensor, share: float
+    ) -> tuple[LossOutput, Tensor]:
+        """The same with its gradient, 2 (p − t) / (B d)."""
+        errors = predictions - targets
+        loss = errors.square().mean()
+        return LossOutput(loss, {}), errors.mul_(2 * share / errors.numel())

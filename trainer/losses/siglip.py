@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everyone uses
 
 from losstune.trainer.config.loss_config import LossConfig, TrainTargets
-from losstune.trainer.losses.base import LossModule, LossOutput, unit
+from losstune.trainer.losses.base import LossModule, LossOutput, Units, add_gradient, unit
 
 
 class SigLipConfig(LossConfig):
@@ -48,4 +48,27 @@ class SigLipLoss(LossModule):
         other = ids[:, None] != ids[None, :]
         own = -F.logsigmoid(scores.diagonal()).sum()
         rest = -F.logsigmoid(-scores).masked_fill(~other, 0.0).sum()
-        return LossOutput((own + rest) / len(ids), {"scale": scale.detach(), "bias": self.bias.detach()})
+        return LossOutput((own + rest) / len(ids), {"scale": scale.detach(), "bias": self.bias.detach().clone()})
+
+    def prepared(self, targets: Tensor) -> Tensor:
+        """At length one."""
+        return unit(targets)
+
+    def with_gradient(
+        self, predictions: Tensor, targets: Tensor, ids: Tensor, share: float
+    ) -> tuple[LossOutput, Tensor]:
+        """The same with its gradient: σ of the scores of other targets, σ − 1 on the diagonal."""
+        p, scale = Units(predictions), self.log_scale.detach().exp()
+        cosines = p.rows @ targets.T  # (B, B)
+        scores = scale * cosines + self.bias.detach()
+        same = ids[:, None] == ids[None, :]
+        own = -F.logsigmoid(scores.diagonal()).sum()
+        rest = -F.logsigmoid(-scores).masked_fill_(same, 0.0).sum()
+        to_scores = scores.sigmoid().masked_fill_(same, 0.0)
+        to_scores.diagonal().copy_(scores.diagonal().sigmoid() - 1)
+        to_scores.mul_(share / len(ids))
+        add_gradient(self.bias, to_scores.sum().to(self.bias.dtype))
+        to_cosines = to_scores.mul_(scale)
+        add_gradient(self.log_scale, (to_cosines * cosines).sum().to(self.log_scale.dtype))
+        parts = {"scale": scale, "bias": self.bias.detach().clone()}
+        return LossOutput((own + rest) / len(ids), parts), p.gradient(to_cosines @ targets)

@@ -133,7 +133,8 @@ class EncoderGradients:
         predictions = self.passes.forward(batch.inputs)
         leaf = self.loss.centered(predictions).requires_grad_()
         with torch.enable_grad():
-            output = self.loss.of_centered(leaf, batch.aims, batch.ids)
+            seen = leaf.clone()  # a loss of the user's may write into what it is given, which a leaf refuses
+            output = self.loss.of_centered(seen, batch.aims, batch.ids)
             output.loss.backward(None if share == 1 else torch.full_like(output.loss, share))
         if leaf.grad is not None:  # a loss that does not see the model moves nothing of it
             self.passes.backward(leaf.grad)

@@ -18,13 +18,14 @@ def with_queries(spaces: Sequence[SearchSpace], settings: StudySettings, pairs: 
     """The settings of a new study, with a number of validation rows where neither spaces nor options give one.
 
     It follows from shapes alone, so that the same launch makes the same study anywhere: :data:`QUERIES`, or as many as
-    the largest batch of a loss that is validated on whole batches; all where the split has no more.
+    the largest batch of a loss that is validated on whole batches; all of a split that has at most twice as many, where
+    a sample would save little.
     """
     if "eval_queries" in settings.model_fields_set:
         return settings
     number = max([QUERIES, *(largest_batch(space) for space in spaces if space.loss_class.in_batch)])
     rows = len(split_rows(pairs, settings.seed).val)
-    return settings.model_copy(update={"eval_queries": number if number < rows else "all"})
+    return settings.model_copy(update={"eval_queries": number if rows > 2 * number else "all"})
 
 
 @dataclass(frozen=True)

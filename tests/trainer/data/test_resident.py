@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from losstune.trainer.data.pairs import make_pairs
-from losstune.trainer.data.resident import SplitTensors, check_split_sizes, resident_data
+from losstune.trainer.data.resident import CenteredTargets, SplitTensors, check_split_sizes, resident_data
 from losstune.trainer.data.splits import query_rows, split_rows
 from tests.trainer.samples import Arrays, refusal, sample_arrays, sample_config, sample_pairs
 
@@ -27,6 +27,18 @@ def test_the_gallery_holds_each_distinct_target_once_and_positives_point_to_thei
         assert len(split) == 3 * len(split.gallery)
         assert len(split.gallery.unique(dim=0)) == len(split.gallery)
     assert torch.equal(data.val.gallery[data.val.positive], data.val.targets)
+
+
+@pytest.mark.parametrize(
+    ("row", "twin", "distinct"), [(0, 0, True), (1, 2, False), (6, 7, True)], ids=["none", "train", "val"]
+)
+def test_a_training_split_is_distinct_where_no_two_of_its_rows_share_a_target(
+    row: int, twin: int, distinct: bool
+) -> None:
+    arrays = split_arrays(train=5, val=4)
+    arrays["targets"][row] = arrays["targets"][twin]
+    data = resident_data(make_pairs(arrays, "x"), sample_config(batch_size=4), CPU)
+    assert CenteredTargets(data.train, None).distinct is data.train.distinct is distinct
 
 
 def test_inputs_and_targets_of_a_row_stay_together() -> None:

@@ -74,6 +74,13 @@ CLOSED = [
     ("infonce", {"temperature": 1.0, "symmetric": True}),
     ("infonce", {"temperature": 0.3, "learn_temperature": True}),
     ("infonce", {"temperature": 0.3, "learn_temperature": True, "symmetric": True}),
+    ("infonce_cosine", {"similarity_weight": 3.0}),
+    ("infonce_cosine", {"temperature": 0.3, "learn_temperature": True, "symmetric": True}),
+    ("siglip", {"initial_scale": 2.0, "initial_bias": -1.0}),
+    ("cosine", {}),
+    ("mse", {}),
+    ("cosine_mse", {"cosine_weight": 0.4, "mse_weight": 2.0}),
+    ("huber", {"delta": 0.5}),
 ]
 """Losses that have their gradient as a formula, with each of their options."""
 

@@ -97,6 +97,21 @@ class Sharper(InfoNceLoss):
         return LossOutput(output.loss + 3 * predictions.square().mean(), output.parts)
 
 
+class WritingConfig(LossConfig):
+    """Scales predictions where they lie."""
+
+    name: ClassVar[str] = "writing"
+
+    def build(self, train: TrainTargets) -> LossModule:
+        return Writing()
+
+
+class Writing(LossModule):
+    def forward(self, predictions: Tensor, targets: Tensor, ids: Tensor) -> LossOutput:
+        predictions /= 2
+        return LossOutput((predictions - targets).square().mean(), {})
+
+
 class BlindConfig(LossConfig):
     """Sees only a parameter of its own."""
 
@@ -116,8 +131,9 @@ class Blind(LossModule):
         return LossOutput(self.own.square(), {})
 
 
-def test_a_loss_that_inherits_a_formula_is_trained_by_its_own_forward_pass() -> None:
-    trainer = sample_trainer(sample_config(f"{__name__}:SharperConfig"))
+@pytest.mark.parametrize("loss", ["Sharper", "Writing"])
+def test_a_loss_of_the_user_s_is_trained_by_its_own_forward_pass(loss: str) -> None:
+    trainer = sample_trainer(sample_config(f"{__name__}:{loss}Config"))
     expected = plain_epochs(trainer, 2)
     for _ in range(2):
         trainer.run_epoch()

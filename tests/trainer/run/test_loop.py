@@ -177,7 +177,7 @@ class TestOneEpoch:
         assert sizes == [16] * (rows // 16) + [rows % 16]
 
     def test_each_row_is_seen_once_in_another_order_each_epoch(self) -> None:
-        trainer = sample_trainer(sample_config("cosine", batch_size=16))
+        trainer = sample_trainer(sample_config("full_softmax", batch_size=16))
         seen: list[int] = []
         trainer.loss.register_forward_hook(lambda m, args, _: seen.extend(args[2].tolist()) if m.training else None)
         trainer.run_epoch()

@@ -76,7 +76,7 @@ def test_what_a_trial_is_scored_on_is_told_with_its_standard_error(
     quick_probe: None, losstune: Command, tmp_path: Path
 ) -> None:
     rng = np.random.default_rng(0)
-    np.savez("many.npz", **{name: rng.standard_normal((8000, 2)) for name in ("inputs", "targets")})  # type: ignore[arg-type]
+    np.savez("many.npz", **{name: rng.standard_normal((12_000, 2)) for name in ("inputs", "targets")})  # type: ignore[arg-type]
     rows = len(split_rows(load_pairs("many.npz"), 0).val)
     error = 0.5 * ((rows - 1024) / (rows - 1) / 1024) ** 0.5
     lines = losstune("check", "infonce", "--data", "many.npz").out

@@ -303,7 +303,7 @@ def test_other_data_is_refused(finished: Outcome, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "given", "kept"), [(6000, {}, 1024), (6000, {"eval_queries": "all"}, "all"), (3000, {}, "all")]
+    ("rows", "given", "kept"), [(12_000, {}, 1024), (12_000, {"eval_queries": "all"}, "all"), (8000, {}, "all")]
 )
 def test_a_new_study_keeps_the_number_of_rows_that_its_trials_are_scored_on(
     rows: int, given: dict[str, object], kept: int | str, tmp_path: Path
@@ -361,7 +361,7 @@ def test_trials_on_data_on_disk_train_as_on_the_same_arrays_in_memory(
     ray_address: str, tmp_path: Path, untracked: None
 ) -> None:
     (tmp_path / "pairs").mkdir()
-    arrays = sample_arrays(rows=6000)
+    arrays = sample_arrays(rows=12_000)
     for name, array in arrays.items():
         np.save(tmp_path / "pairs" / f"{name}.npy", array)
     small = {"lr": {"low": 1e-3, "high": 1e-2, "log": True}}

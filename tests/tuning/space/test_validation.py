@@ -29,17 +29,17 @@ def made(val: int, train: int = 3000) -> Pairs:
 @pytest.mark.parametrize(
     ("spaces", "val", "queries"),
     [
-        ([CONTINUOUS], 1024, "all"),
-        ([CONTINUOUS], 1025, 1024),
-        ([SIZES % ("infonce", 1024)], 1700, 1024),
-        ([SIZES % ("infonce", 1500)], 1700, 1500),
-        ([SIZES % ("infonce", 1500)], 1500, "all"),
-        ([SIZES % ("mse", 1500)], 1700, 1024),
-        ([SIZES % ("mse", 1600), SIZES % ("siglip", 1200)], 1700, 1200),
-        (["{loss_fn: infonce, fixed: {batch_size: 1300}}"], 1700, 1300),
+        ([CONTINUOUS], 2048, "all"),
+        ([CONTINUOUS], 2049, 1024),
+        ([SIZES % ("infonce", 1024)], 3001, 1024),
+        ([SIZES % ("infonce", 1500)], 3001, 1500),
+        ([SIZES % ("infonce", 1500)], 3000, "all"),
+        ([SIZES % ("mse", 1500)], 3001, 1024),
+        ([SIZES % ("mse", 1600), SIZES % ("siglip", 1200)], 3001, 1200),
+        (["{loss_fn: infonce, fixed: {batch_size: 1300}}"], 3001, 1300),
     ],
 )
-def test_a_new_study_takes_a_constant_or_what_fills_a_batch_and_all_where_there_are_no_more(
+def test_a_new_study_takes_a_constant_or_what_fills_a_batch_and_all_where_there_are_few_more(
     spaces: list[str], val: int, queries: int | str
 ) -> None:
     settings = with_queries([space_of(text) for text in spaces], settings_of(), made(val))
