@@ -18,8 +18,8 @@ BATCH_BYTES = 4 * 1024 * 1024
 class JsonLines:
     """A file of JSON lines; as of :class:`~losstune.trainer.data.table.Table`.
 
-    Read by Python's parser, not by Arrow's: that one ends the process by a segmentation fault where brackets are
-    nested some ten thousand deep, and takes a column for whole numbers if its first block has no others.
+    Read by Python's parser, not by Arrow's: that one can end the process, without an error to catch, and takes a column
+    for whole numbers if its first block has no others.
     """
 
     def __init__(self, path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.waiting import shown_if_long
 from losstune.trainer.data.column_names import ColumnNames, Columns
+from losstune.trainer.data.labels import SPLIT_NAMES
 from losstune.trainer.data.npy import Array, Rows
 from losstune.trainer.data.pair_checks import (
     check_inputs,
@@ -49,6 +50,11 @@ class Pairs:
     digest: str
     columns: str | None = None
     unused: tuple[str, ...] = ()
+
+    @property
+    def fixes_validation(self) -> bool:
+        """Whether the data says which rows are validated on; else they are drawn by id and seed."""
+        return self.split is not None and bool((self.split == SPLIT_NAMES.index("val")).any())
 
     @property
     def bytes_in_memory(self) -> int:

@@ -32,6 +32,8 @@ class Splits:
 def split_rows(pairs: Pairs, split_seed: int, *, train_on_val: bool = False) -> Splits:
     """Split by id, or as the data's own ``split`` array says.
 
+    One without validation rows leaves these to a quarter of the ids of its training rows, drawn as if there were none.
+
     Args:
         split_seed: moves ids between train and validation.
         train_on_val: add the validation rows to the training rows and leave validation empty.
@@ -39,7 +41,9 @@ def split_rows(pairs: Pairs, split_seed: int, *, train_on_val: bool = False) -> 
     Raises:
         UserError: a split that is needed has no rows.
     """
-    codes = pairs.split if pairs.split is not None else _codes_by_id(pairs.ids, split_seed)
+    codes = _codes_by_id(pairs.ids, split_seed) if pairs.split is None else pairs.split
+    if pairs.split is not None and not pairs.fixes_validation:
+        codes = np.where((codes == 0) & _drawn_for_val(pairs.ids, split_seed), 1, codes)
     train, val, test = (np.flatnonzero(codes == code) for code in range(3))
     if train_on_val:
         train, val = np.flatnonzero(codes != 2), val[:0]
@@ -66,9 +70,13 @@ def query_rows(rows: Rows, queries: EvalQueries) -> Rows:
 
 def _codes_by_id(ids: npt.NDArray[np.int64], split_seed: int) -> npt.NDArray[np.int8]:
     codes = np.zeros(len(ids), dtype=np.int8)
-    codes[_uniform(ids, split_seed) < VAL_SHARE / (1 - TEST_SHARE)] = 1
+    codes[_drawn_for_val(ids, split_seed)] = 1
     codes[_uniform(ids, _TEST_SALT) < TEST_SHARE] = 2
     return codes
+
+
+def _drawn_for_val(ids: npt.NDArray[np.int64], split_seed: int) -> npt.NDArray[np.bool_]:
+    return _uniform(ids, split_seed) < VAL_SHARE / (1 - TEST_SHARE)
 
 
 def _uniform(ids: npt.NDArray[np.int64], salt: int) -> npt.NDArray[np.float64]:

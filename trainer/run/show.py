@@ -17,10 +17,14 @@ from losstune.trainer.score.metrics import chance_level
 from losstune.trainer.score.names import GEOMETRY, RECALL_DEPTHS, own_parts
 
 
-def say_unused(pairs: Pairs, console: Console) -> None:
-    """Say in one line what else the data holds, if anything: a misspelt ``ids`` would be among it."""
+def say_notes(pairs: Pairs, console: Console) -> None:
+    """Say, in a line each, what else the data holds, as a misspelt ``ids``, and where validation rows come from."""
     if pairs.unused:
         say(console, f"Note: not used of {pairs.source}: {listed(pairs.unused)}")
+    if pairs.split is not None and not pairs.fixes_validation:
+        say(
+            console, f"Note: no row of {pairs.source} is val: a quarter of the train ids are, drawn by the split's seed"
+        )
 
 
 def loss_line(split: str, metrics: Mapping[str, float], config: TrainConfig) -> str:

@@ -15,7 +15,7 @@ from losstune.trainer.run.history import Record, read_history
 from losstune.trainer.run.layout import BEST_FILE, HISTORY_FILE
 from losstune.trainer.run.predict import TrainedModel, load_model, score_test
 from losstune.trainer.run.run_dir import RunDirectory
-from losstune.trainer.run.show import say_unused, scored_lines
+from losstune.trainer.run.show import say_notes, scored_lines
 from losstune.trainer.run.start import RunRequest, final_settings, fresh_folder, resumed_run
 from losstune.trainer.run.train import Finished, train_run
 
@@ -81,7 +81,7 @@ def run(request: RunRequest, console: Console, *, test: bool = False) -> Run:
     else:
         pairs = load_pairs(request.data, config.columns)
         config = config.model_copy(update={"data": pairs.source})
-    say_unused(pairs, console)
+    say_notes(pairs, console)
     if request.file.source.get("data_digest", pairs.digest) != pairs.digest:
         say(console, f"Note: {config.data} is not the data that these settings were tuned on")
     finished = train_run(config, pairs, folder, console, resume=request.resume, own_process=request.own_process)

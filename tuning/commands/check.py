@@ -15,7 +15,7 @@ from losstune.trainer.data.resident import ResidentData, check_rows, resident_da
 from losstune.trainer.data.sources import DIGITS
 from losstune.trainer.run.device import pick_device
 from losstune.trainer.run.loop import Trainer
-from losstune.trainer.run.show import say_unused
+from losstune.trainer.run.show import say_notes
 from losstune.trainer.run.train import set_threads
 from losstune.tuning.execute.local_ray import usable_cores
 from losstune.tuning.show.progress import time_text
@@ -176,7 +176,7 @@ def _space_table(space: SearchSpace) -> Table:
 def show_checked(checked: Checked, console: Console) -> None:
     """Print the spaces, the rungs and the cost."""
     settings = checked.settings
-    say_unused(checked.pairs, console)
+    say_notes(checked.pairs, console)
     for space, cost in zip(checked.spaces, checked.estimates, strict=True):
         console.print(TerminalTable(_space_table(space), f"{space.loss_fn}  ({space.file})"))
         size = f"{space.size:,} points; " if space.size is not None and space.size <= MAX_GRID else ""

@@ -85,7 +85,7 @@ def _plan(study: Study, request: ConfirmRequest, pairs: Pairs, console: Console)
         request.top,
         request.seeds,
         request.execution.resources.cpus_per_trial,
-        split_given=pairs.split is not None,
+        split_given=pairs.fixes_validation,
     )
     same = known and [arm.as_now() for arm in known[-1].arms] == fresh.arms and known[-1].seeds == request.seeds
     if same and is_finished(study, known[-1]):

@@ -15,7 +15,7 @@ from losstune.trainer.base.signals import StopRequest
 from losstune.trainer.data.column_names import ColumnNames, Columns
 from losstune.trainer.data.pairs import Pairs, load_pairs
 from losstune.trainer.data.sources import DIGITS, Source, find_arrays
-from losstune.trainer.run.show import say_unused
+from losstune.trainer.run.show import say_notes
 from losstune.tuning.commands.studies import held, released
 from losstune.tuning.execute.search_tasks import SearchTasks
 from losstune.tuning.execute.session import Execution, Session, caught_up, session
@@ -77,7 +77,7 @@ def launch(request: LaunchRequest, console: Console) -> Outcome:
     with translating_failures(request.home, request.name):
         exists = study_exists(request.home, request.name)
     with _continued(request) if exists else _created(request) as (study, pairs):
-        say_unused(pairs, console)
+        say_notes(pairs, console)
         return _run(study, pairs, request, console)
 
 

@@ -188,6 +188,12 @@ class TestColumns:
             cli(f"predict --checkpoint run/best.pt --data {data} --output {data[:5]}.npy")
         assert Path("named.npy").read_bytes() == Path("pairs.npy").read_bytes()
 
+    def test_a_split_without_val_is_told(self, cli: Line) -> None:
+        np.savez("parts.npz", **sample_arrays(), split=np.where(np.arange(200) < 150, "train", "test"))
+        line = "a quarter of the train ids are, drawn by the split's seed"
+        done = cli("train --data parts.npz --num_epochs 1 --output_dir run")
+        assert f"Note: no row of {Path('parts.npz').resolve()} is val: {line}" in done.out.splitlines()
+
     def test_a_wrong_one_is_one_message(self, cli: Line) -> None:
         done = cli("train --data pairs.npz --columns inputs=query --num_epochs 1")
         message = f"{Path('pairs.npz').resolve()}: no column 'query', which is to be inputs; found inputs, targets"

@@ -1,7 +1,5 @@
 """Splits: their shares, what they depend on, and what they do not."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -108,12 +106,24 @@ class TestGivenSplits:
             assert sorted(splits.val) == [2, 4]
             assert splits.test.tolist() == [1]
 
-    @pytest.mark.parametrize(("missing", "code"), [("train", 0), ("val", 1)])
-    def test_without_a_needed_split_are_refused(self, missing: str, code: int) -> None:
-        pairs = make_pairs({**sample_arrays(rows=6), "split": self.NAMES}, "x")
-        assert pairs.split is not None
-        pairs = replace(pairs, split=np.where(pairs.split == code, 2, pairs.split).astype(np.int8))
+    @pytest.mark.parametrize(("missing", "others"), [("train", ["val", "test"]), ("val", ["test"])])
+    def test_without_a_needed_split_are_refused(self, missing: str, others: list[str]) -> None:
+        pairs = make_pairs({**sample_arrays(rows=6), "split": np.resize(others, 6)}, "x")
         assert refusal(split_rows, pairs, 0) == f"x: the {missing} split has no rows, of 6 in all"
+
+    def test_without_validation_rows_draw_them_from_the_ids_that_are_trained_on(self) -> None:
+        arrays = {**sample_arrays(rows=2000), "ids": np.arange(2000) % 1500}
+        arrays["targets"] = arrays["targets"][arrays["ids"]]
+        pairs = make_pairs({**arrays, "split": np.where(arrays["ids"] % 10 < 8, "train", "test")}, "x")
+        assert not pairs.fixes_validation
+        splits, other = split_rows(pairs, 0), split_rows(pairs, 1)
+        assert splits.test.tolist() == other.test.tolist() == np.flatnonzero(arrays["ids"] % 10 >= 8).tolist()
+        assert set(splits.val) != set(other.val)
+        assert sorted([*splits.train, *splits.val, *splits.test]) == list(range(2000))
+        assert len(splits.val) / 1600 == pytest.approx(0.25, abs=0.04)
+        assert not set(arrays["ids"][splits.val]) & set(arrays["ids"][splits.train])
+        by_id = set(split_rows(make_pairs(arrays, "x"), 0).val)
+        assert by_id & {*splits.train, *splits.val} <= set(splits.val), "an id is drawn as it is without a split"
 
     def test_need_no_validation_rows_when_all_are_trained_on(self) -> None:
         pairs = make_pairs({**sample_arrays(rows=6), "split": np.array(["train"] * 6)}, "x")
