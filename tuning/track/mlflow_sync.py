@@ -18,9 +18,11 @@ from losstune.trainer.config.config_file import read_run_settings
 from losstune.trainer.run.history import Record, read_history
 from losstune.tuning.confirm.results import confirmed_run
 from losstune.tuning.study.study import Study
+from losstune.tuning.track.description import describe, description
 from losstune.tuning.track.experiment import study_experiment
 from losstune.tuning.track.mlflow_store import SQLITE, client_of, create_store, millis
 from losstune.tuning.track.moved import ARTIFACTS, follow_artifacts
+from losstune.tuning.track.provenance import dataset_inputs, source_tags
 from losstune.tuning.track.registry import register_champion
 from losstune.tuning.track.runs import RUN_TAG, STUDY_TAG, Activity, MetricPoint, RunPicture, study_picture
 
@@ -70,6 +72,7 @@ class Tracker:
         if place is not None:
             store = Path(tracking_uri.removeprefix(SQLITE))
             follow_artifacts(store, self._experiment, str(experiment.artifact_location), place)
+        self._described = ""
         self._logged: dict[str, _Logged] = {}
         self._trash: dict[str, Run] = {}
         self._take_in(list(self._existing_runs()))
@@ -99,6 +102,9 @@ class Tracker:
             shown.add(picture.key)
         for key in self._logged.keys() - shown:  # as of a storage that was put back to an earlier state
             self._delete(self._logged.pop(key).run_id)
+        if (text := description(self._study)) != self._described:
+            describe(self._client, self._experiment, text)
+            self._described = text
         if activity is None and (champion := confirmed_run(self._study, None)) is not None:
             register_champion(self._client, self._uri, self._study, champion, self._logged[champion.name].run_id)
 
@@ -148,12 +154,14 @@ class Tracker:
 
     def _create(self, picture: RunPicture) -> _Logged:
         tags = {STUDY_TAG: self._study.spec.name, RUN_TAG: picture.key, **picture.identity}
+        tags |= source_tags(self._study, picture.started)
         parent = self._parent(picture)
         if parent is not None:
             tags[PARENT_TAG] = parent
         run = self._client.create_run(
             self._experiment, start_time=millis(picture.started), tags=tags, run_name=picture.key
         )
+        self._client.log_inputs(run.info.run_id, dataset_inputs(self._study))
         self._logged[picture.key] = _Logged(run.info.run_id, parent)
         return self._logged[picture.key]
 

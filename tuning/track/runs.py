@@ -14,6 +14,7 @@ from losstune.trainer.run.layout import BEST_FILE, CONFIG_FILE, HISTORY_FILE
 from losstune.tuning.confirm.confirm_runs import ConfirmRun, RunResult, began, runs_of
 from losstune.tuning.confirm.plan import RESULTS_FILE, Plan, is_finished, latest_finished, plan_folder, plans
 from losstune.tuning.confirm.results import Results, Scores, load_results
+from losstune.tuning.storage.study_files import SPEC_FILE
 from losstune.tuning.study.study import Study
 from losstune.tuning.study.trial import TrialView, best_trial
 
@@ -77,7 +78,7 @@ def study_picture(
         if not own:  # when its run begins is not known yet
             continue
         best = best_trial(own)
-        yield _loss_run(loss_fn, own, best, live=activity == "search")
+        yield _loss_run(study, loss_fn, own, best, live=activity == "search")
         for trial in own:
             is_best = activity is None and trial is best
             yield _trial_run(study, trial, is_best=is_best, live=activity == "search")
@@ -86,7 +87,7 @@ def study_picture(
         yield from _confirmation(study, known, live=activity == "confirm")
 
 
-def _loss_run(loss_fn: str, trials: list[TrialView], best: TrialView | None, *, live: bool) -> RunPicture:
+def _loss_run(study: Study, loss_fn: str, trials: list[TrialView], best: TrialView | None, *, live: bool) -> RunPicture:
     unfinished = any(trial.ending is None for trial in trials)
     points: tuple[MetricPoint, ...] = ()
     tags = {}
@@ -102,6 +103,7 @@ def _loss_run(loss_fn: str, trials: list[TrialView], best: TrialView | None, *, 
         identity={LOSS_TAG: loss_fn},
         tags=tags,
         points=points,
+        artifacts=() if live else (study.folder / SPEC_FILE,),
     )
 
 

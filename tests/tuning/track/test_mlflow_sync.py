@@ -137,6 +137,7 @@ def test_a_study_that_is_deleted_in_mlflow_is_there_again(logged: tuple[Study, s
     Tracker(study, uri).sync(None)
     assert {name: run.info.run_id for name, run in runs(client).items()} == before
     assert client.get_run(replaced).info.lifecycle_stage == "deleted"
+    assert [file.path for file in client.list_artifacts(before["infonce"])] == ["study.yaml"]
 
 
 def test_a_history_with_a_name_that_mlflow_refuses_is_shown_all_the_same(tmp_path: Path) -> None:
