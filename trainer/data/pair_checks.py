@@ -10,23 +10,23 @@ import numpy.typing as npt
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.units import UNIT_EPS
 from losstune.trainer.data.labels import SPLIT_NAMES, split_codes, whole_ids
-from losstune.trainer.data.npy import Array, MappedArray, Rows
+from losstune.trainer.data.npy import Array, DType, MappedArray, Rows
 
 PIECE_BYTES = 4 * 1024 * 1024
 
 
 def typed_targets(targets: Rows, source: str) -> Rows:
     """Targets as float32, once their shape and type are right."""
-    if targets.ndim != 2 or targets.size == 0:
+    if targets.dtype != object and (targets.ndim != 2 or targets.size == 0):
         raise UserError(f"{source}: targets has shape {targets.shape}; expected (rows, dimensions)")
     if not np.issubdtype(targets.dtype, np.floating):
-        raise UserError(f"{source}: targets has type {targets.dtype}; expected float")
+        raise UserError(f"{source}: targets has type {targets.dtype}; expected float{_way_on(targets.dtype)}")
     return _as_type(targets, np.float32)
 
 
 def typed_inputs(inputs: Rows, source: str) -> Rows:
     """Inputs as float32, uint8 or int64, once their shape and type are right."""
-    if inputs.ndim < 2 or inputs.size == 0:
+    if inputs.dtype != object and (inputs.ndim < 2 or inputs.size == 0):
         raise UserError(f"{source}: inputs has shape {inputs.shape}; expected (rows, …) with at least 2 axes")
     if np.issubdtype(inputs.dtype, np.floating):
         return _as_type(inputs, np.float32)
@@ -34,7 +34,19 @@ def typed_inputs(inputs: Rows, source: str) -> Rows:
         return _as_type(inputs, np.uint8)
     if np.issubdtype(inputs.dtype, np.integer):
         return _as_type(inputs, np.int64)
-    raise UserError(f"{source}: inputs has type {inputs.dtype}; expected float or integer")
+    raise UserError(f"{source}: inputs has type {inputs.dtype}; expected float or integer{_way_on(inputs.dtype)}")
+
+
+def _way_on(dtype: DType) -> str:
+    """What such a type usually comes from, and the call that mends it."""
+    match dtype.kind:
+        case "V" if dtype.names is None:
+            return ": as NumPy saves bfloat16 or float8; save tensor.float().numpy()"
+        case "O":
+            return ": an array of arrays, as of a data frame; save numpy.stack(frame['inputs'])"
+        case "i" | "u" | "b":
+            return ": of whole numbers; save numpy.float32(array), of bits after numpy.unpackbits"
+    return ""
 
 
 def _as_type(rows: Rows, dtype: npt.DTypeLike) -> Rows:

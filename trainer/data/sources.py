@@ -14,6 +14,7 @@ import numpy as np
 from losstune.trainer.base.errors import UserError, one_line
 from losstune.trainer.base.references import is_reference, resolve
 from losstune.trainer.data.column_names import ROLES, ColumnNames, listed
+from losstune.trainer.data.foreign_files import refuse_foreign
 from losstune.trainer.data.formats import READERS, Contents, read_folder, read_shards
 from losstune.trainer.data.npy import Array, Rows
 from losstune.trainer.data.shards import is_pattern, matching
@@ -98,6 +99,7 @@ def _contents(source: str, columns: Mapping[str, str]) -> tuple[Contents, str]:
         return reader(path, columns), str(path.resolve())
     if is_reference(source):
         return _chosen(_from_function(source), columns), source
+    refuse_foreign(source)
     raise UserError(
         f"--data {source!r}: expected digits, a file ending in {', '.join(READERS)}, a folder of .npy files or of "
         "files of rows, a quoted pattern of such files, or package.module:function"
@@ -144,6 +146,14 @@ def _as_array(array: object, where: str) -> Array:
         if torch is not None and isinstance(array, torch.Tensor):
             tensor = array.detach().cpu()
             return np.asarray(tensor.float() if tensor.is_floating_point() else tensor)
-        return np.asarray(array)
+        return _stacked(np.asarray(array))
     except (TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"{where}: {one_line(error)}") from None
+
+
+def _stacked(array: Array) -> Array:
+    """Rows that are arrays or lists each, as a column of a data frame holds them, in one array."""
+    if array.dtype != object or array.ndim != 1 or len(array) == 0 or isinstance(array[0], str | bytes):
+        return array
+    rows = np.array([*array])
+    return array if rows.dtype == object else rows

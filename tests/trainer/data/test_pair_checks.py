@@ -32,7 +32,21 @@ REFUSED = {
         changed(targets=np.ones((6, 0))),
         "targets has shape (6, 0); expected (rows, dimensions)",
     ),
-    "integer targets": (changed(targets=np.ones((6, 2), dtype=int)), "targets has type int64; expected float"),
+    "integer targets": (
+        changed(targets=np.ones((6, 2), dtype=int)),
+        "targets has type int64; expected float: of whole numbers; save numpy.float32(array), of bits after "
+        "numpy.unpackbits",
+    ),
+    "bfloat16 as NumPy saves it": (
+        changed(inputs=np.zeros((6, 2), dtype="V2")),
+        "inputs has type |V2; expected float or integer: as NumPy saves bfloat16 or float8; save "
+        "tensor.float().numpy()",
+    ),
+    "arrays in an array": (
+        changed(inputs=np.array([*"abcdef"], dtype=object)),
+        "inputs has type object; expected float or integer: an array of arrays, as of a data frame; "
+        "save numpy.stack(frame['inputs'])",
+    ),
     "unequal rows": (
         changed(inputs=np.zeros((5, 3))),
         "inputs has 5 rows, targets has 6; they must be equal",

@@ -172,7 +172,7 @@ class TestFunctions:
         assert message.startswith("--data own_tensors:sparse: expected a dict of arrays: inputs: ")
 
 
-@pytest.mark.parametrize("source", ["digit", "pairs.csv", "", ":load", ".pairs:load", "pairs:", "a b:load"])
+@pytest.mark.parametrize("source", ["digit", "pairs.doc", "", ":load", ".pairs:load", "pairs:", "a b:load"])
 def test_what_is_neither_name_nor_file_nor_function_is_refused(source: str) -> None:
     files = "a file ending in .npz, .safetensors, .parquet, .pq, .arrow, .feather, .jsonl"
     folders = "a folder of .npy files or of files of rows, a quoted pattern of such files"

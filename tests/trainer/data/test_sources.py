@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from losstune.trainer.data.column_names import ColumnNames
@@ -88,3 +89,16 @@ def test_the_end_of_a_name_counts_in_any_case(tmp_path: Path, name: str) -> None
     with (tmp_path / name).open("wb") as stream:
         (write_npz if "NPZ" in name else write_parquet)(stream, sample_arrays(rows=20))  # type: ignore[arg-type]
     assert len(load_pairs(str(tmp_path / name)).inputs) == 20
+
+
+class TestColumnsOfADataFrame:
+    def test_are_stacked(self) -> None:
+        arrays = sample_arrays(rows=20)
+        frame = pd.DataFrame({"inputs": [*arrays["inputs"]], "targets": arrays["targets"].tolist()})
+        frame["ids"] = [f"doc-{row}" for row in range(20)]
+        found = load_pairs(frame.to_dict("series"))
+        assert found.digest == load_pairs({**arrays, "ids": [f"doc-{row}" for row in range(20)]}).digest
+
+    def test_of_unequal_length_are_refused(self) -> None:
+        rows = pd.Series([[1.0], [1.0, 2.0]])
+        assert refusal(load_pairs, {"inputs": rows}).startswith("--data: expected arrays: inputs: ")
