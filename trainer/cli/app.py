@@ -15,7 +15,7 @@ from losstune.trainer.cli.options import config_options, option_value
 from losstune.trainer.config.config_file import ConfigFile, read_config
 from losstune.trainer.config.factory import FACTORY, Factory, load_factory
 from losstune.trainer.data.convert import convert as convert_files
-from losstune.trainer.run.predict import predict_file
+from losstune.trainer.run.predict import gallery_file, predict_file
 from losstune.trainer.run.start import RunRequest
 from losstune.trainer.run.whole_run import run
 
@@ -85,13 +85,24 @@ def train(
 
 def predict(
     checkpoint: Annotated[Path, typer.Option(help="best.pt or last.pt of a run")],
-    data: Annotated[str, typer.Option(help="as for train; only its inputs are used")],
-    output: Annotated[Path, typer.Option(help="the .npy file to write: one row per input row, in order")],
+    output: Annotated[Path, typer.Option(help="the .npy file to write: one row per row, in order")],
+    data: Annotated[str | None, typer.Option(help="as for train; only its inputs are used")] = None,
     columns: Annotated[str | None, typer.Option(help="the inputs' name where it is another: inputs=anchor")] = None,
+    for_search: Annotated[
+        bool, typer.Option("--for-search", help="of length one, about the centre if trained so: for an inner product")
+    ] = False,
+    targets: Annotated[
+        str | None, typer.Option(help="in place of --data: its targets, as --for-search makes rows")
+    ] = None,
 ) -> None:
-    """Embed inputs with a trained model."""
+    """Embed inputs with a trained model, or make targets ready to be searched by them."""
+    if (data is None) == (targets is None):
+        raise UserError("predict: give --data, whose inputs are embedded, or --targets, which are to be searched")
     try:
-        rows, dims = predict_file(checkpoint, data, output, columns)
+        if targets is not None:
+            rows, dims = gallery_file(checkpoint, targets, output, columns)
+        else:
+            rows, dims = predict_file(checkpoint, str(data), output, columns, for_search=for_search)
     except OSError as error:
         raise UserError(f"--output {output}: can not be written: {error.strerror}") from None
     print(f"Wrote {output}: {rows} rows of {dims} dimensions, float32")

@@ -88,6 +88,15 @@ def load_inputs(source: str, columns: Columns = None) -> Rows:
     return inputs
 
 
+def load_targets(source: str, columns: Columns = None) -> Rows:
+    """Only the targets of ``source``, checked; inputs may be absent, or anything."""
+    found = find_arrays(source, ColumnNames.of(columns), ("targets",))
+    targets = typed_targets(found.arrays["targets"], found.source)
+    with shown_if_long(f"Checking {found.source}", len(targets)) as advance:
+        check_targets(_passing(targets, lambda piece: advance(len(piece))), found.source, identify=False)
+    return targets
+
+
 def make_pairs(arrays: Mapping[str, Rows], source: str) -> Pairs:
     """Check raw arrays named ``inputs``, ``targets`` and, optionally, ``ids`` and ``split``."""
     targets, inputs = typed_targets(arrays["targets"], source), typed_inputs(arrays["inputs"], source)

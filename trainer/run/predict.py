@@ -18,13 +18,14 @@ from losstune.trainer.base.waiting import shown_if_long
 from losstune.trainer.config.model_config import FactoryConfig, ModelConfig
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.column_names import Columns
-from losstune.trainer.data.columns import Column, column, mean_of, whole_column
+from losstune.trainer.data.columns import Column, column, mean_of, rows_at_once, whole_column
 from losstune.trainer.data.npy import Rows, write_npy_header
-from losstune.trainer.data.pair_checks import check_inputs, pieces, typed_inputs
-from losstune.trainer.data.pairs import Pairs, load_inputs
+from losstune.trainer.data.pair_checks import check_inputs, check_targets, pieces, typed_inputs, typed_targets
+from losstune.trainer.data.pairs import Pairs, load_inputs, load_targets
 from losstune.trainer.data.resident import split_tensors
 from losstune.trainer.data.sources import IN_MEMORY, raw_arrays
 from losstune.trainer.data.splits import split_rows
+from losstune.trainer.losses import centered, unit
 from losstune.trainer.model.averaged_weights import evaluated_weights
 from losstune.trainer.model.encoder import build_model
 from losstune.trainer.model.frozen import check_frozen, frozen_digest, load_trained_state
@@ -37,12 +38,20 @@ from losstune.trainer.score.metrics import NonFiniteError, embedding_metrics, re
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A model with the config it was trained by; it takes inputs of ``input_shape`` and NumPy type ``input_dtype``."""
+    """A model with the config it was trained by.
+
+    Attributes:
+        input_shape, input_dtype: of one input, and NumPy's type of it.
+        output_dim: d, of embeddings.
+        center: (d,) mean of the targets that it was trained on, where it was trained about it.
+    """
 
     model: nn.Module
     config: TrainConfig
     input_shape: tuple[int, ...]
     input_dtype: str
+    output_dim: int
+    center: Tensor | None
 
     @property
     def device(self) -> torch.device:
@@ -50,8 +59,11 @@ class TrainedModel:
         return next(self.model.parameters()).device
 
     @for_programs
-    def predict(self, inputs: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    def predict(self, inputs: npt.ArrayLike, *, for_search: bool = False) -> npt.NDArray[np.float32]:
         """Embeddings (N, d) of inputs (N, …), an array or what becomes one, in order.
+
+        Args:
+            for_search: as queries of an index by inner product that holds :meth:`gallery`.
 
         Raises:
             LosstuneError: another shape, or for a user's own model another type, than it was trained on; or an input
@@ -60,7 +72,31 @@ class TrainedModel:
         rows = typed_inputs(raw_arrays({"inputs": inputs})["inputs"], IN_MEMORY)
         self.check_rows(rows, "--inputs")
         check_inputs(pieces(rows), IN_MEMORY)
-        return self.embeddings(whole_column(rows)).cpu().numpy()
+        found = self.embeddings(whole_column(rows))
+        return (self.for_search(found) if for_search else found).cpu().numpy()
+
+    @for_programs
+    def gallery(self, targets: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Targets (N, d) as an index by inner product is to hold them; its order is that of losstune's own ranks.
+
+        Raises:
+            LosstuneError: another shape, a row that is not finite, or of length zero.
+        """
+        rows = typed_targets(raw_arrays({"targets": targets})["targets"], IN_MEMORY)
+        check_targets(pieces(rows), IN_MEMORY, identify=False)
+        return self.for_search(torch.from_numpy(rows[:]).to(self.device)).cpu().numpy()
+
+    def for_search(self, rows: Tensor) -> Tensor:
+        """Rows (N, d), of predictions or of targets, about the centre if there is one, of length one.
+
+        Raises:
+            UserError: the model was trained about a centre that its checkpoint does not know.
+        """
+        if self.config.center and self.center is None:
+            raise UserError(
+                "the checkpoint is of a losstune that did not keep the centre: train it again, or resume it"
+            )
+        return unit(centered(rows.float(), self.center))
 
     def embeddings(self, inputs: Column) -> Tensor:
         """Embeddings (N, d) float32 of inputs (N, …), in order, on the model's device."""
@@ -109,13 +145,21 @@ def load_model(path: str | os.PathLike[str]) -> TrainedModel:
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
         raise DamagedCheckpointError(f"checkpoint {path}: not a model of a run: {one_line(error)}") from None
     device = pick_device("cpu" if config.device == "cpu" else "auto")  # trained on a GPU, a model serves anywhere
-    return TrainedModel(model.to(device), config, input_shape, input_dtype)
+    center = content.get("center")
+    return TrainedModel(
+        model.to(device), config, input_shape, input_dtype, output_dim, None if center is None else center.to(device)
+    )
 
 
-def predict_file(checkpoint: Path, source: str, output: Path, columns: Columns = None) -> tuple[int, int]:
+def predict_file(
+    checkpoint: Path, source: str, output: Path, columns: Columns = None, *, for_search: bool = False
+) -> tuple[int, int]:
     """Write the embeddings of all inputs of ``source`` to a ``.npy`` file, one row per input row, in order.
 
     Inputs that stay on disk, and embeddings, are never whole in memory.
+
+    Args:
+        for_search: as :meth:`TrainedModel.for_search` makes them.
 
     Returns:
         The shape (N, d) of what was written.
@@ -128,19 +172,43 @@ def predict_file(checkpoint: Path, source: str, output: Path, columns: Columns =
     trained = load_model(checkpoint)
     inputs = load_inputs(source, columns)
     trained.check_rows(inputs, f"--data {source}")
+    found = trained.embedding_pieces(whole_column(inputs))
+    if for_search:
+        found = map(trained.for_search, found)
+    return len(inputs), _write_rows(output, len(inputs), found, f"--data {source}")
+
+
+def gallery_file(checkpoint: Path, source: str, output: Path, columns: Columns = None) -> tuple[int, int]:
+    """Write all targets of ``source``, in order, as :meth:`TrainedModel.gallery` makes them; as :func:`predict_file`.
+
+    Raises:
+        UserError: the targets can not be used, or have another number of dimensions than the model's.
+    """
+    trained = load_model(checkpoint)
+    targets = load_targets(source, columns)
+    dims = trained.output_dim
+    if targets.shape[1] != dims:
+        raise UserError(f"--targets {source}: targets have {targets.shape[1]} dimensions; the model gives {dims}")
+    column_of = whole_column(targets)
+    found = (trained.for_search(rows.to(trained.device)) for rows in column_of.split(rows_at_once(column_of)))
+    return len(targets), _write_rows(output, len(targets), found, f"--targets {source}")
+
+
+def _write_rows(output: Path, count: int, pieces_of: Iterator[Tensor], where: str) -> int:
+    """Write ``count`` rows to a ``.npy`` file as they come; returns how many dimensions they have."""
     finite: list[Tensor] = []
-    with written_whole(output) as stream, shown_if_long("Embedding", len(inputs)) as advance:
-        for rows in trained.embedding_pieces(whole_column(inputs)):
+    with written_whole(output) as stream, shown_if_long("Embedding", count) as advance:
+        for rows in pieces_of:
             if not finite:
-                write_npy_header(stream, (len(inputs), rows.shape[1]), np.float32)
+                write_npy_header(stream, (count, rows.shape[1]), np.float32)
             stream.write(rows.cpu().numpy().data)
             finite.append(torch.isfinite(rows).all(dim=-1).cpu())
             advance(len(rows))
         try:
             refuse_rows(torch.cat(finite))
         except NonFiniteError as error:
-            raise UserError(f"--data {source}: {error}") from None
-    return len(inputs), rows.shape[1]
+            raise UserError(f"{where}: {error}") from None
+    return int(rows.shape[1])
 
 
 @dataclass(frozen=True)

@@ -157,12 +157,17 @@ class RunDirectory:
 
 
 def describe_run(trainer: Trainer) -> dict[str, Any]:
-    """What a checkpoint says of its run beside weights: config, data, the model's shapes, and what is frozen in it."""
+    """What a checkpoint says of its run beside weights: config, data, shapes, the centre, what is frozen."""
     data = trainer.data
-    return ({"frozen": trainer.frozen} if trainer.frozen else {}) | {
-        "config": trainer.config.flat(),
-        "data_digest": data.digest,
-        "input_shape": list(data.train.inputs.shape[1:]),
-        "input_dtype": str(data.train.inputs.dtype).removeprefix("torch."),
-        "output_dim": data.train.targets.shape[1],
-    }
+    center = {} if trainer.center is None else {"center": trainer.center.cpu()}
+    return (
+        ({"frozen": trainer.frozen} if trainer.frozen else {})
+        | center
+        | {
+            "config": trainer.config.flat(),
+            "data_digest": data.digest,
+            "input_shape": list(data.train.inputs.shape[1:]),
+            "input_dtype": str(data.train.inputs.dtype).removeprefix("torch."),
+            "output_dim": data.train.targets.shape[1],
+        }
+    )

@@ -1,11 +1,13 @@
 """``losstune predict``: one row per input row, in order, equal to what the model gives."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from sklearn.neighbors import NearestNeighbors
 
 from losstune.trainer.data.pairs import load_pairs
 from losstune.trainer.data.resident import split_tensors
@@ -176,3 +178,74 @@ def test_a_model_trained_on_a_gpu_predicts_without_one(train: Line, cli: Line, m
     save_checkpoint(Path("run/best.pt"), content)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert cli("predict --checkpoint run/best.pt --data pairs.npz --output p.npy").code == 0
+
+
+@pytest.mark.parametrize("options", ["", "--center"])
+class TestForSearch:
+    """Targets that point the same way but for a little, where the centre makes all the difference."""
+
+    @pytest.fixture
+    def scored(self, cli: Line, options: str) -> dict[str, float]:
+        """A run in the folder ``run``; returns what it scored on the test split."""
+        arrays = sample_arrays(rows=400)
+        arrays["targets"] += 5
+        np.savez("pairs.npz", **arrays)
+        done = cli(f"train --data pairs.npz {options} --loss_fn cosine --num_epochs 3 --output_dir run --test --json")
+        return json.loads(done.out)
+
+    def index(self, gallery: np.ndarray, queries: np.ndarray, depth: int) -> np.ndarray:
+        """The gallery rows of scikit-learn's nearest neighbours; among unit vectors those of the highest product."""
+        return NearestNeighbors(n_neighbors=depth).fit(gallery).kneighbors(queries, return_distance=False)
+
+    def test_an_index_of_the_two_files_gives_the_product_s_own_recall(
+        self, cli: Line, scored: dict[str, float]
+    ) -> None:
+        assert cli("predict --checkpoint run/best.pt --data pairs.npz --for-search --output q.npy").code == 0
+        done = cli("predict --checkpoint run/best.pt --targets pairs.npz --output g.npy")
+        assert (done.code, done.out) == (0, "Wrote g.npy: 400 rows of 5 dimensions, float32\n")
+        queries, gallery = (np.load(name)[split_rows(load_pairs("pairs.npz"), 0).test] for name in ("q.npy", "g.npy"))
+        for rows in (queries, gallery):
+            np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-5)
+        for depth in (1, 5, 10):
+            found = (self.index(gallery, queries, depth) == np.arange(len(queries))[:, None]).any(axis=1).mean()
+            assert found == pytest.approx(scored[f"test/recall_at_{depth}"], abs=1e-6)
+
+    def test_a_program_gets_the_same(self, cli: Line, scored: dict[str, float]) -> None:
+        cli("predict --checkpoint run/best.pt --data pairs.npz --for-search --output q.npy")
+        cli("predict --checkpoint run/best.pt --targets pairs.npz --output g.npy")
+        trained, arrays = load_model("run/best.pt"), np.load("pairs.npz")
+        np.testing.assert_array_equal(trained.predict(arrays["inputs"], for_search=True), np.load("q.npy"))
+        np.testing.assert_array_equal(trained.gallery(arrays["targets"]), np.load("g.npy"))
+
+    def test_the_centre_is_that_of_the_rows_trained_on(self, scored: dict[str, float], options: str) -> None:
+        center, pairs = load_model("run/best.pt").center, load_pairs("pairs.npz")
+        if not options:
+            assert center is None
+        else:
+            assert center is not None
+            np.testing.assert_allclose(center.cpu(), pairs.targets[split_rows(pairs, 0).train].mean(0), rtol=1e-5)
+
+
+@pytest.mark.usefixtures("run")
+class TestForSearchRefused:
+    def test_a_checkpoint_that_does_not_know_its_centre(self, cli: Line) -> None:
+        cli("train --data pairs.npz --center --num_epochs 1 --output_dir centred")
+        content = load_checkpoint(Path("centred/best.pt"))
+        del content["center"]
+        save_checkpoint(Path("centred/best.pt"), content)
+        for given in ("--data pairs.npz --for-search", "--targets pairs.npz"):
+            message = "the checkpoint is of a losstune that did not keep the centre: train it again, or resume it"
+            assert cli(f"predict --checkpoint centred/best.pt {given} --output p.npy").err == f"error: {message}\n"
+        assert cli("predict --checkpoint centred/best.pt --data pairs.npz --output p.npy").code == 0
+
+    @pytest.mark.parametrize("given", ["", "--data pairs.npz --targets pairs.npz"])
+    def test_neither_or_both(self, cli: Line, given: str) -> None:
+        message = "predict: give --data, whose inputs are embedded, or --targets, which are to be searched"
+        done = cli(f"predict --checkpoint run/best.pt {given} --output p.npy")
+        assert (done.code, done.err) == (2, f"error: {message}\n")
+
+    def test_targets_of_another_width(self, cli: Line) -> None:
+        cli("train --data pairs.npz --center --num_epochs 1 --output_dir centred")
+        np.savez("wide.npz", targets=np.ones((3, 7)))
+        done = cli("predict --checkpoint centred/best.pt --targets wide.npz --output p.npy")
+        assert done.err == "error: --targets wide.npz: targets have 7 dimensions; the model gives 5\n"
