@@ -48,6 +48,7 @@ class JsonLines:
 
     def _objects(self) -> Iterator[tuple[int, dict[str, Any]]]:
         """Each row with the bytes of its line."""
+        where = f"{self.path}: not a readable {self.path.suffix} file: line"
         with self.path.open("rb") as stream:
             for number, line in enumerate(stream, start=1):
                 if line.isspace():
@@ -55,9 +56,9 @@ class JsonLines:
                 try:
                     row = json.loads(line)
                 except (ValueError, RecursionError) as error:
-                    raise UserError(f"{self.path}: line {number} is not JSON: {error}") from None
+                    raise UserError(f"{where} {number}: {error}") from None
                 if not isinstance(row, dict):
-                    raise UserError(f"{self.path}: line {number} is {shown(row)}; expected an object of columns")
+                    raise UserError(f"{where} {number} is {shown(row)}; expected an object of columns")
                 yield len(line), row
 
     def _arrays(self, values: Mapping[str, list[Any]], start: int) -> dict[str, Array]:

@@ -1,6 +1,7 @@
 """Data files: what is written is what is read, and no file, however damaged, ends in a traceback."""
 
 import io
+import json
 import pickle
 import zipfile
 from collections.abc import Callable
@@ -46,12 +47,30 @@ def write_fixed_size_parquet(path: Path, arrays: Arrays) -> None:
     pq.write_table(pa.table(columns), path, row_group_size=7)
 
 
+def write_arrow(path: Path, arrays: Arrays, begin: Any = pa.ipc.new_file) -> None:
+    table = pa.table({name: pa.array(list(array)) for name, array in arrays.items()})
+    with pa.OSFile(str(path), "wb") as sink, begin(sink, table.schema) as writer:
+        writer.write_table(table, max_chunksize=7)
+
+
+def write_arrow_stream(path: Path, arrays: Arrays) -> None:
+    write_arrow(path, arrays, pa.ipc.new_stream)
+
+
+def write_json_lines(path: Path, arrays: Arrays) -> None:
+    rows = zip(*(array.tolist() for array in arrays.values()), strict=True)
+    path.write_text("".join(json.dumps(dict(zip(arrays, row, strict=True))) + "\n" for row in rows))
+
+
 WRITERS: dict[str, tuple[str, Callable[[Path, Arrays], None]]] = {
     "npz": ("a.npz", write_npz),
     "compressed npz": ("a.npz", write_compressed_npz),
     "safetensors": ("a.safetensors", write_safetensors),
     "parquet": ("a.parquet", write_parquet),
     "fixed-size parquet": ("a.parquet", write_fixed_size_parquet),
+    "arrow": ("a.arrow", write_arrow),
+    "arrow stream": ("a.arrow", write_arrow_stream),
+    "json lines": ("a.jsonl", write_json_lines),
 }
 every_format = pytest.mark.parametrize(("name", "write"), WRITERS.values(), ids=WRITERS)
 

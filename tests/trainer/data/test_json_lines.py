@@ -83,4 +83,4 @@ def test_a_value_that_is_not_there(tmp_path: Path) -> None:
 def test_a_line_that_is_no_object_is_named(tmp_path: Path, line: str) -> None:
     path = tmp_path / "a.jsonl"
     path.write_text(json.dumps(rows_of()[0]) + "\n" + line + "\n")
-    assert refusal(load_pairs, str(path)).startswith(f"{path}: line 2 is ")
+    assert refusal(load_pairs, str(path)).startswith(f"{path}: not a readable .jsonl file: line 2")
