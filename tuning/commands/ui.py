@@ -19,6 +19,8 @@ from losstune.tuning.track.moved import follow_folder
 from losstune.tuning.track.process import tracking_uri_of
 
 _LOOPBACK = "127.0.0.1"
+SHOWN = 5
+"""Studies whose pages are named, those that changed last."""
 _OPENING = (
     "MLFLOW_SERVER_DISABLE_SECURITY_MIDDLEWARE",
     "MLFLOW_SERVER_CORS_ALLOWED_ORIGINS",
@@ -51,7 +53,10 @@ def run_ui(home: Home, tracking_uri: str | None, port: int, console: Console) ->
     command = [sys.executable, "-m", "mlflow", "server", "--host", _LOOPBACK, "--port", str(port)]
     command += ["--workers", "1", "--allowed-hosts", hosts]
     command += ["--default-artifact-root", f"{home.where}/mlartifacts"]
-    say(console, f"MLflow on http://{_LOOPBACK}:{port}  (Ctrl-C ends it)")
+    address = f"http://{_LOOPBACK}:{port}"
+    say(console, f"MLflow on {address}  (Ctrl-C ends it)")
+    for line in _study_lines(uri, address):
+        say(console, line)
     with stop_on_signal() as stop:
         process = subprocess.Popen(command, env=_environment(uri))
         while process.poll() is None:
@@ -61,6 +66,19 @@ def run_ui(home: Home, tracking_uri: str | None, port: int, console: Console) ->
                 if stop:
                     process.terminate()
     return stop.exit_code if stop else process.returncode or 1
+
+
+def _study_lines(uri: str, address: str) -> list[str]:
+    """Where the runs and the curves of each study are: MLflow opens an experiment on a page for language models."""
+    from losstune.tuning.track.experiment import shown_studies
+    from losstune.tuning.track.mlflow_store import client_of
+
+    with suppress(Exception):  # the server tells best what is wrong with its store
+        studies = shown_studies(client_of(uri))
+        pages = {name: f"{address}/#/experiments/{number}/runs" for name, number in studies.items()}
+        lines = [f"  {name}: {page}   charts: {page}?compareRunsMode=CHART" for name, page in pages.items()]
+        return lines[:SHOWN] + [f"  and {len(lines) - SHOWN} more"] * (len(lines) > SHOWN)
+    return []
 
 
 def _free_port(wish: int) -> int:

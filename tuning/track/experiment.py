@@ -48,6 +48,13 @@ def delete_experiment(client: MlflowClient, study: Study) -> None:
         _set_aside(client, found)
 
 
+def shown_studies(client: MlflowClient) -> dict[str, str]:
+    """The experiments of studies by name, the one that changed last first, with their ids."""
+    newest = ["last_update_time DESC"]
+    found = client.search_experiments(filter_string=f"tags.`{STUDY_TAG}` LIKE '%'", order_by=newest)
+    return {experiment.name: experiment.experiment_id for experiment in found}
+
+
 def _set_aside(client: MlflowClient, experiment: Experiment) -> None:
     """Move it to the trash under a name that leaves its own free: MLflow keeps names there too, and renames nothing."""
     if experiment.lifecycle_stage != LifecycleStage.ACTIVE:

@@ -6,11 +6,14 @@ import socket
 from pathlib import Path
 
 import pytest
+from mlflow.tracking import MlflowClient
 from rich.console import Console
 
 from losstune.trainer.base.errors import UserError
 from losstune.tuning.commands import ui
 from losstune.tuning.storage.home import Home
+from losstune.tuning.track.mlflow_store import create_store
+from losstune.tuning.track.runs import STUDY_TAG
 
 
 def test_it_is_started_on_the_right_store_and_says_where(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -44,6 +47,22 @@ def test_it_is_started_on_the_right_store_and_says_where(monkeypatch: pytest.Mon
     named = re.findall(r"http://127.0.0.1:(\d+) ", said.getvalue())[-1]
     assert int(named) > 0
     assert f"--port {named} " in " ".join(started[-1][0])
+
+
+def test_the_pages_of_each_study_are_named(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    create_store(tmp_path / "mlflow.db")
+    client = MlflowClient(uri)
+    client.create_experiment("mine")
+    for number in range(7):
+        made = client.create_experiment(f"study-{number}", tags={STUDY_TAG: f"study-{number}"})
+    *lines, more = ui._study_lines(uri, "http://127.0.0.1:5000")
+    page = f"http://127.0.0.1:5000/#/experiments/{made}/runs"
+    assert lines[0] == f"  study-6: {page}   charts: {page}?compareRunsMode=CHART"
+    assert [line.split(":")[0].strip() for line in lines] == [f"study-{number}" for number in (6, 5, 4, 3, 2)]
+    assert more == "  and 2 more"
+    (tmp_path / "file").touch()
+    assert ui._study_lines(f"sqlite:///{tmp_path}/file/mlflow.db", "") == []
 
 
 def test_a_port_that_is_in_use_is_an_error_at_once(tmp_path: Path) -> None:
