@@ -87,7 +87,7 @@ def predict(
     checkpoint: Annotated[Path, typer.Option(help="best.pt or last.pt of a run")],
     output: Annotated[Path, typer.Option(help="the .npy file to write: one row per row, in order")],
     data: Annotated[str | None, typer.Option(help="as for train; only its inputs are used")] = None,
-    columns: Annotated[str | None, typer.Option(help="the inputs' name where it is another: inputs=anchor")] = None,
+    columns: Annotated[str | None, typer.Option(help="what is read, where it is not so named: inputs=anchor")] = None,
     for_search: Annotated[
         bool, typer.Option("--for-search", help="of length one, about the centre if trained so: for an inner product")
     ] = False,
