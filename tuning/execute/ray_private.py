@@ -40,8 +40,17 @@ AGENTS = {
 """Options of a raylet with the commands of two more, and the ports that it waits for each of them to tell."""
 NOT_IN_USE = -1
 """Such a port, as Ray's own agent tells it where the dashboard is not installed."""
-SLEEPER = "import os, time\nwhile os.getppid() == int(os.environ['RAY_RAYLET_PID']): time.sleep(1)"
-"""What runs in place of an agent: the raylet ends when one of them does, and this ends with the raylet."""
+SLEEPER = """
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+while os.getppid() == int(os.environ["RAY_RAYLET_PID"]):
+    time.sleep(0.5)
+"""
+"""What runs in place of an agent, and ends with its raylet.
+
+A raylet one of whose agents ends takes the driver with it, on the spot, so this is deaf to a SIGTERM to all processes:
+the launch then ends as it does after any signal.
+"""
 PRESTARTED = "num_prestart_python_workers"
 """The option with the number of workers that a raylet starts before any is asked for."""
 

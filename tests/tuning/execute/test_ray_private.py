@@ -222,6 +222,13 @@ def test_rays_agents_tell_of_these_ports_and_minus_one_is_not_in_use() -> None:
     assert {getattr(_raylet, name) for name in told_of} == {*chain(*AGENTS.values())}
 
 
+def ignored(pid: int) -> set[int]:
+    """Signals that a process ignores."""
+    fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    mask = int(fields["SigIgn"], 16)
+    return {number for number in range(1, 65) if mask >> (number - 1) & 1}
+
+
 def test_what_stands_in_for_an_agent_ends_with_its_raylet() -> None:
     program = [sys.executable, "-I", "-S", "-c", SLEEPER]
     raylet = subprocess.Popen(
@@ -232,6 +239,9 @@ def test_what_stands_in_for_an_agent_ends_with_its_raylet() -> None:
     )
     assert raylet.stdout is not None
     sleeper = psutil.Process(int(raylet.stdout.readline()))
+    while signal.SIGTERM not in ignored(sleeper.pid):
+        assert sleeper.is_running()
+    sleeper.terminate()
     assert sleeper.is_running()
     raylet.kill()
     raylet.wait()
