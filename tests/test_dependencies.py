@@ -12,7 +12,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-OURS = {"losstune", "tests", "tools", "dataloader_loop"}
+OURS = {"losstune", "tests", "tools"}
+EARLIER = {"trainer", "tuning"}
+"""Names that packages of ours had, for a benchmark of an earlier release."""
+SIDE_BY_SIDE = {path.stem for folder in ("benchmarks", "examples/text-pairs") for path in (ROOT / folder).glob("*.py")}
+"""Scripts that import each other."""
 BROUGHT = {"IPython"}
 """What a notebook brings, and nothing imports outside of one."""
 NOT_IMPORTED = {"scikit-learn"}
@@ -43,7 +47,7 @@ def imported(folder: str) -> Iterator[tuple[str, Path]]:
 
 def undeclared(folders: tuple[str, ...], known: set[str]) -> list[str]:
     """Each import of what no declared distribution holds."""
-    holders, free = packages_distributions(), sys.stdlib_module_names | OURS | BROUGHT
+    holders, free = packages_distributions(), sys.stdlib_module_names | OURS | EARLIER | SIDE_BY_SIDE | BROUGHT
     return sorted(
         {
             f"{path.relative_to(ROOT)} imports {name}"

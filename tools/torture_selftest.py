@@ -144,8 +144,8 @@ REMOVALS: tuple[Removal, ...] = (
         5,
         "a run that MLflow made twice is removed",
         "tuning/track/mlflow_sync.py",
-        "                self._client.delete_run(run.info.run_id)\n",
-        "                pass\n",
+        "        self._client.delete_run(run_id)\n",
+        "        pass\n",
         ("tests/reliability/test_mlflow_faults.py::test_runs_made_twice_and_strays_go_and_a_users_own_run_stays",),
     ),
     Removal(

@@ -263,7 +263,7 @@ def test_one_long_word_does_not_make_all_words_long() -> None:
     rows = 50_000
     arrays: Any = sample_arrays(rows=rows)
     arrays["split"] = np.array(["train"] * (rows - 1) + ["x" * MIB], dtype=object)
-    message = f"source: split row {rows - 1} is {'x' * 40!r}; allowed: train, val, test"
+    message = f"source: split row {rows - 1} is {'x' * 40!r}; allowed: train, val (or validation, valid, dev), test"
     assert refusal(make_pairs, arrays, "source") == message
 
 

@@ -603,7 +603,8 @@ def play(planned: list[tuple[str, int]], race: bool) -> tuple[Story, int]:
 
         @contextmanager
         def without_ray(study: Study, pairs: Any, *_: object) -> Iterator[Session]:
-            session = NoRay(StopRequest())
+            nothing: Any = None
+            session = NoRay(StopRequest(), tracker=nothing)
             session.disturbances, session.slots = disturbances, Slots(1, 0.0, lambda: [], wanted=1)
             yield session
 

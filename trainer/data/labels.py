@@ -32,6 +32,8 @@ def whole_ids(ids: Array, rows: int, source: str) -> npt.NDArray[np.int64]:
             f"{source}: ids has type {ids.dtype} and shape {ids.shape}; "
             f"expected whole numbers, text, uuid or bytes, shape ({rows},)"
         )
+    if ids.dtype.kind == "U" and not _is_text(ids):
+        raise UserError(f"{source}: ids has type {ids.dtype} and characters that no text has; is the file damaged?")
     result = np.empty(rows, dtype=np.int64)
     known: dict[int, object] = {}
     for row, value in enumerate(ids.tolist()):
@@ -100,14 +102,14 @@ def _split_texts(split: Array, source: str) -> Array:
             return np.array(texts, dtype=object)
         case "S":
             return np.char.decode(split, "utf-8", "replace")
-        case "U" if split.dtype.itemsize == 0 or _codes(split).max() <= sys.maxunicode:
+        case "U" if _is_text(split):
             return split
         case "T":
             return split.astype(object)
     raise UserError(f"{source}: split has type {split.dtype}; expected text: {', '.join(SPLIT_NAMES)}")
 
 
-def _codes(texts: Array) -> npt.NDArray[np.uint32]:
-    """The characters as numbers: a damaged file may hold some that no text has, and that NumPy fails to show."""
+def _is_text(texts: Array) -> bool:
+    """Whether all characters are such as text has: a damaged file may hold some that NumPy fails to show."""
     native = np.ascontiguousarray(texts, dtype=texts.dtype.newbyteorder("="))
-    return native.view(np.uint32)
+    return native.dtype.itemsize == 0 or bool(native.view(np.uint32).max(initial=0) <= sys.maxunicode)

@@ -78,7 +78,10 @@ def test_report_and_export_write_where_they_are_told(place: Path) -> None:
             r"^study: max_epochs: found 0; should be greater than",
         ),
         (lambda: launch("mse", ARRAYS, study="s"), r"mse.yaml: batch_size \d+: arrays in memory: "),
-        (lambda: launch("mse", {"inputs": [1.0]}, study="s"), r"^arrays in memory: no array 'targets'; found inputs$"),
+        (
+            lambda: launch("mse", {"inputs": [1.0]}, study="s"),
+            r"^arrays in memory: no array 'targets'; found inputs; if it has another name: columns targets=NAME$",
+        ),
         (lambda: launch({"loss_fn": "mse", "space": {"lr": 1}}, ARRAYS, study="s"), r"^space 1:\d+: "),
         (lambda: launch("mse", study="s", storage="s3://b/p"), r"^storage s3://b/p needs study_storage postgresql://"),
         (lambda: open_study("none"), r"^no study 'none' in .*; found: none$"),
