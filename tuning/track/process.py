@@ -55,7 +55,8 @@ class TrackerProcess:
         study = self._study
         with (study.folder / LOG_FILE).open("w") as log, _signals_blocked():
             self._process = subprocess.Popen(
-                [sys.executable, "-P", "-m", "losstune.tuning.commands.sync", study.spec.name, self._activity],
+                # Unbuffered: what it says stays in order, and its error is the last line.
+                [sys.executable, "-u", "-P", "-m", "losstune.tuning.commands.sync", study.spec.name, self._activity],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,

@@ -35,7 +35,7 @@ def started(study: Study, monkeypatch: pytest.MonkeyPatch, program: str) -> tupl
 
     def popen(command: list[str], **options: Any) -> Any:
         calls.append((command, options, signal.pthread_sigmask(signal.SIG_BLOCK, ())))
-        return real([sys.executable, "-c", program], **options)
+        return real([*command[: command.index("-m")], "-c", program], **options)
 
     monkeypatch.setattr(subprocess, "Popen", popen)
     tracker = TrackerProcess(study, "postgresql://me:secret@db/runs", "search")
@@ -55,7 +55,7 @@ def test_it_is_started_apart_deaf_to_signals_and_no_password_is_in_its_arguments
 ) -> None:
     tracker, calls = started(study, monkeypatch, WAITS)
     ((command, options, blocked),) = calls
-    assert command == [sys.executable, "-P", "-m", "losstune.tuning.commands.sync", "study", "search"]
+    assert command == [sys.executable, "-u", "-P", "-m", "losstune.tuning.commands.sync", "study", "search"]
     assert options["env"][TRACKING_URI] == "postgresql://me:secret@db/runs"
     assert options["start_new_session"] is True
     assert set(SIGNALS) <= blocked
