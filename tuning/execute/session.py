@@ -106,6 +106,7 @@ class Session:
                 reuse_actors=True,
                 storage_path=str(self.folder),
                 stop=_stopper(ends, self.tracker.start),
+                callbacks=[_silent()],
                 # Tune saves a class of ours at every stop unless it is told not to; a trial saves itself, at each step.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 # By default Tune gives a trial up when its worker dies once; one goes on from its state.
@@ -197,6 +198,20 @@ def _slots(study: Study, running: Session, wish: Resources, console: Console) ->
         case given:
             share = given
     return slots(wish, share, machines, grows=running.nodes is not None)
+
+
+def _silent() -> Any:
+    """In place of Tune's own display: even one that prints nothing keeps every trial, with its last results."""
+    from ray.tune.progress_reporter import TrialProgressCallback
+
+    class Silent(TrialProgressCallback):
+        def log_result(self, trial: Any, result: dict[str, Any], error: bool = False) -> None:
+            pass
+
+        def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
+            pass
+
+    return Silent()
 
 
 def _stopper(over: Callable[[], bool], on_result: Callable[[], None]) -> Any:

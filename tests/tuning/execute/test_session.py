@@ -1,14 +1,18 @@
 """What a session starts, in which order it stops it, and how it ends: with Ray and the tracker replaced."""
 
+import copy
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Literal, cast
 
 import pytest
 import ray
 from ray import tune
+from ray.tune.progress_reporter import TrialProgressCallback
+from ray.tune.utils.callback import _create_default_callbacks
 from rich.console import Console
 
 from losstune.trainer.base.errors import UserError
@@ -217,6 +221,19 @@ def test_tune_stops_by_a_signal_the_launch_or_a_node(asked: dict[str, Any], tmp_
     assert stops.stop_all()
     nodes.said, running.stop.signum = "", 2
     assert stops.stop_all()
+
+
+def test_tunes_own_display_is_replaced_by_one_that_keeps_no_trial(asked: dict[str, Any], tmp_path: Path) -> None:
+    ready(tmp_path).run(cast("Any", object()), NO_CUTS, over=lambda: False)
+    (display,) = asked["callbacks"]
+    empty = {name: copy.copy(kept) for name, kept in vars(display).items()}
+    trial: Any = SimpleNamespace(last_result={"done": True})
+    display.on_trial_result(1, [trial], trial, {"done": True})
+    display.on_trial_error(1, [trial], trial)
+    display.on_trial_complete(1, [trial], trial)
+    assert vars(display) == empty
+    created = _create_default_callbacks([display], air_verbosity=None)
+    assert [each for each in created if isinstance(each, TrialProgressCallback)] == [display]
 
 
 def test_the_tracker_starts_at_the_first_result(asked: dict[str, Any], tmp_path: Path) -> None:
