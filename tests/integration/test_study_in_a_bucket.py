@@ -100,7 +100,8 @@ def between(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFa
 
     @contextmanager
     def without_ray(study: Any, pairs: Any, *_: Any) -> Iterator[Session]:
-        session = InProcess(StopRequest(), data=pairs, between=lambda step: told["do"](step))
+        nothing: Any = None
+        session = InProcess(StopRequest(), nothing, data=pairs, between=lambda step: told["do"](step))
         session.slots = Slots(1, 0.0, lambda: [], wanted=1)
         yield session
 

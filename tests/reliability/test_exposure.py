@@ -276,7 +276,7 @@ class TestPasswords:
     ) -> None:
         yes = ["--yes"] if command == "delete" else []
         ended = losstune(command, "one", "--storage", launched.root, "--tracking-uri", address, *yes)
-        assert ended.code == 2
+        assert ended.code == (1 if command == "sync" else 2)  # sync says by its code that MLflow lacks something
         assert ended.err.startswith("error: MLflow's store ")
         assert "***" in ended.err
         assert SECRET not in ended.out + ended.err
@@ -307,7 +307,7 @@ class TestPasswords:
                 return 0
 
         monkeypatch.setattr(ui.subprocess, "Popen", Process)
-        assert ui.run_ui(Home(tmp_path), ADDRESSES[0], PORT, Console(quiet=True)) == 0
+        assert ui.run_ui(Home(tmp_path), ADDRESSES[0], PORT, Console(quiet=True)) == 1  # it ended by itself
         assert given[1] == ADDRESSES[0]
         assert SECRET not in " ".join(given[0])  # type: ignore[arg-type]
 

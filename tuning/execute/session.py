@@ -219,17 +219,19 @@ def _stopper(over: Callable[[], bool], on_result: Callable[[], None]) -> Any:
     from ray.tune import Stopper
 
     class StopWhen(Stopper):
-        def __init__(self, over: Callable[[], bool]) -> None:
-            self._over = over
+        def __init__(self, over: Callable[[], bool], on_result: Callable[[], None]) -> None:
+            self._over, self._on_result = over, on_result
 
         def __getstate__(self) -> dict[str, Any]:
-            return {}  # Tune pickles its stopper with its own state; ours holds the launch, and that state is not used.
+            # Tune pickles its stopper with its own state, which is not used: the launch, to which these belong, can
+            # not be pickled. Its methods must not name them either, as the class is pickled with what they close over.
+            return {}
 
         def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-            on_result()
+            self._on_result()
             return False
 
         def stop_all(self) -> bool:
             return self._over()
 
-    return StopWhen(over)
+    return StopWhen(over, on_result)

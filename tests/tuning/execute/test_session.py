@@ -2,6 +2,7 @@
 
 import copy
 import io
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -254,6 +255,17 @@ def test_the_tracker_starts_without_a_result_if_that_takes_long(
     running.run(cast("Any", object()), NO_CUTS, over=lambda: False)
     assert not asked["stop"].stop_all()
     assert cast("Starts", running.tracker).started
+
+
+def test_tune_can_pickle_what_ends_an_experiment_though_a_launch_can_not_be_pickled(
+    asked: dict[str, Any], tmp_path: Path
+) -> None:
+    running = ready(tmp_path)
+    cast("Any", running.tracker).lock = threading.Lock()
+    lock = threading.Lock()
+    running.run(cast("Any", object()), NO_CUTS, over=lock.locked)
+    assert not asked["stop"].stop_all()
+    assert len(ray.cloudpickle.dumps(asked["stop"])) < 10_000
 
 
 @pytest.mark.parametrize("joined", [False, True])
