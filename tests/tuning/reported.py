@@ -110,7 +110,7 @@ def confirmed(study: Study, top: int = 2, seeds: int = 10) -> Study:
         run.finish(
             RunResult(
                 end="epochs",
-                reason="used its epochs",
+                reason="",
                 epochs=LAST,
                 best=best,
                 best_epoch=LAST,

@@ -1,12 +1,15 @@
 """Arguments and options that several commands of ``losstune`` share; those of a study are made from its settings."""
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from losstune.trainer.cli.field_options import Command, field_option, with_options
 from losstune.tuning.commands.wishes import share_of
 from losstune.tuning.space.settings import StudySettings
+
+if TYPE_CHECKING:
+    from losstune.tuning.storage.home import Home
 
 Name = Annotated[str, typer.Argument(help="name of the study")]
 SPACES_HELP = "search spaces: shipped names or paths, one a loss"
@@ -50,6 +53,10 @@ AcceptChange = Annotated[
     bool, typer.Option("--accept-change", help="go on with other versions of the libraries, and keep that on record")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for programs")]
+EndAsJson = Annotated[
+    bool, typer.Option("--json", help="print one JSON object at the end, for programs; all else goes to standard error")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="print nothing but errors, and what --json prints")]
 
 
 def study_options(command: Command) -> Command:
@@ -59,3 +66,10 @@ def study_options(command: Command) -> Command:
     """
     options = [field_option(name, info, "Study") for name, info in StudySettings.model_fields.items()]
     return with_options(command, options)
+
+
+def home_of(context: typer.Context, storage: str, study_storage: str | None) -> "Home":
+    """Where the studies are, for the time of this command."""
+    from losstune.tuning.storage.home import home_at
+
+    return context.with_resource(home_at(storage, study_storage))

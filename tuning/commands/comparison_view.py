@@ -1,4 +1,4 @@
-"""A comparison as a program holds it: its numbers, and the same words that the command line prints."""
+"""A comparison as a program holds it: its numbers, and the same words that ``losstune compare --all`` prints."""
 
 from typing import Any
 

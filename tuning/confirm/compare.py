@@ -24,6 +24,7 @@ from losstune.tuning.confirm.guide import checked_claims
 from losstune.tuning.confirm.plan import Plan, latest_finished, plans
 from losstune.tuning.confirm.results import ArmResult, Results, Scores, load_results
 from losstune.tuning.confirm.statistics import (
+    ALPHA,
     MIN_SEEDS,
     Difference,
     detectable,
@@ -35,7 +36,6 @@ from losstune.tuning.confirm.statistics import (
 )
 from losstune.tuning.study.study import Study
 
-ALPHA = 0.05
 _STEPS = (0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005)
 _MOST_SEEDS = 200
 

@@ -8,9 +8,9 @@ from losstune.tuning.confirm.statistics import MIN_SEEDS, Difference, Interval
 def answer_sentences(comparison: Comparison) -> list[str]:
     """Everything worth saying, the most important first, one sentence or two an entry."""
     return [
-        *_ridge(comparison),
+        *ridge_warning(comparison),
         *_winner(comparison),
-        *_few_seeds(comparison),
+        *few_seeds(comparison),
         *(pair_sentence(pair, comparison) for pair in _ordered(comparison)),
         *_disagreement(comparison),
         *_failed(comparison),
@@ -55,7 +55,7 @@ def guide_sentence(claim: GuideClaim, objective: str) -> str:
     return f"“{claimed}”, {at}: measured {gain}: {claim.verdict}."
 
 
-def _ridge(comparison: Comparison) -> list[str]:
+def ridge_warning(comparison: Comparison) -> list[str]:
     """A study whose best does not beat a linear map says so before anything else."""
     gap, ridge = comparison.over_ridge, comparison.ridge
     if gap is None or ridge is None or (gap.low > 0 if comparison.enough_seeds else gap.value > 0):
@@ -93,7 +93,8 @@ def _winner(comparison: Comparison) -> list[str]:
     return sentences
 
 
-def _few_seeds(comparison: Comparison) -> list[str]:
+def few_seeds(comparison: Comparison) -> list[str]:
+    """That no claim can be made, and what would change that; nothing where claims can be made."""
     if comparison.enough_seeds:
         return []
     return [
@@ -124,10 +125,10 @@ def _disagreement(comparison: Comparison) -> list[str]:
     better = sorted({a for a, _ in opposed})
     losers = sorted({b for _, b in opposed})
     return [
-        f"The two measures disagree: {_join(better)} {_verb(better, 'wins', 'win')} {LABELS[one]} and "
-        f"{_verb(better, 'loses', 'lose')} {LABELS[other]} against {_join(losers)}. Optimise what your task measures. "
+        f"The two measures disagree: {joined(better)} {_verb(better, 'wins', 'win')} {LABELS[one]} and "
+        f"{_verb(better, 'loses', 'lose')} {LABELS[other]} against {joined(losers)}. Optimise what your task measures. "
         f"Pareto set (no other loss is known to be better on one and as good on the other): "
-        f"{_join(comparison.pareto)}."
+        f"{joined(comparison.pareto)}."
     ]
 
 
@@ -165,7 +166,8 @@ def _p(p: float) -> str:
     return "< 0.001" if p < 0.001 else f"{p:.3f}"
 
 
-def _join(names: list[str]) -> str:
+def joined(names: list[str]) -> str:
+    """``a, b and c``."""
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
 
 

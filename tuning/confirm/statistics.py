@@ -33,6 +33,7 @@ from losstune.tuning.confirm.bootstrap import LEVEL, Array, Studentised, mean_sq
 RESAMPLES = 4000
 """Bootstrap resamples: the error of a p near 0.004, which is 0.05 over 12 comparisons, is then 0.001."""
 
+ALPHA = 0.05
 MIN_SEEDS = 10
 """A claim needs at least this many seeds: with fewer, the limits were not shown to hold."""
 

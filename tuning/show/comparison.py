@@ -8,6 +8,7 @@ from rich.console import Console
 from losstune.trainer.base.console import say
 from losstune.tuning.confirm.findings import LABELS, TEST_METRICS, ComparedArm, Comparison
 from losstune.tuning.confirm.sentences import answer_sentences, guide_sentence
+from losstune.tuning.confirm.short_answer import MARK, short_answer
 from losstune.tuning.show.progress import time_text
 from losstune.tuning.show.table import Cell, Column, Measured, Noted, Table, TableRow, TerminalTable, number_text
 
@@ -98,27 +99,62 @@ def geometry_table(comparison: Comparison) -> Table:
     return Table([*columns, Column("signs of trouble", words=True, page_only=True)], rows)
 
 
+def answer_table(comparison: Comparison) -> Table:
+    """Every arm on the two measures that are claimed on, and what tuning gained: what a terminal has room for."""
+    primary, _ = comparison.measures
+    columns = [
+        Column("test"),
+        *(Column(LABELS[measure]) for measure in comparison.measures),
+        Column(f"gain in {LABELS[primary]}", spare=1),
+    ]
+    rows = [
+        TableRow(
+            row_title(row),
+            [
+                *(Measured(row.test[measure]) for measure in comparison.measures),
+                Measured(row.gain[primary], signed=True) if primary in row.gain else "",
+            ],
+            row.loss_fn,
+            quiet=row.role != "pick",
+        )
+        for row in ordered_rows(comparison)
+    ]
+    return Table(columns, rows)
+
+
+def show_answer(comparison: Comparison, console: Console) -> None:
+    """Print the answer in a few lines, then one table."""
+    for sentence in short_answer(comparison):
+        say(console, f"{MARK}{sentence}")
+    say(console, "")
+    console.print(TerminalTable(answer_table(comparison), _title(comparison)))
+    say(console, f"losstune compare {comparison.study} --all shows all pairs, all metrics and signs of trouble")
+
+
 def show_comparison(comparison: Comparison, console: Console) -> None:
-    """Print everything: scores, what tuning gained, what it cost, signs of trouble, and the conclusion."""
-    say(
-        console,
-        f"study {comparison.study}, confirmation {comparison.confirmation}: {comparison.seeds} seeds, "
-        f"{comparison.targets} test targets of {comparison.data_source}; means with 95 % intervals",
-    )
+    """Print everything: the answer in all its sentences, then scores, what tuning gained, what it cost, bad signs."""
+    for sentence in answer_sentences(comparison):
+        say(console, f"{MARK}{sentence}")
+    if comparison.guide:
+        say(console, "\nThe guide's claims on this data:")
+    for claim in comparison.guide:
+        say(console, f"{MARK}{guide_sentence(claim, comparison.objective)}")
+    if comparison.partings:
+        count = len(comparison.partings)
+        say(console, f"\nValidation loss and objective part ways in {count} run{'s' * (count > 1)}, the first of them:")
+        say(console, f"{MARK}{comparison.partings[0]}")
+    say(console, f"\n{_title(comparison)}")
     for table in _fitting_scores(comparison, console):
         console.print(table)
     console.print(TerminalTable(tuning_table(comparison)))
     console.print(TerminalTable(geometry_table(comparison)))
-    for sentence in answer_sentences(comparison):
-        say(console, f"• {sentence}")
-    if comparison.guide:
-        say(console, "\nThe guide's claims on this data:")
-    for claim in comparison.guide:
-        say(console, f"• {guide_sentence(claim, comparison.objective)}")
-    if comparison.partings:
-        count = len(comparison.partings)
-        say(console, f"\nValidation loss and objective part ways in {count} run{'s' * (count > 1)}, the first of them:")
-        say(console, f"• {comparison.partings[0]}")
+
+
+def _title(comparison: Comparison) -> str:
+    return (
+        f"study {comparison.study}, confirmation {comparison.confirmation}: {comparison.seeds} seeds, "
+        f"{comparison.targets} test targets of {comparison.data_source}; means with 95 % intervals"
+    )
 
 
 def _fitting_scores(comparison: Comparison, console: Console) -> list[TerminalTable]:

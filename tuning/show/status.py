@@ -1,18 +1,22 @@
 """What studies look like from outside: tables for people, plain values for programs."""
 
 import math
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from rich.console import Group
+from rich.console import Console, Group
 from rich.text import Text
 
-from losstune.tuning.show.progress import counted, progress_table
+from losstune.tuning.show.live import view_on
+from losstune.tuning.show.progress import counted, counts_text, progress_table
 from losstune.tuning.show.table import Column, Table, TableRow, TerminalTable
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.lost_trials import lost_trials, reasons_text
 from losstune.tuning.study.study import Study, open_study
 from losstune.tuning.study.trial import TrialView, best_trial
+
+WATCH_SECONDS = 1.0
 
 
 def status_table(study: Study) -> Group:
@@ -25,10 +29,33 @@ def status_table(study: Study) -> Group:
     note = f"A trial's {settings.objective} is {settings.estimate}; a confirmation scores all"
     lines = [note] if settings.estimate else []
     lines += [f"Dropped: {dropped}" for dropped in study.dropped()]
-    lost = {loss: lost_trials(own) for loss, own in trials.items()}
-    lines += [f"Without a value: {loss}: {reasons_text(own)}" for loss, own in lost.items() if own]
+    lost = [trial for own in trials.values() for trial in lost_trials(own)]
+    lines += [f"Without a value: {reasons_text(study, lost)}"] if lost else []
     lines += _without_value(trial for own in trials.values() for trial in own)
     return Group(table, *map(Text, lines))
+
+
+def watch_status(study: Study, console: Console, wait: Callable[[float], None] = time.sleep) -> None:
+    """Show the status and keep it up to date until no launch holds the study: at once where none does.
+
+    Args:
+        wait: gets the seconds until it looks again.
+    """
+    is_held = study.home.trial_store(study.spec.name).is_held
+    view = view_on(console, lambda: status_table(study), lambda: _status_lines(study))
+    view.start()
+    try:
+        while is_held():
+            wait(WATCH_SECONDS)
+            view.changed()
+    finally:
+        view.stop()
+
+
+def _status_lines(study: Study) -> Iterator[str]:
+    """The counts of each loss in a plain line."""
+    for loss, own in study.trials().items():
+        yield f"{loss}: {counts_text(counted(own), study.spec.settings)}"
 
 
 def _without_value(trials: Iterable[TrialView]) -> list[str]:

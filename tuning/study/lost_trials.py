@@ -1,11 +1,13 @@
 """Trials that gave nothing: why, and how often."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
+from losstune.tuning.storage.run_places import ERROR_FILE
 from losstune.tuning.study.loss_trials import LossTrials
 from losstune.tuning.study.seeds import derived_seed
-from losstune.tuning.study.trial import DIVERGED, TrialView, best_trial
+from losstune.tuning.study.study import Study
+from losstune.tuning.study.trial import DIVERGED, TIME_BUDGET, TrialView, best_trial
 
 SHOWN = 2
 """Reasons that a line names."""
@@ -19,21 +21,50 @@ def lost_trials(trials: Iterable[TrialView]) -> list[TrialView]:
     return [trial for trial in ended if best_trial([trial]) is None]
 
 
-def reasons_text(lost: Iterable[TrialView]) -> str:
-    """``diverged (3 trials), its worker died (1)``: the commonest reasons, each with its count."""
-    reasons = Counter(trial.ending.reason for trial in lost if trial.ending)
-    common = [f"{reason} ({count} trial{'s' * (count > 1)})" for reason, count in reasons.most_common(SHOWN)]
-    others = reasons.total() - sum(count for _, count in reasons.most_common(SHOWN))
-    return "; ".join([*common, f"other reasons ({others})"] if others else common)
+def reasons_text(study: Study, lost: Iterable[TrialView]) -> str:
+    """``no such file (2 trials of cosine, 1 of mse; …/error.txt); diverged (1 trial of mse)``.
+
+    The commonest reasons, each once, with its count and with the file of the first traceback, where there is one.
+    """
+    by_reason: dict[str, list[TrialView]] = {}
+    for trial in lost:
+        if trial.ending:
+            by_reason.setdefault(trial.ending.reason, []).append(trial)
+    common = sorted(by_reason.items(), key=lambda item: -len(item[1]))
+    told = [f"{reason} ({_counts(own)}{_traceback(study, own[0])})" for reason, own in common[:SHOWN]]
+    others = sum(len(own) for _, own in common[SHOWN:])
+    return "; ".join([*told, f"other reasons ({others})"] if others else told)
 
 
-def without_success(trials: Mapping[str, list[TrialView]]) -> dict[str, str]:
-    """Of each loss whose trials have all ended without a value: what they ended with, and what to do."""
-    return {
-        loss: f"no trial of {loss} succeeded: {reasons_text(lost)}; {_advice(lost)}"
+def _counts(trials: list[TrialView]) -> str:
+    """``2 trials of cosine, 1 of mse``."""
+    counts = Counter(trial.loss_fn for trial in trials)
+    texts = [f"{count} of {loss}" for loss, count in counts.most_common()]
+    first, noun = counts.most_common(1)[0][1], "trial"
+    return ", ".join([texts[0].replace(" of", f" {noun}{'s' * (first > 1)} of", 1), *texts[1:]])
+
+
+def _traceback(study: Study, trial: TrialView) -> str:
+    """Where the whole text of what ended a trial is kept; "" for an end without one, as a worker that died."""
+    path = study.trials_folder / trial.name / ERROR_FILE
+    study.files.keep(path)
+    return f"; {study.files.where(path)}" if path.exists() else ""
+
+
+def in_vain(trials: Mapping[str, list[TrialView]]) -> list[str]:
+    """The losses whose trials have all ended, none with a value."""
+    return [
+        loss
         for loss, own in trials.items()
-        if (lost := lost_trials(own)) and best_trial(own) is None and all(trial.ending for trial in own)
-    }
+        if lost_trials(own) and best_trial(own) is None and all(trial.ending for trial in own)
+    ]
+
+
+def in_vain_text(study: Study, trials: Mapping[str, list[TrialView]]) -> str:
+    """What the trials of these losses ended with, and what to do about it."""
+    losses = in_vain(trials)
+    lost = [trial for loss in losses for trial in lost_trials(trials[loss])]
+    return "; ".join([f"no trial of {' and '.join(losses)} succeeded: {reasons_text(study, lost)}", *_advice(lost)])
 
 
 def failed_trials(trials: Iterable[TrialView]) -> list[TrialView]:
@@ -48,9 +79,11 @@ def try_again(trials: LossTrials, study_seed: int) -> None:
         trials.pause(trials.add(trial.point, seed, retry_of=trial.number))
 
 
-def _advice(lost: list[TrialView]) -> str:
+def _advice(lost: list[TrialView]) -> Iterator[str]:
+    """What to do, by what happened."""
     if failed_trials(lost):
-        return "once the cause is mended, the same command with --retry-failed tries failed trials again"
+        yield "once the cause is mended, the same command with --retry-failed tries failed trials again"
     if any(trial.ending and trial.ending.reason == DIVERGED for trial in lost):
-        return "begin another study, with a lower lr or a clip_norm in its space"
-    return "the same command goes on"
+        yield "what diverged does so again: begin another study, with a lower lr or a clip_norm in its space"
+    if all(trial.ending and trial.ending.reason == TIME_BUDGET for trial in lost):
+        yield "give it more --time-budget"

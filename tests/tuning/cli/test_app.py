@@ -12,13 +12,7 @@ import optuna
 import psutil
 import pytest
 
-from losstune.trainer.base.signals import StopRequest
-from losstune.tuning.commands import launch as commands_launch
-from losstune.tuning.commands.launch import Outcome as Launched
-from losstune.tuning.study.loss_trials import LossTrials
-from losstune.tuning.study.trial import Ending
-from tests.conftest import Command, Outcome
-from tests.tuning.reported import point_of, searched
+from tests.conftest import Command
 
 pytestmark = pytest.mark.ray
 
@@ -98,43 +92,6 @@ def test_the_commands_around_a_study(undisturbed: Path, losstune: Command) -> No
     assert "picked for being high" in exported.out
     assert Path("best.yaml").exists()
     assert losstune("sync", "one", *root).out == "MLflow has all of study one\n"
-
-
-def test_a_launch_of_which_something_came_ends_with_0_though_mlflow_lags(
-    losstune: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One trial of each loss diverged, and one failed."""
-    study = searched(Path.cwd(), (4, 4))
-    monkeypatch.setattr(commands_launch, "launch", lambda *_: Launched(study, StopRequest(), tracked=False))
-    ended = losstune("launch", "infonce", "--study", "study")
-    assert ended == Outcome(0, "Next: losstune confirm study    losstune ui\n", "")
-
-
-def test_a_launch_in_which_no_trial_of_a_loss_succeeded_ends_with_1_and_says_why(
-    losstune: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    study = searched(Path.cwd(), (4, 0))
-    own = LossTrials(study.storage(), "cosine", study.spec.search_spaces()["cosine"])
-    for number in range(3):
-        own.add(point_of("cosine", 0.5, number), seed=number)
-        own.end(number, Ending("failed", "no such file" if number else "its worker died", 0, None, 0))
-    monkeypatch.setattr(commands_launch, "launch", lambda *_: Launched(study, StopRequest(), tracked=True))
-    ended = losstune("launch", "infonce", "cosine", "--study", "study")
-    assert (ended.code, ended.out) == (1, "Next: losstune confirm study    losstune ui\n")
-    assert ended.err == (
-        "error: no trial of cosine succeeded: no such file (2 trials); its worker died (1 trial); "
-        "once the cause is mended, the same command with --retry-failed tries failed trials again\n"
-    )
-    status = " ".join(losstune("status", "study").out.split())
-    assert "Without a value: cosine: no such file (2 trials); its worker died (1 trial)" in status
-
-
-def test_a_sync_that_can_not_catch_up_ends_with_1(losstune: Command) -> None:
-    searched(Path.cwd(), (1, 1))
-    Path("file").touch()
-    ended = losstune("sync", "study", "--tracking-uri", "sqlite:///file/mlflow.db")
-    assert (ended.code, ended.out) == (1, "")
-    assert ended.err.startswith("error: MLflow's store sqlite:///file/mlflow.db can not be used: ")
 
 
 @pytest.mark.parametrize(

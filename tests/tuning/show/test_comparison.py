@@ -1,6 +1,7 @@
 """A comparison on the terminal: every number in its table, then the sentences."""
 
 import io
+from collections.abc import Callable
 
 import pytest
 from rich.console import Console
@@ -8,6 +9,7 @@ from rich.console import Console
 from losstune.tuning.confirm.compare import compare
 from losstune.tuning.confirm.findings import TEST_METRICS, Comparison
 from losstune.tuning.confirm.sentences import answer_sentences
+from losstune.tuning.confirm.short_answer import short_answer
 from losstune.tuning.confirm.statistics import Difference, Interval
 from losstune.tuning.show.comparison import (
     comparison_json,
@@ -15,6 +17,7 @@ from losstune.tuning.show.comparison import (
     ordered_rows,
     row_title,
     scores_table,
+    show_answer,
     show_comparison,
     tuning_table,
 )
@@ -31,10 +34,12 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     return compare(confirmed(searched(tmp_path_factory.mktemp("root"), trials=(3, 3))))
 
 
-def printed(comparison: Comparison, width: int) -> list[str]:
+def printed(
+    comparison: Comparison, width: int, show: Callable[[Comparison, Console], None] = show_comparison
+) -> list[str]:
     console = Console(width=width, file=io.StringIO())
     with console.capture() as capture:
-        show_comparison(comparison, console)
+        show(comparison, console)
     return capture.get().splitlines()
 
 
@@ -91,12 +96,31 @@ def test_the_tables_fit_and_no_number_is_cut(found: Comparison, width: int, tabl
     assert sum(line.startswith("test ") for line in lines) == tables_of_scores
 
 
-def test_every_sentence_stands_below_the_tables(found: Comparison) -> None:
+def test_every_sentence_stands_above_the_tables(found: Comparison) -> None:
     lines = printed(found, 80)
     said = [f"• {sentence}" for sentence in answer_sentences(found)]
-    start = lines.index(said[0])
-    assert lines[start : start + len(said)] == said
-    assert "±" not in "".join(lines[start:])
+    assert lines[: len(said)] == said
+    assert "±" not in "".join(lines[: len(said)])
+
+
+def test_the_answer_comes_first_then_one_table_that_fits_eighty_columns(found: Comparison) -> None:
+    lines = printed(found, 80, show_answer)
+    said = [f"• {sentence}" for sentence in short_answer(found)]
+    assert lines[: len(said)] == said
+    assert sum("─" in line for line in lines) == 1
+    (heading,) = [line for line in lines if line.startswith("test ")]
+    assert heading.split() == ["test", "MRR", "cosine", "similarity", "gain", "in", "MRR"]
+    assert max(len(line) for line in lines if "±" in line) <= 80
+    assert not [line for line in lines if "No room" in line or "…" in line]
+    names = {line[:17].strip() for line in lines if "±" in line}
+    assert {"infonce", "cosine", "infonce untuned", "ridge, centred"} <= names
+    assert lines[-1].startswith("losstune compare study --all shows all pairs")
+
+
+def test_a_small_terminal_gets_fewer_columns_and_whole_numbers(found: Comparison) -> None:
+    lines = printed(found, 40, show_answer)
+    assert "No room for: cosine similarity, gain in MRR" in " ".join(" ".join(lines).split())
+    assert max(len(line) for line in lines if "±" in line) <= 40
 
 
 def test_the_guide_is_spoken_of_only_where_its_losses_are(found: Comparison) -> None:
@@ -107,7 +131,8 @@ def test_the_guide_is_spoken_of_only_where_its_losses_are(found: Comparison) -> 
 @pytest.mark.parametrize(("partings", "runs"), [(["a"], "1 run,"), (["a", "b"], "2 runs,")])
 def test_validation_loss_that_parts_from_the_objective(partings: list[str], runs: str) -> None:
     lines = printed(comparison(partings=partings), 80)
-    assert lines[-2:] == [f"Validation loss and objective part ways in {runs} the first of them:", "• a"]
+    told = lines.index(f"Validation loss and objective part ways in {runs} the first of them:")
+    assert lines[told + 1] == "• a"
 
 
 def test_json_has_the_numbers_and_the_sentences(found: Comparison) -> None:

@@ -3,14 +3,21 @@
 import io
 import json
 import sqlite3
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console, RenderableType
 
-from losstune.tuning.show.status import list_json, list_table, status_json, status_table
+from losstune.tuning.show.status import (
+    WATCH_SECONDS,
+    list_json,
+    list_table,
+    status_json,
+    status_table,
+    watch_status,
+)
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.dropped import Dropped
 from losstune.tuning.study.loss_trials import LossTrials
@@ -43,7 +50,8 @@ def test_a_row_for_each_loss_its_best_setting_and_what_was_dropped(study: Study)
     assert lines[-3][0] == f"{best.name}:"
     assert " ".join(lines[-2]).startswith("Dropped: cosine after 50 epochs: best 0.3000")
     assert " ".join(lines[-1]) == (
-        "Without a value: infonce: diverged (1 trial); ValueError: <script>window.hacked = 1</script> (1 trial)"
+        "Without a value: diverged (1 trial of infonce); "
+        "ValueError: <script>window.hacked = 1</script> (1 trial of infonce)"
     )
 
 
@@ -66,6 +74,26 @@ def test_what_an_earlier_release_told_optuna_of_pruned_trials_is_said(tmp_path: 
         "An earlier release left 4 pruned trials without a value in Optuna's storage, which keeps an ended trial as it "
         "is: Optuna's dashboard and data frames show none of them, losstune counts all."
     )
+
+
+def test_a_watched_study_is_followed_until_its_launch_is_over(study: Study) -> None:
+    console = Console(width=120, file=io.StringIO())
+    waits: list[float] = []
+    with ExitStack() as launch, console.capture() as capture:
+        launch.enter_context(study.home.trial_store("study").held())
+
+        def wait(seconds: float) -> None:
+            waits.append(seconds)
+            if len(waits) == 3:
+                launch.close()
+
+        watch_status(study, console, wait)
+    assert waits == [WATCH_SECONDS] * 3
+    best = max(study.trials()["infonce"], key=lambda trial: trial.rank_value)
+    assert capture.get().splitlines() == [
+        f"infonce: 0 running, 1 pruned, 2 done, 1 failed, 22 epochs, best val/mrr {best.rank_value:.4f} ({best.name})",
+        "cosine: 0 running, 0 pruned, 0 done, 0 failed, 0 epochs, no value yet",
+    ]
 
 
 def test_a_launch_that_runs_is_seen(study: Study) -> None:

@@ -1,13 +1,19 @@
 """Trials that gave nothing are counted by reason, and the failed ones tried again, once each."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from losstune.tuning.study.loss_trials import LossTrials
-from losstune.tuning.study.lost_trials import failed_trials, lost_trials, reasons_text, try_again, without_success
+from losstune.tuning.study.lost_trials import failed_trials, in_vain, in_vain_text, lost_trials, reasons_text, try_again
+from losstune.tuning.study.study import Study
 from losstune.tuning.study.trial import Ending
+from tests.tuning.reported import searched
 from tests.tuning.samples import CONTINUOUS, cut, diverged, failed, new_trials, space_of, used_up
 
 AGAIN = "once the cause is mended, the same command with --retry-failed tries failed trials again"
+CALMER = "what diverged does so again: begin another study, with a lower lr or a clip_norm in its space"
 
 
 def ended(*endings: Ending | None) -> LossTrials:
@@ -19,35 +25,57 @@ def ended(*endings: Ending | None) -> LossTrials:
     return trials
 
 
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    return searched(tmp_path, (0, 0))
+
+
 def broken(reason: str) -> Ending:
     return Ending("failed", reason, 1, None, 0)
 
 
-def test_reasons_are_told_with_their_counts_the_commonest_first() -> None:
+def test_reasons_are_told_with_their_counts_the_commonest_first(study: Study) -> None:
     kinds = [broken("no such file"), diverged(2, 0.9), broken("no such file"), cut(0.3, 3), failed(), diverged(1)]
     trials = ended(*kinds, None, diverged(3))
     lost = lost_trials(trials)
     assert [trial.number for trial in lost] == [0, 1, 2, 4, 5, 7]
-    assert reasons_text(lost) == "diverged (3 trials); no such file (2 trials); other reasons (1)"
-    assert reasons_text(lost[:1]) == "no such file (1 trial)"
+    told = "diverged (3 trials of mse); no such file (2 trials of mse); other reasons (1)"
+    assert reasons_text(study, lost) == told
+    assert reasons_text(study, lost[:1]) == "no such file (1 trial of mse)"
+
+
+def test_a_reason_that_losses_share_is_told_once_with_the_file_of_its_traceback(study: Study) -> None:
+    mse, cosine = (replace(trial, loss_fn=loss) for loss in ("mse", "cosine") for trial in ended(broken("no file")))
+    folder = study.trials_folder / "mse-0000"
+    folder.mkdir()
+    (folder / "error.txt").touch()
+    told = f"no file (2 trials of mse, 1 of cosine; {folder}/error.txt)"
+    assert reasons_text(study, [mse, mse, cosine]) == told
+    assert in_vain_text(study, {"mse": [mse, mse], "cosine": [cosine], "huber": []}) == (
+        f"no trial of mse and cosine succeeded: {told}; {AGAIN}"
+    )
 
 
 @pytest.mark.parametrize(
     ("endings", "told"),
     [
-        ([failed(), failed()], f"its worker died (2 trials); {AGAIN}"),
-        ([failed(), diverged(1)], f"its worker died (1 trial); diverged (1 trial); {AGAIN}"),
-        ([diverged(1, 0.9)], "diverged (1 trial); begin another study, with a lower lr or a clip_norm in its space"),
-        ([Ending("pruned", "time budget", 0, None, 0)], "time budget (1 trial); the same command goes on"),
+        ([failed(), failed()], f"its worker died (2 trials of mse); {AGAIN}"),
+        ([failed(), diverged(1)], f"its worker died (1 trial of mse); diverged (1 trial of mse); {AGAIN}; {CALMER}"),
+        ([diverged(1, 0.9)], f"diverged (1 trial of mse); {CALMER}"),
+        ([Ending("pruned", "time budget", 0, None, 0)], "time budget (1 trial of mse); give it more --time-budget"),
         ([failed(), used_up()], None),
         ([failed(), cut(0.1, 3)], None),
         ([failed(), None], None),
         ([], None),
     ],
 )
-def test_a_loss_without_any_success_is_told_with_what_to_do(endings: list[Ending], told: str | None) -> None:
-    found = without_success({"mse": list(ended(*endings)), "cosine": list(ended(used_up()))})
-    assert found == ({} if told is None else {"mse": f"no trial of mse succeeded: {told}"})
+def test_a_loss_without_any_success_is_told_with_what_to_do(
+    study: Study, endings: list[Ending], told: str | None
+) -> None:
+    trials = {"mse": list(ended(*endings)), "cosine": list(ended(used_up()))}
+    assert in_vain(trials) == ([] if told is None else ["mse"])
+    if told is not None:
+        assert in_vain_text(study, trials) == f"no trial of mse succeeded: {told}"
 
 
 def test_failed_trials_are_tried_again_once_each_with_their_settings() -> None:

@@ -1,0 +1,35 @@
+"""Commands on studies that are there, on a study made without Ray."""
+
+from pathlib import Path
+
+from tests.conftest import Command
+from tests.tuning.reported import confirmed, searched
+
+
+def test_a_sync_that_can_not_catch_up_ends_with_1(losstune: Command) -> None:
+    searched(Path.cwd(), (1, 1))
+    Path("file").touch()
+    ended = losstune("sync", "study", "--tracking-uri", "sqlite:///file/mlflow.db")
+    assert (ended.code, ended.out) == (1, "")
+    assert ended.err.startswith("error: MLflow's store sqlite:///file/mlflow.db can not be used: ")
+
+
+def test_a_watched_study_is_shown_until_no_launch_is_running(losstune: Command) -> None:
+    searched(Path.cwd(), (4, 1))
+    shown = losstune("status", "study", "--watch")
+    assert (shown.code, shown.err) == (0, "")
+    assert shown.out.splitlines()[0].startswith(
+        "infonce: 0 running, 1 pruned, 2 done, 1 failed, 22 epochs, best val/mrr"
+    )
+    refused = losstune("status", "study", "--watch", "--json")
+    assert (refused.code, refused.out) == (2, "")
+    assert refused.err.startswith("error: --watch shows a table that changes; ")
+
+
+def test_a_comparison_has_its_answer_alone_or_everything(losstune: Command) -> None:
+    confirmed(searched(Path.cwd(), trials=(3, 3)))
+    short, everything = losstune("compare", "study").out, losstune("compare", "study", "--all").out
+    assert short.startswith("• infonce (infonce-0000) is the choice: test MRR ")
+    assert everything.startswith("• infonce (infonce-0000) is the choice: the highest mean val/mrr ")
+    assert "too high by" not in short
+    assert "too high by" in everything
