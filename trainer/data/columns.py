@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from losstune.trainer.data.narrow import NarrowArray
 from losstune.trainer.data.npy import MappedArray, Rows
 
 ROWS_AT_ONCE = 4096
@@ -74,10 +75,46 @@ class MappedColumn:
         return tensor.pin_memory().to(self.device, non_blocking=True) if self.device.type == "cuda" else tensor
 
 
+@dataclass(frozen=True)
+class NarrowColumn:
+    """Whole numbers that the device holds in fewer bytes, and that come out as int64.
+
+    Attributes:
+        kept: (N, …) int8, int16 or int32.
+    """
+
+    kept: Tensor
+
+    @property
+    def shape(self) -> torch.Size:
+        return self.kept.shape
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.int64
+
+    @property
+    def device(self) -> torch.device:
+        return self.kept.device
+
+    def __len__(self) -> int:
+        return len(self.kept)
+
+    def index_select(self, dim: int, index: Tensor) -> Tensor:
+        """As of a tensor."""
+        return self.kept.index_select(dim, index).long()
+
+    def split(self, split_size: int) -> Iterator[Tensor]:
+        """All rows in order, in pieces."""
+        return (part.long() for part in self.kept.split(split_size))
+
+
 def column(rows: Rows, chosen: npt.NDArray[np.int64], device: torch.device) -> Column:
     """Some rows for a device: copied there if they are in memory, else left where they are."""
     if isinstance(rows, MappedArray):
         return MappedColumn(rows, chosen, device)
+    if isinstance(rows, NarrowArray):
+        return NarrowColumn(torch.from_numpy(rows.kept[chosen]).to(device))
     return torch.from_numpy(rows[chosen]).to(device)
 
 
@@ -85,6 +122,8 @@ def whole_column(rows: Rows) -> Column:
     """All rows, for the CPU."""
     if isinstance(rows, MappedArray):
         return MappedColumn(rows, np.arange(len(rows)), torch.device("cpu"))
+    if isinstance(rows, NarrowArray):
+        return NarrowColumn(torch.from_numpy(rows.kept))
     return torch.from_numpy(rows)
 
 

@@ -13,6 +13,7 @@ from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.waiting import shown_if_long
 from losstune.trainer.data.column_names import ROLES, ColumnNames, Columns
 from losstune.trainer.data.labels import split_codes, whole_ids
+from losstune.trainer.data.narrow import narrow_type
 from losstune.trainer.data.npy import Array, DType, Rows, write_npy_header
 from losstune.trainer.data.pair_checks import pieces
 from losstune.trainer.data.shards import TABLES, Shards, in_file, in_folder, is_pattern, matching, these
@@ -34,12 +35,12 @@ class NpyWriter:
     shape: tuple[int, ...] = field(default=())
 
     def append(self, part: Array) -> None:
-        """Write some rows, in the type in which they are trained on.
+        """Write some rows: floats as they are trained on, whole numbers in no more bytes than they have.
 
         Raises:
             UserError: it is another than that of the rows before.
         """
-        dtype = _trained_type(part.dtype)
+        dtype = _written_type(part.dtype)
         if self.dtype is None:
             self.dtype, self.shape = dtype, part.shape[1:]
             write_npy_header(self.stream, (self.most_rows, *self.shape), dtype)
@@ -141,7 +142,7 @@ def _in_pieces(arrays: Mapping[str, Rows]) -> Batches:
         yield {role: array[start : start + len(piece)] for role, array in arrays.items()}
 
 
-def _trained_type(dtype: DType) -> DType:
+def _written_type(dtype: DType) -> DType:
     if dtype.kind == "f":
         return np.dtype(np.float32)
-    return np.dtype(np.uint8 if dtype == np.uint8 or dtype.kind == "b" else np.int64)
+    return np.dtype(np.uint8) if dtype == np.uint8 or dtype.kind == "b" else narrow_type(dtype)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from losstune.trainer.base.errors import UserError, one_line
 from losstune.trainer.base.memory import free_memory
+from losstune.trainer.data.narrow import NarrowArray
 
 Array = npt.NDArray[Any]
 DType = np.dtype[Any]
@@ -201,5 +202,5 @@ class MappedArray:
             self._map.madvise(mmap.MADV_SEQUENTIAL if near else mmap.MADV_RANDOM)
 
 
-Rows = Array | MappedArray
-"""(N, …) rows in memory or on disk; both are indexed alike."""
+Rows = Array | NarrowArray | MappedArray
+"""(N, …) rows in memory or on disk; all are indexed alike."""

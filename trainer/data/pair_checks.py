@@ -10,6 +10,7 @@ import numpy.typing as npt
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.units import UNIT_EPS
 from losstune.trainer.data.labels import SPLIT_NAMES, split_codes, whole_ids
+from losstune.trainer.data.narrow import narrow
 from losstune.trainer.data.npy import Array, DType, MappedArray, Rows
 
 PIECE_BYTES = 4 * 1024 * 1024
@@ -25,7 +26,7 @@ def typed_targets(targets: Rows, source: str) -> Rows:
 
 
 def typed_inputs(inputs: Rows, source: str) -> Rows:
-    """Inputs as float32, uint8 or int64, once their shape and type are right."""
+    """Inputs as float32, uint8 or int64 (in memory as narrow as given), once their shape and type are right."""
     if inputs.dtype != object and (inputs.ndim < 2 or inputs.size == 0):
         raise UserError(f"{source}: inputs has shape {inputs.shape}; expected (rows, …) with at least 2 axes")
     if np.issubdtype(inputs.dtype, np.floating):
@@ -33,7 +34,7 @@ def typed_inputs(inputs: Rows, source: str) -> Rows:
     if inputs.dtype == np.uint8 or inputs.dtype == np.bool_:
         return _as_type(inputs, np.uint8)
     if np.issubdtype(inputs.dtype, np.integer):
-        return _as_type(inputs, np.int64)
+        return _as_whole(inputs)
     raise UserError(f"{source}: inputs has type {inputs.dtype}; expected float or integer{_way_on(inputs.dtype)}")
 
 
@@ -47,6 +48,12 @@ def _way_on(dtype: DType) -> str:
         case "i" | "u" | "b":
             return ": of whole numbers; save numpy.float32(array), of bits after numpy.unpackbits"
     return ""
+
+
+def _as_whole(rows: Rows) -> Rows:
+    if isinstance(rows, np.ndarray):
+        return narrow(rows)
+    return rows.astype(np.int64) if isinstance(rows, MappedArray) else rows
 
 
 def _as_type(rows: Rows, dtype: npt.DTypeLike) -> Rows:

@@ -11,7 +11,7 @@ from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.waiting import shown_if_long
 from losstune.trainer.data.column_names import ColumnNames, Columns
 from losstune.trainer.data.labels import SPLIT_NAMES
-from losstune.trainer.data.npy import Array, Rows
+from losstune.trainer.data.npy import Array, MappedArray, Rows
 from losstune.trainer.data.pair_checks import (
     check_inputs,
     check_targets,
@@ -33,7 +33,7 @@ class Pairs:
 
     Attributes:
         source: what ``--data`` said, files as absolute paths.
-        inputs: (N, …) float32, or integers as given.
+        inputs: (N, …) float32, uint8 or int64; in memory integers take no more bytes than they were given in.
         targets: (N, d) float32, finite, no zero row.
         ids: (N,) int64, identity of the target; rows that share one share the target.
         split: (N,) int8 index into ``SPLIT_NAMES`` where the data fixes the split, else None.
@@ -60,7 +60,7 @@ class Pairs:
     def bytes_in_memory(self) -> int:
         """What a copy of these pairs takes: arrays that stay on disk take nothing."""
         arrays = (self.inputs, self.targets, self.ids, self.split)
-        return sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
+        return sum(array.nbytes for array in arrays if array is not None and not isinstance(array, MappedArray))
 
 
 def load_pairs(source: Source, columns: Columns = None) -> Pairs:

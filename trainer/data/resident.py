@@ -146,33 +146,49 @@ class CenteredTargets:
         return Gallery(centered(self.split.gallery, self.center), self.split.ids.unique())
 
 
+@dataclass(frozen=True)
+class Shortfall:
+    """Why a split, or a sample of one, does not fill one batch.
+
+    Attributes:
+        reason: what is short of what.
+        most: the largest batch that it fills.
+        more: what would fill a larger one.
+    """
+
+    reason: str
+    most: int
+    more: str = "more data"
+
+
 def check_rows(config: TrainConfig, data: ResidentData) -> None:
     """Refuse a split, or a sample of one, that does not fill one batch.
 
     Raises:
         UserError: naming the split or the setting, its rows and the batch.
     """
-    _refuse_short(config, data.source, len(data.train), len(data.val) if data.val else None)
+    if short := _shortfall(config, len(data.train), len(data.val) if data.val else None):
+        way_on = f"use --batch_size {short.most} or less, or {short.more}"
+        if short.most < (smallest := config.loss.smallest_batch):
+            way_on = f"{config.loss.name} takes batches of {smallest} or more: use {short.more}, or another --loss_fn"
+        raise UserError(f"{data.source}: {short.reason}; {way_on}")
 
 
-def check_split_sizes(config: TrainConfig, pairs: Pairs) -> None:
-    """As :func:`check_rows`, before anything is put on a device."""
+def split_shortfall(config: TrainConfig, pairs: Pairs) -> Shortfall | None:
+    """What :func:`check_rows` would refuse, before anything is put on a device."""
     rows = split_rows(pairs, config.split_seed, train_on_val=config.fit == "train+val")
-    _refuse_short(config, pairs.source, len(rows.train), len(rows.val) or None)
+    return _shortfall(config, len(rows.train), len(rows.val) or None)
 
 
-def _refuse_short(config: TrainConfig, source: str, train: int, val: int | None) -> None:
-    queries = config.eval_queries
-    if config.loss.in_batch and val is not None and queries != "all" and queries <= val and queries < config.batch_size:
-        raise UserError(
-            f"{source}: eval_queries {queries} is less than one batch of {config.batch_size}, and "
-            f"{config.loss.name} is validated on whole batches; use eval_queries {config.batch_size} or more, "
-            "or a smaller batch_size"
+def _shortfall(config: TrainConfig, train: int, val: int | None) -> Shortfall | None:
+    queries, batch, loss = config.eval_queries, config.batch_size, config.loss
+    if loss.in_batch and val is not None and queries != "all" and queries <= val and queries < batch:
+        reason = (
+            f"eval_queries {queries} is less than one batch of {batch}, and {loss.name} is validated on whole batches"
         )
-    counted = {"train": train} | ({"val": val} if config.loss.in_batch and val is not None else {})
+        return Shortfall(reason, queries, f"--eval_queries {batch} or more")
+    counted = {"train": train} | ({"val": val} if loss.in_batch and val is not None else {})
     for name, rows in counted.items():
-        if rows < config.batch_size:
-            raise UserError(
-                f"{source}: the {name} split has {rows} rows, fewer than one batch of {config.batch_size}; "
-                "use a smaller batch_size or more data"
-            )
+        if rows < batch:
+            return Shortfall(f"the {name} split has {rows} rows, fewer than one batch of {batch}", rows)
+    return None

@@ -21,6 +21,7 @@ from losstune.tuning.execute.local_ray import usable_cores
 from losstune.tuning.show.progress import time_text
 from losstune.tuning.show.table import Column, Table, TableRow, TerminalTable
 from losstune.tuning.space.feasibility import check_against_data, load_spaces
+from losstune.tuning.space.fitting import fitted
 from losstune.tuning.space.merged import merged_settings
 from losstune.tuning.space.search_space import MAX_GRID, SearchSpace, typical_point
 from losstune.tuning.space.settings import StudySettings
@@ -103,7 +104,11 @@ def _seconds_per_epoch(trainer: Trainer, data: ResidentData) -> float:
 
 @dataclass(frozen=True)
 class Checked:
-    """Spaces that are valid together, their settings, what trials are scored on, and what each loss is to cost."""
+    """Spaces that are valid together, their settings, what trials are scored on, and what each loss is to cost.
+
+    Attributes:
+        left_out: what of shipped spaces the data can not carry, a line each.
+    """
 
     spaces: list[SearchSpace]
     settings: StudySettings
@@ -111,6 +116,7 @@ class Checked:
     estimates: list[Estimate]
     slots: int
     pairs: Pairs
+    left_out: list[str]
 
     @property
     def seconds(self) -> float:
@@ -134,10 +140,12 @@ def check_spaces(
     spaces = load_spaces(names)
     settings = merged_settings(spaces, options)
     pairs = load_pairs(source or DIGITS, columns)
+    spaces, left_out = fitted(spaces, settings, pairs)
     check_against_data(spaces, settings, pairs)
     settings = with_queries(spaces, settings, pairs)
     estimates = [estimate(space, settings, pairs) for space in spaces]
-    return Checked(spaces, settings, validation(settings, pairs), estimates, concurrency or usable_cores(), pairs)
+    slots = concurrency or usable_cores()
+    return Checked(spaces, settings, validation(settings, pairs), estimates, slots, pairs, left_out)
 
 
 def checked_json(checked: Checked) -> dict[str, Any]:
@@ -149,6 +157,7 @@ def checked_json(checked: Checked) -> dict[str, Any]:
             **vars(checked.validation),
             "standard_error": checked.validation.standard_error(checked.settings.objective),
         },
+        "left_out": checked.left_out,
         "unused_columns": list(checked.pairs.unused),
         "seconds": checked.seconds,
         "losses": {s.loss_fn: vars(e) for s, e in zip(checked.spaces, checked.estimates, strict=True)},
@@ -177,6 +186,8 @@ def show_checked(checked: Checked, console: Console) -> None:
     """Print the spaces, the rungs and the cost."""
     settings = checked.settings
     say_notes(checked.pairs, console)
+    for note in checked.left_out:
+        say(console, f"Note: {note}")
     for space, cost in zip(checked.spaces, checked.estimates, strict=True):
         console.print(TerminalTable(_space_table(space), f"{space.loss_fn}  ({space.file})"))
         size = f"{space.size:,} points; " if space.size is not None and space.size <= MAX_GRID else ""

@@ -24,6 +24,7 @@ from losstune.tuning.search.endings import ending_from_history
 from losstune.tuning.search.rungs import Rungs
 from losstune.tuning.show.progress import Progress
 from losstune.tuning.space.feasibility import Space, check_against_data, load_spaces
+from losstune.tuning.space.fitting import fitted
 from losstune.tuning.space.merged import merged_settings
 from losstune.tuning.space.settings import StudySettings
 from losstune.tuning.space.validation import with_queries
@@ -76,23 +77,24 @@ def launch(request: LaunchRequest, console: Console) -> Outcome:
     tracking_uri_of(request.home, request.execution.tracking_uri)
     with translating_failures(request.home, request.name):
         exists = study_exists(request.home, request.name)
-    with _continued(request) if exists else _created(request) as (study, pairs):
+    with _continued(request, console) if exists else _created(request, console) as (study, pairs):
         say_notes(pairs, console)
         return _run(study, pairs, request, console)
 
 
 @contextmanager
-def _continued(request: LaunchRequest) -> Iterator[tuple[Study, Pairs]]:
+def _continued(request: LaunchRequest, console: Console) -> Iterator[tuple[Study, Pairs]]:
     with held(request.home, request.name) as study:
         spaces = load_spaces(request.spaces, study.spec.search_spaces())
         pairs = study_pairs(study, request.data, request.columns)
+        spaces, _ = fitted(spaces, study.spec.settings, pairs)  # as its first launch took them, and told
         study = continued(study, spaces, request.options, pairs.digest, accept_change=request.accept_change)
         study.save()
         yield study, pairs
 
 
 @contextmanager
-def _created(request: LaunchRequest) -> Iterator[tuple[Study, Pairs]]:
+def _created(request: LaunchRequest, console: Console) -> Iterator[tuple[Study, Pairs]]:
     """A new study; what is wrong with it is said before it has a folder."""
     spaces = load_spaces(request.spaces)
     if not spaces:
@@ -100,6 +102,9 @@ def _created(request: LaunchRequest) -> Iterator[tuple[Study, Pairs]]:
     settings = merged_settings(spaces, request.options)
     data = DIGITS if request.data is None else request.data
     pairs = load_pairs(data, request.columns)
+    spaces, notes = fitted(spaces, settings, pairs)
+    for note in notes:
+        say(console, f"Note: {note}")
     check_against_data(spaces, settings, pairs)
     settings = with_queries(spaces, settings, pairs)
     with request.home.locked(request.name) as home, translating_failures(home, request.name):

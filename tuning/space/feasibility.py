@@ -12,7 +12,7 @@ from losstune.trainer.base.yaml_file import dump_yaml, parse_yaml
 from losstune.trainer.config.model_config import FactoryConfig
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.pairs import Pairs
-from losstune.trainer.data.resident import check_split_sizes
+from losstune.trainer.data.resident import Shortfall, split_shortfall
 from losstune.trainer.model.encoder import build_model, check_output
 from losstune.tuning.space.reader import check_grid, load_space, read_space, shipped_names
 from losstune.tuning.space.search_space import SearchSpace, typical_point
@@ -66,16 +66,29 @@ def check_against_data(spaces: list[SearchSpace], settings: StudySettings, pairs
         if settings.sampler == "grid":
             check_grid(space)
         largest = largest_batch(space)
-        managed = settings.training(pairs.source, threads=1)
-        config = TrainConfig.from_flat({"loss_fn": space.reference, "batch_size": largest, **managed})
-        try:
-            check_split_sizes(config, pairs)
-        except UserError as error:
-            raise UserError(f"{space.file}: batch_size {largest}: {error}") from None
+        if short := shortfall_at(space, settings, pairs, largest):
+            way_on = _way_on(space, short)
+            raise UserError(f"{space.file}: batch_size {largest}: {pairs.source}: {short.reason}; {way_on}")
         try:
             _check_model(space, pairs)
         except (UserError, ValueError) as error:
             raise UserError(f"{space.file}: {error}") from error
+
+
+def shortfall_at(space: SearchSpace, settings: StudySettings, pairs: Pairs, batch_size: int) -> Shortfall | None:
+    """Why batches of this size can not be had of the data, None where they can."""
+    managed = settings.training(pairs.source, threads=1)
+    config = TrainConfig.from_flat({"loss_fn": space.reference, "batch_size": batch_size, **managed})
+    return split_shortfall(config, pairs)
+
+
+def _way_on(space: SearchSpace, short: Shortfall) -> str:
+    smallest = space.loss_class.smallest_batch
+    if short.most < smallest:
+        return f"{space.loss_fn} takes batches of {smallest} or more: use {short.more}, or leave {space.file} out"
+    if space.shipped:
+        return f"use {short.more}, or a space of your own with a smaller batch_size"
+    return f"let {space.file} have no batch_size above {short.most}, or use {short.more}"
 
 
 def largest_batch(space: SearchSpace) -> int:

@@ -341,7 +341,7 @@ class TestRefusals:
         done = train("--loss_fn infonce --batch_size 64 --output_dir run")
         path = Path("pairs.npz").resolve()
         message = (
-            f"{path}: the val split has 32 rows, fewer than one batch of 64; use a smaller batch_size or more data"
+            f"{path}: the val split has 32 rows, fewer than one batch of 64; use --batch_size 32 or less, or more data"
         )
         assert (done.code, done.err) == (2, f"error: {message}\n")
 

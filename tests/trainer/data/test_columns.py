@@ -8,17 +8,33 @@ import torch
 from torch import Tensor
 
 from losstune.trainer.data import columns
-from losstune.trainer.data.columns import Column, MappedColumn, column, mean_of, moments_of, rows_at_once, whole_column
+from losstune.trainer.data.columns import (
+    Column,
+    MappedColumn,
+    NarrowColumn,
+    column,
+    mean_of,
+    moments_of,
+    rows_at_once,
+    whole_column,
+)
+from losstune.trainer.data.narrow import narrow
 from losstune.trainer.data.npy import MappedArray, NpyFile
 
 CPU = torch.device("cpu")
 ROWS = np.random.default_rng(1).permutation(60)[:41]
 
 
-@pytest.fixture(params=["float32", "uint8", "int64"])
+@pytest.fixture(params=["float32", "uint8", "int64", "narrow"])
 def both(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Tensor, Column]:
-    """The same 41 rows of 60 in memory, and on disk."""
-    array = np.random.default_rng(0).uniform(1, 99, size=(60, 2, 3)).astype(request.param)
+    """The same 41 rows of 60 as one tensor, and on disk or in fewer bytes."""
+    array = np.random.default_rng(0).uniform(1, 99, size=(60, 2, 3))
+    if request.param == "narrow":
+        slim = column(narrow(array.astype(np.int8)), ROWS, CPU)
+        assert isinstance(slim, NarrowColumn)
+        assert slim.kept.dtype == torch.int8
+        return torch.from_numpy(array.astype(np.int64)[ROWS]), slim
+    array = array.astype(request.param)
     np.save(tmp_path / "a.npy", array)
     file = NpyFile.found(tmp_path / "a.npy", "a")
     resident, mapped = (column(rows, ROWS, CPU) for rows in (array, MappedArray(file, file.header.dtype)))
@@ -37,6 +53,7 @@ def test_rows_on_disk_are_those_in_memory(both: tuple[Tensor, Column]) -> None:
         assert len(list(mapped.split(size))) == len(resident.split(size))
 
 
+@pytest.mark.parametrize("both", ["float32"], indirect=True)
 def test_only_rows_are_selected(both: tuple[Tensor, Column]) -> None:
     with pytest.raises(ValueError, match="along dimension 0, not 1"):
         both[1].index_select(1, torch.tensor([0]))
@@ -74,8 +91,8 @@ def test_large_rows_are_handled_by_fewer() -> None:
     assert rows_at_once(torch.empty(1, 2**25)) == 1
 
 
-def test_all_rows_for_the_cpu(both: tuple[Tensor, Column], tmp_path: Path) -> None:
-    array = np.load(tmp_path / "a.npy")
-    file = NpyFile.found(tmp_path / "a.npy", "a")
-    for rows in (array, MappedArray(file, file.header.dtype)):
+def test_all_rows_for_the_cpu(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).integers(-99, 99, size=(60, 2, 3))
+    np.save(tmp_path / "a.npy", array)
+    for rows in (array, MappedArray(NpyFile.found(tmp_path / "a.npy", "a"), array.dtype), narrow(array.astype("int8"))):
         assert torch.equal(torch.cat(list(whole_column(rows).split(13))), torch.from_numpy(array))

@@ -46,7 +46,12 @@ class TestArrays:
         inputs = np.arange(24).reshape(6, 2, 2).astype(given)
         pairs = make_pairs(changed(inputs=inputs), "x")
         assert pairs.inputs.dtype == kept
-        np.testing.assert_array_equal(pairs.inputs, inputs)
+        np.testing.assert_array_equal(pairs.inputs[:], inputs)
+
+    def test_integers_take_no_more_memory_than_they_were_given_in(self) -> None:
+        wide, slim = (make_pairs(changed(inputs=np.ones((6, 80), dtype)), "x") for dtype in (np.int64, np.int8))
+        assert wide.bytes_in_memory - slim.bytes_in_memory == 6 * 80 * 7
+        assert wide.digest == slim.digest
 
     def test_inputs_may_have_any_number_of_axes(self) -> None:
         assert make_pairs(changed(inputs=np.zeros((6, 2, 3, 4))), "x").inputs.shape == (6, 2, 3, 4)

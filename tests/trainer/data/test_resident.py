@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from losstune.trainer.data.pairs import make_pairs
-from losstune.trainer.data.resident import CenteredTargets, SplitTensors, check_split_sizes, resident_data
+from losstune.trainer.data.resident import CenteredTargets, SplitTensors, resident_data, split_shortfall
 from losstune.trainer.data.splits import query_rows, split_rows
 from tests.trainer.samples import Arrays, refusal, sample_arrays, sample_config, sample_pairs
 
@@ -54,12 +54,17 @@ def test_there_is_no_validation_split_when_its_rows_are_trained_on() -> None:
     assert resident_data(sample_pairs(), sample_config(fit="train+val"), CPU).val is None
 
 
+SMALLER = "use --batch_size {} or less, or more data"
+NONE_SMALLER = "infonce takes batches of 16 or more: use more data, or another --loss_fn"
+
+
 @pytest.mark.parametrize(
     ("loss_fn", "batch_size", "train", "val", "message"),
     [
-        ("cosine", 16, 15, 9, "the train split has 15 rows, fewer than one batch of 16"),
-        ("infonce", 16, 15, 16, "the train split has 15 rows, fewer than one batch of 16"),
-        ("infonce", 16, 16, 15, "the val split has 15 rows, fewer than one batch of 16"),
+        ("cosine", 16, 15, 9, f"the train split has 15 rows, fewer than one batch of 16; {SMALLER.format(15)}"),
+        ("infonce", 32, 31, 32, f"the train split has 31 rows, fewer than one batch of 32; {SMALLER.format(31)}"),
+        ("infonce", 32, 32, 31, f"the val split has 31 rows, fewer than one batch of 32; {SMALLER.format(31)}"),
+        ("infonce", 16, 16, 15, f"the val split has 15 rows, fewer than one batch of 16; {NONE_SMALLER}"),
     ],
 )
 def test_a_split_smaller_than_one_batch_is_refused(
@@ -67,7 +72,7 @@ def test_a_split_smaller_than_one_batch_is_refused(
 ) -> None:
     pairs = make_pairs(split_arrays(train, val), "pairs.npz")
     config = sample_config(loss_fn, batch_size=batch_size)
-    expected = f"pairs.npz: {message}; use a smaller batch_size or more data"
+    expected = f"pairs.npz: {message}"
     assert refusal(resident_data, pairs, config, CPU) == expected
 
 
@@ -118,9 +123,12 @@ class TestASampleOfTheValidationRows:
         config = sample_config("infonce", batch_size=1100, eval_queries=1000)
         message = (
             "pairs.npz: eval_queries 1000 is less than one batch of 1100, and infonce is validated on whole batches; "
-            "use eval_queries 1100 or more, or a smaller batch_size"
+            "use --batch_size 1000 or less, or --eval_queries 1100 or more"
         )
         assert refusal(resident_data, self.PAIRS, config, CPU) == message
-        assert refusal(check_split_sizes, config, self.PAIRS) == message
-        check_split_sizes(sample_config("infonce", batch_size=1100, eval_queries=1100), self.PAIRS)
-        check_split_sizes(sample_config("mse", batch_size=1100, eval_queries=1000), self.PAIRS)
+        short = split_shortfall(config, self.PAIRS)
+        assert short is not None
+        assert message.startswith(f"pairs.npz: {short.reason}; ")
+        assert (short.most, short.more) == (1000, "--eval_queries 1100 or more")
+        for settings in ({"loss_fn": "infonce", "eval_queries": 1100}, {"loss_fn": "mse", "eval_queries": 1000}):
+            assert split_shortfall(sample_config(batch_size=1100, **settings), self.PAIRS) is None

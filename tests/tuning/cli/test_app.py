@@ -134,9 +134,7 @@ def test_a_batch_larger_than_a_split_is_refused_before_anything_starts(losstune:
     np.savez("small.npz", inputs=rng.normal(size=(60, 3)), targets=rng.normal(size=(60, 3)))
     ended = losstune("launch", "infonce", "--study", "s", "--data", "small.npz")
     assert ended.code == 2
-    assert re.search(
-        r"infonce.yaml: batch_size 128: .*small.npz: the train split has \d+ rows, fewer than one", ended.err
-    )
+    assert re.search(r"infonce.yaml: batch_size 16: .*small.npz: the val split has 13 rows, fewer than one", ended.err)
 
 
 def test_delete_asks_and_removes_folder_and_runs(undisturbed: Path, tmp_path: Path, losstune: Command) -> None:

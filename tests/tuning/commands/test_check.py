@@ -12,6 +12,7 @@ from losstune.trainer.data.splits import split_rows
 from losstune.tuning.commands import check
 from losstune.tuning.commands.check import check_spaces, checked_json, epochs_per_trial, estimate
 from tests.conftest import Command
+from tests.trainer.samples import sample_arrays
 from tests.tuning.samples import DISCRETE, settings_of, space_of
 
 
@@ -54,6 +55,19 @@ def test_time_is_shared_out_over_the_slots(quick_probe: None) -> None:
     one, four = (check_spaces(["mse"], None, {"trials": 4}, slots) for slots in (1, 4))
     assert one.seconds - check.START_SECONDS == pytest.approx(4 * (four.seconds - check.START_SECONDS))
     assert checked_json(four)["losses"]["mse"]["seconds_per_epoch"] == 0.5
+
+
+def test_what_the_data_can_not_carry_of_a_shipped_space_is_said_in_one_line(
+    quick_probe: None, losstune: Command
+) -> None:
+    np.savez("small.npz", **sample_arrays(rows=120))
+    note = (
+        "cosine.yaml: batch_size 64, 128 left out: with another seed the train split has 63 rows, "
+        "fewer than one batch of 64"
+    )
+    told = losstune("check", "cosine", "--data", "small.npz")
+    assert (told.code, f"Note: {note}" in " ".join(told.out.split())) == (0, True)
+    assert json.loads(losstune("check", "cosine", "--data", "small.npz", "--json").out)["left_out"] == [note]
 
 
 def test_columns_are_named_and_what_else_there_is_is_said(quick_probe: None, losstune: Command) -> None:

@@ -55,7 +55,7 @@ def test_what_is_given_stands(given: int | str) -> None:
 def test_a_number_under_a_batch_of_an_in_batch_loss_is_refused_as_it_would_be_in_training() -> None:
     assert refusal(check_against_data, [IN_BATCH], settings_of(eval_queries=1024), made(1800)) == (
         "space.yaml: batch_size 1500: made: eval_queries 1024 is less than one batch of 1500, and infonce is validated "
-        "on whole batches; use eval_queries 1500 or more, or a smaller batch_size"
+        "on whole batches; let space.yaml have no batch_size above 1024, or use --eval_queries 1500 or more"
     )
     check_against_data([ROW_BY_ROW], settings_of(eval_queries=1024), made(1800))
 
