@@ -26,7 +26,7 @@ from losstune.trainer.run.history import read_history
 from losstune.trainer.run.run_dir import RunDirectory
 from losstune.trainer.run.train import train_run
 from losstune.tuning.commands.export import export
-from losstune.tuning.commands.launch import Outcome, _created, launch
+from losstune.tuning.commands.launch import Outcome, _continued, _created, launch
 from losstune.tuning.execute import asha, ray_private
 from losstune.tuning.space.reader import shipped_names
 from losstune.tuning.storage.home import Home
@@ -309,10 +309,26 @@ def test_a_new_study_keeps_the_number_of_rows_that_its_trials_are_scored_on(
     rows: int, given: dict[str, object], kept: int | str, tmp_path: Path
 ) -> None:
     np.savez(tmp_path / "made.npz", **sample_arrays(rows=rows))  # type: ignore[arg-type]
-    with _created(request_for(tmp_path, None, "infonce", data=str(tmp_path / "made.npz"), **given)):
+    with _created(request_for(tmp_path, None, "infonce", data=str(tmp_path / "made.npz"), **given), QUIET):
         pass
     settings = open_study(Home(tmp_path), "study").spec.settings
     assert settings.eval_queries == settings.training("made.npz", 1)["eval_queries"] == kept
+
+
+def test_a_study_on_small_data_freezes_what_is_left_of_a_space_and_the_same_command_continues(
+    tmp_path: Path,
+) -> None:
+    np.savez(tmp_path / "made.npz", **sample_arrays(rows=240))  # type: ignore[arg-type]
+    asked = request_for(tmp_path, None, "guide_3_infonce", data=str(tmp_path / "made.npz"))
+    told = Console(file=io.StringIO(), width=200)
+    with _created(asked, told):
+        pass
+    for again in (asked, replace(asked, spaces=[])):
+        with _continued(again, told) as (study, _):
+            left = {loss: space["space"]["batch_size"]["choices"] for loss, space in study.spec.spaces.items()}
+            assert left == {"infonce": [32]}
+    output = told.file.getvalue()  # type: ignore[attr-defined]
+    assert output.count("guide_3_infonce.yaml: batch_size 64 left out: ") == 1
 
 
 @pytest.mark.parametrize("in_memory", [False, True])
@@ -322,7 +338,7 @@ def test_a_new_study_keeps_how_its_arrays_are_named(tmp_path: Path, in_memory: b
     arrays = {"anchor": plain["inputs"], "positive": plain["targets"], "text": np.arange(1000)}
     np.savez(tmp_path / "made.npz", **arrays)  # type: ignore[arg-type]
     asked = request_for(tmp_path, None, "infonce", data=arrays if in_memory else str(tmp_path / "made.npz"))
-    with _created(replace(asked, columns="inputs=anchor,targets=positive")) as (_, pairs):
+    with _created(replace(asked, columns="inputs=anchor,targets=positive"), QUIET) as (_, pairs):
         assert pairs.unused == ("text",)
     study = open_study(Home(tmp_path), "study")
     assert study.spec.columns == (None if in_memory else "inputs=anchor,targets=positive")
