@@ -37,7 +37,7 @@ SPACES = {
 RUNGS, LAST = (1, 3), 9
 LEVEL = {"infonce": 0.4, "cosine": 0.3}
 BASELINES = {"chance": 0.02, "mean_target": 0.02, "ridge": 0.15, "ridge_centered": 0.17, "untrained": 0.02}
-METRICS = ("cosine_sim", "mse", "mrr", "recall_at_1", "recall_at_5", "recall_at_10")
+METRICS = ("cosine_sim", "mse", "mrr", "recall_at_1", "recall_at_5", "recall_at_10", "mrr_at_10", "ndcg_at_10")
 SIGNS = {"effective_rank": 5.0, "hubness": 0.5, "alignment": 0.2, "uniformity": -1.0}
 
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from losstune.trainer.losses import centered, unit
-from losstune.trainer.score.names import RECALL_DEPTHS
+from losstune.trainer.score.names import CUT_OFF, RECALL_DEPTHS
 
 SCORES_PER_CHUNK = 2**22
 """Scores held at once while ranking: 16 MiB of float32, whatever the size of the gallery."""
@@ -44,16 +44,30 @@ class Ranks:
     tied: Tensor
     gallery: int
 
-    def reciprocal(self) -> Tensor:
-        """Expected reciprocal rank of each query, (N,) float64: the mean of 1/r for r from above+1 to above+1+tied."""
-        harmonic = _harmonic(self.gallery, self.above.device)
-        total = harmonic[self.above + self.tied + 1] - harmonic[self.above]
-        return total / (self.tied + 1)
+    def reciprocal(self, k: int | None = None) -> Tensor:
+        """Expected reciprocal rank of each query, (N,) float64; with ``k``, 0 where it is beyond the first k."""
+        return self._expected(_reciprocals(k or self.gallery, self.above.device))
+
+    def discounted(self, k: int) -> Tensor:
+        """Expected 1 / log₂(1 + rank) of each query, 0 beyond the first k, (N,) float64: its nDCG at k.
+
+        Of one right target the ideal order has it first, which gains 1 / log₂ 2 = 1, so nothing is left to divide by.
+        """
+        return self._expected(_discounts(k, self.above.device))
 
     def within(self, k: int) -> Tensor:
         """Probability that each query's own target is among the first k, (N,) float64 in [0, 1]."""
-        places = (k - self.above).clamp(min=0).minimum(self.tied + 1)
-        return places.double() / (self.tied + 1)
+        return self._expected(torch.ones(k, dtype=torch.float64, device=self.above.device))
+
+    def _expected(self, gains: Tensor) -> Tensor:
+        """Mean gain of the places that a query's own target may have, above+1 to above+1+tied, (N,) float64.
+
+        Args:
+            gains: (k,) float64, what places 1 to k are worth; those after them are worth nothing.
+        """
+        sums = torch.cat([gains.new_zeros(1), gains.cumsum(0)])
+        first, last = (place.clamp(max=len(gains)) for place in (self.above, self.above + self.tied + 1))
+        return (sums[last] - sums[first]) / (self.tied + 1)
 
     def mrr(self) -> float:
         """Mean reciprocal rank, in (0, 1]."""
@@ -135,8 +149,8 @@ def row_scores(
         gallery, positive, center: as in :func:`rank_in_gallery`; only the ranks are taken about the centre.
 
     Returns:
-        Each (N,) float64: ``cosine_sim`` [−1, 1], ``mse`` [0, ∞), and ``mrr`` (0, 1] and ``recall_at_1|5|10``
-        [0, 1] as expected over a random order of the tied.
+        Each (N,) float64: ``cosine_sim`` [−1, 1], ``mse`` [0, ∞), and ``mrr`` (0, 1], ``recall_at_1|5|10``,
+        ``mrr_at_10`` and ``ndcg_at_10`` [0, 1] as expected over a random order of the tied.
 
     Raises:
         NonFiniteError: a prediction is NaN or infinite.
@@ -148,8 +162,16 @@ def _row_scores(ranks: Ranks, predictions: Tensor, targets: Tensor) -> dict[str,
     return {
         "cosine_sim": cosine_similarity(predictions, targets).double(),
         "mse": (predictions.float() - targets).square().mean(dim=-1).double(),
+        **_retrieval(ranks),
+    }
+
+
+def _retrieval(ranks: Ranks) -> dict[str, Tensor]:
+    return {
         "mrr": ranks.reciprocal(),
         **{f"recall_at_{k}": ranks.within(k) for k in RECALL_DEPTHS},
+        f"mrr_at_{CUT_OFF}": ranks.reciprocal(CUT_OFF),
+        f"ndcg_at_{CUT_OFF}": ranks.discounted(CUT_OFF),
     }
 
 
@@ -160,8 +182,8 @@ def embedding_metrics(
     """All metrics that do not depend on the loss; arguments and errors as in :func:`row_scores`.
 
     Returns:
-        ``cosine_sim`` [−1, 1], ``mse`` [0, ∞), ``mrr`` (0, 1], ``recall_at_1|5|10`` [0, 1] and
-        ``median_rank`` [1, G].
+        ``cosine_sim`` [−1, 1], ``mse`` [0, ∞), ``mrr`` (0, 1], ``recall_at_1|5|10``, ``mrr_at_10``
+        and ``ndcg_at_10`` [0, 1], and ``median_rank`` [1, G].
     """
     ranks = rank_in_gallery(predictions, gallery, positive, center)
     means = {name: float(values.mean()) for name, values in _row_scores(ranks, predictions, targets).items()}
@@ -170,14 +192,15 @@ def embedding_metrics(
 
 def chance_level(gallery: int) -> dict[str, float]:
     """Expected retrieval metrics of a random order of a gallery of G targets."""
-    return {
-        "mrr": float(_harmonic(gallery, torch.device("cpu"))[gallery]) / gallery,
-        **{f"recall_at_{k}": min(k, gallery) / gallery for k in RECALL_DEPTHS},
-        "median_rank": (gallery + 1) / 2,
-    }
+    anywhere = Ranks(above=torch.zeros(1, dtype=torch.int64), tied=torch.full((1,), gallery - 1), gallery=gallery)
+    return {**{name: float(value) for name, value in _retrieval(anywhere).items()}, "median_rank": (gallery + 1) / 2}
 
 
-def _harmonic(n: int, device: torch.device) -> Tensor:
-    """H_0 … H_n, where H_k = 1 + 1/2 + … + 1/k, as (n + 1,) float64."""
-    terms = 1 / torch.arange(1, n + 1, dtype=torch.float64, device=device)
-    return torch.cat([terms.new_zeros(1), terms.cumsum(0)])
+def _reciprocals(k: int, device: torch.device) -> Tensor:
+    """1/1 … 1/k, (k,) float64."""
+    return 1 / torch.arange(1, k + 1, dtype=torch.float64, device=device)
+
+
+def _discounts(k: int, device: torch.device) -> Tensor:
+    """1/log₂ 2 … 1/log₂(k + 1), (k,) float64."""
+    return 1 / torch.arange(2, k + 2, dtype=torch.float64, device=device).log2()

@@ -4,12 +4,18 @@ import re
 from collections.abc import Mapping
 
 RECALL_DEPTHS = (1, 5, 10)
+CUT_OFF = 10
+"""Of ``mrr_at_10`` and ``ndcg_at_10``, which other tools and leaderboards report: what is further down counts 0."""
 
 GEOMETRY = ("effective_rank", "hubness", "alignment", "uniformity")
 """The keys of :func:`losstune.trainer.score.geometry.geometry`."""
 
 METRICS = frozenset(
-    ("loss", "cosine_sim", "mse", "mrr", *(f"recall_at_{k}" for k in RECALL_DEPTHS), "median_rank", *GEOMETRY)
+    (
+        *("loss", "cosine_sim", "mse", "mrr", "median_rank", *GEOMETRY),
+        *(f"recall_at_{k}" for k in RECALL_DEPTHS),
+        *(f"{name}_at_{CUT_OFF}" for name in ("mrr", "ndcg")),
+    )
 )
 """Names that every run records, whatever its loss; no part may have one of them."""
 

@@ -184,7 +184,7 @@ def _row(
         name=arm.name,
         loss_fn=arm.loss_fn,
         role=role,
-        test={metric: mean_interval(scores[metric]) for metric in TEST_METRICS},
+        test={metric: mean_interval(scores[metric]) for metric in TEST_METRICS if metric in scores},
         validation=validation,
         search_value=arm.search_value if role == "pick" else None,
         optimism=arm.search_value - validation if picked else None,  # type: ignore[operator]

@@ -12,6 +12,8 @@ LABELS = {
     "recall_at_1": "recall@1",
     "recall_at_5": "recall@5",
     "recall_at_10": "recall@10",
+    "mrr_at_10": "MRR@10",
+    "ndcg_at_10": "nDCG@10",
     "mse": "MSE",
 }
 """What is compared on the test split, in the order of the tables, and what readers call it."""
@@ -113,6 +115,11 @@ class Comparison(_Frozen):
     guide: list[GuideClaim]
     failed: dict[str, str]
     partings: list[str]
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Those of :data:`TEST_METRICS` that the test split was scored by; earlier releases knew fewer."""
+        return tuple(metric for metric in TEST_METRICS if all(metric in row.test for row in self.rows))
 
     @property
     def enough_seeds(self) -> bool:

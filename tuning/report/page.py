@@ -108,7 +108,7 @@ def _confirmed_text(comparison: Comparison) -> dict[str, Any]:
         "other_pairs": [text for text in said if text in minor],
         "guide": [guide_sentence(claim, comparison.objective) for claim in comparison.guide],
         "measures": [LABELS[measure] for measure in comparison.measures],
-        "scores": scores_table(comparison),
+        "scores": scores_table(comparison, comparison.metrics),
         "tuning": tuning_table(comparison),
         "geometry": geometry_table(comparison),
     }

@@ -6,7 +6,7 @@ from typing import Any
 from rich.console import Console
 
 from losstune.trainer.base.console import say
-from losstune.tuning.confirm.findings import LABELS, TEST_METRICS, ComparedArm, Comparison
+from losstune.tuning.confirm.findings import LABELS, ComparedArm, Comparison
 from losstune.tuning.confirm.sentences import answer_sentences, guide_sentence
 from losstune.tuning.confirm.short_answer import MARK, short_answer
 from losstune.tuning.show.progress import time_text
@@ -35,8 +35,8 @@ def ordered_rows(comparison: Comparison) -> list[ComparedArm]:
     return sorted(comparison.rows, key=lambda row: (order.index(row.role), -(row.validation or 0.0)))
 
 
-def scores_table(comparison: Comparison, metrics: Sequence[str] = TEST_METRICS) -> Table:
-    """Every arm's test scores with intervals, and the runs that they come from."""
+def scores_table(comparison: Comparison, metrics: Sequence[str]) -> Table:
+    """Every arm's test scores by some metrics, with intervals, and the runs that they come from."""
     columns = [Column("test"), *(Column(LABELS[metric]) for metric in metrics)]
     rows = [
         TableRow(
@@ -159,9 +159,10 @@ def _title(comparison: Comparison) -> str:
 
 def _fitting_scores(comparison: Comparison, console: Console) -> list[TerminalTable]:
     """The scores in one table, or on a narrow terminal in as many as it takes."""
-    for count in range(1, len(TEST_METRICS) + 1):
-        size = -(-len(TEST_METRICS) // count)
-        parts = [TEST_METRICS[start : start + size] for start in range(0, len(TEST_METRICS), size)]
+    metrics = comparison.metrics
+    for count in range(1, len(metrics) + 1):
+        size = -(-len(metrics) // count)
+        parts = [metrics[start : start + size] for start in range(0, len(metrics), size)]
         tables = [TerminalTable(scores_table(comparison, part)) for part in parts]
         if all(table.fits(console) for table in tables):
             break

@@ -219,6 +219,7 @@ class TestTestSplit:
     def test_is_in_the_json(self, train: Line) -> None:
         found = json.loads(train("--num_epochs 1 --output_dir run --test --json").out)
         assert {"test/cosine_sim", "test/mse", "test/mrr", "test/recall_at_1", "test/median_rank"} <= set(found)
+        assert {"test/mrr_at_10", "test/ndcg_at_10"} <= set(found)
         assert {"test/effective_rank", "test/hubness", "test/alignment", "test/uniformity"} <= set(found)
 
     def test_notes_a_collapsed_model(self, cli: Line) -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import label_ranking_average_precision_score, top_k_accuracy_score
+from sklearn.metrics import label_ranking_average_precision_score, ndcg_score, top_k_accuracy_score
 from sklearn.metrics.pairwise import paired_cosine_distances
 from torch import Tensor
 
@@ -29,7 +29,8 @@ from losstune.trainer.score.metrics import (
     row_scores,
 )
 
-NAMES = ["cosine_sim", "mse", "mrr", "recall_at_1", "recall_at_5", "recall_at_10", "median_rank"]
+RECALLS = ["recall_at_1", "recall_at_5", "recall_at_10"]
+NAMES = ["cosine_sim", "mse", "mrr", *RECALLS, "mrr_at_10", "ndcg_at_10", "median_rank"]
 
 
 def random_gallery(queries: int = 40, gallery: int = 30, dims: int = 6, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
@@ -58,6 +59,10 @@ def test_each_metric_is_that_of_plain_loops() -> None:
     assert found["mrr"] == pytest.approx(statistics.mean(1 / rank for rank in ranks))
     for k in (1, 5, 10):
         assert found[f"recall_at_{k}"] == pytest.approx(statistics.mean(rank <= k for rank in ranks))
+    assert max(ranks) > 10
+    assert found["mrr_at_10"] == pytest.approx(statistics.mean(1 / rank if rank <= 10 else 0 for rank in ranks))
+    gains = [1 / math.log2(1 + rank) if rank <= 10 else 0 for rank in ranks]
+    assert found["ndcg_at_10"] == pytest.approx(statistics.mean(gains))
     assert found["median_rank"] == statistics.median(ranks)
     cosines = [sum(a * b for a, b in zip(p, t, strict=True)) / math.hypot(*p) / math.hypot(*t) for p, t in pairs]
     assert found["cosine_sim"] == pytest.approx(statistics.mean(cosines), abs=1e-6)
@@ -75,6 +80,15 @@ def test_mrr_and_recall_are_those_of_scikit_learn(seed: int) -> None:
     for k in (1, 5, 10):
         expected = top_k_accuracy_score(positive.numpy(), scores, k=k, labels=range(len(gallery)))
         assert ranks.recall_at(k) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("k", [1, 3, 10, 40])
+def test_ndcg_is_that_of_scikit_learn_which_averages_over_the_tied_too(k: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    scores, positive = (torch.randint(high, size, generator=generator) for high, size in ((5, (60, 30)), (30, (60,))))
+    found = rank_in_gallery(scores.float(), torch.eye(30), positive).discounted(k)
+    expected = ndcg_score(np.eye(30)[positive.numpy()], torch.nn.functional.normalize(scores.float()).numpy(), k=k)
+    assert float(found.mean()) == pytest.approx(expected)
 
 
 def test_cosine_similarity_is_that_of_scikit_learn() -> None:
@@ -97,13 +111,21 @@ class TestTies:
         orders = list(itertools.permutations(gallery))
         reciprocal, expected_rank = [], []
         recalls: dict[int, list[float]] = {1: [], 2: [], 3: []}
+        cut: dict[int, list[float]] = {1: [], 2: [], 3: []}
+        gains: dict[int, list[float]] = {1: [], 2: [], 3: []}
         for row, positive in zip(scores, own, strict=True):
             ranks = [sorted(order, key=lambda g, row=row: -row[g]).index(positive) + 1 for order in orders]
             reciprocal.append(statistics.mean(1 / rank for rank in ranks))
             expected_rank.append(statistics.mean(ranks))
             for k, values in recalls.items():
                 values.append(statistics.mean(rank <= k for rank in ranks))
-        found = {f"recall_at_{k}": statistics.mean(values) for k, values in recalls.items()}
+                cut[k].append(statistics.mean((rank <= k) / rank for rank in ranks))
+                gains[k].append(statistics.mean((rank <= k) / math.log2(1 + rank) for rank in ranks))
+        found = {
+            f"{name}_at_{k}": statistics.mean(values)
+            for name, of_depth in (("recall", recalls), ("mrr", cut), ("ndcg", gains))
+            for k, values in of_depth.items()
+        }
         return {"mrr": statistics.mean(reciprocal), "median_rank": statistics.median(expected_rank), **found}
 
     @given(st.integers(2, 5).flatmap(lambda g: st.lists(st.tuples(*[st.integers(0, 2)] * g), min_size=1, max_size=4)))
@@ -116,11 +138,15 @@ class TestTies:
         assert found.median_rank() == pytest.approx(expected["median_rank"])
         for k in (1, 2, 3):
             assert found.recall_at(k) == pytest.approx(expected[f"recall_at_{k}"])
+            assert float(found.reciprocal(k).mean()) == pytest.approx(expected[f"mrr_at_{k}"])
+            assert float(found.discounted(k).mean()) == pytest.approx(expected[f"ndcg_at_{k}"])
 
     def test_two_above_and_one_tied_of_five(self) -> None:
         ranks = Ranks(above=torch.tensor([2]), tied=torch.tensor([1]), gallery=5)
         assert ranks.mrr() == pytest.approx((1 / 3 + 1 / 4) / 2)
         assert [ranks.recall_at(k) for k in (1, 2, 3, 4, 5)] == [0, 0, 0.5, 1, 1]
+        assert [float(ranks.reciprocal(k)) for k in (2, 3, 4, 10)] == pytest.approx([0, 1 / 6, 7 / 24, 7 / 24])
+        assert [float(ranks.discounted(k)) for k in (2, 3)] == pytest.approx([0, 1 / 4])  # log₂(1 + 3) = 2
         assert ranks.median_rank() == 3.5
 
 
@@ -217,8 +243,7 @@ class TestCollapsedModels:
 def test_perfect_predictions_score_perfectly() -> None:
     targets = torch.randn(50, 8, generator=torch.Generator().manual_seed(0))
     found = embedding_metrics(targets.clone(), targets, targets, torch.arange(50))
-    perfect = {"cosine_sim": 1, "mse": 0, "mrr": 1, "recall_at_1": 1, "recall_at_5": 1, "recall_at_10": 1}
-    assert found == pytest.approx({**perfect, "median_rank": 1})
+    assert found == pytest.approx({**dict.fromkeys(NAMES, 1), "mse": 0})
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
@@ -256,6 +281,8 @@ def test_chance_level_is_the_mean_over_every_place_of_the_own_target(gallery: in
     expected = {"mrr": statistics.mean(1 / place for place in places), "median_rank": statistics.mean(places)}
     for k in (1, 5, 10):
         expected[f"recall_at_{k}"] = statistics.mean(place <= k for place in places)
+    expected["mrr_at_10"] = statistics.mean((place <= 10) / place for place in places)
+    expected["ndcg_at_10"] = statistics.mean((place <= 10) / math.log2(1 + place) for place in places)
     assert chance_level(gallery) == pytest.approx(expected)
 
 

@@ -25,7 +25,7 @@ from losstune.tuning.space.feasibility import Baseline
 from tests.trainer.samples import Arrays, refusal, sample_arrays, sample_pairs
 
 CPU = torch.device("cpu")
-ROWS = ["cosine_sim", "mse", "mrr", "recall_at_1", "recall_at_5", "recall_at_10"]
+ROWS = ["cosine_sim", "mse", "mrr", "recall_at_1", "recall_at_5", "recall_at_10", "mrr_at_10", "ndcg_at_10"]
 
 
 def hubby_pairs() -> Pairs:
@@ -197,7 +197,7 @@ class TestConstants:
         test = split_of(pairs, "test")
         score = baseline_scores(pairs, 0, 0, "val/mrr")["chance"]
         chance = chance_level(len(test.gallery))
-        for name in ("mrr", "recall_at_1", "recall_at_5", "recall_at_10"):
+        for name in ROWS[2:]:
             np.testing.assert_allclose(score.test[name], chance[name])
         assert score.test["cosine_sim"].abs().max() == 0
         np.testing.assert_allclose(score.test["mse"], test.targets.square().mean(1), rtol=1e-6)

@@ -317,6 +317,15 @@ def test_the_test_split_has_no_say_in_who_wins(tmp_path: Path) -> None:
     assert build_comparison(study, plan, results, scores).winner == "infonce"
 
 
+def test_what_an_earlier_release_did_not_score_stays_absent(tmp_path: Path) -> None:
+    study, plan, results, scores = confirmed(tmp_path)
+    for own in scores.values():
+        del own["mrr_at_10"], own["ndcg_at_10"]
+    found = build_comparison(study, plan, results, scores)
+    assert found.metrics == ("cosine_sim", "mrr", "recall_at_1", "recall_at_5", "recall_at_10", "mse")
+    assert {tuple(row.test) for row in found.rows} == {found.metrics}
+
+
 def test_a_failed_loss_is_listed_with_its_reason(tmp_path: Path) -> None:
     found = build_comparison(*confirmed(tmp_path, {loss: LEVELS[loss] for loss in ("mse", "infonce")}))
     assert found.failed == {"cosine": "10 of 10 runs failed or diverged (diverged)"}
