@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -53,6 +54,61 @@ def test_commands_run_as_written(document: Path, tmp_path: Path) -> None:
                 continue
             case _:
                 pytest.fail(f"{document.name}: a block of kind {kind} would not be run")
+
+
+@pytest.mark.slow
+def test_the_readme_s_steps_on_shards_that_datasets_wrote(tmp_path: Path) -> None:
+    """With other names, text as ids and a column that nobody needs; a shorter study than the README's."""
+    write_shards(tmp_path / "pairs")
+    section = (ROOT / "README.md").read_text().partition("## Your own data, step by step\n")[2].partition("\n## ")[0]
+    steps = next(block for block in BLOCK.findall(section) if block[0] == "sh")[1]
+    columns = "--columns inputs=anchor,targets=positive"
+    assert f"`--data pairs {columns}`" in section
+    steps = steps.replace("--data mine.npz", f"--data pairs {columns}").replace(
+        "--targets mine.npz", f"--targets pairs {columns}"
+    )
+    assert steps.count(columns) == 5
+    for long, short in (("--trials 8 --max-epochs 27", "--trials 2 --max-epochs 3"), ("--seeds 3", "--seeds 2")):
+        assert long in steps
+        steps = steps.replace(long, short)
+    run_shell(steps, tmp_path)
+    gallery, queries = (np.load(tmp_path / f"{name}.npy") for name in ("gallery", "queries"))
+    assert (gallery.shape, queries.shape) == ((600, 8), (600, 8))
+    np.testing.assert_allclose(np.linalg.norm(np.vstack([gallery, queries]), axis=1), 1, atol=1e-5)
+    recall = {name: recall_at_10(queries, gallery, rows) for name, rows in shard_rows().items()}
+    assert all(10 / 600 * 5 < found < 1 for found in recall.values()), recall
+
+
+def recall_at_10(queries: np.ndarray, gallery: np.ndarray, rows: range) -> float:
+    """The share of these rows whose own target is among the first ten of the whole gallery, by inner product."""
+    scores = queries[list(rows)] @ gallery.T
+    own = scores[np.arange(len(rows)), list(rows)]
+    return float(((scores > own[:, None]).sum(axis=1) < 10).mean())
+
+
+def shard_rows() -> dict[str, range]:
+    """Which rows each split has, in the order in which the folder's files are read."""
+    return {"test": range(120), "train": range(120, 480), "validation": range(480, 600)}
+
+
+def write_shards(folder: Path) -> None:
+    """``data/train-00000-of-00002.parquet`` and so on, by Hugging Face datasets."""
+    from datasets import ClassLabel, Dataset, Features, List, Value
+
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(600, 20))
+    targets = np.tanh(inputs @ rng.normal(size=(20, 8)))
+    features = Features(
+        anchor=List(Value("float32")), positive=List(Value("float32")), ids=Value("string"), label=ClassLabel(2)
+    )
+    (folder / "data").mkdir(parents=True)
+    for split, rows in shard_rows().items():
+        found = {"anchor": inputs[rows], "positive": targets[rows], "label": [0] * len(rows)}
+        dataset = Dataset.from_dict({**found, "ids": [f"doc-{row}" for row in rows]}, features=features)
+        count = 2 if split == "train" else 1
+        for number in range(count):
+            shard = dataset.shard(count, number, contiguous=True)
+            shard.to_parquet(folder / "data" / f"{split}-{number:05d}-of-{count:05d}.parquet")
 
 
 def copy_tracked(folder: Path, copy: Path) -> None:

@@ -22,6 +22,13 @@ ALLOWED_LOSSES = (
 """What a message about an unknown loss allows."""
 
 
+PICKLED = (
+    "holds Python objects (a pickle); only plain numbers are read: "
+    "save numpy.stack of rows that are arrays, and text as array.astype(str)"
+)
+"""What a message about a ``.npy`` array of objects says of it."""
+
+
 def sample_arrays(rows: int = 200, width: int = 6, dims: int = 5, seed: int = 0) -> Arrays:
     """Targets that a linear map of the inputs predicts well, but not perfectly."""
     rng = np.random.default_rng(seed)

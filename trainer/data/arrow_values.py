@@ -35,7 +35,7 @@ def embeddings(array: "pa.Array", what: str, start: int) -> Array:
         _refuse_inner_null(leaf, prod(shape[1:]), what, start)
     if pa.types.is_decimal(leaf.type):
         leaf = leaf.cast(pa.float64())
-    if not _is_number(leaf.type):
+    if not _is_number(leaf.type) or len(shape) == 1:
         raise UserError(
             f"{what} has Arrow type {array.type}; expected a list of numbers in each row: "
             f"another column may be meant, --columns {what.rpartition(' ')[2]}=NAME"

@@ -22,6 +22,23 @@ import h5py
 def pairs():
     with h5py.File("pairs.h5") as file:
         return {"inputs": file["inputs"][:], "targets": file["targets"][:]}"""
+_FAISS = """\
+import faiss
+def vectors(file):  # by rising number; an index that compresses gives them back about as they were
+    index = faiss.read_index(file)
+    return index.reconstruct_n(0, index.ntotal)
+def pairs():
+    return {"inputs": vectors("inputs.faiss"), "targets": vectors("targets.faiss")}"""
+_LANCE = """\
+import lancedb
+def pairs():
+    table = lancedb.connect("folder").open_table("pairs").to_pandas()
+    return {"inputs": table["inputs"], "targets": table["targets"]}"""
+_JSON = """\
+import json
+def pairs():  # a list of rows; a file with a row in each line is read if it is named .jsonl
+    rows = json.load(open("pairs.json"))
+    return {"inputs": [row["inputs"] for row in rows], "targets": [row["targets"] for row in rows]}"""
 _CSV = """\
 import pandas as pd
 def pairs():  # columns named input_0, input_1, ... and target_0, target_1, ...
@@ -37,6 +54,9 @@ FUNCTIONS = {
     ".fbin": _FBIN,
     ".h5": _HDF5,
     ".hdf5": _HDF5,
+    ".faiss": _FAISS,
+    ".lance": _LANCE,
+    ".json": _JSON,
     ".csv": _CSV,
     ".pt": _TORCH,
     ".pth": _TORCH,
@@ -45,12 +65,13 @@ FUNCTIONS = {
 
 
 def refuse_foreign(source: str) -> None:
-    """Refuse a file of a kind that is known and not read.
+    """Refuse a file, or a folder, of a kind that is known and not read.
 
     Raises:
         UserError: shows the function that reads it, and how to name that.
     """
-    suffix = Path(source).suffix.lower()
+    path = Path(source)
+    suffix = ".lance" if path.is_dir() and any(path.glob("*.lance")) else path.suffix.lower()
     if suffix in FUNCTIONS:
         raise UserError(
             f"--data {source}: {suffix} files are not read, but a function of yours can read them: save this as "

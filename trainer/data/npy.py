@@ -62,7 +62,10 @@ def read_npy_header(stream: IO[bytes], size: int, where: str) -> NpyHeader:
         raise UserError(f"{where} has an unknown .npy version {version}")
     shape, by_columns, dtype = read_header(stream)
     if dtype.hasobject:
-        raise UserError(f"{where} holds Python objects (a pickle); only plain numbers are read")
+        raise UserError(
+            f"{where} holds Python objects (a pickle); only plain numbers are read: "
+            "save numpy.stack of rows that are arrays, and text as array.astype(str)"
+        )
     header = NpyHeader(shape, dtype, stream.tell(), by_columns)
     if header.nbytes + header.offset != size:
         held = size - header.offset

@@ -89,6 +89,7 @@ def _contents(source: str, columns: Mapping[str, str]) -> tuple[Contents, str]:
         return _chosen(_digits(), columns), source
     path = Path(source)
     if source and path.is_dir():
+        refuse_foreign(source)
         return read_folder(path.resolve(), columns), str(path.resolve())
     if is_pattern(source) and not path.exists():
         shards = matching(source)

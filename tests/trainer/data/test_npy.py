@@ -11,7 +11,7 @@ import pytest
 
 from losstune.trainer.data import npy
 from losstune.trainer.data.npy import DataNotHereError, MappedArray, NpyFile, write_npy_header
-from tests.trainer.samples import refusal
+from tests.trainer.samples import PICKLED, refusal
 
 
 def mapped(path: Path) -> MappedArray:
@@ -127,8 +127,7 @@ class TestRefused:
     def test_a_pickle_which_is_not_executed(self, path: Path, tmp_path: Path) -> None:
         trace = tmp_path / "executed"
         np.save(path, np.array([_Trap(trace)], dtype=object), allow_pickle=True)
-        message = "holds Python objects (a pickle); only plain numbers are read"
-        assert self.refused(path) == f"{path}: array 'inputs' {message}"
+        assert self.refused(path) == f"{path}: array 'inputs' {PICKLED}"
         assert not trace.exists()
 
     def test_columns_instead_of_rows(self, path: Path) -> None:

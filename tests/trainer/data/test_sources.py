@@ -12,7 +12,7 @@ from losstune.trainer.data.pairs import load_inputs, load_pairs
 from losstune.trainer.data.sources import find_arrays
 from tests.trainer.data.test_folder import save_folder
 from tests.trainer.data.test_formats import write_npz, write_parquet, write_safetensors
-from tests.trainer.samples import Arrays, refusal, sample_arrays
+from tests.trainer.samples import PICKLED, Arrays, refusal, sample_arrays
 
 NAMED = "inputs=anchor,targets=positive"
 
@@ -80,7 +80,7 @@ def test_only_what_is_wanted_is_looked_at(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     np.savez(path, **sample_arrays(rows=20), text=np.array([{}] * 20, dtype=object), allow_pickle=True)
     assert find_arrays(str(path), ColumnNames.of(None)).unused == ("text",)
-    message = f"{path}: array 'text' holds Python objects (a pickle); only plain numbers are read"
+    message = f"{path}: array 'text' {PICKLED}"
     assert refusal(load_pairs, str(path), "ids=text") == message
 
 
