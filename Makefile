@@ -73,15 +73,15 @@ integration: setup programs postgresql
 	$(BIN)/python -m pytest -m integration tests/integration -n 2 --dist loadgroup
 
 # Faults injected into whole studies, and a table of what was lost: at most 20 minutes on two quiet cores, broken off after 40.
-torture: setup programs
+torture: setup programs postgresql
 	timeout --signal=INT 2400 $(BIN)/python tools/torture.py
 
 # A part of them, another one each day.
-torture-sample: setup programs
+torture-sample: setup programs postgresql
 	LOSSTUNE_SAMPLE=$(DAY) timeout --signal=INT 1200 $(BIN)/python tools/torture.py
 
 # Takes each protection away and shows that a test notices.
-torture-selftest: setup
+torture-selftest: setup programs postgresql
 	$(BIN)/python tools/torture_selftest.py
 
 benchmark: setup

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import psutil
 import psycopg
 
 from tests.reliability.faulty_server import free_port
@@ -133,6 +134,25 @@ class Postgres:
         assert self._process is not None
         self._process.send_signal(signal.SIGINT)
         self._process.wait(20)
+
+    @contextmanager
+    def frozen(self, *, connections_alone: bool = False) -> Iterator[None]:
+        """Stopped in mid-air for the time of the block: its kernel still takes what is sent, and nothing answers.
+
+        Args:
+            connections_alone: those that there are, while the server takes new ones.
+        """
+        assert self._process is not None
+        server = psutil.Process(self._process.pid)
+        stopped = server.children() if connections_alone else [server, *server.children()]
+        for one in stopped:
+            one.suspend()
+        try:
+            yield
+        finally:
+            for one in stopped:
+                with suppress(psutil.NoSuchProcess):
+                    one.resume()
 
     def uri(self, database: str) -> str:
         """Address of a database, with name and password."""

@@ -162,3 +162,57 @@ def test_an_unfinished_confirmation_goes_on_with_other_versions_only_on_record(
     assert [change.keys() for change in kept.changes] == [{"torch", "optuna"}]
     assert json.dumps(kept.changes[0]) in json.dumps(read_yaml(plan_folder(study, 1) / "plan.yaml").data)
     record(9, "versions, a confirmation")
+
+
+@pytest.mark.usefixtures("untracked")
+def test_data_that_moved_is_taken_from_where_it_is_said_to_be(
+    study: Study, losstune: Command, monkeypatch: pytest.MonkeyPatch, record: Recorder
+) -> None:
+    save_plan(study, make_plan(study, 1, 1, 2, 1, split_given=False))
+    before = contents(study)
+    place = Path(study.spec.data_source).rename(study.home.root.parent / "moved.npz")
+    for command in (AGAIN, CONFIRM):
+        refused = losstune(*command, study.home.root)
+        assert (refused.code, contents(study)) == (2, before)
+        assert refused.err.splitlines() == [
+            f"error: --data {study.spec.data_source}: no such file",
+            "That is where study 'study' had its data: --data names its new place, where its content is the same",
+        ]
+        other = losstune(*command, study.home.root, "--data", "digits")
+        assert (other.code, contents(study)) == (2, before)
+        assert "SHA-256 " in other.err
+    went_on = losstune(*AGAIN, study.home.root, "--data", place)
+    assert went_on.code == 0, went_on.err
+    assert f"Note: the data of study study is at {place} now" in " ".join(went_on.out.split())
+    assert losstune(*AGAIN, study.home.root).code == 0, "the new place is kept"
+    assert losstune("export", "study", "--storage", study.home.root, "--output", "best.yaml").code == 0
+    assert read_yaml(Path("best.yaml")).data["data"] == str(place)
+
+    elsewhere = place.rename(study.home.root.parent / "again.npz")
+    monkeypatch.setattr("losstune.tuning.commands.confirm.session", no_session)
+    with pytest.raises(ReachedTraining):
+        losstune(*CONFIRM, study.home.root, "--data", elsewhere)
+    assert open_study(study.home, "study").spec.data_source == str(elsewhere)
+    assert contents(study)["studies/study/confirm/1/plan.yaml"] == before["studies/study/confirm/1/plan.yaml"]
+    record(9, "data moved", injected=2)
+
+
+@pytest.mark.usefixtures("untracked")
+def test_code_of_the_users_that_changed_is_told_once_and_kept_on_record(
+    tmp_path: Path, losstune: Command, monkeypatch: pytest.MonkeyPatch, record: Recorder
+) -> None:
+    module = tmp_path / f"changed_{tmp_path.name}.py"
+    module.write_text("from tests.trainer.samples import sample_arrays\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    study = made(tmp_path / "root", f"{module.stem}:sample_arrays")
+    old = study.spec.code
+    assert "changed since" not in losstune(*AGAIN, study.home.root).out
+    module.write_text("from tests.trainer.samples import sample_arrays  # otherwise\n")
+    told = losstune(*AGAIN, study.home.root)
+    assert told.code == 0
+    assert f"{module.name} changed since the last launch of study study" in " ".join(told.out.split())
+    spec = open_study(study.home, "study").spec
+    assert [change.keys() for change in spec.changes] == [{"at", module.stem}]
+    assert spec.code != old
+    assert "changed since" not in losstune(*AGAIN, study.home.root).out
+    record(9, "code of the user's")

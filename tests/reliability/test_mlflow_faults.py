@@ -18,8 +18,11 @@ from typing import Any
 
 import psutil
 import pytest
+from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 
+from losstune.tuning.storage.home import Home
+from losstune.tuning.study.study import open_study
 from losstune.tuning.track.mlflow_sync import PARENT_TAG, Tracker
 from losstune.tuning.track.process import PATIENCE_SECONDS
 from losstune.tuning.track.runs import RUN_TAG
@@ -111,6 +114,72 @@ def test_runs_made_twice_and_strays_go_and_a_users_own_run_stays(tmp_path: Path,
     Tracker(study, uri).sync(None)
     assert everything(tmp_path / "mlflow.db") == before
     record(5, "runs made twice, strays", injected=3)
+
+
+@pytest.mark.torture
+def test_what_is_deleted_in_mlflow_comes_back_with_its_notes(tmp_path: Path, record: Recorder) -> None:
+    study, uri = made(tmp_path), f"sqlite:///{tmp_path / 'mlflow.db'}"
+    Tracker(study, uri).sync(None)
+    client = MlflowClient(uri)
+    ids = {run.info.run_name: run.info.run_id for run in runs_of_the_study(client)}
+    for name in ("infonce", "infonce-0002"):
+        client.set_tag(ids[name], "mlflow.note.content", "for the paper")
+    expected = shown(tmp_path / "mlflow.db")
+    for name in ("infonce", "infonce-0002"):
+        client.delete_run(ids[name])
+        Tracker(study, uri).sync(None)
+        assert shown(tmp_path / "mlflow.db") == expected
+    experiment = client.get_experiment_by_name("study")
+    assert experiment is not None
+    client.delete_experiment(experiment.experiment_id)
+    Tracker(study, uri).sync(None)
+    assert shown(tmp_path / "mlflow.db") == expected
+    assert {run.info.run_name: run.info.run_id for run in runs_of_the_study(client)} == ids
+    record(5, "an experiment, a loss's run, a trial's deleted in MLflow", injected=3)
+
+
+@pytest.mark.torture
+def test_a_folder_that_moved_has_everything_where_it_is(tmp_path: Path, record: Recorder) -> None:
+    before, after = tmp_path / "before", tmp_path / "after"
+    study = made(before)
+    best = max(study.trials()["infonce"], key=lambda trial: trial.rank_value)
+    (study.trials_folder / best.name / "best.pt").write_bytes(b"the best")
+    Tracker(study, f"sqlite:///{before / 'mlflow.db'}").sync(None)
+    expected = shown(before / "mlflow.db")
+    before.rename(after)
+    uri = f"sqlite:///{after / 'mlflow.db'}"
+    Tracker(open_study(Home(after), "study"), uri).sync(None)
+    assert not before.exists()
+    assert shown(after / "mlflow.db") == expected
+    (run_id,) = [run.info.run_id for run in runs_of_the_study(MlflowClient(uri)) if run.info.run_name == best.name]
+    assert Path(MlflowClient(uri).download_artifacts(run_id, "best.pt")).read_bytes() == b"the best"
+    record(5, "the folder moved")
+
+
+def runs_of_the_study(client: MlflowClient) -> list[Run]:
+    experiment = client.get_experiment_by_name("study")
+    assert experiment is not None
+    return list(client.search_runs([experiment.experiment_id], max_results=1000))
+
+
+def test_runs_that_are_made_anew_start_when_the_trials_did(tmp_path: Path) -> None:
+    study = made(tmp_path / "root")
+    Tracker(study, f"sqlite:///{tmp_path / 'fresh.db'}").sync(None)
+    found = {
+        run.info.run_name: run.info for run in runs_of_the_study(MlflowClient(f"sqlite:///{tmp_path / 'fresh.db'}"))
+    }
+    for loss, trials in optuna_trials(tmp_path / "root", "study").items():
+        spans = {}
+        for trial in trials:
+            assert trial.datetime_start is not None
+            assert trial.datetime_complete is not None
+            spans[trial.number] = [
+                round(at.timestamp() * 1000) for at in (trial.datetime_start, trial.datetime_complete)
+            ]
+            run = found[f"{loss}-{trial.number:04d}"]
+            assert [run.start_time, run.end_time] == pytest.approx(spans[trial.number], abs=1)
+        assert found[loss].start_time == pytest.approx(min(start for start, _ in spans.values()), abs=1)
+        assert found[loss].end_time == pytest.approx(max(end for _, end in spans.values()), abs=1)
 
 
 # Whole studies

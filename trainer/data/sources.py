@@ -84,6 +84,22 @@ def raw_arrays(given: Mapping[str, Any]) -> dict[str, Array]:
     return {str(name): _as_array(array, f"--data: expected arrays: {name}") for name, array in given.items()}
 
 
+def is_there(source: str) -> bool:
+    """Whether something is where a source leads, readable or not: ``digits`` always is, a function if it is found."""
+    if source == DIGITS or Path(source).exists():
+        return True
+    try:
+        if is_pattern(source):
+            matching(source)
+        elif is_reference(source):
+            resolve(source, "--data")
+        else:
+            return False
+    except UserError:
+        return False
+    return True
+
+
 def _contents(source: str, columns: Mapping[str, str]) -> tuple[Contents, str]:
     if source == DIGITS:
         return _chosen(_digits(), columns), source
@@ -101,6 +117,8 @@ def _contents(source: str, columns: Mapping[str, str]) -> tuple[Contents, str]:
     if is_reference(source):
         return _chosen(_from_function(source), columns), source
     refuse_foreign(source)
+    if path.is_absolute() and not path.exists():
+        raise UserError(f"--data {source}: no such file or folder")
     raise UserError(
         f"--data {source!r}: expected digits, a file ending in {', '.join(READERS)}, a folder of .npy files or of "
         "files of rows, a quoted pattern of such files, or package.module:function"

@@ -11,6 +11,7 @@ from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.signals import StopRequest
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.pairs import Pairs, load_pairs
+from losstune.trainer.data.sources import is_there
 from losstune.trainer.run.history import Record, read_history
 from losstune.trainer.run.layout import BEST_FILE, HISTORY_FILE
 from losstune.trainer.run.predict import TrainedModel, load_model, score_test
@@ -77,7 +78,7 @@ def run(request: RunRequest, console: Console, *, test: bool = False) -> Run:
         config = TrainConfig.from_flat(final_settings(request, console))
         folder = fresh_folder(request, config)
     if request.data is None:
-        pairs = load_pairs(config.data, config.columns)
+        pairs = _pairs_of(config, request)
     else:
         pairs = load_pairs(request.data, config.columns)
         config = config.model_copy(update={"data": pairs.source})
@@ -86,6 +87,16 @@ def run(request: RunRequest, console: Console, *, test: bool = False) -> Run:
         say(console, f"Note: {config.data} is not the data that these settings were tuned on")
     finished = train_run(config, pairs, folder, console, resume=request.resume, own_process=request.own_process)
     return _ended(finished, folder, pairs, console, test=test)
+
+
+def _pairs_of(config: TrainConfig, request: RunRequest) -> Pairs:
+    """The data that the settings name; where it was not asked for now, what is gone may be elsewhere."""
+    try:
+        return load_pairs(config.data, config.columns)
+    except UserError as error:
+        if "data" in request.settings or is_there(config.data):
+            raise
+        raise UserError(f"{error}\nThat is where the settings have their data: --data names its new place") from None
 
 
 def _ended(finished: Finished, folder: RunDirectory, pairs: Pairs, console: Console, *, test: bool) -> Run:

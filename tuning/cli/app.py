@@ -162,6 +162,8 @@ def confirm(
     name: Name,
     top: Annotated[int, typer.Option(min=1, max=100, help="settings of each loss to train again")] = 3,
     seeds: Annotated[int, typer.Option(min=2, max=1000, help="fresh seeds; claims need at least 10")] = 10,
+    data: Data = None,
+    columns: Columns = None,
     concurrency: Concurrency = None,
     cpus_per_trial: CpusPerTrial = 1,
     gpus_per_trial: GpusPerTrial = None,
@@ -183,7 +185,7 @@ def confirm(
 
     execution = Execution(Resources(concurrency, cpus_per_trial, gpus_per_trial), address, tracking_uri)
     home = home_of(context, storage, study_storage)
-    request = ConfirmRequest(name, home, top, seeds, execution, accept_change)
+    request = ConfirmRequest(name, home, top, seeds, execution, accept_change, data, columns)
     confirmed = run_confirm(request, console_of(context, quiet=quiet, as_json=as_json))
     end_confirm(confirmed, home.options(), quiet=quiet, as_json=as_json)
 

@@ -8,8 +8,10 @@ from losstune.trainer.base.console import say
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.files import make_folder
 from losstune.trainer.base.signals import StopRequest
+from losstune.trainer.data.column_names import Columns
 from losstune.trainer.data.pairs import Pairs
-from losstune.tuning.commands.studies import held, released
+from losstune.trainer.data.sources import Source
+from losstune.tuning.commands.studies import held, released, taken_up
 from losstune.tuning.confirm.confirm_runs import ConfirmRun, runs_of
 from losstune.tuning.confirm.plan import Plan, is_finished, make_plan, plans, record_test_use, save_plan, saw_test_rows
 from losstune.tuning.confirm.scoring import score_plan
@@ -27,7 +29,7 @@ from losstune.tuning.track.process import tracking_uri_of
 
 @dataclass(frozen=True)
 class ConfirmRequest:
-    """What ``losstune confirm`` was asked to do."""
+    """What ``losstune confirm`` was asked to do; ``data`` and ``columns`` say where its data is now."""
 
     name: str
     home: Home
@@ -35,6 +37,8 @@ class ConfirmRequest:
     seeds: int
     execution: Execution
     accept_change: bool = False
+    data: Source | None = None
+    columns: Columns = None
 
 
 @dataclass(frozen=True)
@@ -55,12 +59,13 @@ def confirm(request: ConfirmRequest, console: Console) -> Confirmed:
     """
     tracking_uri_of(request.home, request.execution.tracking_uri)
     with held(request.home, request.name) as study:
-        pairs = study_pairs(study)
+        pairs = study_pairs(study, request.data, request.columns)
         if pairs.digest != study.spec.data_digest:
             raise UserError(
                 f"{pairs.source} is not the data of study {request.name!r}: "
                 f"SHA-256 {study.spec.data_digest[:12]} in the study, {pairs.digest[:12]} now"
             )
+        study = taken_up(study, pairs, console)
         audited_trials(study)  # settings are chosen by these numbers
         plan = _plan(study, request, pairs, console)
         if is_finished(study, plan):
@@ -87,7 +92,7 @@ def _plan(study: Study, request: ConfirmRequest, pairs: Pairs, console: Console)
         request.execution.resources.cpus_per_trial,
         split_given=pairs.fixes_validation,
     )
-    same = known and [arm.as_now() for arm in known[-1].arms] == fresh.arms and known[-1].seeds == request.seeds
+    same = known and [arm.as_now(study) for arm in known[-1].arms] == fresh.arms and known[-1].seeds == request.seeds
     if same and is_finished(study, known[-1]):
         return known[-1]
     if known:  # its runs are used again

@@ -43,7 +43,8 @@ def best_of(study: Study, loss_fn: str | None) -> TrialView:
 
 def exported_yaml(study: Study, trial: TrialView) -> str:
     """The trial's whole config, and under ``source`` where it came from."""
-    config = TrainConfig.from_flat(read_run_settings(study.trials_folder / trial.name / CONFIG_FILE))
+    settings = read_run_settings(study.trials_folder / trial.name / CONFIG_FILE)
+    config = TrainConfig.from_flat(settings | study.data_settings)
     assert trial.ending is not None
     source: dict[str, Any] = {
         "study": study.spec.name,

@@ -16,7 +16,7 @@ from losstune.trainer.data.column_names import ColumnNames, Columns
 from losstune.trainer.data.pairs import Pairs, load_pairs
 from losstune.trainer.data.sources import DIGITS, Source, find_arrays
 from losstune.trainer.run.show import say_notes
-from losstune.tuning.commands.studies import held, released
+from losstune.tuning.commands.studies import held, released, taken_up
 from losstune.tuning.execute.search_tasks import SearchTasks
 from losstune.tuning.execute.session import Execution, Session, caught_up, session
 from losstune.tuning.search.allocation import Turns
@@ -90,7 +90,7 @@ def _continued(request: LaunchRequest, console: Console) -> Iterator[tuple[Study
         spaces, _ = fitted(spaces, study.spec.settings, pairs)  # as its first launch took them, and told
         study = continued(study, spaces, request.options, pairs.digest, accept_change=request.accept_change)
         study.save()
-        yield study, pairs
+        yield taken_up(study, pairs, console), pairs
 
 
 @contextmanager

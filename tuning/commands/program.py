@@ -161,6 +161,8 @@ def confirm(
     gpus_per_trial: Share = None,
     address: str | None = None,
     accept_change: bool = False,
+    data: Source | None = None,
+    columns: Columns = None,
     quiet: bool = False,
 ) -> ComparisonView:
     """Train each loss's best settings again with fresh seeds, and score the picks on the test split once.
@@ -171,6 +173,7 @@ def confirm(
         study: as :func:`launch` or :func:`open_study` gives it, or the name of one in the working directory.
         top: settings of each loss to train again.
         seeds: fresh seeds; claims need at least 10.
+        data, columns: the study's data, where it is elsewhere now.
 
     Raises:
         LosstuneError: other data than it was tuned on, or nothing to confirm.
@@ -180,7 +183,7 @@ def confirm(
     view = _view(study)
     resources = Resources(concurrency, cpus_per_trial, None if gpus_per_trial is None else share_of(gpus_per_trial))
     execution = Execution(resources, address, view.tracking_uri, own_process=False)
-    request = ConfirmRequest(view.name, view.stored.home, top, seeds, execution, accept_change)
+    request = ConfirmRequest(view.name, view.stored.home, top, seeds, execution, accept_change, data, columns)
     with _running(quiet) as console:
         confirmed = run_confirm(request, console)
     confirmed.stopped.leave()

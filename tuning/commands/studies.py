@@ -3,8 +3,14 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from rich.console import Console
+
+from losstune.trainer.base.console import say
+from losstune.trainer.data.pairs import Pairs
 from losstune.tuning.storage.home import Home
+from losstune.tuning.study.kept_data import with_data_at
 from losstune.tuning.study.study import Study, open_study, study_exists, translating_failures
+from losstune.tuning.study.users_code import file_of, with_code_of_now
 
 
 def existing(home: Home, name: str, *, files: bool = False) -> Study:
@@ -32,6 +38,29 @@ def held(home: Home, name: str) -> Iterator[Study]:
             open_study(home, name)  # says which there are; the lock would leave a folder of this name
     with home.locked(name) as place, translating_failures(place, name):
         yield open_study(place, name)
+
+
+def taken_up(study: Study, pairs: Pairs, console: Console) -> Study:
+    """The study as its holder goes on with it: its data where it was found, the user's code as it is now; kept so.
+
+    Both that the data is elsewhere now and that a file of the user's has changed are said.
+    """
+    moved = with_data_at(study, pairs)
+    if moved.data_source != study.data_source:
+        say(console, f"Note: the data of study {study.spec.name} is at {moved.data_source} now")
+    spec, changed = with_code_of_now(moved.spec)
+    if changed:
+        files = ", ".join(str(file_of(module)) for module in changed)
+        say(
+            console,
+            f"Note: {files} changed since the last launch of study {spec.name}: numbers from before and after may "
+            "not be comparable; study.yaml keeps the change on record",
+        )
+    if spec == study.spec:
+        return study
+    current = Study(study.home, spec)
+    current.save()
+    return current
 
 
 def released(study: Study, home: Home) -> Study:

@@ -59,9 +59,9 @@ class ConfirmRun:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """Flat training settings, complete."""
+        """Flat training settings, complete, with the data where the study has it now."""
         training, split = confirm_seeds(self.study.spec.settings, self.seed)
-        return {**self.arm.settings, "seed": training, "split_seed": split}
+        return {**self.arm.settings, **self.study.data_settings, "seed": training, "split_seed": split}
 
     def result(self) -> RunResult | None:
         """How it ended, None before that."""

@@ -54,9 +54,10 @@ class Arm(BaseModel):
     settings: dict[str, Any]
     search_value: float | None
 
-    def as_now(self) -> "Arm":
-        """With settings that are younger than it at their defaults."""
-        return self.model_copy(update={"settings": _seedless(TrainConfig.from_flat(self.settings))})
+    def as_now(self, study: Study) -> "Arm":
+        """With settings that are younger than it at their defaults, and the data where the study has it now."""
+        settings = self.settings | study.data_settings
+        return self.model_copy(update={"settings": _seedless(TrainConfig.from_flat(settings))})
 
 
 class Plan(BaseModel):
@@ -183,7 +184,7 @@ def _use(study: Study, plan: Plan) -> Use:
 def _candidate(study: Study, trial: TrialView, threads: int) -> Arm:
     # Through the config, so that settings younger than the study stand at their defaults.
     config = TrainConfig.from_flat(read_run_settings(study.trials_folder / trial.name / CONFIG_FILE))
-    own = _seedless(config) | {"threads": threads}
+    own = _seedless(config) | {"threads": threads} | study.data_settings
     return Arm(name=trial.name, loss_fn=trial.loss_fn, role="candidate", settings=own, search_value=trial.rank_value)
 
 

@@ -67,7 +67,7 @@ class Database:
     def engine(self) -> Engine:
         """Connections to it, with short patience."""
         with self.translating_errors():
-            return _prepared(sqlalchemy.create_engine(self.url, **_options(self.url)))
+            return _prepared(sqlalchemy.create_engine(self.url, **self._options()))
 
     def storage(self) -> BaseStorage:
         """Optuna's storage in it, its tables created where they are not there.
@@ -76,7 +76,7 @@ class Database:
             UserError: it can not be reached, or is not to be used by this Optuna.
         """
         with self.translating_errors(), self.setting_up():
-            storage = RDBStorage(self.url.render_as_string(hide_password=False), engine_kwargs=_options(self.url))
+            storage = RDBStorage(self.url.render_as_string(hide_password=False), engine_kwargs=self._options())
             _prepared(storage.engine)
             if self.lease is not None:
                 event.listen(storage.engine, "begin", self.lease.check)
@@ -101,6 +101,17 @@ class Database:
         """
         return translating(Exception, self._told)  # Optuna and the driver raise all kinds
 
+    def _options(self) -> dict[str, Any]:
+        """For SQLAlchemy."""
+        return {"pool_pre_ping": True, "creator": self._connect}
+
+    def _connect(self) -> Any:
+        """A connection that fails where the server stops answering; what the address itself says goes before ours."""
+        from losstune.tuning.storage.patient_connection import connected
+
+        _, given = self.url.get_dialect()().create_connect_args(self.url)
+        return connected(**{**_CONNECTION, **given})
+
     def _told(self, error: Exception) -> UserError:
         if isinstance(error, ModuleNotFoundError):
             return UserError(f"--study-storage: {error.name} is not installed; pip install 'losstune[cluster]'")
@@ -121,12 +132,6 @@ def database_at(address: str) -> Database:
     if url is None or url.drivername not in ("postgresql", "postgres", _DRIVER) or not url.database:
         raise UserError(f"--study-storage: found {masked(address, address)}; expected {_ALLOWED}")
     return Database(url.set(drivername=_DRIVER))
-
-
-def _options(url: URL) -> dict[str, Any]:
-    """For SQLAlchemy; what the address itself says goes before ours."""
-    own = {name: value for name, value in _CONNECTION.items() if name not in url.query}
-    return {"pool_pre_ping": True, "connect_args": own}
 
 
 def _prepared(engine: Engine) -> Engine:

@@ -39,7 +39,10 @@ class StudySpec(BaseModel):
     versions: dict[str, str]
     git_commit: str | None
     changes: list[dict[str, str]] = []
-    """What other versions it went on with, and when: ``{"at": …, "torch": "2.13.0 in the study, 2.14.0 now"}``."""
+    """What other versions, and other code of the user's, it went on with, and when:
+    ``{"at": …, "torch": "2.13.0 in the study, 2.14.0 now"}``."""
+    code: dict[str, str] | None = None
+    """SHA-256 of the file of each module of the user's that it names; None in one of before that was kept."""
     id: str = ""
     """Tells it from another study of its name in the same database or bucket; random."""
 

@@ -5,6 +5,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import optuna
 from optuna.storages import BaseStorage
@@ -24,6 +25,7 @@ from losstune.tuning.study.dropped import Dropped
 from losstune.tuning.study.loss_trials import LossTrials, read_dropped, read_trials
 from losstune.tuning.study.spec import KEPT_DATA, StudySpec, git_commit, read_spec, utc_now
 from losstune.tuning.study.trial import TrialView
+from losstune.tuning.study.users_code import code_digests
 from losstune.tuning.study.versions import versions_now
 
 TRIALS = "trials"
@@ -60,6 +62,11 @@ class Study:
     def data_source(self) -> str:
         """Its data as ``--data`` takes it; what it keeps itself is where its folder is now."""
         return str(self.folder / KEPT_DATA) if self.keeps_data else self.spec.data_source
+
+    @property
+    def data_settings(self) -> dict[str, Any]:
+        """Where its data is now, as flat training settings: those of runs of before may name a former place."""
+        return {"data": self.data_source, "columns": self.spec.columns}
 
     @property
     def trials_folder(self) -> Path:
@@ -179,6 +186,7 @@ def create_study(
         spaces={space.loss_fn: dict(space.source) for space in spaces},
         versions=versions_now(),
         git_commit=git_commit(),
+        code=code_digests(spaces, data_source),
         id=secrets.token_hex(8),
     )
     study = Study(home, spec)

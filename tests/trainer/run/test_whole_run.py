@@ -69,3 +69,15 @@ def test_other_data_than_the_settings_were_tuned_on_is_told(tmp_path: Path) -> N
 def test_a_checkpoint_is_to_resume_from(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--checkpoint is where to --resume from: give both, or neither"):
         run(RunRequest(ConfigFile({}, {}), {}, checkpoint=tmp_path / "last.pt"), Console(quiet=True))
+
+
+def test_data_that_is_not_where_the_settings_have_it_may_be_named_elsewhere(tmp_path: Path) -> None:
+    missing, folder = str(tmp_path / "gone.npz"), tmp_path / "run"
+    advice = "\nThat is where the settings have their data: --data names its new place"
+    settings, quiet = {**SETTINGS, "data": missing}, Console(quiet=True)
+    with pytest.raises(UserError) as error:
+        run(RunRequest(ConfigFile(settings, {}), {}, output_dir=folder), quiet)
+    assert str(error.value) == f"--data {missing}: no such file{advice}"
+    with pytest.raises(UserError) as error:
+        run(RunRequest(ConfigFile(settings, {}), {"data": missing}, output_dir=folder), quiet)
+    assert str(error.value) == f"--data {missing}: no such file"

@@ -36,6 +36,16 @@ def test_afterwards_it_is_the_confirmed_winner(study: Study, tmp_path: Path) -> 
     assert source["confirmed"] is True
 
 
+@pytest.mark.parametrize("confirm", [False, True])
+def test_the_data_is_where_the_study_has_it_now(study: Study, tmp_path: Path, confirm: bool) -> None:
+    if confirm:
+        confirmed(study)
+    moved = Study(study.home, study.spec.model_copy(update={"data_source": "/new/pairs.npz", "columns": "inputs=a"}))
+    export(moved, None, tmp_path / "best.yaml")
+    settings = read_config(tmp_path / "best.yaml").settings
+    assert (settings["data"], settings["columns"]) == ("/new/pairs.npz", "inputs=a")
+
+
 def test_what_can_not_be_exported_is_refused(study: Study, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--loss-fn: found 'mse'; study 'study' has infonce, cosine"):
         export(study, "mse", tmp_path / "best.yaml")

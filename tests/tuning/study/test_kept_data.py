@@ -1,16 +1,20 @@
-"""Arrays that are kept with a study."""
+"""Where the data of a study is: kept with it, or wherever its user has it now."""
 
+import importlib
+import sys
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from losstune.trainer.data.pairs import load_pairs
 from losstune.trainer.data.sources import raw_arrays
 from losstune.tuning.storage.home import Home
-from losstune.tuning.study.kept_data import keep_arrays, study_pairs
+from losstune.tuning.study.kept_data import keep_arrays, study_pairs, with_data_at
 from losstune.tuning.study.study import create_study, open_study
-from tests.trainer.samples import sample_arrays
+from tests.trainer.samples import refusal, sample_arrays
 from tests.tuning.samples import CONTINUOUS, settings_of, space_of
 
 
@@ -54,3 +58,75 @@ def test_other_data_stays_where_it_is(tmp_path: Path) -> None:
     study = create_study(Home(tmp_path), "s", [space_of(CONTINUOUS)], settings_of(), pairs.source, pairs.digest)
     assert not study.keeps_data
     assert study_pairs(study).source == study.data_source == str(tmp_path / "pairs.npz")
+
+
+SOURCES = ["pairs.npz", "folder", "shards", "shards/*.parquet", "moved_pairs:load"]
+
+
+def write_pairs(root: Path, source: str) -> str:
+    """The same pairs at a source of each kind below a folder, which is made; returns it as ``--data`` takes it."""
+    arrays = sample_arrays()
+    root.mkdir()
+    match source:
+        case "pairs.npz":
+            np.savez(root / source, **arrays)
+        case "folder":
+            (root / source).mkdir()
+            for name, array in arrays.items():
+                np.save(root / source / f"{name}.npy", array)
+        case "moved_pairs:load":
+            np.savez(root / "pairs.npz", **arrays)
+            reads = f"import numpy\n\ndef load():\n    return dict(numpy.load({str(root / 'pairs.npz')!r}))\n"
+            (root / "moved_pairs.py").write_text(reads)
+            return source
+        case _:
+            (root / "shards").mkdir()
+            for part, rows in enumerate(np.array_split(np.arange(len(arrays["inputs"])), 2)):
+                columns = {name: list(array[rows]) for name, array in arrays.items()}
+                pq.write_table(pa.table(columns), root / "shards" / f"{part}.parquet")
+    return str(root / source)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_data_that_has_moved_is_found_where_it_is_said_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path / "old")
+    pairs = load_pairs(write_pairs(tmp_path / "old", source))
+    study = create_study(Home(tmp_path), "s", [space_of(CONTINUOUS)], settings_of(), pairs.source, pairs.digest)
+    assert with_data_at(study, study_pairs(study)) == study
+    (tmp_path / "old").rename(tmp_path / "new")
+    monkeypatch.delitem(sys.modules, "moved_pairs", raising=False)
+    importlib.invalidate_caches()
+    message = refusal(study_pairs, study)
+    assert pairs.source in message
+    assert message.endswith(
+        "\nThat is where study 's' had its data: --data names its new place, where its content is the same"
+    )
+    assert "expected digits" not in message
+    new = write_pairs(tmp_path / "new2", "pairs.npz") if ":" in source else str(tmp_path / "new" / source)
+    found = with_data_at(study, study_pairs(study, new))
+    assert found.data_source == new
+    assert study_pairs(found).digest == found.spec.data_digest == pairs.digest
+    assert found.data_settings == {"data": new, "columns": None}
+
+
+def test_data_that_is_there_and_damaged_is_not_said_to_have_moved(tmp_path: Path) -> None:
+    np.savez(tmp_path / "pairs.npz", **sample_arrays())
+    pairs = load_pairs(str(tmp_path / "pairs.npz"))
+    study = create_study(Home(tmp_path), "s", [space_of(CONTINUOUS)], settings_of(), pairs.source, pairs.digest)
+    (tmp_path / "pairs.npz").write_bytes(b"no archive")
+    assert "--data names its new place" not in refusal(study_pairs, study)
+
+
+def test_what_a_study_keeps_stays_its_own_also_where_the_same_is_given_again(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    files = home.files("s")
+    files.folder.mkdir(parents=True)
+    source = keep_arrays(files, raw_arrays(sample_arrays()))
+    np.savez(tmp_path / "pairs.npz", **sample_arrays())
+    pairs = load_pairs(str(tmp_path / "pairs.npz"))
+    study = create_study(home, "s", [space_of(CONTINUOUS)], settings_of(), source, pairs.digest)
+    assert with_data_at(study, study_pairs(study, tmp_path / "pairs.npz")) is study
+    elsewhere = create_study(home, "t", [space_of(CONTINUOUS)], settings_of(), pairs.source, pairs.digest)
+    assert with_data_at(elsewhere, study_pairs(elsewhere, sample_arrays())) is elsewhere
