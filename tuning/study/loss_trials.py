@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from losstune.tuning.space.search_space import Choices, Point, Range, SearchSpace
 from losstune.tuning.storage.trial_store import OWNER, find_study
-from losstune.tuning.study.trial import DIVERGED, Ending, State, TrialView, point_digest
+from losstune.tuning.study.trial import DIVERGED, Ending, State, TrialView, point_digest, trial_name
 
 _STATES: dict[TrialState, State] = {
     TrialState.RUNNING: "running",
@@ -28,6 +28,8 @@ _STATES: dict[TrialState, State] = {
     TrialState.PRUNED: "pruned",
     TrialState.FAIL: "failed",
 }
+LOSS, TRIAL, SEED, EPOCHS, REASON = "loss", "trial", "seed", "epochs", "reason"
+"""What Optuna's data frames and dashboard show of a trial beside its parameters; what counts is its end, below."""
 _END = "end"
 DIGEST = "point_digest"
 _RETRY_OF = "retry_of"
@@ -93,7 +95,12 @@ class LossTrials:
             state=TrialState.RUNNING,
             params=point,
             distributions=used,
-            user_attrs={"seed": seed, DIGEST: point_digest(point, used)}
+            user_attrs={
+                LOSS: self.loss_fn,
+                TRIAL: trial_name(self.loss_fn, len(self)),
+                SEED: seed,
+                DIGEST: point_digest(point, used),
+            }
             | ({} if retry_of is None else {_RETRY_OF: retry_of}),
         )
         trial_id = self._storage.create_new_trial(self._required_id, template_trial=trial)
@@ -129,6 +136,8 @@ class LossTrials:
     def end(self, number: int, ending: Ending) -> None:
         """Record the end of a trial. Its reason is written first: a crash in between leaves an end to complete."""
         value = math.nan if ending.reason == DIVERGED or ending.best is None else ending.best
+        for name, told in ((EPOCHS, ending.epochs), (REASON, ending.reason)):
+            self._storage.set_trial_user_attr(self._ids[number][0], name, told)
         for storage, trial_id in self._both(number):
             storage.set_trial_user_attr(trial_id, _END, vars(ending))
             if ending.epochs > 0 and ending.state != "failed":
