@@ -25,8 +25,10 @@ from losstune.tuning.cli.options import (
     GpusPerTrial,
     Name,
     Quiet,
+    RetryFailed,
     Storage,
     StudyStorage,
+    TimeBudget,
     TrackingUri,
     home_of,
     study_options,
@@ -92,13 +94,13 @@ def launch(
     study: Annotated[str, typer.Option(help="name of the study; an existing one is continued")] = "",
     data: Data = None,
     columns: Columns = None,
-    time_budget: Annotated[str | None, typer.Option(help="stop after this long: 90s, 30m, 2h")] = None,
+    time_budget: TimeBudget = None,
     concurrency: Concurrency = None,
     cpus_per_trial: CpusPerTrial = 1,
     gpus_per_trial: GpusPerTrial = None,
     address: Address = None,
     accept_change: AcceptChange = False,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="try failed trials again")] = False,
+    retry_failed: RetryFailed = False,
     resume: Annotated[bool, typer.Option("--resume", hidden=True)] = False,
     tracking_uri: TrackingUri = None,
     storage: Storage = ".",
@@ -139,17 +141,43 @@ def launch(
 @app.command(context_settings=_CONTEXT)
 @study_options
 def check(
-    spaces: Annotated[list[str], typer.Argument(help=SPACES_HELP)],
+    context: typer.Context,
+    spaces: Annotated[list[str] | None, typer.Argument(help=SPACES_HELP)] = None,
+    study: Annotated[str, typer.Option(help="name of the study; what an existing one allows is checked too")] = "",
     data: Data = None,
     columns: Columns = None,
+    time_budget: TimeBudget = None,
     concurrency: Concurrency = None,
+    cpus_per_trial: CpusPerTrial = 1,
+    gpus_per_trial: GpusPerTrial = None,
+    address: Address = None,
+    accept_change: AcceptChange = False,
+    retry_failed: RetryFailed = False,
+    tracking_uri: TrackingUri = None,
+    storage: Storage = ".",
+    study_storage: StudyStorage = None,
     as_json: AsJson = False,
     **settings: Any,
 ) -> None:
-    """Validate search spaces; show rungs, expected epochs and the time they take."""
-    from losstune.tuning.commands.check import check_spaces, checked_json, show_checked
+    """Find what would stop a launch of these options; show rungs, expected epochs and the time they take."""
+    from losstune.tuning.commands.check import check_request, checked_json, show_checked
+    from losstune.tuning.commands.launch import LaunchRequest
+    from losstune.tuning.execute.placement import Resources
+    from losstune.tuning.execute.session import Execution
 
-    checked = check_spaces(spaces, data, given(settings), concurrency, columns)
+    request = LaunchRequest(
+        spaces=spaces or [],
+        data=data,
+        name=study,
+        home=home_of(context, storage, study_storage),
+        execution=Execution(Resources(concurrency, cpus_per_trial, gpus_per_trial), address, tracking_uri),
+        options=given(settings),
+        time_budget=seconds_of(time_budget) if time_budget else None,
+        accept_change=accept_change,
+        retry_failed=retry_failed,
+        columns=columns,
+    )
+    checked = check_request(request)
     if as_json:
         print(json.dumps(checked_json(checked), indent=2))
     else:

@@ -52,6 +52,8 @@ TrackingUri = Annotated[
 AcceptChange = Annotated[
     bool, typer.Option("--accept-change", help="go on with other versions of the libraries, and keep that on record")
 ]
+RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="try failed trials again")]
+TimeBudget = Annotated[str | None, typer.Option(help="stop after this long: 90s, 30m, 2h")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for programs")]
 EndAsJson = Annotated[
     bool, typer.Option("--json", help="print one JSON object at the end, for programs; all else goes to standard error")

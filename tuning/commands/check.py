@@ -1,26 +1,34 @@
 """What a launch would do: the space, the rungs, the expected epochs, and the time by a probe."""
 
+import math
 import time
-from collections.abc import Mapping
+import traceback
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
 
 from losstune.trainer.base.console import say
+from losstune.trainer.base.errors import UserError, one_line, translating
 from losstune.trainer.data.column_names import Columns
 from losstune.trainer.data.pairs import Pairs, load_pairs
 from losstune.trainer.data.resident import ResidentData, check_rows, resident_data
-from losstune.trainer.data.sources import DIGITS
+from losstune.trainer.data.sources import DIGITS, Source
 from losstune.trainer.run.device import pick_device
 from losstune.trainer.run.loop import Trainer
 from losstune.trainer.run.show import say_notes
 from losstune.trainer.run.train import set_threads
+from losstune.trainer.score.metrics import NonFiniteError
+from losstune.tuning.commands.launch import LaunchRequest, as_continued
+from losstune.tuning.commands.studies import existing
+from losstune.tuning.commands.surroundings import check_surroundings
 from losstune.tuning.execute.local_ray import usable_cores
 from losstune.tuning.show.progress import time_text
 from losstune.tuning.show.table import Column, Table, TableRow, TerminalTable
-from losstune.tuning.space.feasibility import check_against_data, load_spaces
+from losstune.tuning.space.feasibility import Space, check_against_data, load_spaces
 from losstune.tuning.space.fitting import fitted
 from losstune.tuning.space.merged import merged_settings
 from losstune.tuning.space.search_space import MAX_GRID, SearchSpace, typical_point
@@ -29,6 +37,7 @@ from losstune.tuning.space.validation import Validation, validation, with_querie
 from losstune.tuning.study.seeds import derived_seed
 
 PROBE_SECONDS = 1.0
+_NOT_THEIRS = ("site-packages", str(Path(__file__).parents[2]))
 START_SECONDS = 10.0
 """Ray and its workers starting, and MLflow's last writes."""
 
@@ -82,9 +91,22 @@ def probe(space: SearchSpace, settings: StudySettings, pairs: Pairs) -> float:
         config = set_threads(space.train_config(typical_point(space), **managed, seed=seed))
         data: ResidentData = resident_data(pairs, config, pick_device(config.device))
         check_rows(config, data)
-        return _seconds_per_epoch(Trainer(config, data), data)
+        with translating(Exception, lambda error: _failed_batch(space, error)):
+            return _seconds_per_epoch(Trainer(config, data), data)
     finally:
         torch.set_num_threads(before)
+
+
+def _failed_batch(space: SearchSpace, error: Exception) -> Exception:
+    """What the user's model or loss raised, and at which line; a fault of ours stays what it is."""
+    if isinstance(error, NonFiniteError):
+        return UserError(f"{space.file}: it diverges on its first batches, at a typical setting: {one_line(error)}")
+    frames = traceback.extract_tb(error.__traceback__)
+    theirs = [frame for frame in frames if not any(place in frame.filename for place in _NOT_THEIRS)]
+    if not theirs:
+        return error
+    where = f"{theirs[-1].filename}:{theirs[-1].lineno}"
+    return UserError(f"{space.file}: training on a batch fails at {where}: {type(error).__name__}: {one_line(error)}")
 
 
 def _seconds_per_epoch(trainer: Trainer, data: ResidentData) -> float:
@@ -97,7 +119,9 @@ def _seconds_per_epoch(trainer: Trainer, data: ResidentData) -> float:
     per_batch = (time.perf_counter() - began) / batches
     began = time.perf_counter()
     if data.val is not None:
-        trainer.evaluate(data.val)
+        metrics = trainer.evaluate(data.val)
+        if bad := [name for name, value in metrics.items() if not math.isfinite(value)]:
+            raise NonFiniteError(f"{', '.join(bad)} of the validation rows is not finite")
     evaluation = time.perf_counter() - began
     return per_batch * len(data.train) / trainer.config.batch_size + evaluation
 
@@ -125,9 +149,23 @@ class Checked:
         return training / self.slots + START_SECONDS
 
 
+def check_request(request: LaunchRequest) -> Checked:
+    """All that a launch would refuse, or stumble over later: its surroundings, its spaces, a batch of each loss.
+
+    Raises:
+        UserError: as ``launch`` would, or a model or a loss that fails on a batch.
+    """
+    resources = request.execution.resources
+    slots = resources.concurrency or max(1, usable_cores() // resources.cpus_per_trial)
+    if not check_surroundings(request):
+        return check_spaces(request.spaces, request.data, request.options, slots, request.columns)
+    study, pairs = as_continued(existing(request.home, request.name), request)
+    return _checked(list(study.spec.search_spaces().values()), study.spec.settings, pairs, slots, [])
+
+
 def check_spaces(
-    names: list[str],
-    source: str | None,
+    names: Sequence[Space],
+    source: Source | None,
     options: Mapping[str, Any],
     concurrency: int | None,
     columns: Columns = None,
@@ -138,13 +176,20 @@ def check_spaces(
         UserError: as ``launch`` would.
     """
     spaces = load_spaces(names)
+    if not spaces:
+        raise UserError("name at least one search space, or with --study a study that is there")
     settings = merged_settings(spaces, options)
     pairs = load_pairs(source or DIGITS, columns)
     spaces, left_out = fitted(spaces, settings, pairs)
     check_against_data(spaces, settings, pairs)
     settings = with_queries(spaces, settings, pairs)
+    return _checked(spaces, settings, pairs, concurrency or usable_cores(), left_out)
+
+
+def _checked(
+    spaces: list[SearchSpace], settings: StudySettings, pairs: Pairs, slots: int, left_out: list[str]
+) -> Checked:
     estimates = [estimate(space, settings, pairs) for space in spaces]
-    slots = concurrency or usable_cores()
     return Checked(spaces, settings, validation(settings, pairs), estimates, slots, pairs, left_out)
 
 

@@ -85,12 +85,21 @@ def launch(request: LaunchRequest, console: Console) -> Outcome:
 @contextmanager
 def _continued(request: LaunchRequest, console: Console) -> Iterator[tuple[Study, Pairs]]:
     with held(request.home, request.name) as study:
-        spaces = load_spaces(request.spaces, study.spec.search_spaces())
-        pairs = study_pairs(study, request.data, request.columns)
-        spaces, _ = fitted(spaces, study.spec.settings, pairs)  # as its first launch took them, and told
-        study = continued(study, spaces, request.options, pairs.digest, accept_change=request.accept_change)
+        study, pairs = as_continued(study, request)
         study.save()
         yield taken_up(study, pairs, console), pairs
+
+
+def as_continued(study: Study, request: LaunchRequest) -> tuple[Study, Pairs]:
+    """A study as this request continues it, not saved yet, and its data.
+
+    Raises:
+        UserError: the request asks for another study.
+    """
+    spaces = load_spaces(request.spaces, study.spec.search_spaces())
+    pairs = study_pairs(study, request.data, request.columns)
+    spaces, _ = fitted(spaces, study.spec.settings, pairs)  # as its first launch took them, and told
+    return continued(study, spaces, request.options, pairs.digest, accept_change=request.accept_change), pairs
 
 
 @contextmanager

@@ -22,8 +22,7 @@ def join(address: str) -> None:
 
     from losstune.tuning.execute.ray_private import is_refusal
 
-    found = _resolved(address)
-    _check_answers(address, found)
+    found = head_of(address)
     _check_member(address, found)
     try:
         ray.init(address=found, log_to_driver=False, logging_level=logging.CRITICAL)
@@ -31,6 +30,17 @@ def join(address: str) -> None:
         if not is_refusal(error):
             raise
         raise UserError(_refusal(address, error)) from None
+
+
+def head_of(address: str) -> str:
+    """``HOST:PORT`` of the head of the cluster at an address, which answers there.
+
+    Raises:
+        UserError: nothing does.
+    """
+    found = _resolved(address)
+    _check_answers(address, found)
+    return found
 
 
 def _resolved(address: str) -> str:

@@ -31,6 +31,18 @@ def _check_answers(database: str) -> None:
         engine.dispose()
 
 
+def check_answers(tracking_uri: str) -> None:
+    """Make sure that a store can be used, without making one: a SQLite file that is not there yet needs its folder.
+
+    Raises:
+        UserError: it can not.
+    """
+    path = Path(tracking_uri.removeprefix(SQLITE)) if tracking_uri.startswith(SQLITE) else None
+    with translating_mlflow_errors(tracking_uri):
+        if path is None or path.exists():
+            client_of(tracking_uri).search_experiments(max_results=1)
+
+
 def create_store(path: Path) -> None:
     """MLflow's database whole or not at all: it makes its tables in many steps, and does not open one cut short."""
     if path.exists() or not path.parent.is_dir():

@@ -1,6 +1,8 @@
 """What a launch would cost: the arithmetic of rungs, and what the command says before anything starts."""
 
+import inspect
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +11,13 @@ import pytest
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.data.pairs import load_pairs
 from losstune.trainer.data.splits import split_rows
+from losstune.tuning.cli.app import check as check_command
+from losstune.tuning.cli.app import launch as launch_command
 from losstune.tuning.commands import check
 from losstune.tuning.commands.check import check_spaces, checked_json, epochs_per_trial, estimate
 from tests.conftest import Command
 from tests.trainer.samples import sample_arrays
+from tests.tuning.reported import searched
 from tests.tuning.samples import DISCRETE, settings_of, space_of
 
 
@@ -105,3 +110,68 @@ def test_what_a_trial_is_scored_on_is_told_with_its_standard_error(
     }  # fmt: skip
     whole = " ".join(losstune("check", "infonce", "--data", "many.npz", "--eval-queries", "all").out.split())
     assert f"A trial is scored on all {rows:,} validation rows, each against all {rows:,} targets" in whole
+
+
+def test_it_takes_every_option_of_a_launch_but_those_of_its_output() -> None:
+    launched, checked = (set(inspect.signature(command).parameters) for command in (launch_command, check_command))
+    assert launched - checked == {"resume", "quiet"}
+
+
+OWN = """
+from typing import ClassVar
+
+from torch import Tensor
+from losstune import LossConfig, LossModule, LossOutput, TrainTargets
+
+
+class Failing(LossModule):
+    def forward(self, predictions: Tensor, targets: Tensor, ids: Tensor) -> LossOutput:
+        BODY
+
+
+class FailingConfig(LossConfig):
+    name: ClassVar[str] = "failing"
+    in_batch: ClassVar[bool] = True
+
+    def build(self, train: TrainTargets) -> Failing:
+        return Failing()
+"""
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (
+            "raise ValueError('no such weight')",
+            "training on a batch fails at {folder}/own_{kind}.py:10: ValueError: no such weight\n",
+        ),
+        (
+            "return LossOutput(predictions.sum() * float('nan'), {})",
+            "it diverges on its first batches, at a typical setting: ",
+        ),
+    ],
+    ids=["raises", "nan"],
+)
+def test_a_loss_that_fails_on_a_batch_is_found(
+    body: str, told: str, losstune: Command, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(check, "PROBE_SECONDS", 0.01)
+    kind = request.node.callspec.id
+    Path(f"own_{kind}.py").write_text(OWN.replace("BODY", body))
+    Path("own.yaml").write_text(f"loss_fn: own_{kind}:FailingConfig\nspace: {{lr: {{low: 1.0e-4, high: 1.0e-3}}}}\n")
+    monkeypatch.syspath_prepend(Path.cwd())
+    ended = losstune("check", "own.yaml")
+    assert ended.code == 2
+    assert ended.err.startswith(f"error: own.yaml: {told.format(folder=Path.cwd(), kind=kind)}")
+
+
+def test_an_existing_study_is_checked_as_a_launch_would_continue_it(quick_probe: None, losstune: Command) -> None:
+    study = searched(Path.cwd(), (1, 1), data="digits")
+    digest = load_pairs("digits").digest
+    replace(study, spec=study.spec.model_copy(update={"data_digest": digest})).save()
+    told = json.loads(losstune("check", "--study", "study", "--trials", "7", "--json").out)
+    assert (told["settings"]["trials"], set(told["losses"])) == (7, {"infonce", "cosine"})
+    refused = losstune("check", "--study", "study", "--seed", "9")
+    assert (refused.code, refused.out) == (2, "")
+    assert "seed: 0 in the study, 9 now" in refused.err
+    assert losstune("check").err == ("error: name at least one search space, or with --study a study that is there\n")
