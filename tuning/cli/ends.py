@@ -35,7 +35,7 @@ def end_launch(outcome: Outcome, at: str, *, quiet: bool, as_json: bool) -> None
     Raises:
         typer.Exit: with 1 where no trial of a loss succeeded, with 130 or 143 after a signal.
     """
-    name, trials = outcome.study.spec.name, outcome.study.trials()
+    name, trials = outcome.study.spec.name, {} if outcome.stopped else outcome.study.trials()
     lost: list[str] = []
     if outcome.stopped:
         print(f"Stopped; the same command continues study {name}", file=sys.stderr)
