@@ -53,7 +53,7 @@ from losstune.tuning.space.search_space import Choices, Parameter, Point, Range,
 ROWS = {"digits": 1797, "words": 1000, "senses": 1000, "french": 1000, "photos": 800}
 """Of each data set: all of the smallest, and of the others what some hours of a processor allow."""
 LOSSES = ("infonce", "cosine", "full_softmax")
-SETTINGS, MANY = 60, 150
+FEW, SETTINGS, MANY = 20, 60, 150
 AT_ONCE = 10
 LONG = ("digits", "words")
 """Sets that are trained for 81 epochs as well."""
@@ -90,12 +90,12 @@ def jobs() -> Iterator[Job]:
     """What is to be there at the end, what says most first."""
     first, *others = LOSSES
     yield from (Job(name, first, 27, SETTINGS) for name in ROWS)
-    yield from (Job(name, loss, 27, SETTINGS // 3) for loss in others for name in ROWS)
-    yield from (Job(name, first, 81, SETTINGS) for name in LONG)
-    yield from (Job(name, loss, 27, SETTINGS) for loss in others for name in ROWS)
+    yield from (Job(name, loss, 27, FEW) for loss in others for name in ROWS)
+    yield from (Job(name, first, 81, FEW) for name in LONG)
     yield from (Job(name, first, 27, SETTINGS, several=True) for name in ROWS)
-    yield from (Job(name, "siglip", 27, SETTINGS // 3) for name in ROWS)
-    yield from (Job(name, loss, 81, SETTINGS) for loss in others for name in LONG)
+    yield from (Job(name, loss, 27, SETTINGS) for loss in others for name in ROWS)
+    yield from (Job(name, "siglip", 27, FEW) for name in ROWS)
+    yield from (Job(name, loss, 81, SETTINGS) for loss in LOSSES for name in LONG)
     yield from (Job("digits", loss, 27, MANY) for loss in LOSSES)
     yield Job("digits", first, 81, MANY)
 

@@ -1,6 +1,7 @@
 """The paired figures of averaged weights, on curves made by hand."""
 
 import importlib
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -57,3 +58,16 @@ def test_an_early_rung_is_the_best_so_far_there_against_the_end(averaged: Module
     val = np.random.default_rng(0).random((20, 27))
     so_far = [max(row[:9]) for row in val], [max(row) for row in val]
     assert averaged.Evaluated(val, val).early == pytest.approx(spearmanr(*so_far).statistic)
+
+
+def test_the_figures_of_the_docs_are_those_of_the_curves(averaged: ModuleType) -> None:
+    text = (BENCHMARKS.parent / "docs" / "quickstart.md").read_text()
+    section = text[text.index("## Averaged weights") : text.index("## Next")]
+    head, _, *rows = [re.findall(r"[^|]+", line) for line in section.splitlines() if line.startswith("|")]
+    assert len(rows) == 5
+    for name, *cells in rows:
+        for loss, cell in zip(head[1:], cells, strict=True):
+            plain, averages = averaged.read(BENCHMARKS / "curves" / f"{name.strip()}_{loss.strip()}_27.npz")
+            mean, error = averaged.gain(plain, averages[1.0])
+            jumps = 100 * averages[1.0].jump / plain.jump
+            assert cell.strip().replace("−", "-") == f"{mean:+.4f} ± {error:.4f}, {jumps:.0f} %"
