@@ -70,7 +70,7 @@ def end_confirm(confirmed: Confirmed, at: str, *, quiet: bool, as_json: bool) ->
         code = 0
         steps = [f"losstune report {name}{at} --output report.html", f"losstune export {name}{at} --output best.yaml"]
         if not quiet:
-            show_answer(compare(confirmed.study), Console(stderr=as_json))
+            show_answer(compare(confirmed.study), Console(stderr=as_json), at)
     if as_json:
         _print_json(_confirmation_json(confirmed) | _end_json(confirmed, code, [*steps, *_sync(confirmed, at)]))
     elif not confirmed.stopped and not quiet:

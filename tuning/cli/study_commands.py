@@ -88,13 +88,14 @@ def compare(
     from losstune.tuning.confirm.compare import compare as compared
     from losstune.tuning.show.comparison import comparison_json, show_answer, show_comparison
 
-    comparison = compared(existing(home_of(context, storage, study_storage), name, files=True))
+    home = home_of(context, storage, study_storage)
+    comparison = compared(existing(home, name, files=True))
     if as_json:
         print(json.dumps(comparison_json(comparison), indent=2))
     elif everything:
         show_comparison(comparison, Console())
     else:
-        show_answer(comparison, Console())
+        show_answer(comparison, Console(), home.options())
 
 
 def report(

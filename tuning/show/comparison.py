@@ -122,13 +122,17 @@ def answer_table(comparison: Comparison) -> Table:
     return Table(columns, rows)
 
 
-def show_answer(comparison: Comparison, console: Console) -> None:
-    """Print the answer in a few lines, then one table."""
+def show_answer(comparison: Comparison, console: Console, at: str = "") -> None:
+    """Print the answer in a few lines, then one table.
+
+    Args:
+        at: the options that bring a command to the study's place.
+    """
     for sentence in short_answer(comparison):
         say(console, f"{MARK}{sentence}")
     say(console, "")
     console.print(TerminalTable(answer_table(comparison), _title(comparison)))
-    say(console, f"losstune compare {comparison.study} --all shows all pairs, all metrics and signs of trouble")
+    say(console, f"losstune compare {comparison.study}{at} --all shows all pairs, all metrics and signs of trouble")
 
 
 def show_comparison(comparison: Comparison, console: Console) -> None:

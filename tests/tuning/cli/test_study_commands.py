@@ -31,5 +31,8 @@ def test_a_comparison_has_its_answer_alone_or_everything(losstune: Command) -> N
     short, everything = losstune("compare", "study").out, losstune("compare", "study", "--all").out
     assert short.startswith("• infonce (infonce-0000) is the choice: test MRR ")
     assert everything.startswith("• infonce (infonce-0000) is the choice: the highest mean val/mrr ")
+    assert "\nlosstune compare study --all shows all pairs" in short
+    elsewhere = losstune("compare", "study", "--storage", Path.cwd()).out
+    assert f"\nlosstune compare study --storage {Path.cwd()} --all shows all pairs" in elsewhere
     assert "too high by" not in short
     assert "too high by" in everything
