@@ -33,6 +33,7 @@ from losstune.trainer.base.files import write_whole
 from losstune.trainer.base.memory import free_memory
 from losstune.trainer.base.yaml_file import dump_yaml, parse_yaml, read_yaml
 from losstune.trainer.data.pairs import load_pairs, make_pairs
+from losstune.trainer.data.remedies import ON_DISK
 from losstune.trainer.run.checkpoint import load_checkpoint, save_checkpoint
 from losstune.trainer.run.predict import load_model
 from losstune.trainer.run.run_dir import RunDirectory
@@ -229,7 +230,7 @@ def test_data_that_memory_can_not_hold_is_refused_by_size(tmp_path: Path, monkey
     monkeypatch.setattr("losstune.trainer.data.guards.free_memory", lambda: 1000)
     claimed = sum(array.nbytes + 128 for array in sample_arrays(rows=20).values())
     assert refusal(load_pairs, str(path)) == (
-        f"{path}: its arrays take {claimed:,} bytes of memory, and 1,000 are free"
+        f"{path}: its arrays take {claimed:,} bytes of memory, and 1,000 are free{ON_DISK}"
     )
 
 
@@ -255,7 +256,10 @@ def test_large_honest_data_is_read(tmp_path: Path) -> None:
 def test_an_archive_that_numpy_does_not_write_is_refused(tmp_path: Path, method: int) -> None:
     """Python unpacks these methods by pieces of any size: 4 kB of bzip2 can be 90 MB."""
     npz_of_zeros(tmp_path / "a.npz", 100, method)
-    said = f"{tmp_path / 'a.npz'}: array 'inputs' is compressed in a way that NumPy does not write"
+    said = (
+        f"{tmp_path / 'a.npz'}: array 'inputs' is compressed in a way that NumPy does not write"
+        "; save it with numpy.savez_compressed"
+    )
     assert refusal(load_pairs, str(tmp_path / "a.npz")) == said
 
 
@@ -263,7 +267,8 @@ def test_one_long_word_does_not_make_all_words_long() -> None:
     rows = 50_000
     arrays: Any = sample_arrays(rows=rows)
     arrays["split"] = np.array(["train"] * (rows - 1) + ["x" * MIB], dtype=object)
-    message = f"source: split row {rows - 1} is {'x' * 40!r}; allowed: train, val (or validation, valid, dev), test"
+    message = f"source: split row {rows - 1} is {'x' * 40!r}; allowed: train, val (or validation, valid, dev), test: "
+    message += f"frame['split'].replace({'x' * 40!r}, 'train')"
     assert refusal(make_pairs, arrays, "source") == message
 
 

@@ -12,6 +12,7 @@ from losstune.trainer.data.arrow_notes import ArrowNotes
 from losstune.trainer.data.arrow_values import embeddings, labels
 from losstune.trainer.data.guards import bounded
 from losstune.trainer.data.npy import Array
+from losstune.trainer.data.remedies import WITHOUT_NULLS
 from losstune.trainer.data.table import VECTORS
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class ParquetTable:
             for role, name in columns.items():
                 if name in self._schema.names and not self._can_read(name, group, rows):
                     row = bisect_left(range(1, rows + 1), True, key=lambda n: not self._can_read(name, group, n))
-                    raise UserError(f"{self.path}: {role} row {start + row} is null")
+                    raise UserError(f"{self.path}: {role} row {start + row} is null{WITHOUT_NULLS.format(role)}")
             start += rows
 
     def _can_read(self, name: str, group: int, rows: int) -> bool:

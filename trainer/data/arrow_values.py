@@ -7,6 +7,7 @@ import numpy as np
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.data.npy import Array
+from losstune.trainer.data.remedies import OF_ONE_LENGTH, PADDED, WITHOUT_INNER_NULLS, WITHOUT_NULLS, another
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,8 +38,8 @@ def embeddings(array: "pa.Array", what: str, start: int) -> Array:
         leaf = leaf.cast(pa.float64())
     if not _is_number(leaf.type) or len(shape) == 1:
         raise UserError(
-            f"{what} has Arrow type {array.type}; expected a list of numbers in each row: "
-            f"another column may be meant, --columns {what.rpartition(' ')[2]}=NAME"
+            f"{what} has Arrow type {array.type}; expected a list of numbers in each row"
+            f"{another(what.rpartition(' ')[2])}"
         )
     return np.asarray(leaf.to_numpy(zero_copy_only=False)).reshape(shape)
 
@@ -69,8 +70,8 @@ def labels(array: "pa.Array", what: str, start: int) -> Array:
     if _is_text(kind) or pa.types.is_decimal(kind) or pa.types.is_integer(kind):
         return np.asarray(array.to_numpy(zero_copy_only=False))
     raise UserError(
-        f"{what} has Arrow type {array.type}; expected whole numbers, text, uuid or bytes: "
-        f"another column may be meant, --columns {what.rpartition(' ')[2]}=NAME"
+        f"{what} has Arrow type {array.type}; expected whole numbers, text, uuid or bytes"
+        f"{another(what.rpartition(' ')[2])}"
     )
 
 
@@ -83,7 +84,8 @@ def _common_length(lists: "pa.Array", shape: list[int], what: str, start: int) -
     if len(odd):
         row = start + odd[0] // prod(shape[1:])
         has, other = ("has", "has") if len(shape) == 1 else ("has a list of", "one of")
-        raise UserError(f"{what} row {row} {has} {lengths[odd[0]]} numbers, row {start} {other} {lengths[0]}")
+        mend = OF_ONE_LENGTH.format(what.rpartition(" ")[2], lengths[0]) if len(shape) == 1 else PADDED
+        raise UserError(f"{what} row {row} {has} {lengths[odd[0]]} numbers, row {start} {other} {lengths[0]}{mend}")
     return int(lengths[0]) if len(lengths) else 0
 
 
@@ -117,13 +119,17 @@ def _is_text(kind: "pa.DataType") -> bool:
 
 def _refuse_null(array: "pa.Array", what: str, start: int) -> None:
     if array.null_count:
-        raise UserError(f"{what} row {start + _first_null(array)} is null")
+        role = what.rpartition(" ")[2]
+        raise UserError(f"{what} row {start + _first_null(array)} is null{WITHOUT_NULLS.format(role)}")
 
 
 def _refuse_inner_null(values: "pa.Array", width: int, what: str, start: int) -> None:
     """Refuse a null among the numbers of a row; each row has ``width`` of them."""
     if values.null_count:
-        raise UserError(f"{what} row {start + _first_null(values) // width} holds a null")
+        role = what.rpartition(" ")[2]
+        raise UserError(
+            f"{what} row {start + _first_null(values) // width} holds a null{WITHOUT_INNER_NULLS.format(role)}"
+        )
 
 
 def _first_null(array: "pa.Array") -> int:

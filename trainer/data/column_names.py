@@ -61,7 +61,10 @@ class ColumnNames:
         for role in roles:
             if role in self.said and self.said[role] not in names:
                 found = listed(names)
-                raise UserError(f"{source}: no column {self.said[role]!r}, which is to be {role}; found {found}")
+                raise UserError(
+                    f"{source}: no column {self.said[role]!r}, which is to be {role}; "
+                    f"found {found}: --columns {role}=NAME"
+                )
 
     def unused(self, names: Iterable[str]) -> tuple[str, ...]:
         """Names that stand for nothing; pandas' own for its index is none that a user gave."""

@@ -44,7 +44,9 @@ def read_npz(path: Path, columns: Mapping[str, str]) -> Contents:
 def _check_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo, path: Path) -> None:
     where = f"{path}: array {member.filename.removesuffix('.npy')!r}"
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise UserError(f"{where} is compressed in a way that NumPy does not write")
+        raise UserError(
+            f"{where} is compressed in a way that NumPy does not write; save it with numpy.savez_compressed"
+        )
     with archive.open(member) as stream:
         read_npy_header(stream, member.file_size, where)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.memory import free_memory, memory_limit
+from losstune.trainer.data.remedies import ON_DISK
 
 MAX_EXPANSION = 200
 """Arrays may take this many times the bytes of their file; dense targets keep real data far below."""
@@ -61,4 +62,4 @@ def check_size(path: Path, claimed: int, size: int | None = None) -> None:
             f"{MAX_EXPANSION} times as many; if that is meant, save the arrays uncompressed, with numpy.savez"
         )
     if claimed > (free := free_memory()):
-        raise UserError(f"{path}: its arrays take {claimed:,} bytes of memory, and {free:,} are free")
+        raise UserError(f"{path}: its arrays take {claimed:,} bytes of memory, and {free:,} are free{ON_DISK}")

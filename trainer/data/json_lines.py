@@ -10,6 +10,7 @@ import numpy as np
 from losstune.trainer.base.errors import UserError, shown
 from losstune.trainer.data.guards import readable
 from losstune.trainer.data.npy import Array
+from losstune.trainer.data.remedies import OF_ONE_LENGTH, PADDED, WITHOUT_NULLS, another
 from losstune.trainer.data.table import VECTORS
 
 BATCH_BYTES = 4 * 1024 * 1024
@@ -37,7 +38,9 @@ class JsonLines:
         for size, row in self._objects():
             for role, name in columns.items():
                 if row.get(name) is None:
-                    raise UserError(f"{self.path}: {role} row {start + count} is {'null' if name in row else 'absent'}")
+                    found = "null" if name in row else "absent"
+                    mend = WITHOUT_NULLS.format(name)
+                    raise UserError(f"{self.path}: {role} row {start + count} is {found}{mend}")
                 values[role].append(row[name])
             length, count = length + size, count + 1
             if length >= BATCH_BYTES:
@@ -70,6 +73,7 @@ class JsonLines:
 
 def _vectors(values: Sequence[Any], what: str, start: int) -> Array:
     """Lists of numbers, nested to any depth, as rows (n, …)."""
+    role = what.rpartition(" ")[2]
     try:
         rows = np.array(values)
     except (ValueError, OverflowError):
@@ -81,18 +85,20 @@ def _vectors(values: Sequence[Any], what: str, start: int) -> Array:
         try:
             row = np.array(value)
         except (ValueError, OverflowError):
-            raise UserError(f"{what} row {number} has lists of unequal length") from None
+            raise UserError(f"{what} row {number} has lists of unequal length{PADDED}") from None
         if row.dtype.kind not in "biuf":
-            raise UserError(f"{what} row {number} is {shown(value)}; expected a list of numbers")
+            raise UserError(f"{what} row {number} is {shown(value)}; expected a list of numbers{another(role)}")
         first = row.shape if first is None else first
         if row.shape != first:
-            raise UserError(f"{what} row {number} has shape {row.shape}, row {start} has {first}; they must be equal")
-    raise UserError(f"{what} row {start} is {shown(values[0])}; expected a list of numbers")
+            mend = OF_ONE_LENGTH.format(role, first[0]) if row.ndim else ""
+            raise UserError(f"{what} row {number} has shape {row.shape}, row {start} has {first}{mend}")
+    raise UserError(f"{what} row {start} is {shown(values[0])}; expected a list of numbers{another(role)}")
 
 
 def _labels(values: Sequence[Any], what: str, start: int) -> Array:
     """Whole numbers, or text, as (n,)."""
     for number, value in enumerate(values, start=start):
         if not isinstance(value, str | int):
-            raise UserError(f"{what} row {number} is {shown(value)}; expected a whole number or text")
+            way_on = another(what.rpartition(" ")[2])
+            raise UserError(f"{what} row {number} is {shown(value)}; expected a whole number or text{way_on}")
     return np.array(values, dtype=None if all(isinstance(value, int) for value in values) else object)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from losstune.trainer.base.errors import UserError, shown
 from losstune.trainer.data.npy import Array
+from losstune.trainer.data.remedies import another
 
 SPLIT_NAMES = ("train", "val", "test")
 SPLIT_WORDS = {"train": 0, "validation": 1, "valid": 1, "val": 1, "dev": 1, "test": 2}
@@ -83,14 +84,16 @@ def split_codes(split: Array, source: str) -> npt.NDArray[np.int8]:
         numbers = split.astype(np.int64)
         bad = np.flatnonzero((numbers < 0) | (numbers > 2))
         if len(bad):
-            raise UserError(f"{source}: split row {bad[0]} is {numbers[bad[0]]}; allowed: 0 train, 1 val, 2 test")
+            raise UserError(
+                f"{source}: split row {bad[0]} is {numbers[bad[0]]}; allowed: 0 train, 1 val, 2 test{another('split')}"
+            )
         return numbers.astype(np.int8)
     names = _split_texts(split, source).tolist()
     result = np.array([SPLIT_WORDS.get(name.lower(), -1) for name in names], dtype=np.int8)
     unknown = np.flatnonzero(result < 0)
     if len(unknown):
         found = names[unknown[0]][:40]
-        allowed = "train, val (or validation, valid, dev), test"
+        allowed = f"train, val (or validation, valid, dev), test: frame['split'].replace({found!r}, 'train')"
         raise UserError(f"{source}: split row {unknown[0]} is {found!r}; allowed: {allowed}")
     return result
 
@@ -106,7 +109,9 @@ def _split_texts(split: Array, source: str) -> Array:
             return split
         case "T":
             return split.astype(object)
-    raise UserError(f"{source}: split has type {split.dtype}; expected text: {', '.join(SPLIT_NAMES)}")
+    raise UserError(
+        f"{source}: split has type {split.dtype}; expected text: {', '.join(SPLIT_NAMES)}{another('split')}"
+    )
 
 
 def _is_text(texts: Array) -> bool:

@@ -59,7 +59,7 @@ def read_npy_header(stream: IO[bytes], size: int, where: str) -> NpyHeader:
         (2, 0): np.lib.format.read_array_header_2_0,
     }.get(version)
     if read_header is None:
-        raise UserError(f"{where} has an unknown .npy version {version}")
+        raise UserError(f"{where} has an unknown .npy version {version}; save it with numpy.save")
     shape, by_columns, dtype = read_header(stream)
     if dtype.hasobject:
         raise UserError(

@@ -12,6 +12,7 @@ from losstune.trainer.base.units import UNIT_EPS
 from losstune.trainer.data.labels import SPLIT_NAMES, split_codes, whole_ids
 from losstune.trainer.data.narrow import narrow
 from losstune.trainer.data.npy import Array, DType, MappedArray, Rows
+from losstune.trainer.data.remedies import FINITE, FLAT, ONE_TARGET, another
 
 PIECE_BYTES = 4 * 1024 * 1024
 
@@ -19,35 +20,43 @@ PIECE_BYTES = 4 * 1024 * 1024
 def typed_targets(targets: Rows, source: str) -> Rows:
     """Targets as float32, once their shape and type are right."""
     if targets.dtype != object and (targets.ndim != 2 or targets.size == 0):
-        raise UserError(f"{source}: targets has shape {targets.shape}; expected (rows, dimensions)")
+        raise UserError(
+            f"{source}: targets has shape {targets.shape}; expected (rows, dimensions){FLAT.format('targets')}"
+        )
     if not np.issubdtype(targets.dtype, np.floating):
-        raise UserError(f"{source}: targets has type {targets.dtype}; expected float{_way_on(targets.dtype)}")
+        raise UserError(
+            f"{source}: targets has type {targets.dtype}; expected float{_way_on('targets', targets.dtype)}"
+        )
     return _as_type(targets, np.float32)
 
 
 def typed_inputs(inputs: Rows, source: str) -> Rows:
     """Inputs as float32, uint8 or int64 (in memory as narrow as given), once their shape and type are right."""
     if inputs.dtype != object and (inputs.ndim < 2 or inputs.size == 0):
-        raise UserError(f"{source}: inputs has shape {inputs.shape}; expected (rows, …) with at least 2 axes")
+        raise UserError(
+            f"{source}: inputs has shape {inputs.shape}; expected (rows, …) with at least 2 axes{FLAT.format('inputs')}"
+        )
     if np.issubdtype(inputs.dtype, np.floating):
         return _as_type(inputs, np.float32)
     if inputs.dtype == np.uint8 or inputs.dtype == np.bool_:
         return _as_type(inputs, np.uint8)
     if np.issubdtype(inputs.dtype, np.integer):
         return _as_whole(inputs)
-    raise UserError(f"{source}: inputs has type {inputs.dtype}; expected float or integer{_way_on(inputs.dtype)}")
+    raise UserError(
+        f"{source}: inputs has type {inputs.dtype}; expected float or integer{_way_on('inputs', inputs.dtype)}"
+    )
 
 
-def _way_on(dtype: DType) -> str:
+def _way_on(role: str, dtype: DType) -> str:
     """What such a type usually comes from, and the call that mends it."""
     match dtype.kind:
         case "V" if dtype.names is None:
             return ": as NumPy saves bfloat16 or float8; save tensor.float().numpy()"
         case "O":
-            return ": an array of arrays, as of a data frame; save numpy.stack(frame['inputs'])"
+            return f": an array of arrays, as of a data frame; save numpy.stack(frame['{role}'])"
         case "i" | "u" | "b":
             return ": of whole numbers; save numpy.float32(array), of bits after numpy.unpackbits"
-    return ""
+    return another(role)
 
 
 def _as_whole(rows: Rows) -> Rows:
@@ -109,7 +118,7 @@ def check_targets(parts: Iterator[tuple[int, Array]], source: str, *, identify: 
     if zero.count:
         raise UserError(
             f"{source}: targets row {zero.first} is all zeros, or nearly ({zero.count} such rows); "
-            "a target needs a direction: remove these rows"
+            "a target needs a direction: keep = numpy.linalg.norm(targets, axis=1) > 0"
         )
     return np.concatenate(ids) if ids else np.empty(0, dtype=np.int64)
 
@@ -130,7 +139,9 @@ class _BadRows:
 
     def refuse_non_finite(self, name: str, source: str) -> None:
         if self.count:
-            raise UserError(f"{source}: {name} row {self.first} holds NaN or infinity ({self.count} such rows)")
+            raise UserError(
+                f"{source}: {name} row {self.first} holds NaN or infinity ({self.count} such rows){FINITE.format(name)}"
+            )
 
 
 def _finite(rows: Array) -> Array:
@@ -159,7 +170,7 @@ def checked_ids(ids: Array, targets: Rows, source: str) -> npt.NDArray[np.int64]
             row = rows[apart.argmax()]
             raise UserError(
                 f"{source}: ids rows {others[row]} and {row} are both {ids[row]}, but their targets differ; "
-                "an id is the identity of one target"
+                f"an id is the identity of one target{ONE_TARGET}"
             )
     return result
 
@@ -167,7 +178,7 @@ def checked_ids(ids: Array, targets: Rows, source: str) -> npt.NDArray[np.int64]
 def checked_split(split: Array, ids: npt.NDArray[np.int64], source: str) -> npt.NDArray[np.int8]:
     """The split of each row as an index into ``SPLIT_NAMES``, if no target is in two."""
     if split.shape != ids.shape:
-        raise UserError(f"{source}: split has shape {split.shape}; expected ({len(ids)},)")
+        raise UserError(f"{source}: split has shape {split.shape}; expected ({len(ids)},){another('split')}")
     result = split_codes(split, source)
     for test_ids, other in ((ids[result == 2], ids[result != 2]), (ids[result == 1], ids[result == 0])):
         if len(shared := np.intersect1d(test_ids, other)):

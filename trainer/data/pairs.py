@@ -101,7 +101,10 @@ def make_pairs(arrays: Mapping[str, Rows], source: str) -> Pairs:
     """Check raw arrays named ``inputs``, ``targets`` and, optionally, ``ids`` and ``split``."""
     targets, inputs = typed_targets(arrays["targets"], source), typed_inputs(arrays["inputs"], source)
     if len(inputs) != len(targets):
-        raise UserError(f"{source}: inputs has {len(inputs)} rows, targets has {len(targets)}; they must be equal")
+        raise UserError(
+            f"{source}: inputs has {len(inputs)} rows, targets has {len(targets)}; they must be equal: "
+            f"array[:{min(len(inputs), len(targets))}] of each"
+        )
     digest = hashlib.sha256()
     total = len(inputs) * (row_bytes(inputs) + row_bytes(targets))
     with shown_if_long(f"Checking {source}", total) as advance:

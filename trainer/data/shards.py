@@ -87,7 +87,10 @@ class Shards:
             for name in stored.values():
                 if name not in shard.table.names:
                     found = listed(shard.table.names)
-                    raise UserError(f"{shard.path}: no column {name!r}, which {self.shards[0].path} has; found {found}")
+                    raise UserError(
+                        f"{shard.path}: no column {name!r}, which {self.shards[0].path} has; found {found}: "
+                        "a pattern leaves it out, --data 'folder/part-*.parquet'"
+                    )
             for batch in shard.table.batches(stored, 0):
                 if named:
                     batch["split"] = np.full(len(next(iter(batch.values()))), shard.split, dtype=object)
@@ -153,7 +156,10 @@ def _shards(source: str, root: Path, files: Sequence[Path]) -> Shards:
     splits = {shard.split for shard in shards}
     if None in splits and len(splits) > 1:
         said, silent = (next(s.path for s in shards if bool(s.split) is named) for named in (True, False))
-        raise UserError(f"{source}: the name of {said} says a split, that of {silent} does not; name all, or none")
+        raise UserError(
+            f"{source}: the name of {said} says a split, that of {silent} does not; name all, or none: "
+            "a pattern leaves some out, --data 'folder/train-*.parquet'"
+        )
     return Shards(source, shards, splits=len(splits) > 1)  # of one split alone, the rows are still to be split
 
 

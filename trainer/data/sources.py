@@ -17,6 +17,7 @@ from losstune.trainer.data.column_names import ROLES, ColumnNames, listed
 from losstune.trainer.data.foreign_files import refuse_foreign
 from losstune.trainer.data.formats import READERS, Contents, read_folder, read_shards
 from losstune.trainer.data.npy import Array, Rows
+from losstune.trainer.data.remedies import PADDED
 from losstune.trainer.data.shards import is_pattern, matching
 from losstune.trainer.data.table import VECTORS
 
@@ -167,7 +168,8 @@ def _as_array(array: object, where: str) -> Array:
             return np.asarray(tensor.float() if tensor.is_floating_point() else tensor)
         return _stacked(np.asarray(array))
     except (TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"{where}: {one_line(error)}") from None
+        mend = PADDED if "inhomogeneous" in str(error) else ""
+        raise UserError(f"{where}: {one_line(error)}{mend}") from None
 
 
 def _stacked(array: Array) -> Array:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.config.eval_queries import EvalQueries
 from losstune.trainer.data.pairs import Pairs
+from losstune.trainer.data.remedies import MORE_ROWS
 
 TEST_SHARE = 0.2
 VAL_SHARE = 0.2
@@ -48,9 +49,9 @@ def split_rows(pairs: Pairs, split_seed: int, *, train_on_val: bool = False) -> 
     if train_on_val:
         train, val = np.flatnonzero(codes != 2), val[:0]
     elif len(val) == 0:
-        raise UserError(f"{pairs.source}: the val split has no rows, of {len(pairs.ids)} in all")
+        raise UserError(f"{pairs.source}: the val split has no rows, of {len(pairs.ids)} in all{MORE_ROWS}")
     if len(train) == 0:
-        raise UserError(f"{pairs.source}: the train split has no rows, of {len(pairs.ids)} in all")
+        raise UserError(f"{pairs.source}: the train split has no rows, of {len(pairs.ids)} in all{MORE_ROWS}")
     order = np.random.default_rng(split_seed).permutation(len(val))
     return Splits(train, val[order], test)
 

@@ -196,7 +196,10 @@ class TestColumns:
 
     def test_a_wrong_one_is_one_message(self, cli: Line) -> None:
         done = cli("train --data pairs.npz --columns inputs=query --num_epochs 1")
-        message = f"{Path('pairs.npz').resolve()}: no column 'query', which is to be inputs; found inputs, targets"
+        message = (
+            f"{Path('pairs.npz').resolve()}: no column 'query', which is to be inputs; found inputs, targets"
+            ": --columns inputs=NAME"
+        )
         assert (done.code, done.err) == (2, f"error: {message}\n")
 
 
@@ -351,7 +354,8 @@ class TestRefusals:
         arrays["targets"][17] = 0
         np.savez("zero.npz", **arrays)
         done = cli("train --data zero.npz --output_dir run")
-        message = "targets row 17 is all zeros, or nearly (1 such rows); a target needs a direction: remove these rows"
+        message = "targets row 17 is all zeros, or nearly (1 such rows); a target needs a direction: keep = "
+        message += "numpy.linalg.norm(targets, axis=1) > 0"
         assert (done.code, done.err) == (2, f"error: {Path('zero.npz').resolve()}: {message}\n")
         assert not Path("run").exists()
 

@@ -15,6 +15,7 @@ import pytest
 from losstune.trainer.data import arrow_tables
 from losstune.trainer.data.arrow_tables import ArrowTable, ParquetTable
 from losstune.trainer.data.pairs import load_pairs
+from losstune.trainer.data.remedies import WITHOUT_NULLS
 from losstune.trainer.data.table import Table
 from tests.trainer.samples import Arrays, refusal, sample_arrays
 
@@ -90,7 +91,10 @@ def test_a_null_row_is_named_wherever_it_is(
     targets[71] = None  # type: ignore[call-overload]
     column = pa.array(targets, pa.list_(pa.float32(), -1 if size is None else size))
     write(table_of().set_column(1, "targets", column), tmp_path / name)
-    assert refusal(load_pairs, str(tmp_path / name)) == f"{tmp_path / name}: targets row 71 is null"
+    assert (
+        refusal(load_pairs, str(tmp_path / name))
+        == f"{tmp_path / name}: targets row 71 is null{WITHOUT_NULLS.format('targets')}"
+    )
 
 
 @every_form

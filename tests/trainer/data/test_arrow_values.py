@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 
 from losstune.trainer.data.arrow_values import embeddings, labels
+from losstune.trainer.data.remedies import OF_ONE_LENGTH, PADDED, WITHOUT_INNER_NULLS, WITHOUT_NULLS
 from tests.trainer.samples import refusal
 
 VECTORS = np.arange(12, dtype=np.float32).reshape(4, 3) / 8
@@ -75,13 +76,19 @@ def nested(*rows: Any) -> pa.Array:
 @pytest.mark.parametrize(
     ("column", "message"),
     [
-        (pa.array([[1.0], None], pa.list_(pa.float32())), "row 11 is null"),
-        (pa.array([[1.0], None], pa.list_(pa.float32(), 1)), "row 11 is null"),
-        (pa.array([[1.0, 2.0], [3.0, None]], pa.list_(pa.float32())), "row 11 holds a null"),
-        (pa.array([[1.0, 2.0], [3.0]], pa.list_(pa.float32())), "row 11 has 1 numbers, row 10 has 2"),
-        (nested([[1.0], [2.0]], [[3.0], None]), "row 11 holds a null"),
-        (nested([[1.0], [2.0]], [[3.0], [None]]), "row 11 holds a null"),
-        (nested([[1.0], [2.0]], [[3.0], [4.0, 5.0]]), "row 11 has a list of 2 numbers, row 10 one of 1"),
+        (pa.array([[1.0], None], pa.list_(pa.float32())), f"row 11 is null{WITHOUT_NULLS.format('inputs')}"),
+        (pa.array([[1.0], None], pa.list_(pa.float32(), 1)), f"row 11 is null{WITHOUT_NULLS.format('inputs')}"),
+        (
+            pa.array([[1.0, 2.0], [3.0, None]], pa.list_(pa.float32())),
+            f"row 11 holds a null{WITHOUT_INNER_NULLS.format('inputs')}",
+        ),
+        (
+            pa.array([[1.0, 2.0], [3.0]], pa.list_(pa.float32())),
+            f"row 11 has 1 numbers, row 10 has 2{OF_ONE_LENGTH.format('inputs', 2)}",
+        ),
+        (nested([[1.0], [2.0]], [[3.0], None]), f"row 11 holds a null{WITHOUT_INNER_NULLS.format('inputs')}"),
+        (nested([[1.0], [2.0]], [[3.0], [None]]), f"row 11 holds a null{WITHOUT_INNER_NULLS.format('inputs')}"),
+        (nested([[1.0], [2.0]], [[3.0], [4.0, 5.0]]), f"row 11 has a list of 2 numbers, row 10 one of 1{PADDED}"),
     ],
     ids=["null", "null of fixed size", "null inside", "short", "null list", "null deep inside", "short inside"],
 )
@@ -139,7 +146,7 @@ class TestLabels:
         "column", [pa.array(["a", None]), pa.array([1, None]), pa.array(["a", None]).dictionary_encode()]
     )
     def test_a_null_is_named_by_row(self, column: pa.Array) -> None:
-        assert refusal(labels, column, "x: ids", 10) == "x: ids row 11 is null"
+        assert refusal(labels, column, "x: ids", 10) == f"x: ids row 11 is null{WITHOUT_NULLS.format('ids')}"
 
     def test_another_type_is_named(self) -> None:
         assert refusal(labels, pa.array([1.5]), "x: ids", 0) == (

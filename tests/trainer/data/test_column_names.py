@@ -50,7 +50,7 @@ def test_what_is_not_of_the_form_is_refused(said: str | dict[str, str], message:
 
 def test_a_name_that_is_not_there_is_named_with_those_that_are() -> None:
     names = ColumnNames.of("targets=positive")
-    message = "x: no column 'positive', which is to be targets; found anchor, negative"
+    message = "x: no column 'positive', which is to be targets; found anchor, negative: --columns targets=NAME"
     assert refusal(names.check, ["negative", "anchor"], ("inputs", "targets"), "x") == message
     names.check(["anchor"], ("inputs",), "x")
 

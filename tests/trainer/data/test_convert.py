@@ -14,6 +14,7 @@ from losstune.trainer.data import arrow_tables
 from losstune.trainer.data.convert import convert
 from losstune.trainer.data.npy import MappedArray
 from losstune.trainer.data.pairs import load_pairs
+from losstune.trainer.data.remedies import WITHOUT_NULLS
 from losstune.trainer.data.splits import split_rows
 from tests.trainer.conftest import Line
 from tests.trainer.data.test_folder import save_folder
@@ -71,7 +72,10 @@ def test_a_bad_row_leaves_no_folder(tmp_path: Path) -> None:
     written(tmp_path / "a.jsonl", part(0, 20))
     path = tmp_path / "b.jsonl"
     path.write_text((tmp_path / "a.jsonl").read_text() + '{"anchor": null}\n')
-    assert refusal(convert, [str(path)], tmp_path / "pairs", NAMED) == f"{path}: inputs row 20 is null"
+    assert (
+        refusal(convert, [str(path)], tmp_path / "pairs", NAMED)
+        == f"{path}: inputs row 20 is null{WITHOUT_NULLS.format('anchor')}"
+    )
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a.jsonl", "b.jsonl"]
 
 
@@ -97,7 +101,9 @@ def test_by_the_command_line(cli: Line) -> None:
     message = "convert: found one path; expected files, and behind them the folder to make"
     assert (done.code, done.err) == (2, f"error: {message}\n")
     missing = cli("convert pairs.npz other --columns inputs=query")
-    assert missing.err.endswith("no column 'query', which is to be inputs; found inputs, targets\n")
+    assert missing.err.endswith(
+        "no column 'query', which is to be inputs; found inputs, targets: --columns inputs=NAME\n"
+    )
 
 
 MEASURE = """

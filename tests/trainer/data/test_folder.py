@@ -16,6 +16,7 @@ from losstune.trainer.data import columns, pair_checks
 from losstune.trainer.data import formats as data_files
 from losstune.trainer.data.npy import MappedArray
 from losstune.trainer.data.pairs import Pairs, load_inputs, load_pairs
+from losstune.trainer.data.remedies import FINITE, ONE_TARGET, another
 from losstune.trainer.run.predict import score_test
 from tests.trainer.conftest import Line
 from tests.trainer.data.test_pair_checks import REFUSED
@@ -122,7 +123,10 @@ class TestRefused:
         arrays = sample_arrays()
         arrays[name][[37, 38, 150, 199]] = np.nan
         folder = save_folder(tmp_path / "pairs", arrays)
-        assert refusal(load_pairs, folder) == f"{folder}: {name} row 37 holds NaN or infinity (4 such rows)"
+        assert (
+            refusal(load_pairs, folder)
+            == f"{folder}: {name} row 37 holds NaN or infinity (4 such rows){FINITE.format(name)}"
+        )
 
     def test_a_zero_target_in_a_late_piece(self, tmp_path: Path) -> None:
         arrays = sample_arrays()
@@ -134,12 +138,18 @@ class TestRefused:
         arrays = full_arrays()
         arrays["targets"][163] *= 1.1
         folder = save_folder(tmp_path / "pairs", arrays)
-        message = "ids rows 162 and 163 are both 162, but their targets differ; an id is the identity of one target"
+        message = (
+            f"ids rows 162 and 163 are both 162, but their targets differ; "
+            f"an id is the identity of one target{ONE_TARGET}"
+        )
         assert refusal(load_pairs, folder) == f"{folder}: {message}"
 
     def test_inputs_alone_are_checked(self, tmp_path: Path) -> None:
         folder = save_folder(tmp_path / "pairs", {"inputs": np.array([[1.0], [np.nan], [np.inf]])})
-        assert refusal(load_inputs, folder) == f"{folder}: inputs row 1 holds NaN or infinity (2 such rows)"
+        assert (
+            refusal(load_inputs, folder)
+            == f"{folder}: inputs row 1 holds NaN or infinity (2 such rows){FINITE.format('inputs')}"
+        )
 
     @pytest.mark.parametrize("name", ["inputs", "targets", "ids", "split"])
     def test_a_pipe_which_is_not_waited_for(self, tmp_path: Path, name: str) -> None:
@@ -151,7 +161,10 @@ class TestRefused:
     def test_split_numbers_outside_0_to_2(self, tmp_path: Path) -> None:
         arrays = full_arrays()
         folder = save_folder(tmp_path / "pairs", {**arrays, "split": np.where(np.arange(200) == 7, 3, 0)})
-        assert refusal(load_pairs, folder) == f"{folder}: split row 7 is 3; allowed: 0 train, 1 val, 2 test"
+        assert (
+            refusal(load_pairs, folder)
+            == f"{folder}: split row 7 is 3; allowed: 0 train, 1 val, 2 test{another('split')}"
+        )
 
     @pytest.mark.parametrize(
         ("name", "shape", "needed"),

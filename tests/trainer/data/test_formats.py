@@ -17,6 +17,7 @@ from safetensors.torch import save_file
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.data.pairs import load_pairs, make_pairs
+from losstune.trainer.data.remedies import FINITE, OF_ONE_LENGTH, WITHOUT_INNER_NULLS, WITHOUT_NULLS, another
 from tests.trainer.samples import PICKLED, Arrays, refusal, sample_arrays
 
 NPY = np.lib.format
@@ -109,7 +110,7 @@ def test_a_bad_row_is_named_with_the_file(tmp_path: Path, name: str, write: Call
     arrays = full_arrays()
     arrays["targets"][7, 1] = np.nan
     write(tmp_path / name, arrays)
-    message = f"{tmp_path / name}: targets row 7 holds NaN or infinity (1 such rows)"
+    message = f"{tmp_path / name}: targets row 7 holds NaN or infinity (1 such rows){FINITE.format('targets')}"
     assert refusal(load_pairs, str(tmp_path / name)) == message
 
 
@@ -131,7 +132,9 @@ def test_safetensors_split_codes_outside_0_to_2_are_refused(tmp_path: Path) -> N
     path = tmp_path / "a.safetensors"
     arrays = {name: torch.from_numpy(array) for name, array in sample_arrays(rows=3).items()}
     save_file({**arrays, "split": torch.tensor([0, 2, 3])}, path)
-    assert refusal(load_pairs, str(path)) == f"{path}: split row 2 is 3; allowed: 0 train, 1 val, 2 test"
+    assert (
+        refusal(load_pairs, str(path)) == f"{path}: split row 2 is 3; allowed: 0 train, 1 val, 2 test{another('split')}"
+    )
 
 
 @every_format
@@ -221,7 +224,10 @@ class TestNpz:
     def test_an_unknown_npy_version_is_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "a.npz"
         write_members(path, inputs=npy_bytes(floats(4), b"\0" * 16, version=(3, 0)))
-        assert refusal(load_pairs, str(path)) == f"{path}: array 'inputs' has an unknown .npy version (3, 0)"
+        assert (
+            refusal(load_pairs, str(path))
+            == f"{path}: array 'inputs' has an unknown .npy version (3, 0); save it with numpy.save"
+        )
 
     def test_a_member_that_is_no_array_is_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "a.npz"
@@ -244,10 +250,22 @@ class TestParquet:
     @pytest.mark.parametrize(
         ("column", "message"),
         [
-            (pa.array([[1.0, 2.0], None, [3.0, 4.0]], FLOAT_LISTS), "inputs row 1 is null"),
-            (pa.array([[1.0, 2.0], [3.0], [3.0, 4.0]], FLOAT_LISTS), "inputs row 1 has 1 numbers, row 0 has 2"),
-            (pa.array([[1.0], [3.0], []], FLOAT_LISTS), "inputs row 2 has 0 numbers, row 0 has 1"),
-            (pa.array([[1.0], [None], [2.0]], FLOAT_LISTS), "inputs row 1 holds a null"),
+            (
+                pa.array([[1.0, 2.0], None, [3.0, 4.0]], FLOAT_LISTS),
+                f"inputs row 1 is null{WITHOUT_NULLS.format('inputs')}",
+            ),
+            (
+                pa.array([[1.0, 2.0], [3.0], [3.0, 4.0]], FLOAT_LISTS),
+                f"inputs row 1 has 1 numbers, row 0 has 2{OF_ONE_LENGTH.format('inputs', 2)}",
+            ),
+            (
+                pa.array([[1.0], [3.0], []], FLOAT_LISTS),
+                f"inputs row 2 has 0 numbers, row 0 has 1{OF_ONE_LENGTH.format('inputs', 1)}",
+            ),
+            (
+                pa.array([[1.0], [None], [2.0]], FLOAT_LISTS),
+                f"inputs row 1 holds a null{WITHOUT_INNER_NULLS.format('inputs')}",
+            ),
             (
                 pa.array([["a"], ["b"], ["c"]]),
                 "inputs has Arrow type list<element: string>; expected a list of numbers in each row: "
@@ -270,7 +288,7 @@ class TestParquet:
         path = tmp_path / "a.parquet"
         rows = [[1.0]] * 25 + [None] + [[1.0]] * 4
         pq.write_table(pa.table({"inputs": pa.array(rows, FLOAT_LISTS), "targets": [[1.0]] * 30}), path, 4)
-        assert refusal(load_pairs, str(path)) == f"{path}: inputs row 25 is null"
+        assert refusal(load_pairs, str(path)) == f"{path}: inputs row 25 is null{WITHOUT_NULLS.format('inputs')}"
 
     def test_a_file_without_rows_is_refused(self, tmp_path: Path) -> None:
         path = tmp_path / "a.parquet"

@@ -7,6 +7,7 @@ import pytest
 
 from losstune.trainer.data import guards
 from losstune.trainer.data.guards import bounded, check_size, readable
+from losstune.trainer.data.remedies import ON_DISK
 from tests.trainer.samples import refusal
 
 
@@ -42,5 +43,5 @@ def test_what_memory_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(guards, "free_memory", lambda: 1000)
     path = tmp_path / "a.npz"
     path.write_bytes(b"12345")
-    message = f"{path}: its arrays take 1,001 bytes of memory, and 1,000 are free"
+    message = f"{path}: its arrays take 1,001 bytes of memory, and 1,000 are free{ON_DISK}"
     assert refusal(check_size, path, 1001) == message

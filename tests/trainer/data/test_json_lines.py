@@ -9,6 +9,7 @@ import pytest
 
 from losstune.trainer.data import json_lines
 from losstune.trainer.data.pairs import load_pairs, make_pairs
+from losstune.trainer.data.remedies import OF_ONE_LENGTH, PADDED, WITHOUT_NULLS, another
 from tests.trainer.samples import refusal, sample_arrays
 
 
@@ -54,13 +55,17 @@ def test_blank_lines_and_other_columns_in_some_rows_do_no_harm(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("inputs", None, "inputs row 41 is null"),
-        ("inputs", [1.0] * 5, "inputs row 41 has shape (5,), row 0 has (6,); they must be equal"),
-        ("inputs", [1.0] * 5 + [None], "inputs row 41 is [1.0, 1.0, 1.0, 1.0, 1.0, None]; expected a list of numbers"),
-        ("targets", "text", "targets row 41 is 'text'; expected a list of numbers"),
-        ("targets", [[1.0], [1.0, 2.0]], "targets row 41 has lists of unequal length"),
-        ("ids", 1.5, "ids row 41 is 1.5; expected a whole number or text"),
-        ("ids", None, "ids row 41 is null"),
+        ("inputs", None, f"inputs row 41 is null{WITHOUT_NULLS.format('inputs')}"),
+        ("inputs", [1.0] * 5, f"inputs row 41 has shape (5,), row 0 has (6,){OF_ONE_LENGTH.format('inputs', 6)}"),
+        (
+            "inputs",
+            [1.0] * 5 + [None],
+            f"inputs row 41 is [1.0, 1.0, 1.0, 1.0, 1.0, None]; expected a list of numbers{another('inputs')}",
+        ),
+        ("targets", "text", f"targets row 41 is 'text'; expected a list of numbers{another('targets')}"),
+        ("targets", [[1.0], [1.0, 2.0]], f"targets row 41 has lists of unequal length{PADDED}"),
+        ("ids", 1.5, f"ids row 41 is 1.5; expected a whole number or text{another('ids')}"),
+        ("ids", None, f"ids row 41 is null{WITHOUT_NULLS.format('ids')}"),
     ],
 )
 def test_a_bad_value_is_named_by_its_row(tmp_path: Path, name: str, value: object, message: str) -> None:
@@ -76,7 +81,7 @@ def test_a_value_that_is_not_there(tmp_path: Path) -> None:
     rows = rows_of()
     del rows[41]["targets"]
     path = write(tmp_path / "a.jsonl", rows)
-    assert refusal(load_pairs, path) == f"{path}: targets row 41 is absent"
+    assert refusal(load_pairs, path) == f"{path}: targets row 41 is absent{WITHOUT_NULLS.format('targets')}"
 
 
 @pytest.mark.parametrize("line", ["{", "[1]", '{"inputs": ' + "[" * 200_000])

@@ -10,6 +10,7 @@ import pytest
 
 from losstune.trainer.data import labels
 from losstune.trainer.data.labels import split_codes, whole_ids
+from losstune.trainer.data.remedies import another
 from tests.trainer.samples import refusal
 
 
@@ -81,9 +82,9 @@ class TestSplits:
         assert (found.dtype, found.tolist()) == (np.int8, [0, 1, 2])
 
     def test_numbers_outside_0_to_2(self) -> None:
-        message = "x: split row 1 is 3; allowed: 0 train, 1 val, 2 test"
+        message = f"x: split row 1 is 3; allowed: 0 train, 1 val, 2 test{another('split')}"
         assert refusal(split_codes, np.array([0, 3]), "x") == message
 
     def test_floats(self) -> None:
-        message = "x: split has type float64; expected text: train, val, test"
+        message = f"x: split has type float64; expected text: train, val, test{another('split')}"
         assert refusal(split_codes, np.array([0.0]), "x") == message

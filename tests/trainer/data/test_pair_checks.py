@@ -6,31 +6,41 @@ import pytest
 from losstune.trainer.data import pair_checks
 from losstune.trainer.data.pair_checks import pieces, row_bytes
 from losstune.trainer.data.pairs import make_pairs
+from losstune.trainer.data.remedies import FINITE, FLAT, ONE_TARGET, another
 from tests.trainer.samples import Arrays, changed, refusal, with_value
 
 REFUSED = {
     "flat inputs": (
         changed(inputs=np.zeros(6)),
-        "inputs has shape (6,); expected (rows, …) with at least 2 axes",
+        f"inputs has shape (6,); expected (rows, …) with at least 2 axes{FLAT.format('inputs')}",
     ),
     "inputs without rows": (
         changed(inputs=np.zeros((0, 3))),
-        "inputs has shape (0, 3); expected (rows, …) with at least 2 axes",
+        f"inputs has shape (0, 3); expected (rows, …) with at least 2 axes{FLAT.format('inputs')}",
     ),
     "targets without rows": (
         changed(inputs=np.zeros((0, 3)), targets=np.zeros((0, 2))),
-        "targets has shape (0, 2); expected (rows, dimensions)",
+        f"targets has shape (0, 2); expected (rows, dimensions){FLAT.format('targets')}",
     ),
-    "text inputs": (changed(inputs=np.full((6, 2), "a")), "inputs has type <U1; expected float or integer"),
+    "text inputs": (
+        changed(inputs=np.full((6, 2), "a")),
+        f"inputs has type <U1; expected float or integer{another('inputs')}",
+    ),
     "complex inputs": (
         changed(inputs=np.ones((6, 2), dtype=complex)),
-        "inputs has type complex128; expected float or integer",
+        f"inputs has type complex128; expected float or integer{another('inputs')}",
     ),
-    "flat targets": (changed(targets=np.ones(6)), "targets has shape (6,); expected (rows, dimensions)"),
-    "deep targets": (changed(targets=np.ones((6, 2, 2))), "targets has shape (6, 2, 2); expected (rows, dimensions)"),
+    "flat targets": (
+        changed(targets=np.ones(6)),
+        f"targets has shape (6,); expected (rows, dimensions){FLAT.format('targets')}",
+    ),
+    "deep targets": (
+        changed(targets=np.ones((6, 2, 2))),
+        f"targets has shape (6, 2, 2); expected (rows, dimensions){FLAT.format('targets')}",
+    ),
     "targets without dimensions": (
         changed(targets=np.ones((6, 0))),
-        "targets has shape (6, 0); expected (rows, dimensions)",
+        f"targets has shape (6, 0); expected (rows, dimensions){FLAT.format('targets')}",
     ),
     "integer targets": (
         changed(targets=np.ones((6, 2), dtype=int)),
@@ -49,17 +59,24 @@ REFUSED = {
     ),
     "unequal rows": (
         changed(inputs=np.zeros((5, 3))),
-        "inputs has 5 rows, targets has 6; they must be equal",
+        "inputs has 5 rows, targets has 6; they must be equal: array[:5] of each",
     ),
-    "NaN input": (with_value("inputs", 4, np.nan), "inputs row 4 holds NaN or infinity (1 such rows)"),
-    "infinite target": (with_value("targets", 2, np.inf), "targets row 2 holds NaN or infinity (1 such rows)"),
+    "NaN input": (
+        with_value("inputs", 4, np.nan),
+        f"inputs row 4 holds NaN or infinity (1 such rows){FINITE.format('inputs')}",
+    ),
+    "infinite target": (
+        with_value("targets", 2, np.inf),
+        f"targets row 2 holds NaN or infinity (1 such rows){FINITE.format('targets')}",
+    ),
     "target too large for float32": (
         changed(targets=np.full((6, 2), 1e300)),
-        "targets row 0 holds NaN or infinity (6 such rows)",
+        f"targets row 0 holds NaN or infinity (6 such rows){FINITE.format('targets')}",
     ),
     "zero target": (
         with_value("targets", 3, 0),
-        "targets row 3 is all zeros, or nearly (1 such rows); a target needs a direction: remove these rows",
+        "targets row 3 is all zeros, or nearly (1 such rows); a target needs a direction: "
+        "keep = numpy.linalg.norm(targets, axis=1) > 0",
     ),
     "float ids": (
         changed(ids=np.zeros(6)),
@@ -71,12 +88,16 @@ REFUSED = {
     ),
     "one id, two targets": (
         changed(ids=np.array([0, 1, 2, 3, 1, 5])),
-        "ids rows 1 and 4 are both 1, but their targets differ; an id is the identity of one target",
+        f"ids rows 1 and 4 are both 1, but their targets differ; an id is the identity of one target{ONE_TARGET}",
     ),
-    "too few splits": (changed(split=np.array(["train"] * 5)), "split has shape (5,); expected (6,)"),
+    "too few splits": (
+        changed(split=np.array(["train"] * 5)),
+        f"split has shape (5,); expected (6,){another('split')}",
+    ),
     "unknown split": (
         changed(split=np.array(["train", "val", "live", "train", "test", "live"])),
-        "split row 2 is 'live'; allowed: train, val (or validation, valid, dev), test",
+        "split row 2 is 'live'; allowed: train, val (or validation, valid, dev), test: "
+        "frame['split'].replace('live', 'train')",
     ),
     "a target in two splits": (
         changed(targets=np.ones((6, 2)), split=np.array(["train"] * 4 + ["test", "train"])),
@@ -108,4 +129,7 @@ def test_a_row_has_its_number_also_in_a_later_piece(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(pair_checks, "PIECE_BYTES", 1)
     arrays = with_value("inputs", 4, np.nan)
     arrays["inputs"][5, 0] = np.inf
-    assert refusal(make_pairs, arrays, "x") == "x: inputs row 4 holds NaN or infinity (2 such rows)"
+    assert (
+        refusal(make_pairs, arrays, "x")
+        == f"x: inputs row 4 holds NaN or infinity (2 such rows){FINITE.format('inputs')}"
+    )

@@ -9,6 +9,7 @@ from sklearn.datasets import load_digits
 
 from losstune.trainer.data import pair_checks
 from losstune.trainer.data.pairs import load_inputs, load_pairs, make_pairs
+from losstune.trainer.data.remedies import FINITE
 from tests.trainer.samples import changed, refusal
 
 OTHER_NAME = "; if it has another name: --columns {}=NAME"
@@ -205,4 +206,7 @@ class TestInputsOnly:
     def test_inputs_are_checked(self, tmp_path: Path) -> None:
         path = tmp_path / "a.npz"
         np.savez(path, inputs=np.array([[1.0], [np.nan], [np.inf]]))
-        assert refusal(load_inputs, str(path)) == f"{path}: inputs row 1 holds NaN or infinity (2 such rows)"
+        assert (
+            refusal(load_inputs, str(path))
+            == f"{path}: inputs row 1 holds NaN or infinity (2 such rows){FINITE.format('inputs')}"
+        )

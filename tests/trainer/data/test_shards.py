@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from losstune.trainer.data.pairs import Pairs, load_pairs
+from losstune.trainer.data.remedies import OF_ONE_LENGTH
 from tests.trainer.data.test_arrow_tables import write_file, write_stream
 from tests.trainer.samples import Arrays, refusal, sample_arrays
 
@@ -167,19 +168,26 @@ class TestRefused:
         written(tmp_path / "a.parquet", part(0, 20))
         written(tmp_path / "test.parquet", part(20, 20))
         message = f"the name of {tmp_path}/test.parquet says a split, that of {tmp_path}/a.parquet does not"
-        assert refusal(loaded, tmp_path) == f"{tmp_path}: {message}; name all, or none"
+        assert (
+            refusal(loaded, tmp_path)
+            == f"{tmp_path}: {message}; name all, or none: a pattern leaves some out, --data 'folder/train-*.parquet'"
+        )
 
     def test_a_column_that_a_later_file_lacks(self, tmp_path: Path) -> None:
         written(tmp_path / "a.parquet", part(0, 20))
         written(tmp_path / "b.parquet", part(20, 20).drop_columns(["positive"]))
-        message = f"no column 'positive', which {tmp_path}/a.parquet has; found anchor, ids"
+        message = f"no column 'positive', which {tmp_path}/a.parquet has; found anchor, ids: a pattern leaves it out, "
+        message += "--data 'folder/part-*.parquet'"
         assert refusal(loaded, tmp_path) == f"{tmp_path}/b.parquet: {message}"
 
     def test_a_bad_row_by_its_file(self, tmp_path: Path) -> None:
         written(tmp_path / "a.parquet", part(0, 20))
         ragged = pa.array([[1.0] * (5 if row != 7 else 4) for row in range(20)])
         written(tmp_path / "b.parquet", part(20, 20).set_column(1, "positive", ragged))
-        assert refusal(loaded, tmp_path) == f"{tmp_path}/b.parquet: targets row 7 has 4 numbers, row 0 has 5"
+        assert (
+            refusal(loaded, tmp_path)
+            == f"{tmp_path}/b.parquet: targets row 7 has 4 numbers, row 0 has 5{OF_ONE_LENGTH.format('targets', 5)}"
+        )
 
     def test_vectors_of_another_length_in_a_later_file(self, tmp_path: Path) -> None:
         written(tmp_path / "a.parquet", part(0, 20))

@@ -57,7 +57,7 @@ def test_arrays_of_other_names(form: Any) -> None:
 
 def test_a_name_that_nothing_has_is_named(form: Any) -> None:
     source, where = form(renamed())
-    message = f"{where}: no column 'query', which is to be inputs; found anchor, positive"
+    message = f"{where}: no column 'query', which is to be inputs; found anchor, positive: --columns inputs=NAME"
     assert refusal(load_pairs, source, "inputs=query,targets=positive") == message
     message = f"{where}: no array 'inputs'; found anchor, positive; if it has another name: --columns inputs=NAME"
     assert refusal(load_pairs, source) == message

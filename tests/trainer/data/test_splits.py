@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from losstune.trainer.data.pairs import load_pairs, make_pairs
+from losstune.trainer.data.remedies import MORE_ROWS
 from losstune.trainer.data.splits import Splits, query_rows, split_rows
 from tests.trainer.samples import Arrays, refusal, sample_arrays
 
@@ -109,7 +110,7 @@ class TestGivenSplits:
     @pytest.mark.parametrize(("missing", "others"), [("train", ["val", "test"]), ("val", ["test"])])
     def test_without_a_needed_split_are_refused(self, missing: str, others: list[str]) -> None:
         pairs = make_pairs({**sample_arrays(rows=6), "split": np.resize(others, 6)}, "x")
-        assert refusal(split_rows, pairs, 0) == f"x: the {missing} split has no rows, of 6 in all"
+        assert refusal(split_rows, pairs, 0) == f"x: the {missing} split has no rows, of 6 in all{MORE_ROWS}"
 
     def test_without_validation_rows_draw_them_from_the_ids_that_are_trained_on(self) -> None:
         arrays = {**sample_arrays(rows=2000), "ids": np.arange(2000) % 1500}

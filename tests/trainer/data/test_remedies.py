@@ -1,0 +1,174 @@
+"""Every message about data that is wrong, each produced once: it ends in an option of the command or a line of Python.
+
+Not in the table: what is said of damaged files, of the machine, and of a source that is not there at all.
+"""
+
+import ast
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.feather as pf
+import pyarrow.parquet as pq
+import pytest
+
+from losstune.trainer.data.labels import split_codes
+from losstune.trainer.data.pairs import load_pairs
+from losstune.trainer.data.splits import split_rows
+from tests.test_docs import ROOT
+from tests.trainer.samples import refusal
+
+ROWS = np.random.default_rng(0).normal(size=(4, 2)).astype(np.float32)
+FLOATS = pa.list_(pa.float32())
+
+
+def array_s(**given: Any) -> str:
+    """Of arrays in memory."""
+    return refusal(load_pairs, {"inputs": ROWS, "targets": ROWS, **given})
+
+
+def table_s(**columns: Any) -> str:
+    """Of a Parquet file."""
+    pq.write_table(pa.table({"inputs": ROWS.tolist(), "targets": ROWS.tolist(), **columns}), "a.parquet")
+    return refusal(load_pairs, "a.parquet")
+
+
+def line_s(**row: Any) -> str:
+    """Of JSON lines, the second of which is this."""
+    good = {"inputs": [1.0, 2.0], "targets": [1.0, 2.0], "ids": 3}
+    lines = pd.DataFrame({"row": [good, {name: value for name, value in {**good, **row}.items() if value != "absent"}]})
+    Path("a.jsonl").write_text("".join(f"{pd.io.json.ujson_dumps(one)}\n" for one in lines["row"]))
+    return refusal(load_pairs, "a.jsonl")
+
+
+def npz_s(**arrays: Any) -> str:
+    """Of an archive of NumPy's."""
+    np.savez("a.npz", **{"inputs": ROWS, "targets": ROWS, **arrays}, allow_pickle=True)
+    return refusal(load_pairs, "a.npz")
+
+
+def folder_s(*names: str, **columns: Any) -> str:
+    """Of a folder with these files, the last of which has other columns."""
+    for name in names:
+        Path("folder").mkdir(exist_ok=True)
+        given = columns if name == names[-1] and columns else {"inputs": ROWS.tolist(), "targets": ROWS.tolist()}
+        pq.write_table(pa.table(given), Path("folder", name))
+    return refusal(load_pairs, "folder")
+
+
+def split_s(*split: str) -> str:
+    """Of a split of all rows."""
+    return refusal(split_rows, load_pairs({"inputs": ROWS, "targets": ROWS, "split": np.array(split)}), 0)
+
+
+def mapped_s() -> str:
+    """Of an array on disk in Fortran's order."""
+    Path("mapped").mkdir()
+    np.save("mapped/inputs.npy", np.asfortranarray(ROWS))
+    np.save("mapped/targets.npy", ROWS)
+    return refusal(load_pairs, "mapped")
+
+
+def feather_s() -> str:
+    """Of a file of Feather's first version."""
+    pf.write_feather(pa.table({"inputs": [1.0]}), "a.feather", version=1)
+    return refusal(load_pairs, "a.feather")
+
+
+NULL = pa.array([None, *ROWS[1:].tolist()], FLOATS)
+HOLED = pa.array([[1.0, None], *ROWS[1:].tolist()], FLOATS)
+SHORT = pa.array([*ROWS[1:].tolist(), [1.0]], FLOATS)
+DEEP = pa.array([[[1.0]], [[1.0, 2.0]], [[1.0]], [[1.0]]], pa.list_(FLOATS))
+PICKLED = np.array([{}] * 4, dtype=object)
+MESSAGES: dict[str, tuple[Callable[[], str], str]] = {
+    "null row": (lambda: table_s(inputs=NULL), "frame.dropna(subset=['inputs'])"),
+    "null of fixed size": (
+        lambda: table_s(inputs=NULL.cast(pa.list_(pa.float32(), 2))),
+        "frame.dropna(subset=['inputs'])",
+    ),
+    "null inside": (lambda: table_s(targets=HOLED), "frame[[numpy.isfinite(row).all() for row in frame['targets']]]"),
+    "short row": (lambda: table_s(targets=SHORT), "frame[frame['targets'].map(len) == 2]"),
+    "short inside": (lambda: table_s(inputs=DEEP), "numpy.pad(row, (0, length - len(row)))"),
+    "text column": (lambda: table_s(inputs=list("abcd")), "--columns inputs=NAME"),
+    "dates as ids": (lambda: table_s(ids=pd.to_datetime(["2026-01-01"] * 4)), "--columns ids=NAME"),
+    "null in a line": (lambda: line_s(inputs=None), "frame.dropna(subset=['inputs'])"),
+    "absent in a line": (lambda: line_s(targets="absent"), "frame.dropna(subset=['targets'])"),
+    "short line": (lambda: line_s(targets=[1.0]), "frame[frame['targets'].map(len) == 2]"),
+    "ragged line": (lambda: line_s(targets=[[1.0], [1.0, 2.0]]), "numpy.pad(row, (0, length - len(row)))"),
+    "text in a line": (lambda: line_s(inputs="text"), "--columns inputs=NAME"),
+    "float id in a line": (lambda: line_s(ids=1.5), "--columns ids=NAME"),
+    "no such array": (lambda: refusal(load_pairs, {"inputs": ROWS}), "--columns targets=NAME"),
+    "no such name": (lambda: refusal(load_pairs, {"inputs": ROWS}, "targets=other"), "--columns targets=NAME"),
+    "a role that is none": (lambda: refusal(load_pairs, {}, "input=a"), "--columns"),
+    "names that are no pairs": (lambda: refusal(load_pairs, {}, "anchor"), "inputs=anchor,targets=positive"),
+    "a role twice": (lambda: refusal(load_pairs, {}, "ids=a,ids=b"), "--columns"),
+    "a name that is none": (lambda: refusal(load_pairs, {}, "ids="), "--columns"),
+    "pickled": (lambda: npz_s(inputs=PICKLED), "numpy.stack of rows that are arrays"),
+    "column by column": (mapped_s, "numpy.ascontiguousarray"),
+    "old Feather": (feather_s, "version 2, which pandas does"),
+    "flat inputs": (lambda: array_s(inputs=np.ones(4)), "inputs.reshape(len(inputs), -1)"),
+    "deep targets": (lambda: array_s(targets=np.ones((4, 2, 2))), "targets.reshape(len(targets), -1)"),
+    "complex inputs": (lambda: array_s(inputs=ROWS * 1j), "--columns inputs=NAME"),
+    "bfloat16": (lambda: array_s(inputs=ROWS.astype(np.float16).view("V2")), "tensor.float().numpy()"),
+    "ragged in memory": (lambda: array_s(inputs=[[1.0], [1.0, 2.0]]), "numpy.pad(row, (0, length - len(row)))"),
+    "objects in memory": (lambda: array_s(inputs=PICKLED), "numpy.stack(frame['inputs'])"),
+    "whole targets": (lambda: array_s(targets=np.ones((4, 2), np.int8)), "numpy.float32(array)"),
+    "not finite": (lambda: array_s(targets=np.full((4, 2), np.nan)), "numpy.isfinite(targets).all(axis=1)"),
+    "no direction": (lambda: array_s(targets=np.zeros((4, 2))), "numpy.linalg.norm(targets, axis=1) > 0"),
+    "unequal rows": (lambda: array_s(inputs=np.ones((3, 2))), "array[:3]"),
+    "one id, two targets": (lambda: array_s(ids=np.zeros(4, int)), "--columns ids=NAME"),
+    "short split": (lambda: array_s(split=np.array(["train"])), "--columns split=NAME"),
+    "unknown split": (lambda: array_s(split=np.array(["eval"] * 4)), "frame['split'].replace('eval', 'train')"),
+    "split 3": (lambda: array_s(split=np.full(4, 3)), "--columns split=NAME"),
+    "split 0.5": (lambda: refusal(split_codes, np.full(4, 0.5), "x"), "--columns split=NAME"),
+    "all for training": (lambda: split_s("test", "test", "val", "val"), "numpy.resize(['train'] * 3"),
+    "none for validation": (lambda: split_s("test", "test", "test", "test"), "numpy.resize(['train'] * 3"),
+    "some names say a split": (lambda: folder_s("train.parquet", "more.parquet"), "--data 'folder/train-*.parquet'"),
+    "a column that one lacks": (
+        lambda: folder_s("a.parquet", "b.parquet", inputs=ROWS.tolist()),
+        "--data 'folder/part-*.parquet'",
+    ),
+    "a pattern without files": (lambda: refusal(load_pairs, "*.parquet"), "--data"),
+    "a kind that is not read": (lambda: refusal(load_pairs, "a.csv"), "--data my_data:pairs"),
+    "nothing that is read": (lambda: refusal(load_pairs, "digit"), "package.module:function"),
+}
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_a_message_names_what_mends_it(name: str) -> None:
+    make, remedy = MESSAGES[name]
+    assert remedy in make()
+
+
+def raised(module: str) -> list[str]:
+    """A pattern for each message of a module."""
+    calls = [
+        node
+        for node in ast.walk(ast.parse((ROOT / "trainer/data" / module).read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "UserError"
+    ]
+    parts = [call.args[0].values if isinstance(call.args[0], ast.JoinedStr) else [call.args[0]] for call in calls]
+    return [
+        "".join(re.escape(str(part.value)) if isinstance(part, ast.Constant) else "(?:.|\n)*" for part in each)
+        for each in parts
+    ]
+
+
+OTHERS = ("which\\ share\\ a\\ target", "an\\ object\\ of\\ columns", "\\ is\\ (?:.|\n)*;\\ expected\\ a\\ list")
+"""What says itself which row to take out, and that a line is no row."""
+
+
+@pytest.mark.parametrize("module", ["pair_checks", "arrow_values", "column_names", "pairs", "json_lines"])
+def test_no_message_is_left_out(module: str) -> None:
+    said = [make() for make, _ in MESSAGES.values()]
+    left = [pattern for pattern in raised(f"{module}.py") if not any(re.fullmatch(pattern, one) for one in said)]
+    assert [pattern for pattern in left if not any(other in pattern for other in OTHERS)] == []

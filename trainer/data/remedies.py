@@ -1,0 +1,16 @@
+"""What mends data that is refused: the option of the command, or the line of Python, that a message ends in."""
+
+WITHOUT_NULLS = "; leave such rows out: frame.dropna(subset=['{}'])"
+WITHOUT_INNER_NULLS = "; leave such rows out: frame[[numpy.isfinite(row).all() for row in frame['{}']]]"
+OF_ONE_LENGTH = "; leave others out: frame[frame['{}'].map(len) == {}]"
+PADDED = "; fill them up: numpy.pad(row, (0, length - len(row)))"
+FINITE = ": keep = numpy.isfinite({}).all(axis=1)"
+FLAT = ": save {0}.reshape(len({0}), -1)"
+ONE_TARGET = ": name others by --columns ids=NAME, or leave ids out"
+MORE_ROWS = "; give more rows, or a column split: numpy.resize(['train'] * 3 + ['val', 'test'], rows)"
+ON_DISK = "; losstune convert, or numpy.save of each array, makes a folder that is trained on from disk"
+
+
+def another(role: str) -> str:
+    """The option that names another column for a role."""
+    return f": another column may be meant, --columns {role}=NAME"
