@@ -94,13 +94,19 @@ def _spent(fate: Fate) -> Cell:
     return Noted(str(fate.trials), f"{fate.epochs} epoch{'s' * (fate.epochs != 1)}")
 
 
-def failures(trials: Mapping[str, Sequence[TrialView]], most: int = 20) -> Iterator[str]:
-    """Failed trials with their reasons, the first ones."""
-    failed = [trial for own in trials.values() for trial in own if trial.state == "failed" and trial.ending]
-    for trial in failed[:most]:
-        yield f"{trial.name}: {trial.ending.reason if trial.ending else ''}"
-    if len(failed) > most:
-        yield f"and {len(failed) - most} more"
+def failures(trials: Mapping[str, Sequence[TrialView]], most: int = 20, named: int = 3) -> Iterator[str]:
+    """Why trials failed: each reason once, the commonest first, with the first trials that it ended."""
+    by_reason: dict[str, list[str]] = {}
+    for trial in (trial for own in trials.values() for trial in own):
+        if trial.state == "failed" and trial.ending:
+            by_reason.setdefault(trial.ending.reason, []).append(trial.name)
+    common = sorted(by_reason.items(), key=lambda item: -len(item[1]))
+    for reason, names in common[:most]:
+        others = f" and {len(names) - named} more" if len(names) > named else ""
+        yield f"{reason}: {', '.join(names[:named])}{others}"
+    if len(common) > most:
+        left = len(common) - most
+        yield f"and {left} other reason{'s' * (left > 1)}"
 
 
 def _plain(value: Any) -> str:

@@ -1,5 +1,7 @@
 """The tables that only the page has, and how cells stand there."""
 
+from dataclasses import replace
+
 import pytest
 
 from losstune.tuning.confirm.plan import latest_finished
@@ -88,10 +90,15 @@ def test_a_cut_is_paler_the_earlier_it_was_and_no_paler_than_there_are_looks() -
     assert [fate_look(name, names) for name in names] == looks
 
 
-def test_the_first_failures_are_told_and_the_others_counted() -> None:
+def test_each_reason_of_failure_is_told_once_with_the_first_trials_it_ended() -> None:
     trials: LossTrials = new_trials(space_of(CONDITIONAL))
-    for _ in range(4):
-        trials.end(trials.add({"temperature": 0.1, "schedule": "constant"}, seed=0), failed())
-    told = list(failures({"infonce": list(trials)}, most=2))
-    assert told == ["infonce-0000: its worker died", "infonce-0001: its worker died", "and 2 more"]
+    endings = [replace(failed(), reason="no such file"), failed(), failed(), failed(), replace(failed(), reason="full")]
+    for ending in endings:
+        trials.end(trials.add({"temperature": 0.1, "schedule": "constant"}, seed=0), ending)
+    told = list(failures({"infonce": list(trials)}, most=2, named=2))
+    assert told == [
+        "its worker died: infonce-0001, infonce-0002 and 1 more",
+        "no such file: infonce-0000",
+        "and 1 other reason",
+    ]
     assert list(failures({"infonce": []})) == []
