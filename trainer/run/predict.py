@@ -92,11 +92,16 @@ class TrainedModel:
         Raises:
             UserError: the model was trained about a centre that its checkpoint does not know.
         """
-        if self.config.center and self.center is None:
+        if not self.knows_center:
             raise UserError(
                 "the checkpoint is of a losstune that did not keep the centre: train it again, or resume it"
             )
         return unit(centered(rows.float(), self.center))
+
+    @property
+    def knows_center(self) -> bool:
+        """Whether it can make rows ready for search: the centre is known, or the model was trained about none."""
+        return self.center is not None or not self.config.center
 
     def embeddings(self, inputs: Column) -> Tensor:
         """Embeddings (N, d) float32 of inputs (N, …), in order, on the model's device."""

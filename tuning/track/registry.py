@@ -1,5 +1,6 @@
 """The confirmed winner in MLflow's registry of models."""
 
+from collections.abc import Iterable
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -16,8 +17,12 @@ from losstune.tuning.track.mlflow_store import default_store, millis
 from losstune.tuning.track.runs import RUN_TAG, STUDY_TAG
 
 CHAMPION = "champion"
-ALIASED_TAG = "losstune.champion"
-"""On a registered model: the version that the alias was given to last. Where a user has moved it since, it stays."""
+FOR_SEARCH = "champion-for-search"
+"""Alias of the version that makes rows ready for an index: about the centre of a model trained so, of length one."""
+ALIASED_TAG = "losstune."
+"""On a registered model, before an alias: the version that it was given to last. Where a user moved it, it stays."""
+FOR_SEARCH_TAG = "losstune.for_search"
+"""On a version that has the alias :data:`FOR_SEARCH`."""
 
 
 def register_champion(client: MlflowClient, tracking_uri: str, study: Study, champion: ConfirmRun, run_id: str) -> None:
@@ -30,62 +35,86 @@ def register_champion(client: MlflowClient, tracking_uri: str, study: Study, cha
     name = study.spec.name
     with suppress(MlflowException):  # it is there already
         client.create_registered_model(name, tags={STUDY_TAG: name})
-    of_this_run = client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'", max_results=1)
-    version = of_this_run[0] if of_this_run else _made(client, tracking_uri, study, champion, run_id)
-    if client.get_registered_model(name).tags.get(ALIASED_TAG) != str(version.version):
-        client.set_registered_model_alias(name, CHAMPION, str(version.version))
-        client.set_registered_model_tag(name, ALIASED_TAG, str(version.version))
+    of_this_run = _by_alias(client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'"))
+    if CHAMPION not in of_this_run:
+        of_this_run = _by_alias(_made(client, tracking_uri, study, champion, run_id))
+    for alias, made in of_this_run.items():
+        if client.get_registered_model(name).tags.get(ALIASED_TAG + alias) != str(made.version):
+            client.set_registered_model_alias(name, alias, str(made.version))
+            client.set_registered_model_tag(name, ALIASED_TAG + alias, str(made.version))
 
 
 def retire_champion(client: MlflowClient, study: Study) -> list[int]:
-    """Take the alias away from a study's registered versions, which stay; their numbers."""
+    """Take the aliases away from a study's registered versions, which stay; their numbers."""
     name = study.spec.name
     versions = [version for version in client.search_model_versions(f"name = '{name}'") if RUN_TAG in version.tags]
     own = [int(v.version) for v in versions if v.tags.get(STUDY_ID_TAG, study.spec.id) == study.spec.id]
-    aliased = client.get_registered_model(name).aliases.get(CHAMPION, 0) if own else 0
-    if int(aliased) in own:  # as text from a server, as a number from a database
-        client.delete_registered_model_alias(name, CHAMPION)
+    aliases = client.get_registered_model(name).aliases if own else {}
+    for alias in (CHAMPION, FOR_SEARCH):
+        if int(aliases.get(alias, 0)) in own:  # as text from a server, as a number from a database
+            client.delete_registered_model_alias(name, alias)
     return sorted(own)
 
 
-def _made(client: MlflowClient, tracking_uri: str, study: Study, champion: ConfirmRun, run_id: str) -> ModelVersion:
+def _by_alias(versions: Iterable[ModelVersion]) -> dict[str, ModelVersion]:
+    """The newest version for each alias."""
+    ordered = sorted(versions, key=lambda version: int(version.version))
+    return {FOR_SEARCH if FOR_SEARCH_TAG in version.tags else CHAMPION: version for version in ordered}
+
+
+def _made(
+    client: MlflowClient, tracking_uri: str, study: Study, champion: ConfirmRun, run_id: str
+) -> list[ModelVersion]:
+    """Register both ways of the champion, the plain one last: where it is, nothing is left to do."""
     tags = {RUN_TAG: champion.name, STUDY_ID_TAG: study.spec.id}
     with default_store(tracking_uri):  # a client looks there for the model of a version, whatever its own store is
-        source, model_id = _logged(client, study, champion, run_id)
-        return client.create_model_version(study.spec.name, source, run_id, tags=tags, model_id=model_id)
+        return [
+            client.create_model_version(study.spec.name, uri, run_id, tags=tags | own_tags, model_id=model_id)
+            for uri, model_id, own_tags in _logged(client, study, champion, run_id)
+        ]
 
 
-def _logged(client: MlflowClient, study: Study, champion: ConfirmRun, run_id: str) -> tuple[str, str | None]:
-    """Log the champion to its run, as a model or else as its checkpoint; what registers it: a URI, and a model's id."""
+def _logged(
+    client: MlflowClient, study: Study, champion: ConfirmRun, run_id: str
+) -> list[tuple[str, str | None, dict[str, str]]]:
+    """Log the champion to its run, as models or else as its checkpoint; what registers it: URI, model's id, tags."""
     checkpoint = champion.folder / BEST_FILE
     study.files.keep(checkpoint)
     try:
-        return _log_model(checkpoint, run_id)
+        return _log_models(checkpoint, run_id)
     except Exception as error:  # whatever torch.export stumbles over in a model of the user's
         reason = (str(error) or type(error).__name__).splitlines()[0]
         print(f"note: the champion is registered as its checkpoint, because MLflow can not log it: {reason}")
         client.log_artifact(run_id, str(checkpoint))
-        return f"{client.get_run(run_id).info.artifact_uri}/{BEST_FILE}", None
+        return [(f"{client.get_run(run_id).info.artifact_uri}/{BEST_FILE}", None, {})]
     finally:
         ended = champion.result()
         client.set_terminated(run_id, "FINISHED", end_time=millis(ended.finished if ended else None))
 
 
-def _log_model(checkpoint: Path, run_id: str) -> tuple[str, str | None]:
-    """Log a model to its run in a form that ``mlflow.pytorch.load_model`` opens without losstune; its URI and id."""
+def _log_models(checkpoint: Path, run_id: str) -> list[tuple[str, str | None, dict[str, str]]]:
+    """Log a model to its run in a form that ``mlflow.pytorch.load_model`` opens without losstune, for search and plain.
+
+    An example of two rows, because torch exports a single one as the only number of rows there is.
+    """
     import mlflow
     import mlflow.pytorch
     import numpy as np
 
     from losstune.trainer.run.predict import load_model  # with torch, which a tracker needs for this alone
+    from losstune.trainer.run.served import ServedModel
 
     trained = load_model(checkpoint)
     example = np.zeros((2, *trained.input_shape), dtype=trained.input_dtype)
+    ways: list[tuple[str, ServedModel, dict[str, str]]] = [("model", ServedModel(trained, for_search=False), {})]
+    if trained.knows_center:
+        ways.insert(0, ("model-for-search", ServedModel(trained, for_search=True), {FOR_SEARCH_TAG: "true"}))
+    found = []
     with mlflow.start_run(run_id=run_id):
-        logged = mlflow.pytorch.log_model(
-            trained.model.cpu().eval(),
-            name="model",
-            input_example=example,
-            pip_requirements=[f"torch=={version('torch')}"],
-        )
-    return str(logged.model_uri), logged.model_id
+        for name, model, tags in ways:
+            requirements = [f"torch=={version('torch')}"]
+            logged = mlflow.pytorch.log_model(
+                model.cpu().eval(), name=name, input_example=example, pip_requirements=requirements
+            )
+            found.append((str(logged.model_uri), logged.model_id, tags))
+    return found

@@ -2,17 +2,23 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from mlflow.tracking import MlflowClient
 
+from losstune.trainer.run.checkpoint import load_checkpoint, save_checkpoint
 from losstune.trainer.run.layout import BEST_FILE
+from losstune.trainer.run.predict import load_model
+from losstune.trainer.run.run_dir import RunDirectory
 from losstune.tuning.confirm.confirm_runs import ConfirmRun
 from losstune.tuning.confirm.results import confirmed_run
 from losstune.tuning.study.study import Study
 from losstune.tuning.track.experiment import STUDY_ID_TAG
-from losstune.tuning.track.mlflow_store import create_store
-from losstune.tuning.track.registry import CHAMPION, register_champion, retire_champion
+from losstune.tuning.track.mlflow_store import create_store, default_store
+from losstune.tuning.track.registry import CHAMPION, FOR_SEARCH, register_champion, retire_champion
 from losstune.tuning.track.runs import RUN_TAG
+from tests.trainer.samples import sample_arrays, sample_config, sample_trainer
 from tests.tuning.reported import confirmed, searched
 
 
@@ -44,6 +50,14 @@ def new_run(client: MlflowClient, artifacts: Path) -> str:
     found = client.get_experiment_by_name("study")
     experiment = found.experiment_id if found else client.create_experiment("study", artifact_location=str(artifacts))
     return client.create_run(experiment).info.run_id
+
+
+def centred_run(root: Path) -> Path:
+    """The folder of a run of one epoch that was trained about its centre."""
+    trainer, run = sample_trainer(sample_config(center=True, device="cpu")), RunDirectory(root / "run")
+    run.start(trainer.config)
+    run.save(trainer, [trainer.run_epoch()])
+    return run.path
 
 
 def champion_version(client: MlflowClient) -> int:
@@ -101,3 +115,37 @@ def test_an_alias_of_other_versions_is_not_taken_away(study: Study, uri: str, tm
     client.set_registered_model_alias("study", CHAMPION, "2")
     assert retire_champion(client, study) == [1]
     assert champion_version(client) == 2
+
+
+def test_a_champion_has_two_versions_one_plain_and_one_for_search(study: Study, uri: str, tmp_path: Path) -> None:
+    import mlflow.pytorch
+
+    client, checkpoint = MlflowClient(uri), winner(study).folder / BEST_FILE
+    (centred_run(tmp_path) / BEST_FILE).replace(checkpoint)
+    run_id = new_run(client, tmp_path / "artifacts")
+    for _ in range(2):
+        register_champion(client, uri, study, winner(study), run_id)
+    versions = client.search_model_versions("name = 'study'")
+    assert len(versions) == 2
+    assert {version.run_id for version in versions} == {run_id}
+    inputs, trained = sample_arrays()["inputs"], load_model(checkpoint)
+    for alias, for_search in ((CHAMPION, False), (FOR_SEARCH, True)):
+        with default_store(uri):
+            served = mlflow.pytorch.load_model(f"models:/study@{alias}")
+        found = served(torch.from_numpy(inputs.astype(np.float64))).detach()
+        np.testing.assert_allclose(found, trained.predict(inputs, for_search=for_search), atol=1e-6)
+        with pytest.raises(NotImplementedError, match="eval"):  # which the docs say
+            served.eval()
+    assert retire_champion(client, study) == [1, 2]
+    assert client.get_registered_model("study").aliases == {}
+
+
+def test_a_champion_that_does_not_know_its_centre_is_registered_plain(study: Study, uri: str, tmp_path: Path) -> None:
+    client, checkpoint = MlflowClient(uri), winner(study).folder / BEST_FILE
+    content = load_checkpoint(centred_run(tmp_path) / BEST_FILE)
+    del content["center"]
+    save_checkpoint(checkpoint, content)
+    register_champion(client, uri, study, winner(study), new_run(client, tmp_path / "artifacts"))
+    assert {name: int(version) for name, version in client.get_registered_model("study").aliases.items()} == {
+        CHAMPION: 1
+    }
