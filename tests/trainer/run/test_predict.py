@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 import torch
@@ -180,6 +181,17 @@ def test_a_model_trained_on_a_gpu_predicts_without_one(train: Line, cli: Line, m
     assert cli("predict --checkpoint run/best.pt --data pairs.npz --output p.npy").code == 0
 
 
+def by_scikit_learn(gallery: np.ndarray, queries: np.ndarray, depth: int) -> np.ndarray:
+    """The gallery rows of the nearest neighbours; among unit vectors those of the highest product."""
+    return NearestNeighbors(n_neighbors=depth).fit(gallery).kneighbors(queries, return_distance=False)
+
+
+def by_faiss(gallery: np.ndarray, queries: np.ndarray, depth: int) -> np.ndarray:
+    index = faiss.IndexFlatIP(gallery.shape[1])
+    index.add(gallery)
+    return index.search(queries, depth)[1]
+
+
 @pytest.mark.parametrize("options", ["", "--center"])
 class TestForSearch:
     """Targets that point the same way but for a little, where the centre makes all the difference."""
@@ -193,10 +205,6 @@ class TestForSearch:
         done = cli(f"train --data pairs.npz {options} --loss_fn cosine --num_epochs 3 --output_dir run --test --json")
         return json.loads(done.out)
 
-    def index(self, gallery: np.ndarray, queries: np.ndarray, depth: int) -> np.ndarray:
-        """The gallery rows of scikit-learn's nearest neighbours; among unit vectors those of the highest product."""
-        return NearestNeighbors(n_neighbors=depth).fit(gallery).kneighbors(queries, return_distance=False)
-
     def test_an_index_of_the_two_files_gives_the_product_s_own_recall(
         self, cli: Line, scored: dict[str, float]
     ) -> None:
@@ -207,8 +215,9 @@ class TestForSearch:
         for rows in (queries, gallery):
             np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-5)
         for depth in (1, 5, 10):
-            found = (self.index(gallery, queries, depth) == np.arange(len(queries))[:, None]).any(axis=1).mean()
-            assert found == pytest.approx(scored[f"test/recall_at_{depth}"], abs=1e-6)
+            for index in (by_scikit_learn, by_faiss):
+                found = (index(gallery, queries, depth) == np.arange(len(queries))[:, None]).any(axis=1).mean()
+                assert found == pytest.approx(scored[f"test/recall_at_{depth}"], abs=1e-6)
 
     def test_a_program_gets_the_same(self, cli: Line, scored: dict[str, float]) -> None:
         cli("predict --checkpoint run/best.pt --data pairs.npz --for-search --output q.npy")
