@@ -56,7 +56,7 @@ REMOVALS: tuple[Removal, ...] = (
         "trainer/run/attempt.py",
         "            if newest > self.attempt:",
         "            if False:",
-        ("tests/trainer/run/test_run_dir.py",),
+        ("tests/trainer/run/test_attempt.py",),
     ),
     Removal(
         1,

@@ -134,6 +134,7 @@ def test_what_is_deleted_in_mlflow_comes_back_with_its_notes(tmp_path: Path, rec
     client.delete_experiment(experiment.experiment_id)
     Tracker(study, uri).sync(None)
     assert shown(tmp_path / "mlflow.db") == expected
+    assert client.get_experiment(experiment.experiment_id).lifecycle_stage == "active"
     assert {run.info.run_name: run.info.run_id for run in runs_of_the_study(client)} == ids
     record(5, "an experiment, a loss's run, a trial's deleted in MLflow", injected=3)
 

@@ -143,6 +143,9 @@ def test_data_is_sent_once_to_each_node_and_read_in_place() -> None:
     class Reader(tune.Trainable):  # here, because workers do not find this module, and so get what is in it
         """A worker that tells whether its data is a copy."""
 
+        def _setup_logdir(self) -> None:
+            """Ray's makes a folder in the user's home."""
+
         def setup(self, config: dict[str, Any], pairs: Pairs | None = None) -> None:
             assert pairs is not None
             self._pairs = pairs

@@ -298,6 +298,9 @@ def test_trials_spread_over_all_gpus_and_see_only_their_own(
     class Seeing(TrialTrainable):  # here, because workers do not find this module, and so get what is in it
         """A worker that tells which GPUs it sees."""
 
+        def _setup_logdir(self) -> None:
+            """Ray's makes a folder in the user's home."""
+
         def step(self) -> dict[str, Any]:
             return {"seen": os.environ["CUDA_VISIBLE_DEVICES"]}
 
