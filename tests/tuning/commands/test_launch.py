@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import optuna
+import pandas as pd
 import pytest
 import yaml
 from mlflow.tracking import MlflowClient
@@ -20,6 +21,7 @@ from rich.console import Console
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.config.config_file import read_config
 from losstune.trainer.config.train_config import TrainConfig
+from losstune.trainer.data.convert import convert
 from losstune.trainer.data.pairs import Pairs, load_pairs, make_pairs
 from losstune.trainer.data.splits import split_rows
 from losstune.trainer.run.history import read_history
@@ -329,6 +331,24 @@ def test_a_study_on_small_data_freezes_what_is_left_of_a_space_and_the_same_comm
             assert left == {"infonce": [32]}
     output = told.file.getvalue()  # type: ignore[attr-defined]
     assert output.count("guide_3_infonce.yaml: batch_size 64 left out: ") == 1
+
+
+def test_a_study_goes_on_with_the_same_pairs_in_another_form(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arrays = {**sample_arrays(rows=400), "ids": np.array([f"doc-{row}" for row in range(400)])}
+    np.savez(tmp_path / "a.npz", **arrays)  # type: ignore[arg-type]
+    pd.DataFrame({name: list(array) for name, array in arrays.items()}).to_parquet(tmp_path / "a.parquet")
+    convert([str(tmp_path / "a.parquet")], tmp_path / "folder")
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "form_of_pairs.py").write_text(
+        f"import numpy as np\n\n\ndef pairs():\n    return dict(np.load({str(tmp_path / 'a.npz')!r}))\n"
+    )
+    asked = request_for(tmp_path, None, "cosine", data=str(tmp_path / "a.npz"))
+    with _created(asked, QUIET) as (_, first):
+        pass
+    for form in (str(tmp_path / "a.parquet"), str(tmp_path / "folder"), "form_of_pairs:pairs", arrays):
+        with _continued(replace(asked, data=form), QUIET) as (study, pairs):
+            assert pairs.digest == first.digest == study.spec.data_digest
+            assert np.array_equal(split_rows(pairs, 0).test, split_rows(first, 0).test)
 
 
 @pytest.mark.parametrize("in_memory", [False, True])
