@@ -172,7 +172,7 @@ _KINDS = (changed_spaces(), changed_spaces(), _small_spaces.map(dump_yaml), _sma
 SPACES = st.integers(0, 4).flatmap(lambda n: _KINDS[n].map(str.encode) if n < 4 else _noise_bytes)
 
 
-SAMPLERS: tuple[SamplerName, ...] = ("tpe", "random")
+SAMPLERS: tuple[SamplerName, ...] = ("gp", "tpe", "random")
 
 
 def read_any_space(path: Path, content: bytes) -> None:

@@ -155,7 +155,7 @@ def gridded(tmp_path_factory: pytest.TempPathFactory) -> Study:
 
 
 @pytest.mark.torture
-@pytest.mark.parametrize("sampler", ["tpe", "random", "grid"])
+@pytest.mark.parametrize("sampler", ["gp", "tpe", "random", "grid"])
 def test_two_thousand_trials(
     searched: Study, gridded: Study, tmp_path: Path, record: Recorder, sampler: SamplerName
 ) -> None:

@@ -225,7 +225,7 @@ class SearchMachine(RuleBasedStateMachine):
         slots=st.integers(1, 3),
         eta=st.integers(2, 3),
         budget=st.sampled_from([{"trials": 3}, {"trials": 5}, {"epochs_per_loss": 20}, {"epochs_per_loss": 36}]),
-        sampler=st.sampled_from(["random", "random", "tpe"]),
+        sampler=st.sampled_from(["random", "random", "tpe", "gp"]),
         seed=st.integers(0, 5),
     )
     def create(self, losses: list[str], slots: int, eta: int, budget: dict[str, int], sampler: str, seed: int) -> None:

@@ -5,11 +5,13 @@ each one gets a sampler of its own, freshly seeded. A study that was interrupted
 """
 
 import warnings
+from collections.abc import Collection
 
 import numpy as np
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
+from losstune.tuning.search.cube import Key, key
 from losstune.tuning.space.search_space import MAX_GRID, Point, Range, SearchSpace
 from losstune.tuning.space.settings import SamplerName
 from losstune.tuning.study.loss_trials import LossTrials, distributions
@@ -21,18 +23,34 @@ ATTEMPTS = 32
 
 def propose(trials: LossTrials, sampler: SamplerName, study_seed: int) -> Point | None:
     """The next point of a loss; None if every point of its space has been proposed."""
-    known = {_key(trial.point) for trial in trials}
+    known = {key(trial.point) for trial in trials}
     for point in trials.space.start:
-        if _key(point) not in known:
+        if key(point) not in known:
             return point
     if sampler == "grid":
-        return next((point for point in trials.space.points() if _key(point) not in known), None)
+        return next((point for point in trials.space.points() if key(point) not in known), None)
+    drawn = _promising(trials, known, study_seed) if sampler == "gp" else _drawn(trials, known, sampler, study_seed)
+    if drawn is not None:
+        return drawn
+    return _unseen(trials, known, derived_seed(study_seed, trials.loss_fn, len(trials), "unseen"))
+
+
+def _drawn(trials: LossTrials, known: Collection[Key], sampler: SamplerName, study_seed: int) -> Point | None:
+    """A new point from one of Optuna's samplers; None if all of its draws are known."""
     for attempt in range(ATTEMPTS):
         seed = derived_seed(study_seed, trials.loss_fn, len(trials), attempt)
         point = _sample(trials, _make_sampler(sampler, trials.space, seed))
-        if _key(point) not in known:
+        if key(point) not in known:
             return point
-    return _unseen(trials, known, derived_seed(study_seed, trials.loss_fn, len(trials), "unseen"))
+    return None
+
+
+def _promising(trials: LossTrials, known: Collection[Key], study_seed: int) -> Point | None:
+    """A new point that a Gaussian process expects most of; None if all of its candidates are known."""
+    from losstune.tuning.search.improvement import promising  # loads SciPy, for which others would wait
+
+    seed = derived_seed(study_seed, trials.loss_fn, len(trials))
+    return promising(list(trials), trials.space, seed, known)
 
 
 def _make_sampler(name: SamplerName, space: SearchSpace, seed: int) -> BaseSampler:
@@ -61,16 +79,12 @@ def _sample(trials: LossTrials, sampler: BaseSampler) -> Point:
     return point
 
 
-def _unseen(trials: LossTrials, known: set[tuple[tuple[str, object], ...]], seed: int) -> Point | None:
+def _unseen(trials: LossTrials, known: Collection[Key], seed: int) -> Point | None:
     """A point by chance of those that are left; a sampler may prefer a part of the space that is used up."""
     size = trials.space.size
     if size is None or size > MAX_GRID:
         sampler = RandomSampler(seed=seed % 2**32)
         draws = (_sample(trials, sampler) for _ in range(ATTEMPTS**2))
-        return next((point for point in draws if _key(point) not in known), None)
-    left = [point for point in trials.space.points() if _key(point) not in known]
+        return next((point for point in draws if key(point) not in known), None)
+    left = [point for point in trials.space.points() if key(point) not in known]
     return left[int(np.random.default_rng(seed).integers(len(left)))] if left else None
-
-
-def _key(point: Point) -> tuple[tuple[str, object], ...]:
-    return tuple(sorted(point.items()))

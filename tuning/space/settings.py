@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from losstune.trainer.config.eval_queries import EvalQueries
 from losstune.trainer.config.objective import Objective
 
-SamplerName = Literal["tpe", "random", "grid"]
+SamplerName = Literal["tpe", "gp", "random", "grid"]
 QUERIES = 1024
 """Validation rows that a new study scores its trials on, where it does not say how many.
 

@@ -385,6 +385,14 @@ def test_a_study_that_crashed_proposes_and_cuts_as_if_it_had_not(crashes: set[in
     assert found == undisturbed()
 
 
+def test_a_study_of_another_sampler_that_crashed_proposes_and_cuts_as_if_it_had_not(tmp_path: Path) -> None:
+    found = [
+        play(InMemoryStorage(), tmp_path / name, crashes, ("mse", "cosine"), epochs_per_loss=60, sampler="gp")
+        for name, crashes in (("calm", set[int]()), ("crashed", {7, 30, 31, 80}))
+    ]
+    assert found[0] == found[1] != undisturbed()
+
+
 def test_a_study_on_disk_that_crashed_proposes_and_cuts_as_if_it_had_not(tmp_path: Path) -> None:
     turn, run = 0, None
     while run is None or turn in (7, 40, 101):

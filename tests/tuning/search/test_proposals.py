@@ -55,8 +55,8 @@ SMALL = """
     fixed: {model.depth: 1}
 """
 
-samplers = pytest.mark.parametrize("sampler", ["tpe", "random", "grid"])
-drawing = pytest.mark.parametrize("sampler", ["tpe", "random"])
+samplers = pytest.mark.parametrize("sampler", ["gp", "tpe", "random", "grid"])
+drawing = pytest.mark.parametrize("sampler", ["gp", "tpe", "random"])
 
 
 def ending_of(number: int) -> Ending:

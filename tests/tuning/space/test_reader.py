@@ -478,8 +478,8 @@ REFUSED = {
     ),
     "unknown sampler": (
         "mse",
-        "study: {sampler: gp}",
-        f"{FILE}:2: study → sampler: found 'gp'; should be 'tpe', 'random' or 'grid'",
+        "study: {sampler: cmaes}",
+        f"{FILE}:2: study → sampler: found 'cmaes'; should be 'tpe', 'gp', 'random' or 'grid'",
     ),
     "half a seed": ("mse", "study: {seed: 1.5}", f"{FILE}:2: study → seed: found 1.5; should be a valid integer"),
 }

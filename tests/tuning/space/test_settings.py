@@ -60,7 +60,7 @@ def test_no_rung_is_left_out(grace: int, factor: int, more: int) -> None:
         ({"max_epochs": 81.0}, "valid integer"),
         ({"max_epochs": True}, "valid integer"),
         ({"max_epochs": "81"}, "valid integer"),
-        ({"sampler": "gp"}, "'tpe', 'random' or 'grid'"),
+        ({"sampler": "cmaes"}, "'tpe', 'gp', 'random' or 'grid'"),
         ({"eval_queries": 999}, "should be a whole number of at least 1000, or all"),
         ({"objective": "val/loss"}, "'val/mrr', 'val/cosine_sim'"),
         ({"epochs": 81}, "Extra inputs are not permitted"),

@@ -1,0 +1,153 @@
+"""What the Gaussian process proposes: any points at first, then where most is expected, and never a point twice."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from losstune.tuning.search.cube import Cube, key
+from losstune.tuning.search.improvement import FIRST, MOST, _observed, _seen, promising
+from losstune.tuning.search.proposals import propose
+from losstune.tuning.space.search_space import Point, SearchSpace
+from losstune.tuning.study.loss_trials import LossTrials
+from losstune.tuning.study.trial import Ending, TrialView
+from tests.tuning.samples import CONTINUOUS, cut, diverged, failed, new_trials, space_of, used_up
+
+STARTING = """
+    loss_fn: mse
+    start: [{lr: 1.0e-2, model.dropout: 0.1}]
+    space:
+      lr: {low: 1.0e-4, high: 1.0e-1, log: true}
+      model.dropout: {low: 0.0, high: 0.9}
+"""
+
+
+def ended(trials: LossTrials, point: Point, ending: Ending) -> None:
+    trials.end(trials.add(point, seed=0), ending)
+
+
+def searched(space: SearchSpace, value: Callable[[Point], float], count: int, seed: int = 0) -> list[Point]:
+    """Propose and train to the end."""
+    trials = new_trials(space)
+    for _ in range(count):
+        point = propose(trials, "gp", seed)
+        assert point is not None
+        ended(trials, point, used_up(value(point)))
+    return [trial.point for trial in trials]
+
+
+def peak(point: Point) -> float:
+    """Highest at a learning rate of 1e-3 and a dropout of 0.6, far from the start."""
+    return 0.5 - 0.1 * (math.log10(point["lr"]) + 3) ** 2 - 0.3 * (point["model.dropout"] - 0.6) ** 2
+
+
+def test_it_finds_the_peak() -> None:
+    for seed in range(3):
+        best = max(searched(space_of(STARTING), peak, 25, seed), key=peak)
+        assert peak(best) > 0.495
+
+
+def test_it_beats_chance_by_far() -> None:
+    def missed(sampler_points: list[Point]) -> float:
+        return 0.5 - max(map(peak, sampler_points))
+
+    own = np.mean([missed(searched(space_of(CONTINUOUS), peak, 25, seed)) for seed in range(3)])
+    cube = Cube(space_of(CONTINUOUS))
+    chance = np.mean(
+        [missed([cube.point(one) for one in cube.draw(25, np.random.default_rng(seed))]) for seed in range(20)]
+    )
+    assert own < chance / 5
+
+
+def test_the_first_ones_are_the_start_points_and_any() -> None:
+    points = searched(space_of(STARTING), peak, FIRST)
+    assert points[0] == space_of(STARTING).start[0]
+    assert np.std([math.log10(point["lr"]) for point in points]) > 0.5
+
+
+def test_values_of_early_epochs_tell_of_the_last_one() -> None:
+    """A trial that was cut, and looked well, draws proposals near it though nothing was trained to the end there."""
+    space = space_of(CONTINUOUS)
+    trials = new_trials(space)
+    points = [Cube(space).point(one) for one in Cube(space).draw(30, np.random.default_rng(0))]
+    for at, point in enumerate(points):
+        early = peak(point) - 0.1
+        trials.end(number := trials.add(point, seed=0), used_up(peak(point)) if at % 5 == 0 else cut(early, 3))
+        assert trials[number].ending is not None
+    found = [promising(list(trials), space, seed, set()) for seed in range(5)]
+    assert np.mean([peak(point) for point in found if point is not None]) > max(map(peak, points)) - 0.03
+
+
+def test_where_a_trial_runs_no_other_is_begun() -> None:
+    space = space_of(CONTINUOUS)
+    trials = new_trials(space)
+    for point in searched(space, peak, 20):
+        ended(trials, point, used_up(peak(point)))
+    first = propose(trials, "gp", 0)
+    assert first is not None
+    trials.add(first, seed=0)
+    second = propose(trials, "gp", 0)
+    assert second is not None
+    cube = Cube(space)
+    assert np.abs(np.subtract(*cube.places([first, second]))).max() > 0.02
+
+
+def test_where_trials_diverge_it_keeps_away() -> None:
+    space = space_of(CONTINUOUS)
+    trials = new_trials(space)
+    for point in (Cube(space).point(one) for one in Cube(space).draw(20, np.random.default_rng(0))):
+        ended(trials, point, diverged(2) if point["lr"] > 1e-2 else used_up(0.3))
+    found = [promising(list(trials), space, seed, set()) for seed in range(10)]
+    assert sum(point is not None and point["lr"] > 1e-2 for point in found) <= 2
+
+
+def view(number: int, rungs: dict[int, float], ending: Ending | None = None) -> TrialView:
+    point = {"lr": 1e-3, "model.dropout": 0.01 * number}
+    return TrialView("mse", number, point, "running", rungs, ending, started=0.0, finished=None)
+
+
+def test_what_is_seen_of_trials() -> None:
+    trials = [
+        view(0, {3: 0.1, 9: 0.2}),  # runs
+        view(1, {3: 0.2, 27: 0.5}, used_up(0.5)),
+        view(2, {3: 0.1, 12: 0.3}, used_up(0.3, epochs=12)),  # patience: it has no more to gain
+        view(3, {3: math.nan}, diverged(3)),
+        view(4, {3: 0.4}, failed(4)),
+        view(5, {}, None),
+    ]
+    found = [(trial.number, epoch, value) for trial, epoch, value in _seen(trials)]
+    assert found == [
+        *[(0, 3, 0.1), (0, 9, 0.2), (1, 3, 0.2), (1, 27, 0.5)],
+        *[(2, 3, 0.1), (2, 12, 0.3), (2, 27, 0.3), (3, 27, -math.inf), (4, 3, 0.4)],
+    ]
+
+
+def test_of_many_values_the_best_and_the_latest_are_fitted() -> None:
+    trials = [view(number, {3: 1.0 / (number + 1)}) for number in range(300)]
+    kept = {trial.number for trial, _, _ in _seen(trials)}
+    assert kept == {*range(MOST * 2 // 3), *range(300 - MOST // 3, 300)}
+
+
+def test_bad_values_are_made_equal() -> None:
+    values = [0.5, 0.4, 0.3, 0.2, -0.4]
+    seen = [(view(number, {}), 3, value) for number, value in enumerate([*values, -math.inf])]
+    found = _observed(seen, Cube(space_of(CONTINUOUS))).values
+    assert found == pytest.approx([0.5, 0.4, 0.3, 0.2, -0.1, -0.1])  # the middle is 0.3, the best lies 0.2 over it
+
+
+def test_none_where_all_candidates_are_known() -> None:
+    space = space_of("""
+        loss_fn: mse
+        space: {batch_size: {choices: [16, 32]}}
+    """)
+    trials = [view(0, {})]
+    assert promising(trials, space, 0, {key({"batch_size": 16}), key({"batch_size": 32})}) is None
+
+
+def test_with_all_trials_diverged_there_is_a_proposal() -> None:
+    trials = new_trials(space_of(CONTINUOUS))
+    for _ in range(12):
+        point = propose(trials, "gp", 0)
+        assert point is not None
+        ended(trials, point, diverged(1))

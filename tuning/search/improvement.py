@@ -1,0 +1,96 @@
+"""The point whose last epoch is expected to improve most on the best known.
+
+Expected improvement (Jones et al., J. of Global Optimization 13, 1998) of a Gaussian process over settings and epochs,
+so that a trial cut at epoch 3 tells what it can of the last one. There is no prior around the start points: they are
+tried first and seen like any other, and where they are bad ones a prior costs more than it gains where they are good.
+"""
+
+import math
+from collections.abc import Collection, Sequence
+
+import numpy as np
+
+from losstune.tuning.search.cube import Cube, Key, Rows, key
+from losstune.tuning.search.process import Observed, Process
+from losstune.tuning.space.search_space import Point, SearchSpace
+from losstune.tuning.study.trial import DIVERGED, TrialView
+
+FIRST = 8
+"""Trials before the process is asked: the start points, then any."""
+MOST = 120
+"""Values that are fitted, the best two thirds and the latest: the time of a proposal grows with their cube."""
+DRAWN = 600
+BEST, BESIDE_BEST = 5, 40
+"""Candidates: by chance, and beside each of the best trials."""
+REACH = 2.0
+"""How far under the middle values are told apart, in times of how far the best lies over it."""
+
+
+def promising(trials: Sequence[TrialView], space: SearchSpace, seed: int, known: Collection[Key]) -> Point | None:
+    """The next point of a loss; None if all candidates are known.
+
+    Args:
+        trials: of the loss, those that run among them.
+        seed: of the candidates.
+        known: points that were proposed before.
+    """
+    random, cube = np.random.default_rng(seed), Cube(space)
+    anywhere = cube.draw(DRAWN, random)
+    seen = _seen(trials)
+    if len(trials) < FIRST or not seen:
+        return _first(cube, anywhere, known)
+    process = Process(_observed(seen, cube))
+    told = cube.places(list({trial.number: trial.point for trial, _, _ in seen}.values()))
+    expected = process.mean(_at_end(cube.rows(told)))
+    best = np.repeat(told[np.argsort(-expected, kind="stable")[:BEST]], BESIDE_BEST, axis=0)
+    closer = cube.near(best, 0.01 + 0.3 * random.random(len(best)) ** 2, random)  # most of them close by
+    places = np.concatenate([anywhere, closer])
+    rows = cube.rows(places)
+    score = process.log_improvement(_at_end(rows), float(expected.max()))
+    running = [trial.point for trial in trials if trial.ending is None]
+    if running:  # what these will tell is as good as known
+        score += np.log1p(-0.99 * process.likeness(_at_end(rows), _at_end(cube.rows(cube.places(running)))))
+    return _first(cube, places[np.argsort(-score, kind="stable")], known)
+
+
+def _first(cube: Cube, places: Rows, known: Collection[Key]) -> Point | None:
+    """The first point that was not proposed before."""
+    return next((point for point in map(cube.point, places) if key(point) not in known), None)
+
+
+_Seen = tuple[TrialView, int, float]
+"""A trial, an epoch, and its best value so far there."""
+
+
+def _seen(trials: Sequence[TrialView]) -> list[_Seen]:
+    """The values that are known, MOST at the most; −inf of what diverged."""
+    found: list[_Seen] = []
+    last = max((trial.epochs for trial in trials), default=0)
+    for trial in trials:
+        values = {epoch: value for epoch, value in trial.rungs.items() if math.isfinite(value)}
+        ending = trial.ending
+        if ending is not None and ending.reason == DIVERGED:
+            values = {last: -math.inf}
+        elif ending is not None and ending.state == "complete" and ending.best is not None:
+            values[last] = ending.best  # also where patience ended it: it had no more to gain
+        found += [(trial, epoch, value) for epoch, value in values.items()]
+    order = sorted(range(len(found)), key=lambda at: -found[at][2])
+    best, others = order[: MOST * 2 // 3], sorted(order[MOST * 2 // 3 :])
+    return [found[at] for at in sorted(best + others[-(MOST - len(best)) :])]
+
+
+def _observed(seen: Sequence[_Seen], cube: Cube) -> Observed:
+    """What a process is fitted on. Far below the middle all values are made equal: they say little of the best."""
+    values = np.array([value for _, _, value in seen])
+    finite = values[np.isfinite(values)]
+    middle, best = (float(np.median(finite)), float(finite.max())) if len(finite) else (0.0, 0.0)
+    last = max(epoch for _, epoch, _ in seen)
+    times = [math.log(max(1, epoch)) / math.log(max(2, last)) for _, epoch, _ in seen]
+    rows = np.column_stack([cube.rows(cube.places([trial.point for trial, _, _ in seen])), times])
+    numbers = np.array([trial.number for trial, _, _ in seen], dtype=np.float64)
+    return Observed(rows, np.maximum(values, middle - REACH * (best - middle)), numbers)
+
+
+def _at_end(rows: Rows) -> Rows:
+    """Rows with the last epoch's column."""
+    return np.column_stack([rows, np.ones(len(rows))])
