@@ -31,9 +31,12 @@ from tests.trainer.samples import refusal
 
 KEPT = Path(__file__).parent / "fixtures" / "release_0_1"
 STUDIES = ("half", "confirmed")
-SETTINGS_SINCE: dict[str, Any] = {"eval_queries": "all"}
+SETTINGS_SINCE: dict[str, Any] = {"eval_queries": "all", "split_by": "ids", "answers": "own"}
 """Study settings that 0.1.0 did not have, each with the value that means what it did."""
-TRAINING_SINCE: dict[str, Any] = {"columns": None, "eval_queries": "all", "average_epochs": None}
+TRAINING_SINCE: dict[str, Any] = {
+    **{"columns": None, "eval_queries": "all", "average_epochs": None},
+    **{"split_by": "ids", "answers": "own"},
+}
 """Training settings likewise."""
 
 

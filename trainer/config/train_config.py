@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationErr
 from pydantic.fields import FieldInfo
 
 from losstune.trainer.base.errors import UserError, shown
+from losstune.trainer.config.data_rules import ANSWERS_TEXT, SPLIT_BY_TEXT, Answers, DataRules, SplitBy
 from losstune.trainer.config.eval_queries import EvalQueries
 from losstune.trainer.config.factory import FACTORY, Factory, load_factory
 from losstune.trainer.config.loss_config import LossConfig
@@ -78,6 +79,8 @@ class TrainConfig(BaseModel):
     threads: int | None = Field(None, ge=1, le=1024, description="CPU threads; null: as many as torch takes")
     seed: int = Field(0, ge=0, lt=2**63, description="seed of weights, batches and dropout")
     split_seed: int = Field(0, ge=0, lt=2**63, description="seed of the train/val split; the test split has none")
+    split_by: SplitBy = Field("ids", description=SPLIT_BY_TEXT)
+    answers: Answers = Field("own", description=ANSWERS_TEXT)
 
     @classmethod
     def from_flat(cls, settings: Mapping[str, Any], where: str = "") -> "TrainConfig":
@@ -128,6 +131,11 @@ class TrainConfig(BaseModel):
             case FactoryConfig(factory=factory, options=options):
                 own = {"factory": factory, **options}
         return result | {f"model.{name}": value for name, value in own.items()}
+
+    @property
+    def rules(self) -> DataRules:
+        """How rows are split, and which targets are right."""
+        return DataRules(self.split_by, self.answers)
 
     @property
     def horizon(self) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from losstune.trainer.base.errors import UserError
 
-ROLES = ("inputs", "targets", "ids", "split")
+ROLES = ("inputs", "targets", "ids", "groups", "split")
 """What a column can be; it is named so in a file where nothing else is said."""
 SHOWN = 12
 """So many names stand in a message at most."""
@@ -66,9 +66,9 @@ class ColumnNames:
                     f"found {found}: --columns {role}=NAME"
                 )
 
-    def unused(self, names: Iterable[str]) -> tuple[str, ...]:
+    def unused(self, names: Iterable[str], roles: Iterable[str] = ROLES) -> tuple[str, ...]:
         """Names that stand for nothing; pandas' own for its index is none that a user gave."""
-        wanted = set(self.wanted().values())
+        wanted = set(self.wanted(roles).values())
         return tuple(name for name in names if name not in wanted and not name.startswith("__index_level_"))
 
     def __str__(self) -> str:

@@ -15,8 +15,8 @@ from losstune.trainer.data.npy import MappedArray, NpyFile, NpyHeader, Rows, rea
 from losstune.trainer.data.shards import TABLES, Shards, in_file, in_folder
 from losstune.trainer.data.table import VECTORS, gathered
 
-BYTES_PER_ROW, ROWS_AT_ONCE = 64, 64
-"""What memory must hold of an array that stays on disk: ids, splits and row numbers, and some rows."""
+BYTES_PER_ROW, ROWS_AT_ONCE = 160, 64
+"""What memory must hold of an array that stays on disk: ids, splits, keys and row numbers, and some rows."""
 
 
 class Contents(NamedTuple):

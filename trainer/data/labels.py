@@ -17,8 +17,8 @@ SPLIT_WORDS = {"train": 0, "validation": 1, "valid": 1, "val": 1, "dev": 1, "tes
 """What names a split, in any case, as an index into ``SPLIT_NAMES``."""
 
 
-def whole_ids(ids: Array, rows: int, source: str) -> npt.NDArray[np.int64]:
-    """Ids (N,) as int64: whole numbers as they are, all else by a hash that is the same on every machine.
+def whole_ids(ids: Array, rows: int, source: str, name: str = "ids") -> npt.NDArray[np.int64]:
+    """Ids (N,), or groups, as int64: whole numbers as they are, all else by a hash that is the same on every machine.
 
     The hash is the first 64 bits, little-endian and signed, of BLAKE2b with a digest of 8 bytes, over text in UTF-8 or
     over the bytes. A uuid counts as its text. A decimal counts as the whole number that it is, else as its text.
@@ -30,28 +30,29 @@ def whole_ids(ids: Array, rows: int, source: str) -> npt.NDArray[np.int64]:
         return ids.astype(np.int64)
     if ids.shape != (rows,) or ids.dtype.kind not in "USOT":
         raise UserError(
-            f"{source}: ids has type {ids.dtype} and shape {ids.shape}; "
+            f"{source}: {name} has type {ids.dtype} and shape {ids.shape}; "
             f"expected whole numbers, text, uuid or bytes, shape ({rows},)"
         )
     if ids.dtype.kind == "U" and not _is_text(ids):
-        raise UserError(f"{source}: ids has type {ids.dtype} and characters that no text has; is the file damaged?")
+        raise UserError(f"{source}: {name} has type {ids.dtype} and characters that no text has; is the file damaged?")
     result = np.empty(rows, dtype=np.int64)
     known: dict[int, object] = {}
     for row, value in enumerate(ids.tolist()):
-        result[row] = number = _number(value, row, source)
+        result[row] = number = _number(value, row, f"{source}: {name}")
         if known.setdefault(number, value) != value and _bytes(known[number]) != _bytes(value):
-            raise UserError(f"{source}: ids {shown(known[number])} and {shown(value)} have the same hash; rename one")
+            both = f"{shown(known[number])} and {shown(value)}"
+            raise UserError(f"{source}: {name} {both} have the same hash; rename one")
     return result
 
 
-def _number(value: object, row: int, source: str) -> int:
+def _number(value: object, row: int, where: str) -> int:
     if isinstance(value, Decimal) and value == value.to_integral_value():
         value = int(value)
     if isinstance(value, int | np.integer) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
         return int(value)
     content = _bytes(value)
     if content is None:
-        raise UserError(f"{source}: ids row {row} is {shown(value)}; expected a whole number, text, uuid or bytes")
+        raise UserError(f"{where} row {row} is {shown(value)}; expected a whole number, text, uuid or bytes")
     return _hash(content)
 
 

@@ -180,12 +180,22 @@ def checked_split(split: Array, ids: npt.NDArray[np.int64], source: str) -> npt.
     if split.shape != ids.shape:
         raise UserError(f"{source}: split has shape {split.shape}; expected ({len(ids)},){another('split')}")
     result = split_codes(split, source)
-    for test_ids, other in ((ids[result == 2], ids[result != 2]), (ids[result == 1], ids[result == 0])):
-        if len(shared := np.intersect1d(test_ids, other)):
-            rows = np.flatnonzero(ids == shared[0])
-            pair = next((a, b) for a in rows for b in rows if result[a] != result[b])
-            raise UserError(
-                f"{source}: split puts rows {pair[0]} and {pair[1]}, which share a target, into "
-                f"{SPLIT_NAMES[result[pair[0]]]} and {SPLIT_NAMES[result[pair[1]]]}; a target belongs to one split"
-            )
+    refuse_divided(result, ids, f"{source}: split", "share a target", "a target belongs to one split")
     return result
+
+
+def refuse_divided(codes: npt.NDArray[np.int8], labels: npt.NDArray[np.int64], where: str, bond: str, way: str) -> None:
+    """Refuse splits (N,) that rows of one label (N,) are not all in.
+
+    Args:
+        bond: what rows of one label do.
+        way: what is right, or how to go on.
+    """
+    for own, other in ((labels[codes == 2], labels[codes != 2]), (labels[codes == 1], labels[codes == 0])):
+        if len(shared := np.intersect1d(own, other)):
+            rows = np.flatnonzero(labels == shared[0])
+            pair = next((a, b) for a in rows for b in rows if codes[a] != codes[b])
+            raise UserError(
+                f"{where} puts rows {pair[0]} and {pair[1]}, which {bond}, into "
+                f"{SPLIT_NAMES[codes[pair[0]]]} and {SPLIT_NAMES[codes[pair[1]]]}; {way}"
+            )

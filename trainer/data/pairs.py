@@ -3,14 +3,17 @@
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.waiting import shown_if_long
-from losstune.trainer.data.column_names import ColumnNames, Columns
-from losstune.trainer.data.labels import SPLIT_NAMES
+from losstune.trainer.config.data_rules import BEFORE, NEW_RULES, DataRules
+from losstune.trainer.data.column_names import ROLES, ColumnNames, Columns, listed
+from losstune.trainer.data.labels import SPLIT_NAMES, whole_ids
+from losstune.trainer.data.likeness import Labels, Likeness, Sketch, first_of, joined
 from losstune.trainer.data.npy import Array, MappedArray, Rows
 from losstune.trainer.data.pair_checks import (
     check_inputs,
@@ -18,6 +21,7 @@ from losstune.trainer.data.pair_checks import (
     checked_ids,
     checked_split,
     pieces,
+    refuse_divided,
     row_bytes,
     typed_inputs,
     typed_targets,
@@ -36,10 +40,14 @@ class Pairs:
         inputs: (N, …) float32, uint8 or int64; in memory integers take no more bytes than they were given in.
         targets: (N, d) float32, finite, no zero row.
         ids: (N,) int64, identity of the target; rows that share one share the target.
+        blocks: (N,) int64, what rows are split by where that is more than ids: all of one are in one split.
+        queries: (N,) int64, identity of the input, where an input has several targets and each is right; else None.
         split: (N,) int8 index into ``SPLIT_NAMES`` where the data fixes the split, else None.
-        digest: SHA-256 of all of the above but the source, hexadecimal; the same wherever inputs and targets lie.
+        digest: SHA-256 of inputs, targets, ids, split and groups, hexadecimal; the same wherever these lie.
         columns: what ``--columns`` said.
         unused: names of what else the source has.
+        rules: how rows are split, and which targets are right.
+        inputs_alike, targets_alike: what is equal and nearly so.
     """
 
     source: str
@@ -50,6 +58,16 @@ class Pairs:
     digest: str
     columns: str | None = None
     unused: tuple[str, ...] = ()
+    blocks: Labels | None = None
+    queries: Labels | None = None
+    rules: DataRules = BEFORE
+    inputs_alike: Likeness | None = None
+    targets_alike: Likeness | None = None
+
+    @property
+    def split_labels(self) -> Labels:
+        """(N,) what rows are split by: those of one label are in one split."""
+        return self.ids if self.blocks is None else self.blocks
 
     @property
     def fixes_validation(self) -> bool:
@@ -59,24 +77,32 @@ class Pairs:
     @property
     def bytes_in_memory(self) -> int:
         """What a copy of these pairs takes: arrays that stay on disk take nothing."""
-        arrays = (self.inputs, self.targets, self.ids, self.split)
+        arrays = (self.inputs, self.targets, self.ids, self.split, self.blocks, self.queries)
         return sum(array.nbytes for array in arrays if array is not None and not isinstance(array, MappedArray))
 
 
-def load_pairs(source: Source, columns: Columns = None) -> Pairs:
+def load_pairs(source: Source, columns: Columns = None, rules: DataRules = NEW_RULES) -> Pairs:
     """Load and check pairs from ``digits``, a file, a folder, ``package.module:function``, or arrays by name.
 
     A check of more than two seconds shows how far it is, on a terminal.
 
     Args:
         columns: what is named otherwise than its role, as ``inputs=anchor,targets=positive`` or names by role.
+        rules: those of a study or of a run, once it has some.
 
     Raises:
         UserError: naming the file, the array and the row, and what is allowed.
     """
     names = ColumnNames.of(columns)
-    found = find_arrays(source, names)
-    return replace(make_pairs(found.arrays, found.source), columns=str(names) or None, unused=found.unused)
+    roles = tuple(role for role in ROLES if role != "groups") if rules.split_by == "ids" else ROLES
+    found = find_arrays(source, names, roles)
+    if rules.split_by == "groups" and "groups" not in found.arrays:
+        names_found = listed([*found.arrays, *found.unused])
+        raise UserError(
+            f"{found.source}: no array 'groups', which --split-by groups needs; found {names_found}; "
+            "if it has another name: --columns groups=NAME"
+        )
+    return replace(make_pairs(found.arrays, found.source, rules), columns=str(names) or None, unused=found.unused)
 
 
 def load_inputs(source: str, columns: Columns = None) -> Rows:
@@ -97,8 +123,8 @@ def load_targets(source: str, columns: Columns = None) -> Rows:
     return targets
 
 
-def make_pairs(arrays: Mapping[str, Rows], source: str) -> Pairs:
-    """Check raw arrays named ``inputs``, ``targets`` and, optionally, ``ids`` and ``split``."""
+def make_pairs(arrays: Mapping[str, Rows], source: str, rules: DataRules = NEW_RULES) -> Pairs:
+    """Check raw arrays named ``inputs``, ``targets`` and, optionally, ``ids``, ``groups`` and ``split``."""
     targets, inputs = typed_targets(arrays["targets"], source), typed_inputs(arrays["inputs"], source)
     if len(inputs) != len(targets):
         raise UserError(
@@ -107,23 +133,78 @@ def make_pairs(arrays: Mapping[str, Rows], source: str) -> Pairs:
         )
     digest = hashlib.sha256()
     total = len(inputs) * (row_bytes(inputs) + row_bytes(targets))
+    of_inputs, of_targets = Sketch(inputs), Sketch(targets, directions=True)
     with shown_if_long(f"Checking {source}", total) as advance:
 
-        def passed(piece: Array) -> None:
+        def passed(sketch: Sketch, piece: Array) -> None:
             digest.update(piece.data)
+            sketch.add(piece)
             advance(piece.nbytes)
 
         _begin(digest, inputs)
-        check_inputs(_passing(inputs, passed), source)
+        check_inputs(_passing(inputs, partial(passed, of_inputs)), source)
         _begin(digest, targets)
-        by_content = check_targets(_passing(targets, passed), source, identify="ids" not in arrays)
+        by_content = check_targets(_passing(targets, partial(passed, of_targets)), source, identify="ids" not in arrays)
     ids = checked_ids(np.asarray(arrays["ids"]), targets, source) if "ids" in arrays else by_content
     split = checked_split(np.asarray(arrays["split"]), ids, source) if "split" in arrays else None
-    for array in (ids, split):
+    groups = None
+    if "groups" in arrays and rules.split_by != "ids":
+        groups = whole_ids(np.asarray(arrays["groups"]), len(inputs), source, "groups")
+    for array in (ids, split, groups):
         if array is not None:
             _begin(digest, array)
             digest.update(array.data)
-    return Pairs(source, inputs, targets, ids, split, digest.hexdigest())
+    rules = replace(rules, split_by=rules.split_by or ("ids" if groups is None else "groups"))
+    inputs_alike = of_inputs.likeness()
+    blocks = _blocks(ids, groups, inputs_alike.equal if rules.split_by == "inputs" else None)
+    if split is not None and blocks is not None:
+        way = "mend split, or leave it to losstune; --split-by ids takes it as it is"
+        refuse_divided(split, blocks, f"{source}: split", f"--split-by {rules.split_by} keeps together", way)
+    return Pairs(
+        source,
+        inputs,
+        targets,
+        ids,
+        split,
+        digest.hexdigest(),
+        blocks=blocks,
+        queries=_queries(ids, inputs_alike.equal) if rules.answers == "any" else None,
+        rules=rules,
+        inputs_alike=inputs_alike,
+        targets_alike=of_targets.likeness(),
+    )
+
+
+def _blocks(ids: Labels, groups: Labels | None, equal_inputs: Labels | None) -> Labels | None:
+    """What rows are split by, (N,), where groups or equal inputs tie more together than ids.
+
+    A block has the name of its lowest group, or else of its lowest id: so it stays in its split when rows are added.
+    """
+    if groups is None and equal_inputs is None:
+        return None
+    ties = [first_of(labels) for labels in (ids, groups) if labels is not None]
+    every = np.arange(len(ids))
+    pairs = np.concatenate([np.stack([every, tie], axis=1) for tie in ties])
+    blocks = joined(len(ids), pairs, equal_inputs)
+    names = ids if groups is None else groups
+    lowest = np.full(int(blocks.max()) + 1, np.iinfo(np.int64).max)
+    np.minimum.at(lowest, blocks, names)
+    return lowest[blocks]
+
+
+def _queries(ids: Labels, equal_inputs: Labels | None) -> Labels | None:
+    """The identity of each input, (N,), if an input has several targets."""
+    if equal_inputs is None:
+        return None
+    several = targets_of_inputs(ids, equal_inputs)[1]
+    return equal_inputs if (several > 1).any() else None
+
+
+def targets_of_inputs(ids: Labels, equal_inputs: Labels) -> tuple[Labels, Labels]:
+    """The inputs that stand in several rows, by label, and how many targets each has."""
+    again = np.flatnonzero(np.bincount(equal_inputs)[equal_inputs] > 1)
+    distinct = np.unique(np.stack([equal_inputs[again], ids[again]], axis=1), axis=0)
+    return np.unique(distinct[:, 0], return_counts=True)
 
 
 def _begin(digest: "hashlib._Hash", array: Rows) -> None:

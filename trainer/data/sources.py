@@ -27,7 +27,7 @@ IN_MEMORY = "arrays in memory"
 """Where such pairs come from, for messages."""
 
 Source = str | os.PathLike[str] | Mapping[str, Any]
-"""Where pairs come from, or the arrays themselves, by name: ``inputs``, ``targets``, ``ids``, ``split``."""
+"""Where pairs come from, or the arrays themselves, by name: ``inputs``, ``targets``, ``ids``, ``groups``, ``split``."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def find_arrays(source: Source, names: ColumnNames, roles: tuple[str, ...] = ROL
     else:
         contents, where = _contents(os.fspath(source), columns)
     check_needed(contents.names, names, roles, where)
-    return Found(where, contents.arrays, names.unused(contents.names))
+    return Found(where, contents.arrays, names.unused(contents.names, roles))
 
 
 def check_needed(found: Sequence[str], names: ColumnNames, roles: Sequence[str], source: str) -> None:

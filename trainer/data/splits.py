@@ -1,6 +1,6 @@
-"""Train, validation and test rows: 60/20/20 by target identity.
+"""Train, validation and test rows: 60/20/20 by target identity, or by what ties more rows together.
 
-The test split depends on the ids alone, never on a seed: a target that is in the test split stays there
+The test split depends on the ids, or groups, alone, never on a seed: a target that is in the test split stays there
 whatever else is in the file. The seed moves targets between train and validation only.
 """
 
@@ -31,7 +31,7 @@ class Splits:
 
 
 def split_rows(pairs: Pairs, split_seed: int, *, train_on_val: bool = False) -> Splits:
-    """Split by id, or as the data's own ``split`` array says.
+    """Split by id or block, or as the data's own ``split`` array says.
 
     One without validation rows leaves these to a quarter of the ids of its training rows, drawn as if there were none.
 
@@ -42,18 +42,31 @@ def split_rows(pairs: Pairs, split_seed: int, *, train_on_val: bool = False) -> 
     Raises:
         UserError: a split that is needed has no rows.
     """
-    codes = _codes_by_id(pairs.ids, split_seed) if pairs.split is None else pairs.split
-    if pairs.split is not None and not pairs.fixes_validation:
-        codes = np.where((codes == 0) & _drawn_for_val(pairs.ids, split_seed), 1, codes)
+    codes = row_codes(pairs, split_seed)
     train, val, test = (np.flatnonzero(codes == code) for code in range(3))
     if train_on_val:
         train, val = np.flatnonzero(codes != 2), val[:0]
     elif len(val) == 0:
-        raise UserError(f"{pairs.source}: the val split has no rows, of {len(pairs.ids)} in all{MORE_ROWS}")
+        raise UserError(_empty("val", pairs))
     if len(train) == 0:
-        raise UserError(f"{pairs.source}: the train split has no rows, of {len(pairs.ids)} in all{MORE_ROWS}")
+        raise UserError(_empty("train", pairs))
     order = np.random.default_rng(split_seed).permutation(len(val))
     return Splits(train, val[order], test)
+
+
+def _empty(split: str, pairs: Pairs) -> str:
+    blocks = "" if pairs.blocks is None else f", in blocks that stay together: {len(np.unique(pairs.blocks)):,}"
+    return f"{pairs.source}: the {split} split has no rows, of {len(pairs.ids)} in all{blocks}{MORE_ROWS}"
+
+
+def row_codes(pairs: Pairs, split_seed: int) -> npt.NDArray[np.int8]:
+    """The split of each row, (N,): 0 train, 1 validation, 2 test."""
+    labels = pairs.split_labels
+    if pairs.split is None:
+        return _codes_by_label(labels, split_seed)
+    if pairs.fixes_validation:
+        return pairs.split
+    return np.where((pairs.split == 0) & _drawn_for_val(labels, split_seed), 1, pairs.split).astype(np.int8)
 
 
 def query_rows(rows: Rows, queries: EvalQueries) -> Rows:
@@ -69,20 +82,20 @@ def query_rows(rows: Rows, queries: EvalQueries) -> Rows:
     return rows[np.sort(drawn)]
 
 
-def _codes_by_id(ids: npt.NDArray[np.int64], split_seed: int) -> npt.NDArray[np.int8]:
-    codes = np.zeros(len(ids), dtype=np.int8)
-    codes[_drawn_for_val(ids, split_seed)] = 1
-    codes[_uniform(ids, _TEST_SALT) < TEST_SHARE] = 2
+def _codes_by_label(labels: npt.NDArray[np.int64], split_seed: int) -> npt.NDArray[np.int8]:
+    codes = np.zeros(len(labels), dtype=np.int8)
+    codes[_drawn_for_val(labels, split_seed)] = 1
+    codes[_uniform(labels, _TEST_SALT) < TEST_SHARE] = 2
     return codes
 
 
-def _drawn_for_val(ids: npt.NDArray[np.int64], split_seed: int) -> npt.NDArray[np.bool_]:
-    return _uniform(ids, split_seed) < VAL_SHARE / (1 - TEST_SHARE)
+def _drawn_for_val(labels: npt.NDArray[np.int64], split_seed: int) -> npt.NDArray[np.bool_]:
+    return _uniform(labels, split_seed) < VAL_SHARE / (1 - TEST_SHARE)
 
 
-def _uniform(ids: npt.NDArray[np.int64], salt: int) -> npt.NDArray[np.float64]:
-    """A number in [0, 1) for each id."""
-    return _hash(ids, salt).astype(np.float64) / 2.0**64
+def _uniform(labels: npt.NDArray[np.int64], salt: int) -> npt.NDArray[np.float64]:
+    """A number in [0, 1) for each label."""
+    return _hash(labels, salt).astype(np.float64) / 2.0**64
 
 
 def _hash(numbers: npt.NDArray[np.int64], salt: int) -> npt.NDArray[np.uint64]:

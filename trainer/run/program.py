@@ -14,6 +14,7 @@ from losstune.trainer.base.argument_words import for_programs
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.waiting import bars_shown
 from losstune.trainer.config.config_file import ConfigFile, read_config
+from losstune.trainer.config.data_rules import Answers, DataRules, SplitBy
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.column_names import Columns, columns_text
 from losstune.trainer.data.columns import column, mean_of
@@ -83,7 +84,14 @@ def train(
 
 @for_programs
 def score(
-    predictions: npt.ArrayLike, data: Source | Pairs, *, split: str = "test", split_seed: int = 0, center: bool = False
+    predictions: npt.ArrayLike,
+    data: Source | Pairs,
+    *,
+    split: str = "test",
+    split_seed: int = 0,
+    center: bool = False,
+    split_by: SplitBy | None = None,
+    answers: Answers = "any",
 ) -> dict[str, float]:
     """How any embeddings of the inputs score, by losstune's metrics: ``mrr``, ``recall_at_1`` and so on.
 
@@ -93,11 +101,12 @@ def score(
         split: the rows to score: ``train``, ``val`` or ``test``.
         split_seed: seed of the split of train and val; the test split has none.
         center: subtract the training split's mean target from both sides first.
+        split_by, answers: as settings of a run; of data that is not loaded yet.
 
     Raises:
         LosstuneError: predictions of another shape than the targets, or that are not finite.
     """
-    pairs = data if isinstance(data, Pairs) else load_pairs(data)
+    pairs = data if isinstance(data, Pairs) else load_pairs(data, rules=DataRules(split_by, answers))
     embeddings = np.asarray(predictions, dtype=np.float32)
     if embeddings.shape != pairs.targets.shape:
         raise UserError(f"predictions: found shape {embeddings.shape}; the targets have {pairs.targets.shape}")
@@ -111,7 +120,7 @@ def score(
     mean = mean_of(column(pairs.targets, rows.train, cpu)).float() if center else None
     try:
         return embedding_metrics(
-            torch.from_numpy(embeddings[chosen]), scored.targets, scored.gallery, scored.positive, mean
+            torch.from_numpy(embeddings[chosen]), scored.targets, scored.gallery, scored.positive, mean, scored.others
         )
     except NonFiniteError as error:
         raise UserError(f"predictions: {split} split: {error}") from None

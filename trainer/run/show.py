@@ -4,12 +4,14 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from losstune.trainer.base.console import say
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.column_names import listed
+from losstune.trainer.data.leaks import findings
 from losstune.trainer.data.pairs import Pairs
 from losstune.trainer.run.history import Record
 from losstune.trainer.run.predict import Scored
@@ -17,14 +19,19 @@ from losstune.trainer.score.metrics import chance_level
 from losstune.trainer.score.names import GEOMETRY, RECALL_DEPTHS, own_parts
 
 
-def say_notes(pairs: Pairs, console: Console) -> None:
-    """Say, in a line each, what else the data holds, as a misspelt ``ids``, and where validation rows come from."""
+def say_notes(pairs: Pairs, split_seed: int, console: Console) -> None:
+    """Say, in a line each, what else the data holds, as a misspelt ``ids``, how it is split, and what it leaks."""
     if pairs.unused:
         say(console, f"Note: not used of {pairs.source}: {listed(pairs.unused)}")
     if pairs.split is not None and not pairs.fixes_validation:
         say(
             console, f"Note: no row of {pairs.source} is val: a quarter of the train ids are, drawn by the split's seed"
         )
+    if pairs.blocks is not None and pairs.split is None:
+        count = len(np.unique(pairs.blocks))
+        say(console, f"Note: split by {pairs.rules.split_by}: {count:,} blocks of rows, each in one split")
+    for finding in findings(pairs, split_seed):
+        say(console, f"Warning: {finding.text}")
 
 
 def loss_line(split: str, metrics: Mapping[str, float], config: TrainConfig) -> str:

@@ -11,6 +11,7 @@ from losstune.trainer.base.console import say
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.files import write_whole
 from losstune.trainer.config.config_file import ConfigFile
+from losstune.trainer.config.data_rules import DataRules, new_rules
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.sources import Source
 from losstune.trainer.run.attempt import StorageError
@@ -91,6 +92,18 @@ def final_settings(request: RunRequest, console: Console) -> dict[str, Any]:
     say(console, f"Training {best_epoch} epochs, after which the study found this setting at its best")
     horizon = options.get("schedule_epochs") or options.get("num_epochs")
     return options | {"num_epochs": best_epoch, "schedule_epochs": horizon}
+
+
+def rules_of(request: RunRequest, config: TrainConfig) -> DataRules:
+    """How its rows are split, and which targets are right.
+
+    A run that is resumed keeps its rules, and so do settings of a study or of a run of before there was a choice, whose
+    files name every setting but these; where neither options nor a file of one's own say any, they are the new ones.
+    """
+    written = {"split_seed", "eval_batch", "precision"} <= request.file.settings.keys()
+    if request.resume or request.file.source or written:
+        return config.rules
+    return new_rules({**request.file.settings, **request.settings})
 
 
 def fresh_folder(request: RunRequest, config: TrainConfig) -> RunDirectory:

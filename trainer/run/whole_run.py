@@ -1,6 +1,6 @@
 """A whole run as the command line and programs ask for it: begun, trained, told, scored if that is wished."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from losstune.trainer.base.console import say
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.signals import StopRequest
 from losstune.trainer.config.train_config import TrainConfig
+from losstune.trainer.data.leaks import Finding, findings
 from losstune.trainer.data.pairs import Pairs, load_pairs
 from losstune.trainer.data.sources import is_there
 from losstune.trainer.run.history import Record, read_history
@@ -17,7 +18,7 @@ from losstune.trainer.run.layout import BEST_FILE, HISTORY_FILE
 from losstune.trainer.run.predict import TrainedModel, load_model, score_test
 from losstune.trainer.run.run_dir import RunDirectory
 from losstune.trainer.run.show import say_notes, scored_lines
-from losstune.trainer.run.start import RunRequest, final_settings, fresh_folder, resumed_run
+from losstune.trainer.run.start import RunRequest, final_settings, fresh_folder, resumed_run, rules_of
 from losstune.trainer.run.train import Finished, train_run
 
 
@@ -32,6 +33,7 @@ class Run:
         epochs: epochs trained. best_epoch: the one whose model is kept.
         metrics: of the best epoch, ``val/mrr`` and so on, and ``test/…`` if that was asked for; empty where none was.
         stopped: the signal that stopped it, if one did.
+        data: what the data makes of scores, if anything.
     """
 
     output_dir: Path
@@ -41,6 +43,7 @@ class Run:
     best_epoch: int
     metrics: dict[str, float]
     stopped: StopRequest
+    data: tuple[Finding, ...] = ()
 
     @property
     def checkpoint(self) -> Path:
@@ -58,7 +61,8 @@ class Run:
     def summary(self) -> dict[str, Any]:
         """How it ended, as plain values."""
         known = {"output_dir": str(self.output_dir), "end": self.end, "epochs": self.epochs}
-        return {**known, "best_epoch": self.best_epoch, **self.metrics}
+        data = {"data": [asdict(finding) for finding in self.data]} if self.data else {}
+        return {**known, "best_epoch": self.best_epoch, **self.metrics, **data}
 
 
 def run(request: RunRequest, console: Console, *, test: bool = False) -> Run:
@@ -80,9 +84,10 @@ def run(request: RunRequest, console: Console, *, test: bool = False) -> Run:
     if request.data is None:
         pairs = _pairs_of(config, request)
     else:
-        pairs = load_pairs(request.data, config.columns)
+        pairs = load_pairs(request.data, config.columns, rules_of(request, config))
         config = config.model_copy(update={"data": pairs.source})
-    say_notes(pairs, console)
+    config = config.model_copy(update=asdict(pairs.rules))
+    say_notes(pairs, config.split_seed, console)
     if request.file.source.get("data_digest", pairs.digest) != pairs.digest:
         say(console, f"Note: {config.data} is not the data that these settings were tuned on")
     finished = train_run(config, pairs, folder, console, resume=request.resume, own_process=request.own_process)
@@ -92,7 +97,7 @@ def run(request: RunRequest, console: Console, *, test: bool = False) -> Run:
 def _pairs_of(config: TrainConfig, request: RunRequest) -> Pairs:
     """The data that the settings name; where it was not asked for now, what is gone may be elsewhere."""
     try:
-        return load_pairs(config.data, config.columns)
+        return load_pairs(config.data, config.columns, rules_of(request, config))
     except UserError as error:
         if "data" in request.settings or is_there(config.data):
             raise
@@ -122,4 +127,5 @@ def _ended(finished: Finished, folder: RunDirectory, pairs: Pairs, console: Cons
         trainer.best_epoch,
         metrics,
         finished.interrupted,
+        tuple(findings(pairs, trainer.config.split_seed)),
     )

@@ -4,7 +4,7 @@ import math
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from rich.console import Console
 from losstune.trainer.base.console import say
 from losstune.trainer.base.errors import UserError, one_line, translating
 from losstune.trainer.data.column_names import Columns
+from losstune.trainer.data.leaks import findings
 from losstune.trainer.data.pairs import Pairs, load_pairs
 from losstune.trainer.data.resident import ResidentData, check_rows, resident_data
 from losstune.trainer.data.sources import DIGITS, Source
@@ -179,7 +180,8 @@ def check_spaces(
     if not spaces:
         raise UserError("name at least one search space, or with --study a study that is there")
     settings = merged_settings(spaces, options)
-    pairs = load_pairs(source or DIGITS, columns)
+    pairs = load_pairs(source or DIGITS, columns, settings.new_rules())
+    settings = settings.under(pairs.rules)
     spaces, left_out = fitted(spaces, settings, pairs)
     check_against_data(spaces, settings, pairs)
     settings = with_queries(spaces, settings, pairs)
@@ -204,6 +206,7 @@ def checked_json(checked: Checked) -> dict[str, Any]:
         },
         "left_out": checked.left_out,
         "unused_columns": list(checked.pairs.unused),
+        "data": [asdict(finding) for finding in findings(checked.pairs, checked.settings.seed)],
         "seconds": checked.seconds,
         "losses": {s.loss_fn: vars(e) for s, e in zip(checked.spaces, checked.estimates, strict=True)},
     }
@@ -230,7 +233,7 @@ def _space_table(space: SearchSpace) -> Table:
 def show_checked(checked: Checked, console: Console) -> None:
     """Print the spaces, the rungs and the cost."""
     settings = checked.settings
-    say_notes(checked.pairs, console)
+    say_notes(checked.pairs, settings.seed, console)
     for note in checked.left_out:
         say(console, f"Note: {note}")
     for space, cost in zip(checked.spaces, checked.estimates, strict=True):

@@ -13,6 +13,7 @@ from losstune.trainer.base.console import say
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.signals import StopRequest
 from losstune.trainer.data.column_names import ColumnNames, Columns
+from losstune.trainer.data.leaks import findings
 from losstune.trainer.data.pairs import Pairs, load_pairs
 from losstune.trainer.data.sources import DIGITS, Source, find_arrays
 from losstune.trainer.run.show import say_notes
@@ -78,7 +79,7 @@ def launch(request: LaunchRequest, console: Console) -> Outcome:
     with translating_failures(request.home, request.name):
         exists = study_exists(request.home, request.name)
     with _continued(request, console) if exists else _created(request, console) as (study, pairs):
-        say_notes(pairs, console)
+        say_notes(pairs, study.spec.settings.seed, console)
         return _run(study, pairs, request, console)
 
 
@@ -110,7 +111,8 @@ def _created(request: LaunchRequest, console: Console) -> Iterator[tuple[Study, 
         raise UserError(f"study {request.name!r} is new: name at least one search space")
     settings = merged_settings(spaces, request.options)
     data = DIGITS if request.data is None else request.data
-    pairs = load_pairs(data, request.columns)
+    pairs = load_pairs(data, request.columns, settings.new_rules())
+    settings = settings.under(pairs.rules)
     spaces, notes = fitted(spaces, settings, pairs)
     for note in notes:
         say(console, f"Note: {note}")
@@ -123,7 +125,8 @@ def _created(request: LaunchRequest, console: Console) -> Iterator[tuple[Study, 
         if isinstance(data, Mapping):
             found = find_arrays(data, ColumnNames.of(columns))
             source, columns = keep_arrays(home.files(request.name), found.arrays), None
-        yield create_study(home, request.name, spaces, settings, source, pairs.digest, columns), pairs
+        told = [finding.text for finding in findings(pairs, settings.seed)]
+        yield create_study(home, request.name, spaces, settings, source, pairs.digest, columns, told), pairs
 
 
 def _run(study: Study, pairs: Pairs, request: LaunchRequest, console: Console) -> Outcome:

@@ -82,8 +82,8 @@ def launch(
     Args:
         spaces: a search space for each loss: shipped names, paths of YAML files, or what such a file says as a dict.
             None is needed to continue a study.
-        data: arrays by name (``inputs`` (N, …) and ``targets`` (N, d), optionally ``ids`` (N,) and ``split`` (N,)),
-            which are then kept with the study; or ``digits``, a path, ``package.module:function``.
+        data: arrays by name (``inputs`` (N, …) and ``targets`` (N, d), optionally ``ids``, ``groups`` and ``split``
+            (N,)), which are then kept with the study; or ``digits``, a path, ``package.module:function``.
         study: its name.
         columns: names of the arrays where they differ, ``{"inputs": "anchor", "targets": "positive"}``.
         time_budget: stop after so many seconds, or after ``90s``, ``30m``, ``2h``.
@@ -99,7 +99,7 @@ def launch(
         quiet: print nothing.
         settings: of the study, over what the spaces say: ``trials`` or ``epochs_per_loss``, ``max_epochs``,
             ``grace_epochs``, ``reduction_factor``, ``objective``, ``sampler``, ``seed``, ``race``,
-            ``eval_queries``.
+            ``eval_queries``, ``split_by``, ``answers``.
 
     Raises:
         LosstuneError: anything wrong in what is asked for, before any training.

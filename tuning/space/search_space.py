@@ -214,6 +214,8 @@ MANAGED = {
     "eval_queries": "the study sets it: study.eval_queries",
     "seed": "the study sets it: study.seed",
     "split_seed": "the study sets it: study.seed",
+    "split_by": "the study sets it: study.split_by",
+    "answers": "the study sets it: study.answers",
     "threads": "give it as --cpus-per-trial",
     "device": "give it as --gpus-per-trial",
     "fit": "a search validates, so it trains on train",

@@ -1,9 +1,11 @@
 """How a study searches: its objective, budget, rungs and sampler, with their defaults and limits."""
 
+from dataclasses import asdict
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from losstune.trainer.config.data_rules import ANSWERS_TEXT, SPLIT_BY_TEXT, Answers, DataRules, SplitBy, new_rules
 from losstune.trainer.config.eval_queries import EvalQueries
 from losstune.trainer.config.objective import Objective
 
@@ -36,6 +38,8 @@ class StudySettings(BaseModel):
         description="validation rows that trials are scored on, each against all of the split's targets  "
         f"(default: {QUERIES}, or more to fill a batch of an in-batch loss)",
     )
+    split_by: SplitBy = Field("ids", description=SPLIT_BY_TEXT)  # both as in studies begun before there was a choice
+    answers: Answers = Field("own", description=ANSWERS_TEXT)
     race: bool = Field(False, description="losses compete for epochs; one that can no longer win is dropped")
 
     @model_validator(mode="after")
@@ -67,8 +71,23 @@ class StudySettings(BaseModel):
             "objective": self.objective,
             "eval_queries": self.eval_queries,
             "split_seed": self.seed,
+            "split_by": self.split_by,
+            "answers": self.answers,
             "threads": threads,
         }
+
+    @property
+    def rules(self) -> DataRules:
+        """How rows are split, and which targets are right."""
+        return DataRules(self.split_by, self.answers)
+
+    def new_rules(self) -> DataRules:
+        """The same for a new study, whose data decides what neither spaces nor options say."""
+        return new_rules({name: getattr(self, name) for name in self.model_fields_set})
+
+    def under(self, rules: DataRules) -> "StudySettings":
+        """These settings with the rules that the data has decided."""
+        return self.model_copy(update=asdict(rules))
 
     @property
     def estimate(self) -> str:

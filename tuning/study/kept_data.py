@@ -34,11 +34,11 @@ def study_pairs(study: Study, data: Source | None = None, columns: Columns = Non
     """
     columns = study.spec.columns if columns is None else columns
     if data is not None:
-        return load_pairs(data, columns)
+        return load_pairs(data, columns, study.spec.settings.rules)
     if study.keeps_data:
         study.files.keep(study.folder / KEPT_DATA)
     try:
-        return load_pairs(study.data_source, columns)
+        return load_pairs(study.data_source, columns, study.spec.settings.rules)
     except UserError as error:
         if study.keeps_data or is_there(study.data_source):
             raise

@@ -43,6 +43,8 @@ class StudySpec(BaseModel):
     ``{"at": …, "torch": "2.13.0 in the study, 2.14.0 now"}``."""
     code: dict[str, str] | None = None
     """SHA-256 of the file of each module of the user's that it names; None in one of before that was kept."""
+    data_notes: list[str] = []
+    """What its data makes of scores, as sentences; found when it began."""
     id: str = ""
     """Tells it from another study of its name in the same database or bucket; random."""
 

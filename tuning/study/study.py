@@ -1,6 +1,7 @@
 """A study: its spec, its files, its trials."""
 
 import secrets
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -174,6 +175,7 @@ def create_study(
     data_source: str,
     data_digest: str,
     columns: str | None = None,
+    data_notes: Sequence[str] = (),
 ) -> Study:
     """Write a new study's folder and spec."""
     spec = StudySpec(
@@ -182,6 +184,7 @@ def create_study(
         data_source=data_source,
         columns=columns,
         data_digest=data_digest,
+        data_notes=list(data_notes),
         settings=settings,
         spaces={space.loss_fn: dict(space.source) for space in spaces},
         versions=versions_now(),

@@ -388,4 +388,24 @@ def test_the_installed_command_trains_and_refuses(tmp_path: Path) -> None:
 def test_every_setting_stands_in_the_written_config(train: Line) -> None:
     train("--num_epochs 1 --output_dir run")
     expected = TrainConfig.from_flat({"data": "pairs.npz", "num_epochs": 1}).flat()
-    assert settings() == expected | {"threads": torch.get_num_threads()}
+    assert settings() == expected | {"threads": torch.get_num_threads(), "split_by": "ids", "answers": "any"}
+
+
+def test_leaks_stand_in_json_and_before_the_first_epoch(train: Line) -> None:
+    arrays = sample_arrays()
+    np.savez("twice.npz", inputs=np.repeat(arrays["inputs"][:100], 2, axis=0), targets=arrays["targets"])
+    done = train("--data twice.npz --num_epochs 1 --output_dir run --json")
+    told = json.loads(done.out)["data"]
+    assert [one["name"] for one in told] == ["equal_inputs", "inputs_of_several_targets"]
+    assert done.err.index("Warning: ") < done.err.index("Epoch 1/1")
+    assert "data" not in json.loads(train("--num_epochs 1 --output_dir other --json").out)
+
+
+def test_how_data_is_split_stands_in_the_run_and_is_kept_by_its_file(train: Line) -> None:
+    np.savez("grouped.npz", **sample_arrays(), groups=np.arange(200) // 4)
+    done = train("--data grouped.npz --num_epochs 1 --output_dir run")
+    assert "Note: split by groups: 50 blocks of rows, each in one split" in done.out
+    assert (settings()["split_by"], settings()["answers"]) == ("groups", "any")
+    again = train("--config run/config.yaml --output_dir again --split_by ids")
+    assert "blocks" not in again.out
+    assert settings("again")["split_by"] == "ids"

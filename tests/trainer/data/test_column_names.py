@@ -16,7 +16,13 @@ from tests.trainer.samples import refusal
 )
 def test_names_by_role(said: str | dict[str, str]) -> None:
     names = ColumnNames.of(said)
-    assert names.wanted() == {"inputs": "anchor", "targets": "positive", "ids": "ids", "split": "split"}
+    assert names.wanted() == {
+        "inputs": "anchor",
+        "targets": "positive",
+        "ids": "ids",
+        "groups": "groups",
+        "split": "split",
+    }
     assert names.wanted(("inputs",)) == {"inputs": "anchor"}
     assert columns_text(said) == "inputs=anchor,targets=positive"
 
@@ -35,12 +41,12 @@ def test_a_name_may_hold_an_equals_sign() -> None:
     [
         ("anchor", "--columns: found 'anchor'; expected for example inputs=anchor,targets=positive"),
         ("", "--columns: found ''; expected for example inputs=anchor,targets=positive"),
-        ("input=anchor", "--columns: found 'input'; allowed: inputs, targets, ids, split"),
+        ("input=anchor", "--columns: found 'input'; allowed: inputs, targets, ids, groups, split"),
         ("inputs=", "--columns: inputs: found ''; a name has no comma, and is not empty"),
         ({"inputs": "a,b"}, "--columns: inputs: found 'a,b'; a name has no comma, and is not empty"),
         (
             "inputs=a,inputs=b",
-            "--columns: found 'inputs=a,inputs=b'; each of inputs, targets, ids, split can be said once",
+            "--columns: found 'inputs=a,inputs=b'; each of inputs, targets, ids, groups, split can be said once",
         ),
     ],
 )

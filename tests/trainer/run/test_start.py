@@ -9,8 +9,9 @@ from rich.console import Console
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.config.config_file import ConfigFile
+from losstune.trainer.config.data_rules import DataRules
 from losstune.trainer.config.train_config import TrainConfig
-from losstune.trainer.run.start import RunRequest, final_settings, fresh_folder, resumed_run
+from losstune.trainer.run.start import RunRequest, final_settings, fresh_folder, resumed_run, rules_of
 
 CONFIG = TrainConfig.from_flat({"loss_fn": "mse"})
 
@@ -60,3 +61,31 @@ def test_a_run_is_not_overwritten_unasked(tmp_path: Path) -> None:
 def test_there_must_be_something_to_resume() -> None:
     with pytest.raises(UserError, match=r"--resume needs --checkpoint RUN/last.pt, or the run's --output-dir"):
         resumed_run(request())
+
+
+OLD_FILE = {"loss_fn": "mse", "split_seed": 0, "eval_batch": 4096, "precision": "auto"}
+"""What a run or a study has written names every setting; of these, an earlier release wrote all."""
+
+
+@pytest.mark.parametrize(
+    ("file", "options", "more", "rules"),
+    [
+        ({}, {}, {}, DataRules(None, "any")),
+        ({"loss_fn": "mse", "split_seed": 3}, {}, {}, DataRules(None, "any")),
+        ({}, {"split_by": "inputs"}, {}, DataRules("inputs", "any")),
+        (OLD_FILE, {}, {}, DataRules("ids", "own")),
+        (OLD_FILE, {"split_by": "inputs"}, {}, DataRules("inputs", "own")),
+        ({**OLD_FILE, "split_by": "groups", "answers": "any"}, {}, {}, DataRules("groups", "any")),
+        ({}, {}, {"resume": True}, DataRules("ids", "own")),
+    ],
+)
+def test_settings_of_before_keep_their_rules_and_new_ones_get_the_new(
+    file: dict[str, Any], options: dict[str, Any], more: dict[str, Any], rules: DataRules
+) -> None:
+    asked = RunRequest(ConfigFile(file, {}), options, **more)
+    assert rules_of(asked, TrainConfig.from_flat({**file, **options})) == rules
+
+
+def test_an_exported_file_of_before_keeps_its_rules() -> None:
+    asked = RunRequest(ConfigFile({"loss_fn": "mse"}, {"study": "first"}), {})
+    assert rules_of(asked, CONFIG) == DataRules("ids", "own")

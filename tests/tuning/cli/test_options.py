@@ -23,6 +23,8 @@ VALUES: dict[str, tuple[str | None, Any]] = {
     "trials": ("5", 5),
     "race": (None, True),
     "eval_queries": ("2000", 2000),
+    "split_by": ("inputs", "inputs"),
+    "answers": ("own", "own"),
 }
 
 

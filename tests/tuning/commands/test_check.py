@@ -175,3 +175,25 @@ def test_an_existing_study_is_checked_as_a_launch_would_continue_it(quick_probe:
     assert (refused.code, refused.out) == (2, "")
     assert "seed: 0 in the study, 9 now" in refused.err
     assert losstune("check").err == ("error: name at least one search space, or with --study a study that is there\n")
+
+
+def test_leaks_are_told_and_split_by_inputs_mends_them(quick_probe: None, losstune: Command) -> None:
+    arrays = sample_arrays(rows=300)
+    np.savez("pairs.npz", inputs=np.repeat(arrays["inputs"][:150], 2, axis=0), targets=arrays["targets"])
+    line = ("check", "mse", "--data", "pairs.npz")
+    told = json.loads(losstune(*line, "--json").out)
+    assert [one["name"] for one in told["data"]] == ["equal_inputs", "inputs_of_several_targets"]
+    assert (told["settings"]["split_by"], told["settings"]["answers"]) == ("ids", "any")
+    assert f"Warning: {told['data'][0]['text']}" in " ".join(losstune(*line).out.split())
+    mended = json.loads(losstune(*line, "--json", "--split-by", "inputs").out)
+    assert [one["name"] for one in mended["data"]] == ["inputs_of_several_targets"]
+    assert mended["settings"]["split_by"] == "inputs"
+
+
+def test_groups_of_the_data_are_kept_together_unasked(quick_probe: None, losstune: Command) -> None:
+    np.savez("pairs.npz", **sample_arrays(rows=300), user=np.arange(300) // 3)
+    line = ("check", "mse", "--data", "pairs.npz", "--json")
+    assert json.loads(losstune(*line, "--columns", "groups=user").out)["settings"]["split_by"] == "groups"
+    refused = losstune(*line, "--split-by", "groups")
+    assert refused.code == 2
+    assert "no array 'groups', which --split-by groups needs" in refused.err

@@ -464,7 +464,7 @@ REFUSED = {
         "mse",
         "study: {epochs: 3}",
         f"{FILE}:2: study → epochs: unknown key; allowed: objective, max_epochs, grace_epochs, reduction_factor, "
-        "sampler, seed, epochs_per_loss, trials, eval_queries, race",
+        "sampler, seed, epochs_per_loss, trials, eval_queries, split_by, answers, race",
     ),
     "too few rows to score": (
         "mse",
