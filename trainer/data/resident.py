@@ -10,10 +10,12 @@ from torch import Tensor
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.config.loss_config import Gallery
 from losstune.trainer.config.train_config import TrainConfig
+from losstune.trainer.data.answers import Answers, RightOfBatch
 from losstune.trainer.data.columns import Column, Moments, column, mean_of, moments_of
 from losstune.trainer.data.pairs import Pairs
 from losstune.trainer.data.splits import Rows, query_rows, split_rows
 from losstune.trainer.losses import centered
+from losstune.trainer.score.metrics import OtherPositives
 
 
 @dataclass(frozen=True)
@@ -22,14 +24,21 @@ class TrainSplit:
 
     Attributes:
         inputs: (N, …).  targets: (N, d).  ids: (N,) int64.
+        queries: (N,) int64, identities of the inputs, and their right targets, where inputs have several.
     """
 
     inputs: Column
     targets: Column
     ids: Tensor
+    queries: Tensor | None = None
+    answers: Answers | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def right(self, rows: Tensor) -> RightOfBatch | None:
+        """The targets that are right for some rows beside their own."""
+        return _right(self.queries, self.answers, rows)
 
     @cached_property
     def moments(self) -> Moments:
@@ -62,6 +71,8 @@ class SplitTensors:
         targets: (N, d).  ids: (N,) int64.
         gallery: (G, d), each distinct target of the whole split once.
         positive: (N,) int64, gallery row of a row's own target.
+        queries, answers: as of a :class:`TrainSplit`.
+        others: gallery targets that are right beside a row's own, where inputs have several.
     """
 
     inputs: Column
@@ -69,6 +80,13 @@ class SplitTensors:
     ids: Tensor
     gallery: Tensor
     positive: Tensor
+    queries: Tensor | None = None
+    answers: Answers | None = None
+    others: OtherPositives | None = None
+
+    def right(self, rows: Tensor) -> RightOfBatch | None:
+        """The targets that are right for some rows beside their own."""
+        return _right(self.queries, self.answers, rows)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -94,39 +112,75 @@ def resident_data(pairs: Pairs, config: TrainConfig, device: torch.device) -> Re
         UserError: a split is too small for the batch.
     """
     rows = split_rows(pairs, config.split_seed, train_on_val=config.fit == "train+val")
-    train = train_split(pairs, rows.train, device)
+    answers = Answers.of(pairs, np.concatenate([rows.train, rows.val]), device)
+    train = train_split(pairs, rows.train, device, answers)
     queries = query_rows(rows.val, config.eval_queries)
-    val = split_tensors(pairs, rows.val, device, queries) if len(rows.val) else None
+    val = split_tensors(pairs, rows.val, device, queries, answers) if len(rows.val) else None
     data = ResidentData(train, val, pairs.source, pairs.digest)
     check_rows(config, data)
     return data
 
 
-def train_split(pairs: Pairs, rows: Rows, device: torch.device) -> TrainSplit:
-    """Some rows of the pairs, to be trained on."""
+def train_split(pairs: Pairs, rows: Rows, device: torch.device, answers: Answers | None = None) -> TrainSplit:
+    """Some rows of the pairs, to be trained on; ``answers`` are what is known of their inputs."""
     return TrainSplit(
         inputs=column(pairs.inputs, rows, device),
         targets=column(pairs.targets, rows, device),
         ids=torch.from_numpy(pairs.ids[rows]).to(device),
+        queries=None if answers is None else _queries(pairs, rows, device),
+        answers=answers,
     )
 
 
-def split_tensors(pairs: Pairs, rows: Rows, device: torch.device, queries: Rows | None = None) -> SplitTensors:
+def split_tensors(
+    pairs: Pairs, rows: Rows, device: torch.device, queries: Rows | None = None, answers: Answers | None = None
+) -> SplitTensors:
     """Some rows of the pairs, to be evaluated.
 
     Args:
         queries: those of them that are scored; None is all. The gallery is made of all rows.
+        answers: what is known of their inputs; None is what these rows tell.
     """
     scored = rows if queries is None else queries
     distinct, first = np.unique(pairs.ids[rows], return_index=True)
     ids = pairs.ids[scored]
+    if answers is None:
+        answers = Answers.of(pairs, rows, device)
+    identities = None if answers is None else _queries(pairs, scored, device)
+    positive = torch.from_numpy(np.searchsorted(distinct, ids)).to(device)
     return SplitTensors(
         inputs=column(pairs.inputs, scored, device),
         targets=torch.from_numpy(pairs.targets[scored]).to(device),
         ids=torch.from_numpy(ids).to(device),
         gallery=torch.from_numpy(pairs.targets[rows[first]]).to(device),
-        positive=torch.from_numpy(np.searchsorted(distinct, ids)).to(device),
+        positive=positive,
+        queries=identities,
+        answers=answers,
+        others=_others(answers, identities, positive, torch.from_numpy(distinct).to(device)),
     )
+
+
+def _queries(pairs: Pairs, rows: Rows, device: torch.device) -> Tensor:
+    assert pairs.queries is not None
+    return torch.from_numpy(pairs.queries[rows]).to(device)
+
+
+def _right(queries: Tensor | None, answers: Answers | None, rows: Tensor) -> RightOfBatch | None:
+    if queries is None or answers is None:
+        return None
+    return RightOfBatch(answers, queries.index_select(0, rows))
+
+
+def _others(
+    answers: Answers | None, queries: Tensor | None, positive: Tensor, gallery: Tensor
+) -> OtherPositives | None:
+    """The places in the gallery, whose ids (G,) rise, of what is right for each row beside its own target."""
+    if answers is None or queries is None:
+        return None
+    rows, ids = answers.entries(queries)
+    places = torch.searchsorted(gallery, ids).clamp_max(len(gallery) - 1)
+    kept = (gallery[places] == ids) & (places != positive[rows])
+    return OtherPositives(rows[kept], places[kept]) if bool(kept.any()) else None
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ Notation: B rows in a batch, d dimensions, p = predictions (B, d), t = targets (
 ``unit(x) = x / max(‖x‖, 1e-6)`` row by row, in float32 or wider.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
 from typing import NamedTuple, Protocol, cast
 
 import torch
@@ -66,8 +67,24 @@ class LossOutput(NamedTuple):
     parts: Mapping[str, Tensor]
 
 
+class RightTargets(Protocol):
+    """Targets that are right for the rows of a batch beside their own: an input may have several."""
+
+    def among(self, ids: Tensor) -> Tensor:
+        """(B, M) bool: whether each target (M,), by id, is one of several that are right for each row's input."""
+        ...
+
+    def split(self, size: int) -> "Sequence[RightTargets]":
+        """Of so many rows at a time."""
+        ...
+
+
 class LossModule(nn.Module):
-    """Base of all loss modules. It may own learnable parameters; they are trained with the model's."""
+    """Base of all loss modules. It may own learnable parameters; they are trained with the model's.
+
+    One that sets rows against targets of others takes a fourth argument, ``right: RightTargets | None = None``: it is
+    given where the data has inputs of several targets, which are then no negatives of each other.
+    """
 
     def forward(self, predictions: Tensor, targets: Tensor, ids: Tensor) -> LossOutput:
         """Loss of one batch.
@@ -96,6 +113,17 @@ class ClosedForm(Protocol):
         their ``grad``.
         """
         ...
+
+
+def same_or_right(ids: Tensor, right: RightTargets | None) -> Tensor:
+    """(B, B) bool: whether the target of each column is right for each row; by id, or as one of its several."""
+    same = ids[:, None] == ids[None, :]
+    return same if right is None else same | right.among(ids)
+
+
+def takes_right(method: Callable[..., object]) -> bool:
+    """Whether a loss module's method asks for the targets that are right beside a row's own."""
+    return "right" in signature(method).parameters
 
 
 def closed_form(module: nn.Module) -> ClosedForm | None:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812 - the name everyone uses
 
 from losstune.trainer.config.loss_config import TrainTargets
-from losstune.trainer.losses.base import LossModule, LossOutput, Units, unit
+from losstune.trainer.losses.base import LossModule, LossOutput, RightTargets, Units, same_or_right, unit
 from losstune.trainer.losses.temperature import Temperature, TemperatureConfig
 
 
@@ -44,7 +44,8 @@ class InfoNceLoss(LossModule):
     """Cross-entropy of each prediction against the batch's targets (van den Oord et al., 2018, eq. 4).
 
     −mean_i log( exp(s_ii) / Σ_{j ∈ {i} ∪ N(i)} exp(s_ij) ), with s_ij = unit(p_i)·unit(t_j) / temperature
-    and N(i) the rows whose target is another one than row i's: rows that share a target are no negatives.
+    and N(i) the rows whose target is not right for row i: rows that share a target are no negatives, nor are several
+    right targets of an input.
     ``symmetric`` adds the same over columns and halves the sum (Radford et al., 2021, fig. 3).
 
     Logs ``infonce_acc``, the share of rows whose best-scored target is their own, by identity; at random
@@ -64,10 +65,12 @@ class InfoNceLoss(LossModule):
         self.temperature = Temperature(temperature, learnt=learn_temperature)
         self.symmetric = symmetric
 
-    def forward(self, predictions: Tensor, targets: Tensor, ids: Tensor) -> LossOutput:
+    def forward(
+        self, predictions: Tensor, targets: Tensor, ids: Tensor, right: RightTargets | None = None
+    ) -> LossOutput:
         scores = self.temperature(unit(predictions) @ unit(targets).T)  # (B, B)
         labels = torch.arange(len(ids), device=ids.device)
-        scores = scores.masked_fill(_twins(ids), float("-inf"))
+        scores = scores.masked_fill(_twins(ids, right), float("-inf"))
         loss = F.cross_entropy(scores, labels)
         if self.symmetric:
             loss = (loss + F.cross_entropy(scores.T, labels)) / 2
@@ -79,14 +82,14 @@ class InfoNceLoss(LossModule):
         return unit(targets)
 
     def with_gradient(
-        self, predictions: Tensor, targets: Tensor, ids: Tensor, share: float
+        self, predictions: Tensor, targets: Tensor, ids: Tensor, share: float, right: RightTargets | None = None
     ) -> tuple[LossOutput, Tensor]:
         """The same with the gradient: softmax − 1 on the diagonal, carried back through cosines and unit rows."""
         p = Units(predictions)
         cosines = p.rows @ targets.T  # (B, B)
         scores = self.temperature(cosines)
-        if not self.distinct:
-            scores.masked_fill_(_twins(ids), float("-inf"))
+        if right is not None or not self.distinct:
+            scores.masked_fill_(_twins(ids, right), float("-inf"))
         accuracy = torch.eq(scores.argmax(dim=1), _labels(len(ids), ids.device)).mean(dtype=torch.float32)
         loss, to_scores = _cross_entropy(scores, 1)
         share /= len(ids)
@@ -98,9 +101,9 @@ class InfoNceLoss(LossModule):
         return LossOutput(loss, parts), p.gradient(to_cosines @ targets)
 
 
-def _twins(ids: Tensor) -> Tensor:
-    """(B, B) bool: pairs of different rows that share a target."""
-    return (ids[:, None] == ids[None, :]).fill_diagonal_(False)
+def _twins(ids: Tensor, right: RightTargets | None) -> Tensor:
+    """(B, B) bool: pairs of different rows of which the second's target is right for the first."""
+    return same_or_right(ids, right).fill_diagonal_(False)
 
 
 def _cross_entropy(scores: Tensor, dim: int) -> tuple[Tensor, Tensor]:

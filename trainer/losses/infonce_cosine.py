@@ -6,7 +6,14 @@ from pydantic import Field
 from torch import Tensor
 
 from losstune.trainer.config.loss_config import TrainTargets
-from losstune.trainer.losses.base import LossModule, LossOutput, cosine_distance, cosine_with_gradient, unit
+from losstune.trainer.losses.base import (
+    LossModule,
+    LossOutput,
+    RightTargets,
+    cosine_distance,
+    cosine_with_gradient,
+    unit,
+)
 from losstune.trainer.losses.infonce import InfoNceConfig, InfoNceLoss
 
 
@@ -42,8 +49,10 @@ class InfoNceCosineLoss(LossModule):
         self.contrast = contrast
         self.similarity_weight = similarity_weight
 
-    def forward(self, predictions: Tensor, targets: Tensor, ids: Tensor) -> LossOutput:
-        contrast: LossOutput = self.contrast(predictions, targets, ids)
+    def forward(
+        self, predictions: Tensor, targets: Tensor, ids: Tensor, right: RightTargets | None = None
+    ) -> LossOutput:
+        contrast: LossOutput = self.contrast(predictions, targets, ids, right)
         cosine = self.similarity_weight * cosine_distance(predictions, targets)
         parts = {**contrast.parts, "infonce": contrast.loss.detach(), "weighted_cosine": cosine.detach()}
         return LossOutput(contrast.loss + cosine, parts)
@@ -53,10 +62,10 @@ class InfoNceCosineLoss(LossModule):
         return unit(targets)
 
     def with_gradient(
-        self, predictions: Tensor, targets: Tensor, ids: Tensor, share: float
+        self, predictions: Tensor, targets: Tensor, ids: Tensor, share: float, right: RightTargets | None = None
     ) -> tuple[LossOutput, Tensor]:
         """The same with the gradients of both parts."""
-        contrast, gradient = self.contrast.with_gradient(predictions, targets, ids, share)
+        contrast, gradient = self.contrast.with_gradient(predictions, targets, ids, share, right)
         cosine, other = cosine_with_gradient(predictions, targets, self.similarity_weight * share)
         cosine = self.similarity_weight * cosine
         parts = {**contrast.parts, "infonce": contrast.loss, "weighted_cosine": cosine}

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - the name everyone uses
 
 from losstune.trainer.config.loss_config import LossConfig, TrainTargets
-from losstune.trainer.losses.base import LossModule, LossOutput, Units, add_gradient, unit
+from losstune.trainer.losses.base import LossModule, LossOutput, RightTargets, Units, add_gradient, same_or_right, unit
 
 
 class SigLipConfig(LossConfig):
@@ -31,7 +31,8 @@ class SigLipLoss(LossModule):
     """Sigmoid cross-entropy of all pairs of a batch (Zhai et al., 2023, eq. 1 and algorithm 1).
 
     −1/B Σ_i Σ_j log σ(z_ij (s · unit(p_i)·unit(t_j) + b)), z_ij = 1 where j = i, −1 where row j's target is another one
-    than row i's. Pairs of different rows that share a target are neither, and left out. s = exp(s') and b are learnt.
+    than row i's. Pairs of different rows that share a target are neither, and left out; so are an input's other right
+    targets. s = exp(s') and b are learnt.
 
     Logs ``scale`` and ``bias``. Range [0, ∞). At the start cosines hardly count beside b: with b = −10 each row pays
     about 10 for its own target.
@@ -42,12 +43,13 @@ class SigLipLoss(LossModule):
         self.log_scale = nn.Parameter(torch.tensor(math.log(initial_scale)))
         self.bias = nn.Parameter(torch.tensor(initial_bias))
 
-    def forward(self, predictions: Tensor, targets: Tensor, ids: Tensor) -> LossOutput:
+    def forward(
+        self, predictions: Tensor, targets: Tensor, ids: Tensor, right: RightTargets | None = None
+    ) -> LossOutput:
         scale = self.log_scale.exp()
         scores = scale * (unit(predictions) @ unit(targets).T) + self.bias  # (B, B)
-        other = ids[:, None] != ids[None, :]
         own = -F.logsigmoid(scores.diagonal()).sum()
-        rest = -F.logsigmoid(-scores).masked_fill(~other, 0.0).sum()
+        rest = -F.logsigmoid(-scores).masked_fill(same_or_right(ids, right), 0.0).sum()
         return LossOutput((own + rest) / len(ids), {"scale": scale.detach(), "bias": self.bias.detach().clone()})
 
     def prepared(self, targets: Tensor) -> Tensor:
@@ -55,13 +57,13 @@ class SigLipLoss(LossModule):
         return unit(targets)
 
     def with_gradient(
-        self, predictions: Tensor, targets: Tensor, ids: Tensor, share: float
+        self, predictions: Tensor, targets: Tensor, ids: Tensor, share: float, right: RightTargets | None = None
     ) -> tuple[LossOutput, Tensor]:
         """The same with its gradient: σ of the scores of other targets, σ − 1 on the diagonal."""
         p, scale = Units(predictions), self.log_scale.detach().exp()
         cosines = p.rows @ targets.T  # (B, B)
         scores = scale * cosines + self.bias.detach()
-        same = ids[:, None] == ids[None, :]
+        same = same_or_right(ids, right)
         own = -F.logsigmoid(scores.diagonal()).sum()
         rest = -F.logsigmoid(-scores).masked_fill_(same, 0.0).sum()
         to_scores = scores.sigmoid().masked_fill_(same, 0.0)

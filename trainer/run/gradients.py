@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from losstune.trainer.config.train_config import Precision, TrainConfig
 from losstune.trainer.losses import LossOutput, centered
-from losstune.trainer.losses.base import ClosedForm, closed_form
+from losstune.trainer.losses.base import ClosedForm, RightTargets, closed_form, takes_right
 from losstune.trainer.model.encoder import Encoder
 from losstune.trainer.model.encoder_passes import EncoderPasses
 from losstune.trainer.model.packed import Packed
@@ -26,12 +26,15 @@ class CenteredLoss:
     center: Tensor | None
     name: str
 
-    def __call__(self, predictions: Tensor, targets: Tensor, ids: Tensor) -> LossOutput:
-        return self.of_centered(self.centered(predictions), self.centered(targets), ids)
+    def __call__(
+        self, predictions: Tensor, targets: Tensor, ids: Tensor, right: RightTargets | None = None
+    ) -> LossOutput:
+        return self.of_centered(self.centered(predictions), self.centered(targets), ids, right)
 
-    def of_centered(self, predictions: Tensor, targets: Tensor, ids: Tensor) -> LossOutput:
+    def of_centered(self, predictions: Tensor, targets: Tensor, ids: Tensor, right: RightTargets | None) -> LossOutput:
         """Of rows that the centre has been subtracted from."""
-        return checked_output(self.module(predictions, targets, ids), self.name)
+        also = () if right is None or not takes_right(self.module.forward) else (right,)
+        return checked_output(self.module(predictions, targets, ids, *also), self.name)
 
     def centered(self, rows: Tensor) -> Tensor:
         """Rows (…, d) about the centre."""
@@ -94,7 +97,7 @@ class AutogradGradients:
     def add(self, batch: Batch, share: float) -> Trained:
         with autocast(self.precision, self.device):
             predictions = self.model(batch.inputs).float()
-        output = self.loss.of_centered(self.loss.centered(predictions), batch.aims, batch.ids)
+        output = self.loss.of_centered(self.loss.centered(predictions), batch.aims, batch.ids, batch.right)
         output.loss.backward(None if share == 1 else torch.full_like(output.loss, share))
         return Trained(LossOutput(output.loss.detach(), output.parts), predictions.detach())
 
@@ -125,7 +128,9 @@ class EncoderGradients:
 
     def _by_formula(self, closed: ClosedForm, batch: Batch, share: float) -> Trained:
         predictions = self.passes.forward(batch.inputs)
-        output, gradient = closed.with_gradient(self.loss.centered(predictions), batch.aims, batch.ids, share)
+        right = batch.right
+        also = () if right is None or not takes_right(closed.with_gradient) else (right,)
+        output, gradient = closed.with_gradient(self.loss.centered(predictions), batch.aims, batch.ids, share, *also)
         self.passes.backward(gradient)
         return Trained(output, predictions)
 
@@ -134,7 +139,7 @@ class EncoderGradients:
         leaf = self.loss.centered(predictions).requires_grad_()
         with torch.enable_grad():
             seen = leaf.clone()  # a loss of the user's may write into what it is given, which a leaf refuses
-            output = self.loss.of_centered(seen, batch.aims, batch.ids)
+            output = self.loss.of_centered(seen, batch.aims, batch.ids, batch.right)
             output.loss.backward(None if share == 1 else torch.full_like(output.loss, share))
         if leaf.grad is not None:  # a loss that does not see the model moves nothing of it
             self.passes.backward(leaf.grad)

@@ -103,7 +103,7 @@ class Trainer:
             NonFiniteError: the model predicts NaN or infinity.
         """
         predictions = self.predict(split.inputs)
-        result = embedding_metrics(predictions, split.targets, split.gallery, split.positive, self.center)
+        result = embedding_metrics(predictions, split.targets, split.gallery, split.positive, self.center, split.others)
         return self._evaluate_loss(predictions, split) | result
 
     def predict(self, inputs: Column) -> Tensor:
@@ -187,7 +187,8 @@ class Trainer:
         batches = len(split) // size
         for index in range(batches):
             rows = slice(index * size, (index + 1) * size)
-            output = self._loss_of(predictions[rows], split.targets[rows], split.ids[rows])
+            right = split.right(torch.arange(rows.start, rows.stop, device=split.ids.device))
+            output = self._loss_of(predictions[rows], split.targets[rows], split.ids[rows], right)
             for name, value in {"loss": output.loss, **output.parts}.items():
                 sums[name] = sums.get(name, 0.0) + float(value)
         return {name: total / batches for name, total in sums.items()}

@@ -247,7 +247,7 @@ def score_test(checkpoint: Path, pairs: Pairs) -> Scored:
     center = mean_of(column(pairs.targets, rows.train, trained.device)).float() if trained.config.center else None
     predictions = trained.embeddings(split.inputs)
     try:
-        scores = embedding_metrics(predictions, split.targets, split.gallery, split.positive, center)
+        scores = embedding_metrics(predictions, split.targets, split.gallery, split.positive, center, split.others)
         shape = geometry(predictions, split.targets, split.gallery, center)
     except NonFiniteError as error:
         raise UserError(f"{pairs.source}: test split: {error}") from None

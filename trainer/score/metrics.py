@@ -5,6 +5,8 @@ Retrieval is over the full gallery of a split: every distinct target once. A que
 expectation over a random order of the tied, so a model that can not tell targets apart scores at chance.
 """
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -31,18 +33,41 @@ def cosine_similarity(predictions: Tensor, targets: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Ranks:
-    """Where each of N queries finds its own target in a gallery of G.
+class OtherPositives:
+    """Gallery targets that are right for a query beside its own.
 
     Attributes:
-        above: (N,) int64, gallery targets that score strictly higher than the query's own.
+        queries: (E,) int64, rising, the row of a query.
+        places: (E,) int64, the gallery row of a target that is right for it.
+    """
+
+    queries: Tensor
+    places: Tensor
+
+    def split(self, rows: int, count: int) -> "Iterator[OtherPositives]":
+        """Of so many of the ``count`` queries at a time."""
+        starts = range(0, count, rows)
+        edges = torch.tensor([*starts, count], device=self.queries.device)
+        cuts = torch.searchsorted(self.queries.contiguous(), edges).tolist()
+        for start, first, last in zip(starts, cuts, cuts[1:], strict=False):
+            yield OtherPositives(self.queries[first:last] - start, self.places[first:last])
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Where each of N queries finds its own target in a gallery of G, or the best of several that are right for it.
+
+    Attributes:
+        above: (N,) int64, gallery targets that score strictly higher than that.
         tied: (N,) int64, other gallery targets that score exactly the same.
         gallery: G.
+        right: (N,) int64, how many of the tied are right as well; None is none of any query.
     """
 
     above: Tensor
     tied: Tensor
     gallery: int
+    right: Tensor | None = None
 
     def reciprocal(self, k: int | None = None) -> Tensor:
         """Expected reciprocal rank of each query, (N,) float64; with ``k``, 0 where it is beyond the first k."""
@@ -67,7 +92,24 @@ class Ranks:
         """
         sums = torch.cat([gains.new_zeros(1), gains.cumsum(0)])
         first, last = (place.clamp(max=len(gains)) for place in (self.above, self.above + self.tied + 1))
-        return (sums[last] - sums[first]) / (self.tied + 1)
+        mean = (sums[last] - sums[first]) / (self.tied + 1)
+        return mean if self.right is None else self._expected_first(gains, mean, self.right)
+
+    def _expected_first(self, gains: Tensor, mean: Tensor, right: Tensor) -> Tensor:
+        """The mean gain of the first of several tied right targets, where there are such; ``mean`` elsewhere.
+
+        Of t tied targets, m of them right, the first right one is at place j with probability C(t−j, m−1) / C(t, m).
+        """
+        several = right.nonzero()[:, 0]
+        above, tied, others = (counts[several] for counts in (self.above, self.tied, right))
+        if len(several) == 0:
+            return mean
+        worth = torch.cat([gains, gains.new_zeros(1)])
+        chance, total = (others + 1).double() / (tied + 1), torch.zeros_like(mean[several])
+        for place in range(min(int((tied - others).max()) + 1, len(gains))):
+            total += chance * worth[(above + place).clamp(max=len(gains))]
+            chance = chance * (tied - others - place).clamp(min=0) / (tied - place).clamp(min=1)
+        return mean.index_copy(0, several, total)
 
     def mrr(self) -> float:
         """Mean reciprocal rank, in (0, 1]."""
@@ -79,12 +121,23 @@ class Ranks:
 
     def median_rank(self) -> float:
         """Median over queries of the expected rank, in [1, G]."""
-        return float((self.above + 1 + self.tied.double() / 2).quantile(0.5))
+        tied = self.tied.double() / 2
+        if self.right is not None:  # the first of m of t: (t + 1) / (m + 1)
+            tied = (self.tied + 2) / (self.right + 2) - 1
+        return float((self.above + 1 + tied).quantile(0.5))
 
 
 @torch.no_grad()
-def rank_in_gallery(predictions: Tensor, gallery: Tensor, positive: Tensor, center: Tensor | None = None) -> Ranks:
+def rank_in_gallery(
+    predictions: Tensor,
+    gallery: Tensor,
+    positive: Tensor,
+    center: Tensor | None = None,
+    others: OtherPositives | None = None,
+) -> Ranks:
     """Rank each query's own target among all gallery targets by cosine, in chunks of bounded memory.
+
+    Of several that are right the best-scored one is ranked; only those that are not right can be above it.
 
     Args:
         predictions: (N, d) float, the queries.
@@ -92,6 +145,7 @@ def rank_in_gallery(predictions: Tensor, gallery: Tensor, positive: Tensor, cent
         positive: (N,) int64, the gallery row of each query's own target.
         center: (d,), subtracted from predictions and gallery first; None subtracts nothing. With the training
             targets' mean, targets that are near every query for lying in that direction (hubs) lose their lead.
+        others: what is right beside the own targets.
 
     Raises:
         NonFiniteError: a prediction is NaN or infinite.
@@ -106,12 +160,24 @@ def rank_in_gallery(predictions: Tensor, gallery: Tensor, positive: Tensor, cent
     room = columns.new_empty(min(per_chunk, len(positive)), len(gallery))
     marks = columns.new_empty(min(per_glance, len(positive)), len(gallery))
     chunks = (part.split(per_chunk) for part in (predictions, positive, above, tied))
-    for queries, place, higher, equal in zip(*chunks, strict=True):
+    right = None if others is None else torch.empty_like(positive)
+    also = itertools.repeat(None) if others is None else others.split(per_chunk, len(positive))
+    for number, (queries, place, higher, equal, more) in enumerate(zip(*chunks, also, strict=False)):
         scores = torch.mm(unit(queries).float(), columns, out=room[: len(queries)])  # (rows, G)
         own = scores.gather(1, place[:, None])  # from the same product, so that it ties with itself
+        if more is not None and right is not None:
+            right[number * per_chunk :][: len(queries)] = _take_best(scores, own, more)
         for glance in zip(*(part.split(per_glance) for part in (scores, own, higher, equal)), strict=True):
             _count(*glance, marks=marks[: len(glance[0])])
-    return Ranks(above, tied, len(gallery))
+    return Ranks(above, tied, len(gallery), right)
+
+
+def _take_best(scores: Tensor, own: Tensor, more: OtherPositives) -> Tensor:
+    """Raise own scores (n, 1) to the best that is right; (n,) how many other right targets score exactly that."""
+    found, first = scores[more.queries, more.places], own[:, 0].clone()
+    best = own[:, 0].scatter_reduce_(0, more.queries, found, "amax")
+    as_good = torch.zeros_like(more.queries, dtype=torch.int64) + (found == best[more.queries])
+    return (first == best).long().index_add_(0, more.queries, as_good) - 1
 
 
 def _count(scores: Tensor, own: Tensor, above: Tensor, tied: Tensor, *, marks: Tensor) -> None:
@@ -140,13 +206,18 @@ def refuse_rows(finite: Tensor) -> None:
 
 @torch.no_grad()
 def row_scores(
-    predictions: Tensor, targets: Tensor, gallery: Tensor, positive: Tensor, center: Tensor | None = None
+    predictions: Tensor,
+    targets: Tensor,
+    gallery: Tensor,
+    positive: Tensor,
+    center: Tensor | None = None,
+    others: OtherPositives | None = None,
 ) -> dict[str, Tensor]:
     """What each row adds to the metrics: their means over rows are those of :func:`embedding_metrics`.
 
     Args:
         predictions, targets: (N, d), row by row.
-        gallery, positive, center: as in :func:`rank_in_gallery`; only the ranks are taken about the centre.
+        gallery, positive, center, others: as in :func:`rank_in_gallery`; only the ranks are taken about the centre.
 
     Returns:
         Each (N,) float64: ``cosine_sim`` [−1, 1], ``mse`` [0, ∞), and ``mrr`` (0, 1], ``recall_at_1|5|10``,
@@ -155,7 +226,7 @@ def row_scores(
     Raises:
         NonFiniteError: a prediction is NaN or infinite.
     """
-    return _row_scores(rank_in_gallery(predictions, gallery, positive, center), predictions, targets)
+    return _row_scores(rank_in_gallery(predictions, gallery, positive, center, others), predictions, targets)
 
 
 def _row_scores(ranks: Ranks, predictions: Tensor, targets: Tensor) -> dict[str, Tensor]:
@@ -177,7 +248,12 @@ def _retrieval(ranks: Ranks) -> dict[str, Tensor]:
 
 @torch.no_grad()
 def embedding_metrics(
-    predictions: Tensor, targets: Tensor, gallery: Tensor, positive: Tensor, center: Tensor | None = None
+    predictions: Tensor,
+    targets: Tensor,
+    gallery: Tensor,
+    positive: Tensor,
+    center: Tensor | None = None,
+    others: OtherPositives | None = None,
 ) -> dict[str, float]:
     """All metrics that do not depend on the loss; arguments and errors as in :func:`row_scores`.
 
@@ -185,7 +261,7 @@ def embedding_metrics(
         ``cosine_sim`` [−1, 1], ``mse`` [0, ∞), ``mrr`` (0, 1], ``recall_at_1|5|10``, ``mrr_at_10``
         and ``ndcg_at_10`` [0, 1], and ``median_rank`` [1, G].
     """
-    ranks = rank_in_gallery(predictions, gallery, positive, center)
+    ranks = rank_in_gallery(predictions, gallery, positive, center, others)
     means = {name: float(values.mean()) for name, values in _row_scores(ranks, predictions, targets).items()}
     return {**means, "median_rank": ranks.median_rank()}
 

@@ -66,13 +66,13 @@ class _Splits:
 
     def validate(self, val: SplitTensors, predictions: Tensor, center: Tensor | None = None) -> float:
         """The objective of predictions (N, d) of validation rows, all or the sample."""
-        scores = row_scores(predictions, val.targets, val.gallery, val.positive, center)
+        scores = row_scores(predictions, val.targets, val.gallery, val.positive, center, val.others)
         return float(scores[self.objective.removeprefix("val/")].mean())
 
     def score(self, val: Tensor, test: Tensor, note: str, center: Tensor | None = None) -> BaselineScore:
         """The score of predictions (N_val, d) and (N_test, d)."""
         split = self.test
-        rows = row_scores(test, split.targets, split.gallery, split.positive, center)
+        rows = row_scores(test, split.targets, split.gallery, split.positive, center, split.others)
         return BaselineScore(
             test={name: values.cpu() for name, values in rows.items()},
             validation=self.validate(self.val, val, center),

@@ -116,7 +116,7 @@ def _test_split(study: Study, plan: Plan, pairs: Pairs) -> SplitTensors:
 
 def _score_run(run: ConfirmRun, pairs: Pairs, split: SplitTensors) -> _Scored:
     predictions, center = best_predictions(run, pairs, split)
-    test = row_scores(predictions, split.targets, split.gallery, split.positive, center)
+    test = row_scores(predictions, split.targets, split.gallery, split.positive, center, split.others)
     return _Scored(test, geometry(predictions, split.targets, split.gallery, center))
 
 

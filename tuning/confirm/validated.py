@@ -43,6 +43,6 @@ def score_validation(study: Study, plan: Plan, pairs: Pairs) -> None:
             val = split_tensors(pairs, split_rows(pairs, split_seed).val, CPU)
             for run in runs:
                 predictions, center = best_predictions(run, pairs, val)
-                scores = row_scores(predictions, val.targets, val.gallery, val.positive, center)
+                scores = row_scores(predictions, val.targets, val.gallery, val.positive, center, val.others)
                 run.scored(float(scores[measure].mean()))
                 advance(1)

@@ -168,7 +168,7 @@ class TestRefused:
 
     @pytest.mark.parametrize(
         ("name", "shape", "needed"),
-        [("inputs", (10**9, 1), 64 * 10**9 + 64 * 4), ("targets", (1, 10**9), 64 + 64 * 4 * 10**9)],
+        [("inputs", (10**9, 1), 160 * 10**9 + 64 * 4), ("targets", (1, 10**9), 160 + 64 * 4 * 10**9)],
         ids=["many rows", "a long row"],
     )
     def test_an_empty_file_that_looks_too_large_for_memory(

@@ -16,6 +16,7 @@ import pyarrow.feather as pf
 import pyarrow.parquet as pq
 import pytest
 
+from losstune.trainer.config.data_rules import DataRules
 from losstune.trainer.data.labels import split_codes
 from losstune.trainer.data.pairs import load_pairs
 from losstune.trainer.data.splits import split_rows
@@ -121,6 +122,14 @@ MESSAGES: dict[str, tuple[Callable[[], str], str]] = {
     "no direction": (lambda: array_s(targets=np.zeros((4, 2))), "numpy.linalg.norm(targets, axis=1) > 0"),
     "unequal rows": (lambda: array_s(inputs=np.ones((3, 2))), "array[:3]"),
     "one id, two targets": (lambda: array_s(ids=np.zeros(4, int)), "--columns ids=NAME"),
+    "no groups": (
+        lambda: refusal(load_pairs, {"inputs": ROWS, "targets": ROWS}, rules=DataRules("groups")),
+        "--columns groups=NAME",
+    ),
+    "a group in two splits": (
+        lambda: array_s(targets=np.eye(4), groups=np.zeros(4, int), split=np.array(["train", "val", "test", "test"])),
+        "--split-by ids",
+    ),
     "short split": (lambda: array_s(split=np.array(["train"])), "--columns split=NAME"),
     "unknown split": (lambda: array_s(split=np.array(["eval"] * 4)), "frame['split'].replace('eval', 'train')"),
     "split 3": (lambda: array_s(split=np.full(4, 3)), "--columns split=NAME"),
@@ -163,7 +172,7 @@ def raised(module: str) -> list[str]:
     ]
 
 
-OTHERS = ("which\\ share\\ a\\ target", "an\\ object\\ of\\ columns", "\\ is\\ (?:.|\n)*;\\ expected\\ a\\ list")
+OTHERS = ("an\\ object\\ of\\ columns", "\\ is\\ (?:.|\n)*;\\ expected\\ a\\ list")
 """What says itself which row to take out, and that a line is no row."""
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from losstune.trainer.losses import unit
-from losstune.trainer.losses.base import centered, cosine_distance
+from losstune.trainer.losses.base import centered, cosine_distance, takes_right
 from tests.trainer.losses.reference import cosine_loss_by_loops, random_batch
 
 
@@ -31,3 +31,10 @@ def test_centred_rows_are_shifted_and_without_a_centre_they_are_the_same_object(
 def test_cosine_distance_is_that_of_plain_loops() -> None:
     predictions, targets = random_batch(3)
     assert float(cosine_distance(predictions, targets)) == pytest.approx(cosine_loss_by_loops(predictions, targets))
+
+
+def test_a_loss_of_ones_own_is_told_of_other_right_targets_only_where_it_asks() -> None:
+    def three(predictions: torch.Tensor, targets: torch.Tensor, ids: torch.Tensor) -> None: ...
+    def four(predictions: torch.Tensor, targets: torch.Tensor, ids: torch.Tensor, right: object = None) -> None: ...
+
+    assert (takes_right(three), takes_right(four)) == (False, True)

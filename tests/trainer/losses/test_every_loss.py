@@ -1,5 +1,7 @@
 """What holds for every registered loss, or for all that only see directions."""
 
+import math
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from losstune.trainer.config.loss_registry import loss_names
+from losstune.trainer.losses import full_softmax, unit
 from losstune.trainer.losses.base import closed_form
 from tests.trainer.losses.reference import TOLERANCE, module_of, random_batch, run, twin_batch
 
@@ -141,3 +144,75 @@ def test_a_formula_is_that_of_finite_differences(name: str, settings: dict[str, 
 def test_every_loss_with_a_formula_is_in_the_table() -> None:
     _, targets, ids = twin_batch(0)
     assert {name for name in loss_names() if closed_form(module_of(name, targets, ids))} == {n for n, _ in CLOSED}
+
+
+@dataclass(frozen=True)
+class RightPairs:
+    """Targets, by id, that are right for each row of a batch beside its own."""
+
+    right: list[set[int]]
+
+    def among(self, ids: Tensor) -> Tensor:
+        return torch.tensor([[identity in own for identity in ids.tolist()] for own in self.right])
+
+    def split(self, size: int) -> "list[RightPairs]":
+        return [RightPairs(self.right[start : start + size]) for start in range(0, len(self.right), size)]
+
+
+RIGHT = [{0, 3}, {1}, {2, 5, 7}, {0, 3}, {4}, {2, 5, 7}, {6}, {7, 1}]
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_no_right_target_is_a_negative_in_infonce(symmetric: bool) -> None:
+    predictions, targets = random_batch(3)
+    ids = torch.arange(8)
+    module = module_of("infonce", targets, symmetric=symmetric, temperature=0.2)
+    s = (unit(predictions) @ unit(targets).T / 0.2).exp().tolist()
+
+    def row(i: int) -> float:
+        return s[i][i] / sum(s[i][j] for j in range(8) if j == i or j not in RIGHT[i])
+
+    def column(j: int) -> float:
+        return s[j][j] / sum(s[i][j] for i in range(8) if i == j or j not in RIGHT[i])
+
+    expected = -sum(math.log(row(i)) for i in range(8)) / 8
+    if symmetric:
+        expected = (expected - sum(math.log(column(j)) for j in range(8)) / 8) / 2
+    assert float(module(predictions, targets, ids, RightPairs(RIGHT)).loss) == pytest.approx(expected)
+
+
+def test_no_right_target_is_a_negative_in_siglip() -> None:
+    predictions, targets = random_batch(3)
+    module = module_of("siglip", targets)
+    scores = (10 * unit(predictions) @ unit(targets).T - 10).tolist()
+    terms = [
+        math.log1p(math.exp(-scores[i][j] if i == j else scores[i][j]))
+        for i in range(8)
+        for j in range(8)
+        if i == j or j not in RIGHT[i]
+    ]
+    found = module(predictions, targets, torch.arange(8), RightPairs(RIGHT)).loss.detach()
+    assert float(found) == pytest.approx(sum(terms) / 8, rel=1e-6)
+
+
+@pytest.mark.parametrize("at_once", [2**24, 8 * 3])
+def test_no_right_target_is_a_negative_in_full_softmax(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(full_softmax, "SCORES_AT_ONCE", at_once)
+    predictions, targets = random_batch(3)
+    module = module_of("full_softmax", targets, temperature=0.2)
+    s = (unit(predictions) @ unit(targets).T / 0.2).exp().tolist()
+    losses = [-math.log(s[i][i] / sum(s[i][j] for j in range(8) if j == i or j not in RIGHT[i])) for i in range(8)]
+    with torch.no_grad():
+        found = module(predictions, targets, torch.arange(8), RightPairs(RIGHT)).loss
+    assert float(found) == pytest.approx(sum(losses) / 8)
+
+
+@pytest.mark.parametrize("name", ["infonce", "infonce_cosine", "siglip"])
+def test_their_gradients_by_formula_are_those_of_autograd(name: str) -> None:
+    predictions, targets = random_batch(3)
+    module, ids, right = module_of(name, targets), torch.arange(8), RightPairs(RIGHT)
+    leaf = predictions.clone().requires_grad_()
+    module(leaf, targets, ids, right).loss.backward()
+    with torch.no_grad():
+        _, gradient = module.with_gradient(predictions, module.prepared(targets), ids, 1.0, right)  # type: ignore[operator]
+    torch.testing.assert_close(gradient, leaf.grad)

@@ -22,7 +22,8 @@ def test_rows_come_in_order_prepared_and_in_batches(size: int, at_once: int, mon
     order = torch.randperm(10, generator=torch.Generator().manual_seed(0))
     batches = list(batches_of(SPLIT, order, size, doubled))
     assert [len(batch.ids) for batch in batches] == [len(rows) for rows in order.split(size)]
-    whole = Batch(*(torch.cat(column) for column in zip(*batches, strict=True)))
+    whole = Batch(*(torch.cat(column) for column in zip(*(batch[:4] for batch in batches), strict=True)))
+    assert {batch.right for batch in batches} == {None}
     assert torch.equal(whole.ids, order)
     assert torch.equal(whole.inputs, 2 * SPLIT.inputs[order])
     assert torch.equal(whole.targets, SPLIT.targets[order])

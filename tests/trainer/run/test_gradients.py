@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from losstune.trainer.config.data_rules import DataRules
 from losstune.trainer.data.pairs import Pairs, make_pairs
 from losstune.trainer.losses import LossConfig, LossModule, LossOutput, TrainTargets
+from losstune.trainer.losses.base import takes_right
 from losstune.trainer.losses.infonce import InfoNceConfig, InfoNceLoss
 from losstune.trainer.run.device import seeded
 from losstune.trainer.run.gradients import AutogradGradients, EncoderGradients
@@ -45,14 +47,25 @@ def plain_epochs(trainer: Trainer, epochs: int) -> nn.Module:
             for rows in order.split(config.batch_size)[:steps]:
                 predictions, targets = model(split.inputs[rows]) - center, split.targets[rows] - center
                 optimizer.zero_grad()
-                loss(predictions, targets, split.ids[rows]).loss.backward()
+                right = split.right(rows)
+                also = () if right is None or not takes_right(loss.forward) else (right,)
+                loss(predictions, targets, split.ids[rows], *also).loss.backward()
                 if config.clip_norm is not None:
                     nn.utils.clip_grad_norm_(parameters, config.clip_norm)
                 optimizer.step()
     return model
 
 
-@pytest.mark.parametrize("pairs", [sample_pairs, twins])
+def several() -> Pairs:
+    """Every third row's input is that of the row before it, and both targets are right."""
+    arrays = sample_arrays()
+    row = np.arange(200) - (np.arange(200) % 3 == 2)
+    pairs = make_pairs({**arrays, "inputs": arrays["inputs"][row]}, "several", DataRules("inputs"))
+    assert pairs.queries is not None
+    return pairs
+
+
+@pytest.mark.parametrize("pairs", [sample_pairs, twins, several])
 @pytest.mark.parametrize(
     "settings",
     [

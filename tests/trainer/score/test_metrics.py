@@ -10,6 +10,7 @@ import textwrap
 
 import numpy as np
 import pytest
+import pytrec_eval
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from torch import Tensor
 from losstune.trainer.score import metrics
 from losstune.trainer.score.metrics import (
     NonFiniteError,
+    OtherPositives,
     Ranks,
     chance_level,
     cosine_similarity,
@@ -324,3 +326,62 @@ def test_a_hundred_thousand_queries_and_targets_fit_in_two_gibibytes() -> None:
     found = json.loads(done.stdout)
     assert found["peak"] < 2 * 2**30
     assert found["mrr"] == found["recall_at_1"] == found["median_rank"] == 1
+
+
+class TestSeveralRightTargets:
+    """Of several right targets the best-scored is ranked."""
+
+    def scored(self, ties: bool) -> tuple[Tensor, Tensor, Tensor, OtherPositives, list[set[int]]]:
+        """40 queries among 12 targets of which up to four are right; with ties, targets of few values."""
+        generator = torch.Generator().manual_seed(4)
+        shape = (12, 2)
+        gallery = torch.randint(1, 3, shape, generator=generator).float() if ties else torch.randn(shape)
+        predictions = torch.randn(40, 2, generator=generator)
+        right = [set(torch.randperm(12, generator=generator)[: 1 + row % 4].tolist()) for row in range(40)]
+        own = torch.tensor([min(one) for one in right])
+        entries = [(row, place) for row, one in enumerate(right) for place in sorted(one - {min(one)})]
+        return predictions, gallery, own, OtherPositives(*torch.tensor(entries).T), right
+
+    @pytest.mark.parametrize("ties", [False, True])
+    @pytest.mark.parametrize("per_chunk", [12, 12 * 7, 2**22])
+    def test_each_metric_is_its_mean_over_every_order_of_the_tied(
+        self, ties: bool, per_chunk: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(metrics, "SCORES_PER_CHUNK", per_chunk)
+        predictions, gallery, own, others, right = self.scored(ties)
+        found = row_scores(predictions, gallery[own], gallery, own, others=others)
+        scores = metrics.unit(predictions) @ metrics.unit(gallery).T
+        for row, line in enumerate(scores):
+            best = max(line[place] for place in right[row])
+            above = int((line > best).sum())
+            tied = [place for place in range(12) if line[place] == best]
+            count = len(tied)
+            firsts = [
+                min(places) for places in itertools.combinations(range(count), len(right[row].intersection(tied)))
+            ]
+            ranks = [above + 1 + first for first in firsts]
+            assert float(found["mrr"][row]) == pytest.approx(statistics.mean(1 / rank for rank in ranks))
+            for k in (1, 5, 10):
+                assert float(found[f"recall_at_{k}"][row]) == pytest.approx(
+                    statistics.mean(rank <= k for rank in ranks)
+                )
+
+    def test_they_are_success_and_reciprocal_rank_of_pytrec_eval(self) -> None:
+        predictions, gallery, own, others, right = self.scored(ties=False)
+        scores = (metrics.unit(predictions) @ metrics.unit(gallery).T).tolist()
+        relevant = {f"q{row}": {f"d{place}": 1 for place in one} for row, one in enumerate(right)}
+        run = {f"q{row}": {f"d{place}": score for place, score in enumerate(line)} for row, line in enumerate(scores)}
+        told = pytrec_eval.RelevanceEvaluator(relevant, {"recip_rank", "success.1,5,10"}).evaluate(run)
+        found = row_scores(predictions, gallery[own], gallery, own, others=others)
+        for name, theirs in (
+            ("mrr", "recip_rank"),
+            ("recall_at_1", "success_1"),
+            ("recall_at_5", "success_5"),
+            ("recall_at_10", "success_10"),
+        ):
+            assert found[name].tolist() == pytest.approx([told[f"q{row}"][theirs] for row in range(40)], abs=1e-6)
+
+    def test_the_median_is_of_the_expected_rank_of_the_first(self) -> None:
+        ranks = Ranks(torch.tensor([2]), torch.tensor([4]), 10, torch.tensor([1]))
+        places = [min(pair) + 3 for pair in itertools.combinations(range(5), 2)]
+        assert ranks.median_rank() == pytest.approx(statistics.mean(places))
