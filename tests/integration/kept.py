@@ -50,7 +50,8 @@ def stored_curves(team: Team, study: str) -> dict[str, Curves]:
             for line in store.get_object(Bucket=bucket, Key=key)["Body"].read().splitlines():
                 record = json.loads(line)
                 if record["epoch"] <= ends[trial]:
-                    found[trial] |= {(m, record["epoch"]): v for m, v in record.items() if "/" in m or m == "lr"}
+                    named = {"train/lr": record["lr"], **{m: v for m, v in record.items() if "/" in m}}
+                    found[trial] |= {(m, record["epoch"]): v for m, v in named.items()}
     return dict(found)
 
 
@@ -71,7 +72,7 @@ def shown_curves(team: Team, run: Run) -> Curves:
     return {
         (metric, point.step): point.value
         for metric in run.data.metrics
-        if metric != "best"
+        if not metric.startswith(("best/", "confirmed/"))
         for point in client.get_metric_history(run.info.run_id, metric)
     }
 

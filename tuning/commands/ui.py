@@ -72,11 +72,15 @@ def _study_lines(uri: str, address: str) -> list[str]:
     """Where the runs and the curves of each study are: MLflow opens an experiment on a page for language models."""
     from losstune.tuning.track.experiment import shown_studies
     from losstune.tuning.track.mlflow_store import client_of
+    from losstune.tuning.track.view import VIEW
 
     with suppress(Exception):  # the server tells best what is wrong with its store
         studies = shown_studies(client_of(uri))
         pages = {name: f"{address}/#/experiments/{number}/runs" for name, number in studies.items()}
-        lines = [f"  {name}: {page}   charts: {page}?compareRunsMode=CHART" for name, page in pages.items()]
+        lines = [
+            f"  {name}: {page}?viewStateShareKey={VIEW}   charts: {page}?viewStateShareKey={VIEW}&compareRunsMode=CHART"
+            for name, page in pages.items()
+        ]
         return lines[:SHOWN] + [f"  and {len(lines) - SHOWN} more"] * (len(lines) > SHOWN)
     return []
 

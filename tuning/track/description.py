@@ -1,40 +1,97 @@
 """What MLflow says of a study above its runs: the question, how to go on, and once it is known the answer."""
 
 import hashlib
+from collections.abc import Callable, Mapping
 
 from mlflow.tracking import MlflowClient
 
-from losstune.tuning.confirm.plan import latest_finished
+from losstune.tuning.confirm.confirm_runs import ConfirmRun
+from losstune.tuning.confirm.plan import Plan, latest_finished
 from losstune.tuning.confirm.results import load_results
 from losstune.tuning.study.study import Study
+from losstune.tuning.study.trial import TrialView
 
 NOTE_TAG = "mlflow.note.content"
 OWN_NOTE_TAG = "losstune.note"
 """Digest of the description that stands there from us: another one is its user's, and stays."""
 
 
-def description(study: Study) -> str:
-    """In Markdown."""
-    spec, at = study.spec, study.home.options()
+def study_note(study: Study) -> str:
+    """Of the experiment, in Markdown as all of these."""
+    spec = study.spec
     losses = ", ".join(f"`{loss}`" for loss in spec.spaces)
     question = "Which settings" if len(spec.spaces) == 1 else "Which loss, with which settings"
     return "\n\n".join(
         [
             f"**{question}, on `{spec.data_source}`, by `{spec.settings.objective}`?** Of {losses}; each has "
             f"{spec.settings.budget}.",
-            _answer(study) or f"Not confirmed yet: `losstune confirm {spec.name}{at}`",
-            f"Continue: `losstune launch --study {spec.name}{at}`",
+            _answer(study) or f"Not confirmed yet: {_command(study, 'confirm')}",
+            f"Continue: {_command(study, 'launch --study')}",
         ]
     )
 
 
-def describe(client: MlflowClient, experiment_id: str, text: str) -> None:
+def loss_note(study: Study, loss_fn: str, trials: list[TrialView], best: TrialView | None) -> str:
+    """Of the run above the trials of a loss."""
+    settings, count = study.spec.settings, f"{len(trials)} trial{'s' * (len(trials) > 1)}"
+    so_far = f"`{best.name}`, {settings.objective} {best.rank_value:.4f}" if best else "none has a value"
+    return "\n\n".join(
+        [
+            f"**Which settings of `{loss_fn}`, on `{study.spec.data_source}`, by `{settings.objective}`?**",
+            f"Best of {count}: {so_far}.",
+            f"Continue: {_command(study, 'launch --study')}",
+        ]
+    )
+
+
+def confirm_note(study: Study, newest: Plan, *, done: bool) -> str:
+    """Of the run above those of all confirmations.
+
+    Args:
+        done: whether the newest one has its results.
+    """
+    again = f"Of each loss the best {newest.top} and its untuned start, again with {newest.seeds} fresh seeds."
+    command = f"confirm {study.spec.name} --top {newest.top} --seeds {newest.seeds}{study.home.options()}"
+    return "\n\n".join(
+        [
+            f"**Does the search's answer hold?** {again}",
+            *([answer] if (answer := _answer(study)) else []),
+            *([] if done else [f"Continue: `losstune {command}`"]),
+        ]
+    )
+
+
+def champion_note(champion: ConfirmRun) -> str:
+    """Of the registered version that a confirmed run has become."""
+    spec, result = champion.study.spec, champion.result()
+    value = champion.value(result) if result is not None else None
+    told = f"fresh seed {champion.seed}" + ("" if value is None else f", {spec.settings.objective} {value:.4f}")
+    return "\n\n".join(
+        [
+            f"**{champion.arm.loss_fn}**, with the settings of `{champion.arm.name}`, {told}.",
+            f"Data: `{spec.data_source}`, SHA-256 {spec.data_digest}",
+            _answer(champion.study),
+        ]
+    )
+
+
+def describe_experiment(client: MlflowClient, experiment_id: str, text: str) -> None:
     """Make it the experiment's description, unless its user has written another."""
     tags = client.get_experiment(experiment_id).tags
+    _describe(tags, lambda name, value: client.set_experiment_tag(experiment_id, name, value), text)
+
+
+def describe_run(client: MlflowClient, run_id: str, text: str) -> None:
+    """Make it the run's description, unless its user has written another."""
+    tags = client.get_run(run_id).data.tags
+    _describe(tags, lambda name, value: client.set_tag(run_id, name, value), text)
+
+
+def _describe(tags: Mapping[str, str], set_tag: Callable[[str, str], object], text: str) -> None:
     there = tags.get(NOTE_TAG, "")
     if there != text and (not there or _digest(there) == tags.get(OWN_NOTE_TAG)):
-        client.set_experiment_tag(experiment_id, OWN_NOTE_TAG, _digest(text))
-        client.set_experiment_tag(experiment_id, NOTE_TAG, text)
+        set_tag(OWN_NOTE_TAG, _digest(text))
+        set_tag(NOTE_TAG, text)
 
 
 def _answer(study: Study) -> str:
@@ -43,12 +100,15 @@ def _answer(study: Study) -> str:
         return ""
     results, _ = load_results(study, plan)
     arm = results.arm(results.picks[results.winner])
-    at = study.home.options()
     return (
         f"Confirmed: **{results.winner}**, with the settings of `{arm.name}`: mean {study.spec.settings.objective} "
         f"{arm.validation_mean:.3f} over {plan.seeds} fresh seeds. How sure that is, on the test split: "
-        f"`losstune compare {study.spec.name}{at}`"
+        f"{_command(study, 'compare')}"
     )
+
+
+def _command(study: Study, words: str) -> str:
+    return f"`losstune {words} {study.spec.name}{study.home.options()}`"
 
 
 def _digest(text: str) -> str:

@@ -8,6 +8,7 @@ from mlflow.tracking import MlflowClient
 from losstune.trainer.base.errors import UserError
 from losstune.tuning.study.study import Study
 from losstune.tuning.track.runs import STUDY_TAG
+from losstune.tuning.track.view import view_tags
 
 STUDY_ID_TAG = "losstune.study_id"
 
@@ -66,7 +67,7 @@ def _set_aside(client: MlflowClient, experiment: Experiment) -> None:
 
 def _tags(study: Study) -> dict[str, str]:
     own_id = {STUDY_ID_TAG: study.spec.id} if study.spec.id else {}
-    return {STUDY_TAG: study.spec.name, **own_id}
+    return {STUDY_TAG: study.spec.name, **own_id, **view_tags(study)}
 
 
 def _find(client: MlflowClient, study: Study) -> Experiment | None:

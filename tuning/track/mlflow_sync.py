@@ -5,20 +5,19 @@ steps and timestamps all come from the truth, so that doing it again changes not
 """
 
 import hashlib
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from mlflow.entities import LifecycleStage, Metric, Param, Run, RunTag, ViewType
+from mlflow.entities import LifecycleStage, Run, ViewType
 from optuna.storages import get_storage
 
 from losstune.trainer.config.config_file import read_run_settings
 from losstune.trainer.run.history import Record, read_history
 from losstune.tuning.confirm.results import confirmed_run
 from losstune.tuning.study.study import Study
-from losstune.tuning.track.description import describe, description
+from losstune.tuning.track.batches import EPOCH_METRIC, batches, epoch_points
+from losstune.tuning.track.description import describe_experiment, describe_run, study_note
 from losstune.tuning.track.experiment import study_experiment
 from losstune.tuning.track.mlflow_store import SQLITE, client_of, create_store, millis
 from losstune.tuning.track.moved import ARTIFACTS, follow_artifacts
@@ -31,8 +30,8 @@ EPOCHS_TAG = "losstune.epochs"
 PARENT_TAG = "mlflow.parentRunId"
 REPLACED_TAG = "losstune.replaced"
 """On runs that the tracker has deleted itself; what else is in MLflow's trash of a study is restored."""
-METRICS_PER_BATCH = 1000
-PARAMS_PER_BATCH = 100
+_FORMER_EPOCH_METRIC = "lr"
+"""What epochs were counted by when it was a parameter and a metric alike; a run of then that goes on still is."""
 
 
 @dataclass
@@ -44,6 +43,7 @@ class _Logged:
         epochs: that it has for certain.
         reached: the highest epoch that it may have.
         content: that of the closed run, None while it is open.
+        note: the description that it has or that its user has replaced.
     """
 
     run_id: str
@@ -52,6 +52,7 @@ class _Logged:
     reached: int = 0
     params: bool = False
     content: str | None = None
+    note: str = ""
 
 
 class Tracker:
@@ -94,19 +95,20 @@ class Tracker:
 
     def sync(self, activity: Activity | None) -> None:
         """Write what MLflow lacks; where nothing goes on, no run is left RUNNING, and the winner is registered."""
-        shown = set()
+        shown = {}
         trials = self._study.trials(self._storage)
         self._study.files.update()  # after it: what has ended by then is whole in the files
         for picture in study_picture(self._study, trials, activity):
             self._sync_run(picture)
-            shown.add(picture.key)
-        for key in self._logged.keys() - shown:  # as of a storage that was put back to an earlier state
+            shown[picture.key] = picture
+        for key in self._logged.keys() - shown.keys():  # as of a storage that was put back to an earlier state
             self._delete(self._logged.pop(key).run_id)
-        if (text := description(self._study)) != self._described:
-            describe(self._client, self._experiment, text)
+        if (text := study_note(self._study)) != self._described:
+            describe_experiment(self._client, self._experiment, text)
             self._described = text
         if activity is None and (champion := confirmed_run(self._study, None)) is not None:
-            register_champion(self._client, self._uri, self._study, champion, self._logged[champion.name].run_id)
+            run_id, points = self._logged[champion.name].run_id, _models_points(shown[champion.name])
+            register_champion(self._client, self._uri, self._study, champion, run_id, points)
 
     def _sync_run(self, picture: RunPicture) -> None:
         logged = self._logged.get(picture.key) or self._restored(picture) or self._create(picture)
@@ -114,6 +116,9 @@ class Tracker:
         if logged.parent != parent:  # that one was deleted for good
             self._client.set_tag(logged.run_id, PARENT_TAG, parent)
             logged.parent = parent
+        if picture.note != logged.note:
+            describe_run(self._client, logged.run_id, picture.note)
+            logged.note = picture.note
         content = _content(picture)
         if logged.content == content:
             return
@@ -121,36 +126,32 @@ class Tracker:
         if len(records) < logged.reached:  # trained again from an earlier state: what MLflow has more is no one's
             self._delete(logged.run_id)
             logged = self._create(picture)
-        if not logged.params and picture.config is not None and picture.config.exists():
-            self._log_params(logged.run_id, read_run_settings(picture.config))
-            logged.params = True
-        self._log_points(logged.run_id, _epoch_points(records[logged.epochs :]))
+        self._write(picture, logged, records, content)
+
+    def _write(self, picture: RunPicture, logged: _Logged, records: list[Record], content: str) -> None:
+        """What MLflow lacks of a run. Of one that is closed the files come first, and its content's tag comes last.
+
+        MLflow writes a batch's tags after its metrics: a run that carries that tag has all of it.
+        """
+        closes = picture.status != "RUNNING"
+        points = list(epoch_points(records[logged.epochs :]))
+        tags: dict[str, str] = {}
+        if closes:
+            points += picture.points
+            tags = {**picture.tags, EPOCHS_TAG: str(len(records)), CONTENT_TAG: content}
+            for path in picture.artifacts:
+                self._client.log_artifact(logged.run_id, str(path))
+        params = {} if logged.params else _params(picture)
+        for batch in batches(points, params, tags):
+            self._client.log_batch(logged.run_id, **batch)
+        logged.params = logged.params or bool(params)
         logged.epochs = logged.reached = len(records)
-        if picture.status != "RUNNING":
-            self._close(picture, logged, content)
+        if closes:
+            ended = millis(picture.finished or picture.started)
+            self._client.set_terminated(logged.run_id, picture.status, end_time=ended)
         elif logged.content is not None:
             self._client.update_run(logged.run_id, status="RUNNING")
-            logged.content = None
-
-    def _close(self, picture: RunPicture, logged: _Logged, content: str) -> None:
-        """Metrics and files first: a run that carries its content's tag has all of it."""
-        self._log_points(logged.run_id, picture.points)
-        for path in picture.artifacts:
-            self._client.log_artifact(logged.run_id, str(path))
-        tags = {**picture.tags, EPOCHS_TAG: str(logged.epochs), CONTENT_TAG: content}
-        self._client.log_batch(logged.run_id, tags=[RunTag(name, value) for name, value in tags.items()])
-        self._client.set_terminated(logged.run_id, picture.status, end_time=millis(picture.finished or picture.started))
-        logged.content = content
-
-    def _log_params(self, run_id: str, settings: dict[str, Any]) -> None:
-        params = [Param(name, str(value)) for name, value in settings.items()]
-        for start in range(0, len(params), PARAMS_PER_BATCH):
-            self._client.log_batch(run_id, params=params[start : start + PARAMS_PER_BATCH])
-
-    def _log_points(self, run_id: str, points: Iterable[MetricPoint]) -> None:
-        metrics = [Metric(point.metric, point.value, millis(point.time), point.step) for point in points]
-        for start in range(0, len(metrics), METRICS_PER_BATCH):
-            self._client.log_batch(run_id, metrics=metrics[start : start + METRICS_PER_BATCH])
+        logged.content = content if closes else None
 
     def _create(self, picture: RunPicture) -> _Logged:
         tags = {STUDY_TAG: self._study.spec.name, RUN_TAG: picture.key, **picture.identity}
@@ -189,7 +190,9 @@ class Tracker:
         if content is not None:
             known.epochs = known.reached = int(tags.get(EPOCHS_TAG, 0))
         else:
-            known.reached = max((point.step for point in self._client.get_metric_history(run_id, "lr")), default=0)
+            counted = [name for name in (EPOCH_METRIC, _FORMER_EPOCH_METRIC) if name in run.data.metrics]
+            steps = [point.step for name in counted for point in self._client.get_metric_history(run_id, name)]
+            known.reached = max(steps, default=0)
         return known
 
     def _existing_runs(self) -> Iterator[Run]:
@@ -215,12 +218,14 @@ def _content(picture: RunPicture) -> str:
     return hashlib.blake2b(repr(told).encode(), digest_size=8).hexdigest()
 
 
-_REFUSED = re.compile(r"[^\w /.:-]")
+def _params(picture: RunPicture) -> dict[str, str]:
+    """A run's parameters, as far as they are known: those of a trial once its config is there."""
+    settings = read_run_settings(picture.config) if picture.config is not None and picture.config.exists() else {}
+    return {**picture.params, **{name: str(value) for name, value in settings.items()}}
 
 
-def _epoch_points(records: list[Record]) -> Iterator[MetricPoint]:
-    """An epoch's metrics; a name of before such names were refused, as ``acc@0.5``, is ``acc_0.5``."""
-    for record in records:
-        for name, value in record.items():
-            if "/" in name or name == "lr":
-                yield MetricPoint(_REFUSED.sub("_", name), value, int(record["epoch"]), record["time"])
+def _models_points(picture: RunPicture) -> list[MetricPoint]:
+    """What is true of a closed run's checkpoint: the metrics of its best epoch, and those of the run as a whole."""
+    records = read_history(picture.history) if picture.history is not None else []
+    best = {point.step for point in picture.points}
+    return [*epoch_points([record for record in records if record["epoch"] in best]), *picture.points]

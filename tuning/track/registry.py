@@ -1,6 +1,6 @@
 """The confirmed winner in MLflow's registry of models."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
@@ -12,9 +12,11 @@ from mlflow.tracking import MlflowClient
 from losstune.trainer.run.layout import BEST_FILE
 from losstune.tuning.confirm.confirm_runs import ConfirmRun
 from losstune.tuning.study.study import Study
+from losstune.tuning.track.batches import metric_of
+from losstune.tuning.track.description import champion_note, study_note
 from losstune.tuning.track.experiment import STUDY_ID_TAG
 from losstune.tuning.track.mlflow_store import default_store, millis
-from losstune.tuning.track.runs import RUN_TAG, STUDY_TAG
+from losstune.tuning.track.runs import RUN_TAG, STUDY_TAG, MetricPoint
 
 CHAMPION = "champion"
 FOR_SEARCH = "champion-for-search"
@@ -25,20 +27,30 @@ FOR_SEARCH_TAG = "losstune.for_search"
 """On a version that has the alias :data:`FOR_SEARCH`."""
 
 
-def register_champion(client: MlflowClient, tracking_uri: str, study: Study, champion: ConfirmRun, run_id: str) -> None:
+def register_champion(
+    client: MlflowClient,
+    tracking_uri: str,
+    study: Study,
+    champion: ConfirmRun,
+    run_id: str,
+    points: Sequence[MetricPoint],
+) -> None:
     """Put the confirmed winner's model into the registry, under the study's name and the alias champion, once.
 
     Args:
         champion: the run of the confirmation that stands for the winner.
         run_id: of that run in MLflow. It tells the winner from one of the same name in a study that was deleted.
+        points: of that run, those that are the model's too: it is found by them.
     """
     name = study.spec.name
     with suppress(MlflowException):  # it is there already
-        client.create_registered_model(name, tags={STUDY_TAG: name})
+        client.create_registered_model(name, tags={STUDY_TAG: name}, description=study_note(study))
     of_this_run = _by_alias(client.search_model_versions(f"name = '{name}' and run_id = '{run_id}'"))
     if CHAMPION not in of_this_run:
-        of_this_run = _by_alias(_made(client, tracking_uri, study, champion, run_id))
+        of_this_run = _by_alias(_made(client, tracking_uri, study, champion, run_id, points))
     for alias, made in of_this_run.items():
+        if not made.description:
+            client.update_model_version(name, str(made.version), description=champion_note(champion))
         if client.get_registered_model(name).tags.get(ALIASED_TAG + alias) != str(made.version):
             client.set_registered_model_alias(name, alias, str(made.version))
             client.set_registered_model_tag(name, ALIASED_TAG + alias, str(made.version))
@@ -63,15 +75,24 @@ def _by_alias(versions: Iterable[ModelVersion]) -> dict[str, ModelVersion]:
 
 
 def _made(
-    client: MlflowClient, tracking_uri: str, study: Study, champion: ConfirmRun, run_id: str
+    client: MlflowClient,
+    tracking_uri: str,
+    study: Study,
+    champion: ConfirmRun,
+    run_id: str,
+    points: Sequence[MetricPoint],
 ) -> list[ModelVersion]:
     """Register both ways of the champion, the plain one last: where it is, nothing is left to do."""
     tags = {RUN_TAG: champion.name, STUDY_ID_TAG: study.spec.id}
+    versions = []
     with default_store(tracking_uri):  # a client looks there for the model of a version, whatever its own store is
-        return [
-            client.create_model_version(study.spec.name, uri, run_id, tags=tags | own_tags, model_id=model_id)
-            for uri, model_id, own_tags in _logged(client, study, champion, run_id)
-        ]
+        for uri, model_id, own_tags in _logged(client, study, champion, run_id):
+            if model_id is not None and FOR_SEARCH_TAG not in own_tags:  # the run has these; MLflow keeps a point once
+                client.log_batch(run_id, metrics=[metric_of(point, model_id) for point in points])
+            versions.append(
+                client.create_model_version(study.spec.name, uri, run_id, tags=tags | own_tags, model_id=model_id)
+            )
+    return versions
 
 
 def _logged(

@@ -17,6 +17,7 @@ from losstune.tuning.confirm.results import Results, Scores, load_results
 from losstune.tuning.storage.study_files import SPEC_FILE
 from losstune.tuning.study.study import Study
 from losstune.tuning.study.trial import TrialView, best_trial
+from losstune.tuning.track.description import confirm_note, loss_note
 
 STUDY_TAG = "losstune.study"
 RUN_TAG = "losstune.run"
@@ -26,6 +27,10 @@ STATE_TAG = "losstune.state"
 REASON_TAG = "losstune.reason"
 CONFIRM = "confirm"
 REPORT_FILE = "report.html"
+
+BEST, WINNER, CONFIRMED = "best", "winner", "confirmed"
+"""What begins the name of the number that a run is ranked by: of a trial, of a loss's best one, of a confirmed run.
+Each has its own, so that sorting by one of them lists nothing twice."""
 
 RunStatus = Literal["RUNNING", "FINISHED", "KILLED", "FAILED"]
 Activity = Literal["search", "confirm"]
@@ -49,6 +54,8 @@ class RunPicture:
     Attributes:
         key: its name within the study; no two runs share it.
         parent: key of the run that it is shown under.
+        note: its description, in Markdown; that of a user's stays.
+        params: parameters of a run without a config.
         config: file whose settings are its parameters; logged once it exists.
         history: file whose epochs are its metrics; logged as it grows.
         tags, points, artifacts: written when the run closes, and again when they have changed.
@@ -60,11 +67,18 @@ class RunPicture:
     started: float
     finished: float | None = None
     identity: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
+    params: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     config: Path | None = None
     history: Path | None = None
     points: tuple[MetricPoint, ...] = ()
     artifacts: tuple[Path, ...] = ()
+
+
+def ranked_by(study: Study, kind: str) -> str:
+    """The metric that runs of a kind are ranked by, named after the objective: ``best/mrr`` after ``val/mrr``."""
+    return f"{kind}/{study.spec.settings.objective.removeprefix('val/')}"
 
 
 def study_picture(
@@ -92,7 +106,7 @@ def _loss_run(study: Study, loss_fn: str, trials: list[TrialView], best: TrialVi
     points: tuple[MetricPoint, ...] = ()
     tags = {}
     if best is not None:
-        points = (MetricPoint("best", best.rank_value, 0, best.finished or 0.0),)
+        points = (MetricPoint(ranked_by(study, WINNER), best.rank_value, 0, best.finished or 0.0),)
         tags = {"losstune.best_trial": best.name}
     return RunPicture(
         key=loss_fn,
@@ -101,6 +115,8 @@ def _loss_run(study: Study, loss_fn: str, trials: list[TrialView], best: TrialVi
         started=min(trial.started for trial in trials),
         finished=max(trial.finished or trial.started for trial in trials),
         identity={LOSS_TAG: loss_fn},
+        note=loss_note(study, loss_fn, trials, best),
+        params={"loss_fn": loss_fn},
         tags=tags,
         points=points,
         artifacts=() if live else (study.folder / SPEC_FILE,),
@@ -111,8 +127,8 @@ def _trial_run(study: Study, trial: TrialView, *, is_best: bool, live: bool) -> 
     folder = study.trials_folder / trial.name
     ending = trial.ending
     points: tuple[MetricPoint, ...] = ()
-    if ending is not None and ending.best is not None:
-        points = (MetricPoint("best", ending.best, ending.best_epoch, trial.finished or 0.0),)
+    if ending is not None and math.isfinite(trial.rank_value):  # one that diverged or failed has no rank
+        points = (MetricPoint(ranked_by(study, BEST), trial.rank_value, ending.best_epoch, trial.finished or 0.0),)
     files = (folder / BEST_FILE, folder / CONFIG_FILE) if is_best else ()
     if is_best:
         study.files.keep(folder / BEST_FILE)
@@ -192,6 +208,7 @@ def _confirm_parent(
         status="RUNNING" if live else "FINISHED" if is_finished(study, newest) else "KILLED",
         started=started,
         finished=finished,
+        note=confirm_note(study, newest, done=is_finished(study, newest)),
         tags=tags,
         points=tuple(MetricPoint(name, value, step, finished) for name, (value, step) in summary.items()),
         artifacts=(report,) if report.exists() and not live else (),
@@ -215,7 +232,7 @@ def _confirm_run(
     if result is not None:
         status = "FAILED" if result.end == "failed" else "FINISHED"
         if (value := run.value(result)) is not None:
-            points.append(MetricPoint("best", value, result.best_epoch, result.finished))
+            points.append(MetricPoint(ranked_by(run.study, CONFIRMED), value, result.best_epoch, result.finished))
             points += [
                 MetricPoint(f"test/{metric}", float(values[run.seed].mean()), result.best_epoch, result.finished)
                 for metric, values in scores.items()

@@ -392,7 +392,7 @@ def test_mlflow_holds_the_same_numbers(sample: Sample, client: MlflowClient) -> 
         assert result is not None
         assert shown.info.status == "FINISHED"
         assert shown.data.params == {k: str(v) for k, v in read_config(run.folder / "config.yaml").settings.items()}
-        assert shown.data.metrics["best"] == result.best
+        assert shown.data.metrics["confirmed/mrr"] == result.best
         logged = {point.step: point.value for point in client.get_metric_history(shown.info.run_id, "val/mrr")}
         assert logged == {int(r["epoch"]): r["val/mrr"] for r in read_history(run.folder / "history.jsonl")}
         test = {n: v for n, v in shown.data.metrics.items() if n.startswith("test/")}
@@ -404,6 +404,21 @@ def test_mlflow_holds_the_same_numbers(sample: Sample, client: MlflowClient) -> 
     for loss, name in results.picks.items():
         for metric, values in scores[name].items():
             assert parent.data.metrics[f"{loss}/test/{metric}"] == pytest.approx(values.mean())
+
+
+def test_the_champion_is_found_by_its_metrics_and_described(sample: Sample, client: MlflowClient) -> None:
+    experiment = client.get_experiment_by_name("study")
+    assert experiment is not None
+    champion = client.get_model_version_by_alias("study", "champion")
+    (run,) = (run for run in sample.runs if run.name == champion.tags["losstune.run"])
+    best = run.result().best
+    (model,) = client.search_logged_models([experiment.experiment_id], f"metrics.`val/mrr` > {best - 1e-6}")
+    assert champion.source == f"models:/{model.model_id}"
+    shown = client.get_run(champion.run_id).data.metrics
+    found = {metric.key: metric.value for metric in model.metrics}
+    assert (found["val/mrr"], found["confirmed/mrr"], found["test/mrr"]) == (best, best, shown["test/mrr"])
+    assert client.search_logged_models([experiment.experiment_id], f"metrics.`val/mrr` > {best}") == []
+    assert f"**{run.arm.loss_fn}**, with the settings of `{run.arm.name}`" in champion.description
 
 
 def test_the_champion_predicts_what_its_checkpoint_does(sample: Sample, client: MlflowClient) -> None:

@@ -58,7 +58,8 @@ def test_the_pages_of_each_study_are_named(tmp_path: Path) -> None:
         made = client.create_experiment(f"study-{number}", tags={STUDY_TAG: f"study-{number}"})
     *lines, more = ui._study_lines(uri, "http://127.0.0.1:5000")
     page = f"http://127.0.0.1:5000/#/experiments/{made}/runs"
-    assert lines[0] == f"  study-6: {page}   charts: {page}?compareRunsMode=CHART"
+    view = f"{page}?viewStateShareKey=losstune"
+    assert lines[0] == f"  study-6: {view}   charts: {view}&compareRunsMode=CHART"
     assert [line.split(":")[0].strip() for line in lines] == [f"study-{number}" for number in (6, 5, 4, 3, 2)]
     assert more == "  and 2 more"
     (tmp_path / "file").touch()

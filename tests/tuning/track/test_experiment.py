@@ -12,6 +12,7 @@ from losstune.tuning.study.study import Study
 from losstune.tuning.track.experiment import STUDY_ID_TAG, delete_experiment, study_experiment
 from losstune.tuning.track.mlflow_store import create_store
 from losstune.tuning.track.runs import STUDY_TAG
+from losstune.tuning.track.view import view_tags
 from tests.tuning.reported import searched
 
 
@@ -38,7 +39,7 @@ def another(study: Study, own_id: str = "f" * 16) -> Study:
 def test_it_is_made_once_and_known_by_the_studys_id(client: MlflowClient, study: Study) -> None:
     made = study_experiment(client, study, place_of(study))
     assert (made.name, made.artifact_location) == ("study", place_of(study))
-    assert made.tags == {STUDY_TAG: "study", STUDY_ID_TAG: study.spec.id}
+    assert made.tags == {STUDY_TAG: "study", STUDY_ID_TAG: study.spec.id, **view_tags(study)}
     client.rename_experiment(made.experiment_id, "my favourite")
     assert study_experiment(client, study, place_of(study)).experiment_id == made.experiment_id
     assert client.get_experiment_by_name("study") is None

@@ -70,7 +70,7 @@ def test_a_model_that_mlflow_can_not_log_is_registered_once_as_its_checkpoint(
     client = MlflowClient(uri)
     run_id = new_run(client, tmp_path / "artifacts")
     for _ in range(2):
-        register_champion(client, uri, study, winner(study), run_id)
+        register_champion(client, uri, study, winner(study), run_id, [])
     (version,) = client.search_model_versions("name = 'study'")
     assert int(version.version) == champion_version(client)
     assert version.tags[RUN_TAG] == winner(study).name
@@ -87,7 +87,7 @@ def test_the_winner_of_a_study_that_was_deleted_is_not_the_next_ones(tmp_path: P
     for number, root in enumerate((tmp_path / "first", tmp_path / "second"), start=1):
         study = confirmed_study(root)
         run_id = new_run(client, tmp_path / "artifacts")
-        register_champion(client, uri, study, winner(study), run_id)
+        register_champion(client, uri, study, winner(study), run_id, [])
         assert champion_version(client) == number
         assert client.get_model_version("study", str(number)).run_id == run_id
         assert retire_champion(client, study) == [number]
@@ -99,18 +99,18 @@ def test_an_alias_that_its_user_has_moved_stays_there(study: Study, uri: str, tm
     client = MlflowClient(uri)
     first, second = (new_run(client, tmp_path / "artifacts") for _ in range(2))
     for run_id in (first, second):
-        register_champion(client, uri, study, winner(study), run_id)
+        register_champion(client, uri, study, winner(study), run_id, [])
     client.set_registered_model_alias("study", CHAMPION, "1")  # back to what served well
-    register_champion(client, uri, study, winner(study), second)
+    register_champion(client, uri, study, winner(study), second, [])
     assert champion_version(client) == 1
-    register_champion(client, uri, study, winner(study), first)  # a new confirmation says so
-    register_champion(client, uri, study, winner(study), second)
+    register_champion(client, uri, study, winner(study), first, [])  # a new confirmation says so
+    register_champion(client, uri, study, winner(study), second, [])
     assert champion_version(client) == 2
 
 
 def test_an_alias_of_other_versions_is_not_taken_away(study: Study, uri: str, tmp_path: Path) -> None:
     client = MlflowClient(uri)
-    register_champion(client, uri, study, winner(study), new_run(client, tmp_path / "artifacts"))
+    register_champion(client, uri, study, winner(study), new_run(client, tmp_path / "artifacts"), [])
     client.create_model_version("study", "file:///theirs", tags={STUDY_ID_TAG: "another study's"})
     client.set_registered_model_alias("study", CHAMPION, "2")
     assert retire_champion(client, study) == [1]
