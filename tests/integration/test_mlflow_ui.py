@@ -101,7 +101,8 @@ def test_the_charts_open_on_the_best_trials(study: Study, addresses: list[str], 
 def test_trials_are_below_their_loss(addresses: list[str], page: Page) -> None:
     opened(page, addresses[0].partition("?")[0], "infonce")
     assert set(names(page)) == {"infonce", "cosine", "confirm"}
-    page.locator("text=Expand rows").click()
+    cell = link(page, "infonce").locator("xpath=ancestor::*[contains(@class, 'ag-cell')][1]")
+    cell.get_by_role("button").first.click()
     link(page, "infonce-0004").wait_for()
     shown = names(page)
     assert {name for name in shown if re.fullmatch(r"infonce-\d+", name)} == {f"infonce-000{n}" for n in range(5)}

@@ -1,14 +1,16 @@
 """What a run has to show, in the batches that MLflow takes."""
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TypedDict, TypeVar
 
 from mlflow.entities import Metric, Param, RunTag
 
-from losstune.trainer.run.history import Record
+from losstune.trainer.config.config_file import read_run_settings
+from losstune.trainer.run.history import Record, read_history
 from losstune.tuning.track.mlflow_store import millis
-from losstune.tuning.track.runs import MetricPoint
+from losstune.tuning.track.runs import MetricPoint, RunPicture
 
 METRICS_PER_BATCH = 800
 """MLflow takes 1,000 of all kinds together, 100 of them parameters and 100 tags."""
@@ -57,6 +59,26 @@ def epoch_points(records: Sequence[Record]) -> Iterator[MetricPoint]:
         named |= {_REFUSED.sub("_", name): value for name, value in record.items() if "/" in name}
         for name, value in named.items():
             yield MetricPoint(name, value, int(record["epoch"]), record["time"])
+
+
+def content_of(picture: RunPicture) -> str:
+    """Changes whenever a closed run has to be written again."""
+    files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in picture.artifacts]
+    told = (picture.status, sorted(picture.tags.items()), picture.points, files)
+    return hashlib.blake2b(repr(told).encode(), digest_size=8).hexdigest()
+
+
+def params_of(picture: RunPicture) -> dict[str, str]:
+    """A run's parameters, as far as they are known: those of a trial once its config is there."""
+    settings = read_run_settings(picture.config) if picture.config is not None and picture.config.exists() else {}
+    return {**picture.params, **{name: str(value) for name, value in settings.items()}}
+
+
+def points_of_model(picture: RunPicture) -> list[MetricPoint]:
+    """What is true of a closed run's checkpoint: the metrics of its best epoch, and those of the run as a whole."""
+    records = read_history(picture.history) if picture.history is not None else []
+    best = {point.step for point in picture.points}
+    return [*epoch_points([record for record in records if record["epoch"] in best]), *picture.points]
 
 
 def _parts(items: Sequence[_T], size: int) -> list[list[_T]]:

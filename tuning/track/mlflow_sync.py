@@ -4,30 +4,37 @@ Live logging, ``losstune sync`` and rebuilding from nothing are one function, :m
 steps and timestamps all come from the truth, so that doing it again changes nothing.
 """
 
-import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mlflow.entities import LifecycleStage, Run, ViewType
 from optuna.storages import get_storage
 
-from losstune.trainer.config.config_file import read_run_settings
 from losstune.trainer.run.history import Record, read_history
 from losstune.tuning.confirm.results import confirmed_run
 from losstune.tuning.study.study import Study
-from losstune.tuning.track.batches import EPOCH_METRIC, batches, epoch_points
+from losstune.tuning.track.batches import (
+    EPOCH_METRIC,
+    batches,
+    content_of,
+    epoch_points,
+    params_of,
+    points_of_model,
+)
+from losstune.tuning.track.bulk import RUNS_AT_ONCE, NewRun, insert_runs
 from losstune.tuning.track.description import describe_experiment, describe_run, study_note
 from losstune.tuning.track.experiment import study_experiment
 from losstune.tuning.track.mlflow_store import SQLITE, client_of, create_store, millis
 from losstune.tuning.track.moved import ARTIFACTS, follow_artifacts
-from losstune.tuning.track.provenance import dataset_inputs, source_tags
+from losstune.tuning.track.provenance import USER_TAG, dataset_inputs, source_tags
 from losstune.tuning.track.registry import register_champion
-from losstune.tuning.track.runs import RUN_TAG, STUDY_TAG, Activity, MetricPoint, RunPicture, study_picture
+from losstune.tuning.track.runs import RUN_TAG, STUDY_TAG, Activity, RunPicture, study_picture
 
 CONTENT_TAG = "losstune.content"
 EPOCHS_TAG = "losstune.epochs"
 PARENT_TAG = "mlflow.parentRunId"
+RUN_NAME_TAG = "mlflow.runName"
 REPLACED_TAG = "losstune.replaced"
 """On runs that the tracker has deleted itself; what else is in MLflow's trash of a study is restored."""
 _FORMER_EPOCH_METRIC = "lr"
@@ -63,16 +70,19 @@ class Tracker:
         self._study = study
         self._uri = tracking_uri
         place = None
+        self._store: Path | None = None
         if tracking_uri.startswith(SQLITE):
-            create_store(Path(tracking_uri.removeprefix(SQLITE)))
+            self._store = Path(tracking_uri.removeprefix(SQLITE))
+            create_store(self._store)
             place = f"{study.home.where}/{ARTIFACTS}/{study.spec.name}"
         self._client = client_of(tracking_uri)
         self._storage = get_storage(study.storage())  # keeps what has ended: all is asked for again and again
         experiment = study_experiment(self._client, study, place)
         self._experiment = str(experiment.experiment_id)
-        if place is not None:
-            store = Path(tracking_uri.removeprefix(SQLITE))
-            follow_artifacts(store, self._experiment, str(experiment.artifact_location), place)
+        self._location = str(experiment.artifact_location)
+        if self._store is not None and place is not None:
+            follow_artifacts(self._store, self._experiment, self._location, place)
+            self._location = str(self._client.get_experiment(self._experiment).artifact_location)
         self._described = ""
         self._logged: dict[str, _Logged] = {}
         self._trash: dict[str, Run] = {}
@@ -98,17 +108,57 @@ class Tracker:
         shown = {}
         trials = self._study.trials(self._storage)
         self._study.files.update()  # after it: what has ended by then is whole in the files
+        new: list[RunPicture] = []
         for picture in study_picture(self._study, trials, activity):
-            self._sync_run(picture)
             shown[picture.key] = picture
+            if self._can_be_inserted(picture):
+                new.append(picture)
+            else:
+                self._sync_run(picture)
+            if len(new) == RUNS_AT_ONCE:
+                self._insert(new)
+                new = []
+        self._insert(new)
         for key in self._logged.keys() - shown.keys():  # as of a storage that was put back to an earlier state
             self._delete(self._logged.pop(key).run_id)
         if (text := study_note(self._study)) != self._described:
             describe_experiment(self._client, self._experiment, text)
             self._described = text
         if activity is None and (champion := confirmed_run(self._study, None)) is not None:
-            run_id, points = self._logged[champion.name].run_id, _models_points(shown[champion.name])
+            run_id, points = self._logged[champion.name].run_id, points_of_model(shown[champion.name])
             register_champion(self._client, self._uri, self._study, champion, run_id, points)
+
+    def _can_be_inserted(self, picture: RunPicture) -> bool:
+        """Whether a run is new, whole, and a plain row of a file: thousands of those come at once."""
+        is_new = picture.key not in self._logged and picture.key not in self._trash
+        whole = picture.parent is not None and picture.status != "RUNNING" and not picture.artifacts
+        return self._store is not None and is_new and whole
+
+    def _insert(self, pictures: list[RunPicture]) -> None:
+        if self._store is None or not pictures:
+            return
+        runs, known = [], []
+        for picture in pictures:
+            records, params, content = _records(picture), params_of(picture), content_of(picture)
+            points = [*epoch_points(records), *picture.points]
+            closing = {**picture.tags, EPOCHS_TAG: str(len(records)), CONTENT_TAG: content}
+            tags = {**self._tags(picture), RUN_NAME_TAG: picture.key}
+            runs.append(
+                NewRun(
+                    name=picture.key,
+                    user=tags.get(USER_TAG, "unknown"),
+                    status=picture.status,
+                    start=millis(picture.started),
+                    end=millis(picture.finished or picture.started),
+                    tags=tags,
+                    logged=list(batches(points, params, closing)),
+                )
+            )
+            epochs, parent = len(records), self._parent(picture)
+            known.append(_Logged("", parent, epochs, epochs, params=bool(params), content=content))
+        ids = insert_runs(self._store, self._experiment, self._location, runs, dataset_inputs(self._study))
+        for picture, logged, run_id in zip(pictures, known, ids, strict=True):
+            self._logged[picture.key] = replace(logged, run_id=run_id)
 
     def _sync_run(self, picture: RunPicture) -> None:
         logged = self._logged.get(picture.key) or self._restored(picture) or self._create(picture)
@@ -119,10 +169,10 @@ class Tracker:
         if picture.note != logged.note:
             describe_run(self._client, logged.run_id, picture.note)
             logged.note = picture.note
-        content = _content(picture)
+        content = content_of(picture)
         if logged.content == content:
             return
-        records = read_history(picture.history) if picture.history is not None else []
+        records = _records(picture)
         if len(records) < logged.reached:  # trained again from an earlier state: what MLflow has more is no one's
             self._delete(logged.run_id)
             logged = self._create(picture)
@@ -141,7 +191,7 @@ class Tracker:
             tags = {**picture.tags, EPOCHS_TAG: str(len(records)), CONTENT_TAG: content}
             for path in picture.artifacts:
                 self._client.log_artifact(logged.run_id, str(path))
-        params = {} if logged.params else _params(picture)
+        params = {} if logged.params else params_of(picture)
         for batch in batches(points, params, tags):
             self._client.log_batch(logged.run_id, **batch)
         logged.params = logged.params or bool(params)
@@ -154,17 +204,19 @@ class Tracker:
         logged.content = content if closes else None
 
     def _create(self, picture: RunPicture) -> _Logged:
+        run = self._client.create_run(
+            self._experiment, start_time=millis(picture.started), tags=self._tags(picture), run_name=picture.key
+        )
+        self._client.log_inputs(run.info.run_id, dataset_inputs(self._study))
+        self._logged[picture.key] = _Logged(run.info.run_id, self._parent(picture))
+        return self._logged[picture.key]
+
+    def _tags(self, picture: RunPicture) -> dict[str, str]:
+        """Those that a run has from its beginning."""
         tags = {STUDY_TAG: self._study.spec.name, RUN_TAG: picture.key, **picture.identity}
         tags |= source_tags(self._study, picture.started)
         parent = self._parent(picture)
-        if parent is not None:
-            tags[PARENT_TAG] = parent
-        run = self._client.create_run(
-            self._experiment, start_time=millis(picture.started), tags=tags, run_name=picture.key
-        )
-        self._client.log_inputs(run.info.run_id, dataset_inputs(self._study))
-        self._logged[picture.key] = _Logged(run.info.run_id, parent)
-        return self._logged[picture.key]
+        return tags if parent is None else {**tags, PARENT_TAG: parent}
 
     def _restored(self, picture: RunPicture) -> _Logged | None:
         """The run as its user has deleted it, with the user's notes and tags; None where it is not in the trash."""
@@ -211,21 +263,5 @@ class Tracker:
                 return
 
 
-def _content(picture: RunPicture) -> str:
-    """Changes whenever a closed run has to be written again."""
-    files = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in picture.artifacts]
-    told = (picture.status, sorted(picture.tags.items()), picture.points, files)
-    return hashlib.blake2b(repr(told).encode(), digest_size=8).hexdigest()
-
-
-def _params(picture: RunPicture) -> dict[str, str]:
-    """A run's parameters, as far as they are known: those of a trial once its config is there."""
-    settings = read_run_settings(picture.config) if picture.config is not None and picture.config.exists() else {}
-    return {**picture.params, **{name: str(value) for name, value in settings.items()}}
-
-
-def _models_points(picture: RunPicture) -> list[MetricPoint]:
-    """What is true of a closed run's checkpoint: the metrics of its best epoch, and those of the run as a whole."""
-    records = read_history(picture.history) if picture.history is not None else []
-    best = {point.step for point in picture.points}
-    return [*epoch_points([record for record in records if record["epoch"] in best]), *picture.points]
+def _records(picture: RunPicture) -> list[Record]:
+    return read_history(picture.history) if picture.history is not None else []

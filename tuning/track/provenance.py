@@ -11,6 +11,7 @@ from losstune.tuning.storage.study_files import SPEC_FILE
 from losstune.tuning.study.spec import StudySpec
 from losstune.tuning.study.study import Study
 
+USER_TAG = "mlflow.user"
 VERSION_TAG = "losstune.version."
 """Begins the tags with the versions of libraries."""
 DIGEST_LENGTH = 32
@@ -29,7 +30,7 @@ def source_tags(study: Study, started: float) -> dict[str, str]:
     if spec.git_commit:
         tags["mlflow.source.git.commit"] = spec.git_commit
     with suppress(KeyError, OSError):  # a user without a name here, or a file that is in a bucket alone
-        tags["mlflow.user"] = (study.folder / SPEC_FILE).owner()
+        tags[USER_TAG] = (study.folder / SPEC_FILE).owner()
     versions = versions_at(spec, started)
     return tags | {f"{VERSION_TAG}{package}": number for package, number in versions.items()}
 
