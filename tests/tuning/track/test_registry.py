@@ -124,7 +124,7 @@ def test_a_champion_has_two_versions_one_plain_and_one_for_search(study: Study, 
     (centred_run(tmp_path) / BEST_FILE).replace(checkpoint)
     run_id = new_run(client, tmp_path / "artifacts")
     for _ in range(2):
-        register_champion(client, uri, study, winner(study), run_id)
+        register_champion(client, uri, study, winner(study), run_id, [])
     versions = client.search_model_versions("name = 'study'")
     assert len(versions) == 2
     assert {version.run_id for version in versions} == {run_id}
@@ -145,7 +145,7 @@ def test_a_champion_that_does_not_know_its_centre_is_registered_plain(study: Stu
     content = load_checkpoint(centred_run(tmp_path) / BEST_FILE)
     del content["center"]
     save_checkpoint(checkpoint, content)
-    register_champion(client, uri, study, winner(study), new_run(client, tmp_path / "artifacts"))
+    register_champion(client, uri, study, winner(study), new_run(client, tmp_path / "artifacts"), [])
     assert {name: int(version) for name, version in client.get_registered_model("study").aliases.items()} == {
         CHAMPION: 1
     }
