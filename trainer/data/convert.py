@@ -79,7 +79,7 @@ def convert(sources: Sequence[str], output: Path, columns: Columns = None) -> in
         with shown_if_long(f"Converting {source}", rows) as advance:
             written, labels = _write_rows(partial, source, rows, _told(batches, advance))
         for role, found in labels.items():
-            own = whole_ids(found, written, source) if role == "ids" else split_codes(found, source)
+            own = split_codes(found, source) if role == "split" else whole_ids(found, written, source, role)
             np.save(partial / f"{role}.npy", own)
         partial.rename(output)
     finally:

@@ -127,3 +127,15 @@ def test_memory_holds_some_megabytes(tmp_path: Path) -> None:
         pq.write_table(pa.table(lists), tmp_path / f"{name}.parquet")
     done = subprocess.run([sys.executable, "-c", MEASURE], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert int(done.stdout) < 80 * 1024 * 1024
+
+
+def test_groups_as_text_come_along(tmp_path: Path) -> None:
+    groups = [f"user {row // 4}" for row in range(200)]
+    columns = {name: list(array) for name, array in sample_arrays().items()}
+    pq.write_table(pa.table({**columns, "groups": groups}), tmp_path / "pairs.parquet")
+    assert convert([str(tmp_path / "pairs.parquet")], tmp_path / "pairs") == 200
+    found, direct = load_pairs(tmp_path / "pairs"), load_pairs(tmp_path / "pairs.parquet")
+    assert found.digest == direct.digest
+    assert found.blocks is not None
+    np.testing.assert_array_equal(found.blocks, direct.blocks)
+    assert len(np.unique(found.blocks)) == 50
