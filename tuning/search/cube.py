@@ -48,7 +48,7 @@ class Cube:
 
     def rows(self, places: Rows) -> Rows:
         """Places as rows: shape (points, width)."""
-        columns = []
+        columns = [np.empty((len(places), 0))]  # a space may have no parameter
         for parameter, own in zip(self._parameters, places.T, strict=True):
             if _ordered(parameter.domain):
                 columns.append(np.where(np.isnan(own), INACTIVE, own)[:, None])
@@ -78,7 +78,9 @@ class Cube:
     def _anything(self, count: int, random: np.random.Generator) -> Rows:
         """Places by chance for every parameter, as if each were active."""
         uniform = random.random((count, len(self._parameters)))
-        return np.stack([_drawn(p.domain, u) for p, u in zip(self._parameters, uniform.T, strict=True)], axis=1)
+        for at, parameter in enumerate(self._parameters):
+            uniform[:, at] = _drawn(parameter.domain, uniform[:, at])
+        return uniform
 
     def _existing(self, places: Rows) -> Rows:
         """Places without those of parameters that are not active."""
@@ -131,11 +133,9 @@ def _value(domain: Domain, place: float) -> object:
         assert values is not None
         return values[round(place * (count - 1))]
     assert isinstance(domain, Range)
-    found = (
-        domain.low * (domain.high / domain.low) ** place
-        if domain.log
-        else domain.low + place * (domain.high - domain.low)
-    )
+    low, high = (math.log(domain.low), math.log(domain.high)) if domain.log else (domain.low, domain.high)
+    found = low * (1.0 - place) + high * place  # no difference of the two, which may be beyond all numbers
+    found = math.exp(min(found, high)) if domain.log else found
     found = min(domain.high, max(domain.low, found))
     return round(found) if domain.integer else found
 
@@ -149,7 +149,7 @@ def _place(domain: Domain, value: object) -> float:
     if count == 1:
         return 0.0
     if domain.log:
-        return math.log(value / domain.low) / math.log(domain.high / domain.low)
+        return (math.log(value) - math.log(domain.low)) / (math.log(domain.high) - math.log(domain.low))
     if count and domain.step is not None:
         return round((value - domain.low) / domain.step) / (count - 1)
-    return (value - domain.low) / (domain.high - domain.low)
+    return (value / 2 - domain.low / 2) / (domain.high / 2 - domain.low / 2)

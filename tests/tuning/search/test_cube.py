@@ -1,6 +1,7 @@
 """Points in the unit cube: there and back, by chance, and beside others, with conditions and every kind of domain."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from losstune.tuning.search.cube import Cube, key
-from losstune.tuning.space.search_space import Point, SearchSpace
+from losstune.tuning.space.search_space import Parameter, Point, Range, SearchSpace
 from tests.tuning.samples import CONDITIONAL, CONTINUOUS, DISCRETE, space_of
 
 EVERY_KIND = """
@@ -108,6 +109,23 @@ def test_each_value_of_a_counted_domain_is_as_likely() -> None:
 def test_ranges_of_orders_of_magnitude_are_drawn_evenly_in_them() -> None:
     low = [point["temperature"] < 0.1 for point in drawn(space_of(EVERY_KIND), 2000)]
     assert np.mean(low) == pytest.approx(0.5, abs=0.04)
+
+
+@pytest.mark.parametrize("log", [True, False])
+def test_ranges_as_wide_as_numbers_are(log: bool) -> None:
+    wide = Parameter("lr", Range(1e-300 if log else -1.7e308, 1.7e308, log=log))
+    cube = Cube(replace(space_of(CONTINUOUS), parameters=(wide,)))
+    for place in (0.0, 0.25, 0.5, 1.0):
+        point = cube.point(np.array([place]))
+        assert point["lr"] in wide.domain
+        assert cube.places([point]) == pytest.approx(place)
+
+
+def test_a_space_without_parameters_has_one_point() -> None:
+    cube, random = Cube(replace(space_of(CONTINUOUS), parameters=())), np.random.default_rng(0)
+    places = cube.near(cube.draw(3, random), np.full(3, 0.1), random)
+    assert [cube.point(own) for own in places] == [{}, {}, {}]
+    assert cube.rows(places).shape == (3, 0)
 
 
 def test_a_key_knows_no_order() -> None:
