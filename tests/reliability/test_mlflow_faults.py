@@ -153,9 +153,9 @@ def test_a_folder_that_moved_has_everything_where_it_is(tmp_path: Path, record: 
     Tracker(open_study(Home(after), "study"), uri).sync(None)
     assert not before.exists()
     found = shown(after / "mlflow.db")
-    for run in (*expected.values(), *found.values()):  # a description names the place, which is another now
-        run["tags"].pop(OWN_NOTE_TAG, None)
-        run["tags"][NOTE_TAG] = run["tags"].get(NOTE_TAG, "").replace(str(before), str(after))
+    for one in (*expected.values(), *found.values()):  # a description names the place, which is another now
+        one["tags"].pop(OWN_NOTE_TAG, None)
+        one["tags"][NOTE_TAG] = one["tags"].get(NOTE_TAG, "").replace(str(before), str(after))
     assert found == expected
     (run_id,) = [run.info.run_id for run in runs_of_the_study(MlflowClient(uri)) if run.info.run_name == best.name]
     assert Path(MlflowClient(uri).download_artifacts(run_id, "best.pt")).read_bytes() == b"the best"
