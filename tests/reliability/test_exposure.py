@@ -151,6 +151,11 @@ def test_rays_folder_is_private_and_gone_afterwards(launched: Watched) -> None:
     assert list(launched.root.glob("losstune-*")) == []
 
 
+def test_a_launch_leaves_nothing_in_the_users_home(launched: Watched, record: Recorder) -> None:
+    assert list((launched.root / "home").iterdir()) == []
+    record(10, "a home looked at")
+
+
 @pytest.fixture
 def open_umask() -> Iterator[None]:
     """What most users have: all may read."""

@@ -157,6 +157,7 @@ print("went on")
     [
         ("python", signal.SIGTERM, to_group),
         ("gcs_server", signal.SIGINT, to_group),
+        ("raylet", signal.SIGINT, to_launch),
         ("raylet", signal.SIGTERM, to_all),
         ("ray::", signal.SIGTERM, to_group),
     ],

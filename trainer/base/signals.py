@@ -26,7 +26,6 @@ class StopRequest:
         self.since = 0.0
         """When it came, in seconds of :func:`time.monotonic`."""
         self._at_once = at_once or _end_at_once
-        self._raises = False
 
     def __bool__(self) -> bool:
         return self.signum is not None
@@ -36,15 +35,14 @@ class StopRequest:
         """130 after SIGINT, 143 after SIGTERM."""
         return 128 + (self.signum or 0)
 
-    @contextmanager
-    def raising(self) -> Iterator[None]:
-        """In the block nothing has to end well: a signal, also an earlier one, is a ``SystemExit`` on the spot."""
-        self._raises = True
-        try:
-            self._leave()
-            yield
-        finally:
-            self._raises = False
+    def exit_if_asked(self) -> None:
+        """End where there is nothing yet that has to end well.
+
+        Raises:
+            SystemExit: a signal came; with its exit code.
+        """
+        if self:
+            raise SystemExit(self.exit_code)
 
     def leave(self) -> None:
         """If a signal came, be to a program what it is by itself, now that all is safe.
@@ -63,13 +61,8 @@ class StopRequest:
         now = time.monotonic()
         if self.signum is None:
             self.signum, self.since = signum, now
-            self._leave()
         elif signum != self.signum or now > self.since + SAME_SECONDS:
             self._at_once(signum)
-
-    def _leave(self) -> None:
-        if self and self._raises:
-            raise SystemExit(self.exit_code)
 
 
 @contextmanager

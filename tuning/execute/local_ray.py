@@ -5,7 +5,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from losstune.trainer.base.errors import UserError, one_line
@@ -73,7 +73,10 @@ def ray_running(
     if ray.is_initialized():
         raise UserError("this process uses Ray already, and has one at a time: ray.shutdown() first, or let that end")
     logging.getLogger("ray").setLevel(logging.CRITICAL)
-    with private_folder() as folder, _tune_imported_meanwhile() as imported:
+    from losstune.tuning.execute.own_token import own_token
+
+    token = own_token() if address is None else nullcontext()
+    with token, private_folder() as folder, _tune_imported_meanwhile() as imported:
         try:
             _start(address, cores, data_bytes, workers, folder)
             imported.wait()

@@ -205,6 +205,16 @@ def forget_ended(controller: Any) -> None:
         controller._trial_metadata.pop(trial.trial_id, None)
 
 
+def read_tokens_anew() -> None:
+    """Have Ray read the environment's token, and whether it asks for one; it keeps both for all of a process.
+
+    In this order: a thread of a Ray that has just been stopped may still look, and a process that is to show a token
+    and has none crashes.
+    """
+    _RAYLET.Config.initialize("")
+    _RAYLET.AuthenticationTokenLoader.instance().reset_cache()
+
+
 def is_refusal(error: Exception) -> bool:
     """Whether ``ray.init`` could not start or join, for what it found and through no fault of its caller.
 

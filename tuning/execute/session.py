@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -138,10 +138,9 @@ def session(
         running = Session(stop, tracker)
         try:
             with ExitStack() as stack:
-                with stop.raising():
-                    workers = partial(workers_at_start, wish, tasks)
-                    starting = ray_running(execution.address, cores, pairs.bytes_in_memory, workers)
-                    running.folder = stack.enter_context(starting)
+                workers = partial(workers_at_start, wish, tasks)
+                starting = ray_running(execution.address, cores, pairs.bytes_in_memory, workers)
+                running.folder = stack.enter_context(_unless_asked_to_stop(starting, stop))
                 running.nodes = stack.enter_context(_nodes(study, pairs, execution.address, stop, console))
                 import ray  # Ray reads its environment at this import, and ray_running has set it.
 
@@ -159,6 +158,28 @@ def session(
             raise
         finally:
             running.tracked = tracker.finish(console, stop)
+
+
+@contextmanager
+def _unless_asked_to_stop(starting: AbstractContextManager[Path], stop: StopRequest) -> Iterator[Path]:
+    """Ray, unless a signal came before or while it started: then it is stopped again, and all ends.
+
+    Not on the spot: out of the midst of its start Ray can not be stopped in order, and may leave a process, or crash.
+    What takes too long is ended by whoever waits for the end after the signal.
+
+    Raises:
+        SystemExit: a signal came; also where Ray did not start, which may be because it got the signal too.
+    """
+    stop.exit_if_asked()
+    try:
+        path = starting.__enter__()
+    except UserError:
+        stop.exit_if_asked()
+        raise
+    with ExitStack() as stack:
+        stack.push(starting.__exit__)
+        stop.exit_if_asked()
+        yield path
 
 
 def caught_up(study: Study, execution: Execution, activity: Activity, console: Console) -> Session:

@@ -112,8 +112,7 @@ def test_a_launch_that_a_signal_stopped_ends_as_the_signal_would(
         request_to_stop = StopRequest()
         request_to_stop.ask(signum)
         if on_the_spot:
-            with request_to_stop.raising():
-                pass
+            request_to_stop.exit_if_asked()
         study: Study = open_study("study", storage=place).stored
         return Outcome(study, request_to_stop, True)
 

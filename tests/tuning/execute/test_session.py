@@ -2,6 +2,8 @@
 
 import copy
 import io
+import os
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -114,6 +116,50 @@ def test_there_is_nothing_to_track_where_ray_does_not_start(
     with pytest.raises(UserError), session(study, sample_pairs(), execution(), "search", 2, QUIET):
         pass
     assert log == ["tracker ends"]
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("starts", [True, False])
+def test_a_signal_while_ray_starts_ends_in_order_with_its_code(
+    study: Study, log: list[str], monkeypatch: pytest.MonkeyPatch, signum: signal.Signals, starts: bool
+) -> None:
+    """Never in the midst of the start; and where Ray got the signal too, it is no failure to start."""
+
+    @contextmanager
+    def hit(*_: object) -> Iterator[Path]:
+        os.kill(os.getpid(), signum)
+        log.append("ray starts")
+        if not starts:
+            raise UserError("Ray did not start on this machine")
+        yield Path()
+        log.append("ray stops")
+
+    @contextmanager
+    def noted(*arguments: Any) -> Iterator[Path]:
+        with hit(*arguments) as path:
+            try:
+                yield path
+            finally:
+                log.append("ray is stopped")
+
+    monkeypatch.setattr(module, "ray_running", noted)
+    with pytest.raises(SystemExit) as ended, session(study, sample_pairs(), execution(), "search", 2, QUIET):
+        pytest.fail("went on")
+    assert ended.value.code == 128 + signum
+    assert log == ["ray starts", *(["ray is stopped"] if starts else []), "tracker ends"]
+
+
+def test_a_signal_before_ray_starts_starts_nothing(
+    study: Study, log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hit(*_: object) -> str:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return "never entered"
+
+    monkeypatch.setattr(module, "ray_running", hit)
+    with pytest.raises(SystemExit) as ended, session(study, sample_pairs(), execution(), "search", 2, QUIET):
+        pytest.fail("went on")
+    assert (ended.value.code, log) == (143, ["tracker ends"])
 
 
 @pytest.mark.parametrize(
