@@ -17,7 +17,8 @@ from losstune.trainer.run.loop import Trainer
 Arrays = dict[str, npt.NDArray[Any]]
 
 ALLOWED_LOSSES = (
-    "cosine, cosine_mse, full_softmax, huber, infonce, infonce_cosine, mse, siglip, or package.module:ConfigClass"
+    "cosine, cosine_mse, full_softmax, huber, infonce, infonce_cosine, mse, siglip, triplet, "
+    "or package.module:ConfigClass"
 )
 """What a message about an unknown loss allows."""
 

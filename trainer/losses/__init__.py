@@ -1,7 +1,7 @@
 """The losses, and what one's own is made of.
 
 A loss is one file with two classes: a config (its parameters with limits, its batch rules) and the module it builds.
-Both, and nothing else, are what a new loss has to bring. The eight that come with the product are written and
+Both, and nothing else, are what a new loss has to bring. The nine that come with the product are written and
 registered as anyone else's are.
 """
 

@@ -4,13 +4,15 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
-from torch.nn import functional as F  # noqa: N812 - the name everyone uses
 
 from losstune.trainer.config.loss_config import TrainTargets
 from losstune.trainer.losses.base import LossModule, LossOutput, RightTargets, Units, same_or_right, unit
+from losstune.trainer.losses.contrast import Contrast, Softmax, SoftTargets, WeightedNegatives
 from losstune.trainer.losses.temperature import Temperature, TemperatureConfig
+
+SOFTMAX = Softmax()
 
 
 class InfoNceConfig(TemperatureConfig):
@@ -24,10 +26,42 @@ class InfoNceConfig(TemperatureConfig):
 
     symmetric: bool = Field(False, description="also classify targets against predictions, and average")
 
+    decoupled: bool = Field(False, description="leave the own target out of what negatives are summed with")
+    hardness: float = Field(0.0, ge=0, le=10, description="how much more near negatives weigh; 0 weighs all alike")
+    guide_margin: float | None = Field(
+        None, ge=0, le=1, description="targets with a cosine to the own one above 1 - margin are no negatives"
+    )
+    target_temperature: float | None = Field(
+        None, ge=0.001, le=10, description="share the label by the targets' own cosines over this temperature"
+    )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "InfoNceConfig":
+        if self.target_temperature is not None and (self.decoupled or self.hardness):
+            other = "decoupled" if self.decoupled else "hardness"
+            raise ValueError(f"target_temperature: not together with {other}, which counts one target as right")
+        return self
+
     def build(self, train: TrainTargets) -> LossModule:
+        return self.contrast(train)
+
+    def contrast(self, train: TrainTargets) -> "InfoNceLoss":
+        """The module of these settings."""
         return InfoNceLoss(
-            self.temperature, self.symmetric, learn_temperature=self.learn_temperature, distinct=train.distinct
+            self.temperature,
+            self.symmetric,
+            learn_temperature=self.learn_temperature,
+            contrast=self._way(),
+            guide_margin=self.guide_margin,
+            distinct=train.distinct,
         )
+
+    def _way(self) -> Contrast:
+        if self.target_temperature is not None:
+            return SoftTargets(self.target_temperature)
+        if self.decoupled or self.hardness:
+            return WeightedNegatives(self.hardness, self.decoupled)
+        return SOFTMAX
 
     def part_texts(self, parts: Mapping[str, float], batch_size: int) -> list[str]:
         others = {name: value for name, value in parts.items() if name != "infonce_acc"}
@@ -45,15 +79,23 @@ class InfoNceLoss(LossModule):
 
     −mean_i log( exp(s_ii) / Σ_{j ∈ {i} ∪ N(i)} exp(s_ij) ), with s_ij = unit(p_i)·unit(t_j) / temperature
     and N(i) the rows whose target is not right for row i: rows that share a target are no negatives, nor are several
-    right targets of an input.
-    ``symmetric`` adds the same over columns and halves the sum (Radford et al., 2021, fig. 3).
+    right targets of an input. ``symmetric`` adds the same over columns and halves the sum (Radford et al., 2021, fig.
+    3). With ``guide_margin`` neither are rows whose targets are nearer than it, the targets being their own guide
+    (Solatorio, 2024, GISTEmbed).
 
     Logs ``infonce_acc``, the share of rows whose best-scored target is their own, by identity; at random
     about 1/B. Range of the loss: [0, ∞), about log B at random.
     """
 
     def __init__(
-        self, temperature: float, symmetric: bool, *, learn_temperature: bool = False, distinct: bool = False
+        self,
+        temperature: float,
+        symmetric: bool,
+        *,
+        learn_temperature: bool = False,
+        contrast: Contrast = SOFTMAX,
+        guide_margin: float | None = None,
+        distinct: bool = False,
     ) -> None:
         """A new temperature.
 
@@ -61,20 +103,23 @@ class InfoNceLoss(LossModule):
             distinct: no two rows of the training split share a target.
         """
         super().__init__()
-        self.distinct = distinct
         self.temperature = Temperature(temperature, learnt=learn_temperature)
+        self.contrast = contrast
         self.symmetric = symmetric
+        self.guide_margin = guide_margin
+        self.distinct = distinct
 
     def forward(
         self, predictions: Tensor, targets: Tensor, ids: Tensor, right: RightTargets | None = None
     ) -> LossOutput:
-        scores = self.temperature(unit(predictions) @ unit(targets).T)  # (B, B)
-        labels = torch.arange(len(ids), device=ids.device)
-        scores = scores.masked_fill(_twins(ids, right), float("-inf"))
-        loss = F.cross_entropy(scores, labels)
+        units = unit(targets)
+        likeness = self._likeness(units)
+        scores = self.temperature(unit(predictions) @ units.T)  # (B, B)
+        scores = scores.masked_fill(self._no_negatives(ids, right, likeness), float("-inf"))
+        loss = self.contrast(scores, likeness)
         if self.symmetric:
-            loss = (loss + F.cross_entropy(scores.T, labels)) / 2
-        accuracy = (scores.detach().argmax(dim=1) == labels).float().mean()
+            loss = (loss + self.contrast(scores.T, likeness)) / 2
+        accuracy = (scores.detach().argmax(dim=1) == _labels(len(ids), ids.device)).float().mean()
         return LossOutput(loss, {"infonce_acc": accuracy, **self.temperature.parts()})
 
     def prepared(self, targets: Tensor) -> Tensor:
@@ -84,35 +129,33 @@ class InfoNceLoss(LossModule):
     def with_gradient(
         self, predictions: Tensor, targets: Tensor, ids: Tensor, share: float, right: RightTargets | None = None
     ) -> tuple[LossOutput, Tensor]:
-        """The same with the gradient: softmax − 1 on the diagonal, carried back through cosines and unit rows."""
+        """The same with the gradient, carried back from the scores through cosines and unit rows."""
         p = Units(predictions)
         cosines = p.rows @ targets.T  # (B, B)
-        scores = self.temperature(cosines)
-        if right is not None or not self.distinct:
-            scores.masked_fill_(_twins(ids, right), float("-inf"))
+        scores, likeness = self.temperature(cosines), self._likeness(targets)
+        if right is not None or not self.distinct or self.guide_margin is not None:
+            scores.masked_fill_(self._no_negatives(ids, right, likeness), float("-inf"))
         accuracy = torch.eq(scores.argmax(dim=1), _labels(len(ids), ids.device)).mean(dtype=torch.float32)
-        loss, to_scores = _cross_entropy(scores, 1)
+        loss, to_scores = self.contrast.with_gradient(scores, likeness)
         share /= len(ids)
         if self.symmetric:
-            other, to_columns = _cross_entropy(scores, 0)
-            loss, to_scores, share = loss.add_(other).div_(2), to_scores.add_(to_columns), share / 2
+            other, to_columns = self.contrast.with_gradient(scores.T, likeness)
+            loss, to_scores, share = loss.add_(other).div_(2), to_scores.add_(to_columns.T), share / 2
         to_cosines = self.temperature.gradient(to_scores, cosines, share)
         parts = {"infonce_acc": accuracy, **self.temperature.parts()}
         return LossOutput(loss, parts), p.gradient(to_cosines @ targets)
 
+    def _likeness(self, units: Tensor) -> Tensor | None:
+        """Cosines (B, B) of targets at length one, if anything asks for them."""
+        asked = self.guide_margin is not None or isinstance(self.contrast, SoftTargets)
+        return units @ units.T if asked else None
 
-def _twins(ids: Tensor, right: RightTargets | None) -> Tensor:
-    """(B, B) bool: pairs of different rows of which the second's target is right for the first."""
-    return same_or_right(ids, right).fill_diagonal_(False)
-
-
-def _cross_entropy(scores: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    """Mean cross-entropy () of a softmax over ``dim`` where the diagonal is right, and B times its gradient (B, B)."""
-    logs = torch.log_softmax(scores, dim=dim)
-    loss = logs.diagonal().mean().neg_()
-    gradient = logs.exp_()
-    gradient.diagonal().sub_(1)
-    return loss, gradient
+    def _no_negatives(self, ids: Tensor, right: RightTargets | None, likeness: Tensor | None) -> Tensor:
+        """(B, B) bool: pairs of different rows of which the second's target is right for the first, or within the margin."""
+        same = same_or_right(ids, right)
+        if self.guide_margin is not None and likeness is not None:
+            same = same | (likeness > 1 - self.guide_margin)
+        return same.fill_diagonal_(False)
 
 
 @lru_cache(maxsize=8)

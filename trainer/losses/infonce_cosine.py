@@ -25,10 +25,7 @@ class InfoNceCosineConfig(InfoNceConfig):
     similarity_weight: float = Field(1.0, ge=0, le=100, description="weight λ of the cosine part beside InfoNCE")
 
     def build(self, train: TrainTargets) -> LossModule:
-        contrast = InfoNceLoss(
-            self.temperature, self.symmetric, learn_temperature=self.learn_temperature, distinct=train.distinct
-        )
-        return InfoNceCosineLoss(contrast, self.similarity_weight)
+        return InfoNceCosineLoss(self.contrast(train), self.similarity_weight)
 
     def part_texts(self, parts: Mapping[str, float], batch_size: int) -> list[str]:
         own = {"infonce": "InfoNCE", "weighted_cosine": f"Cosine x {self.similarity_weight:g}"}

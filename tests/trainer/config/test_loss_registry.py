@@ -19,7 +19,7 @@ from tests.trainer.conftest import Line
 from tests.trainer.losses.packages import TILTED, install
 from tests.trainer.samples import ALLOWED_LOSSES, refusal
 
-OURS = ["cosine", "cosine_mse", "full_softmax", "huber", "infonce", "infonce_cosine", "mse", "siglip"]
+OURS = ["cosine", "cosine_mse", "full_softmax", "huber", "infonce", "infonce_cosine", "mse", "siglip", "triplet"]
 HERE = __name__
 VERSION = version("losstune")
 
@@ -87,7 +87,8 @@ class TestOurs:
         assert TrainConfig.from_flat({"loss_fn": f"{found.__module__}:{found.__qualname__}"}).flat()["loss_fn"] == name
 
     def test_those_in_which_rows_of_a_batch_act_on_each_other(self) -> None:
-        assert [name for name in OURS if loss_config_class(name).in_batch] == ["infonce", "infonce_cosine", "siglip"]
+        in_batch = [name for name in OURS if loss_config_class(name).in_batch]
+        assert in_batch == ["infonce", "infonce_cosine", "siglip", "triplet"]
 
     def test_no_module_of_a_loss_is_imported_before_it_is_asked_for(self) -> None:
         code = (
@@ -132,7 +133,7 @@ class TestPaths:
         found = refusal(loss_config_class, f"{HERE}:{name}")
         assert found.startswith(f"loss_fn {HERE}:{name}: {message}")
 
-    @pytest.mark.parametrize("reference", ["triplet", "", None, 3, ["mse"], "no path:X", "a.b"])
+    @pytest.mark.parametrize("reference", ["quadruplet", "", None, 3, ["mse"], "no path:X", "a.b"])
     def test_what_is_neither_name_nor_path_is_refused_with_those_allowed(self, reference: object) -> None:
         assert refusal(loss_config_class, reference) == f"loss_fn: found {reference!r}; allowed: {ALLOWED_LOSSES}"
 
@@ -147,7 +148,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 class TestPackages:
     def test_a_package_adds_its_loss_by_name(self, site: Path) -> None:
         install(site, "adds_losses", {"tilted": TILTED}, {"tilted": "adds_losses.tilted:TiltedConfig"})
-        assert loss_names() == [*OURS, "tilted"]
+        assert loss_names() == sorted([*OURS, "tilted"])
         found = loss_config_class("tilted")
         assert loss_reference(found) == "tilted"
         assert loss_config_class("adds_losses.tilted:TiltedConfig") is found

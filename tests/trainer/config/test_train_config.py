@@ -53,14 +53,23 @@ COMMON: dict[str, SearchStrategy[Any]] = {
     "model.standardize": st.booleans(),
 }
 TEMPERATURE = {"temperature": st.floats(0.01, 10), "learn_temperature": st.booleans()}
+INFONCE = {
+    **TEMPERATURE,
+    "symmetric": st.booleans(),
+    "decoupled": st.booleans(),
+    "hardness": st.floats(0, 10),
+    "guide_margin": st.none() | st.floats(0, 1),
+    "target_temperature": st.none(),
+}
 OWN: dict[str, dict[str, SearchStrategy[Any]]] = {
     "mse": {},
     "cosine": {},
     "cosine_mse": {"cosine_weight": st.floats(0.001, 100), "mse_weight": st.floats(0, 100)},
-    "infonce": {**TEMPERATURE, "symmetric": st.booleans()},
+    "infonce": INFONCE,
     "siglip": {"initial_scale": st.floats(0.1, 1000), "initial_bias": st.floats(-100, 100)},
     "full_softmax": TEMPERATURE,
-    "infonce_cosine": {**TEMPERATURE, "symmetric": st.booleans(), "similarity_weight": st.floats(0, 100)},
+    "infonce_cosine": {**INFONCE, "similarity_weight": st.floats(0, 100)},
+    "triplet": {"margin": st.floats(0.001, 2), "negatives": st.sampled_from(["hardest", "semi_hard", "all"])},
     "huber": {"delta": st.floats(1e-4, 1e4)},
 }
 
@@ -144,7 +153,7 @@ class TestBatchRule:
         ("loss_fn", "smallest", "recommended"),
         [
             *((loss_fn, 4, 16) for loss_fn in ("mse", "cosine", "cosine_mse", "huber", "full_softmax")),
-            *((loss_fn, 16, 32) for loss_fn in ("infonce", "infonce_cosine", "siglip")),
+            *((loss_fn, 16, 32) for loss_fn in ("infonce", "infonce_cosine", "siglip", "triplet")),
         ],
     )
     def test_a_batch_under_the_smallest_is_refused_with_the_rule(
@@ -162,7 +171,7 @@ class TestBatchRule:
 UNKNOWN = [
     (
         {"temperatur": 0.1, "loss_fn": "infonce"},
-        "temperatur is not a setting; did you mean temperature or learn_temperature?",
+        "temperatur is not a setting; did you mean temperature or learn_temperature or target_temperature?",
     ),
     ({"batchsize": 16}, "batchsize is not a setting; did you mean batch_size or eval_batch?"),
     ({"hidden_dim": 8}, "hidden_dim is not a setting; did you mean model.hidden_dim?"),

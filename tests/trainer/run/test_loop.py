@@ -147,6 +147,7 @@ class TestOneEpoch:
             ("cosine_mse", ["weighted_cosine", "weighted_mse"]),
             ("infonce", ["infonce_acc"]),
             ("siglip", ["scale", "bias"]),
+            ("triplet", ["active_triplets"]),
             ("full_softmax", ["gallery_acc"]),
             ("infonce_cosine", ["infonce_acc", "infonce", "weighted_cosine"]),
             ("huber", []),

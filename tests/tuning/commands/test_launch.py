@@ -366,7 +366,7 @@ def test_a_new_study_keeps_how_its_arrays_are_named(tmp_path: Path, in_memory: b
 
 
 SHIPPED = [
-    ("mse", "cosine", "cosine_mse", "infonce", "siglip", "full_softmax", "infonce_cosine", "huber"),
+    ("mse", "cosine", "cosine_mse", "infonce", "siglip", "triplet", "full_softmax", "infonce_cosine", "huber"),
     ("guide_1_mse", "guide_1_cosine", "guide_2_infonce"),
     ("guide_template_mse", "guide_template_cosine", "guide_template_cosine_mse", "guide_template_infonce"),
     ("guide_3_infonce",),

@@ -85,7 +85,7 @@ ACCEPTED = {
 
 REFUSED = {
     "no loss": ("", "space: {}", f"{FILE}:1: loss_fn is missing: the loss that this space is for"),
-    "unknown loss": ("triplet", "", f"{FILE}:1: loss_fn: found 'triplet'; allowed: " + ALLOWED_LOSSES),
+    "unknown loss": ("quadruplet", "", f"{FILE}:1: loss_fn: found 'quadruplet'; allowed: " + ALLOWED_LOSSES),
     "list of losses": ("[mse]", "", f"{FILE}:1: loss_fn: found ['mse']; allowed: " + ALLOWED_LOSSES),
     "unknown section": (
         "mse",
