@@ -35,9 +35,13 @@ SETTINGS_SINCE: dict[str, Any] = {"eval_queries": "all", "split_by": "ids", "ans
 """Study settings that 0.1.0 did not have, each with the value that means what it did."""
 TRAINING_SINCE: dict[str, Any] = {
     **{"columns": None, "eval_queries": "all", "average_epochs": None},
-    **{"split_by": "ids", "answers": "own"},
+    **{"split_by": "ids", "answers": "own", "batch_parts": 1},
 }
 """Training settings likewise."""
+LOSS_SINCE: dict[str, dict[str, Any]] = {
+    "infonce": {"decoupled": False, "hardness": 0.0, "guide_margin": None, "target_temperature": None},
+}
+"""Those of losses."""
 
 
 @pytest.fixture
@@ -93,7 +97,7 @@ def test_a_trial_trains_with_the_settings_that_0_1_wrote(study: Study) -> None:
     for trials in study.trials().values():
         for trial in trials:
             written = read_run_settings(study.trials_folder / trial.name / "config.yaml")
-            meant = {**TRAINING_SINCE, **written}
+            meant = {**TRAINING_SINCE, **LOSS_SINCE.get(trial.loss_fn, {}), **written}
             managed = {name: meant[name] for name in study.spec.settings.training(study.spec.data_source, 1)}
             now = TrainConfig.from_flat(
                 {**spaces[trial.loss_fn].settings(trial.point), **managed, "seed": written["seed"]}
@@ -148,7 +152,8 @@ def test_the_same_confirmation_again_has_its_seeds_already(root: Path) -> None:
 def test_what_is_exported_is_what_was(root: Path, losstune: Command) -> None:
     ended = losstune("export", "confirmed", "--output", "best.yaml")
     assert ended.code == 0
-    assert read_yaml(Path("best.yaml")).data == read_yaml(KEPT / "confirmed.export.yaml").data | TRAINING_SINCE
+    before = read_yaml(KEPT / "confirmed.export.yaml").data
+    assert read_yaml(Path("best.yaml")).data == before | TRAINING_SINCE | LOSS_SINCE.get(before["loss_fn"], {})
     assert losstune("export", "half", "--output", "half.yaml").code == 0
 
 

@@ -48,6 +48,9 @@ class TrainConfig(BaseModel):
     accumulate: int = Field(
         1, ge=1, le=1_048_576, description="batches whose gradients are averaged into one step of the optimizer"
     )
+    batch_parts: int = Field(
+        1, ge=1, le=1024, description="parts in which a batch passes through the model; the loss sees it whole"
+    )
     num_epochs: int = Field(300, ge=1, le=1_000_000, description="epochs to train at most")
     lr: float = Field(gt=0, le=100, description="peak learning rate of AdamW; default: the loss's recommended start")
     weight_decay: float = Field(0.01, ge=0, le=100, description="decoupled weight decay of AdamW")

@@ -151,7 +151,7 @@ class InfoNceLoss(LossModule):
         return units @ units.T if asked else None
 
     def _no_negatives(self, ids: Tensor, right: RightTargets | None, likeness: Tensor | None) -> Tensor:
-        """(B, B) bool: pairs of different rows of which the second's target is right for the first, or within the margin."""
+        """(B, B) bool: of different rows, whether the second's target is right for the first, or too near its own."""
         same = same_or_right(ids, right)
         if self.guide_margin is not None and likeness is not None:
             same = same | (likeness > 1 - self.guide_margin)

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +40,26 @@ def embed_pieces(model: nn.Module, inputs: Column, config: TrainConfig, device: 
     for rows in inputs.split(config.eval_batch):
         with autocast(config.precision, device):
             yield model(rows.to(device)).float()
+
+
+class RandomState(NamedTuple):
+    """Of torch's generators that a pass on a device draws from."""
+
+    device: torch.device
+    on_cpu: Tensor
+    on_gpu: Tensor | None
+
+    def restore(self) -> None:
+        """Let the next pass draw what was drawn from here."""
+        torch.set_rng_state(self.on_cpu)
+        if self.on_gpu is not None:
+            torch.cuda.set_rng_state(self.on_gpu, self.device)
+
+
+def random_state(device: torch.device) -> RandomState:
+    """As it is now."""
+    on_gpu = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+    return RandomState(device, torch.get_rng_state(), on_gpu)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Gradients of a batch: by autograd for any model and loss, by formulas for the encoder."""
+"""Gradients of a batch: by autograd for any model and loss, at once or in parts, by formulas for the encoder."""
 
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -6,7 +6,9 @@ from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
+from losstune.trainer.base.errors import UserError
 from losstune.trainer.config.train_config import Precision, TrainConfig
 from losstune.trainer.losses import LossOutput, centered
 from losstune.trainer.losses.base import ClosedForm, RightTargets, closed_form, takes_right
@@ -14,7 +16,7 @@ from losstune.trainer.model.encoder import Encoder
 from losstune.trainer.model.encoder_passes import EncoderPasses
 from losstune.trainer.model.packed import Packed
 from losstune.trainer.run.batches import Batch
-from losstune.trainer.run.device import autocast
+from losstune.trainer.run.device import autocast, random_state
 from losstune.trainer.score.parts import checked_output
 
 
@@ -72,7 +74,14 @@ class Gradients(Protocol):
 
 
 def gradients_of(model: nn.Module, loss: CenteredLoss, config: TrainConfig, device: torch.device) -> Gradients:
-    """The fastest way for a model that will be trained by this config."""
+    """The fastest way for a model that will be trained by this config.
+
+    Raises:
+        UserError: the batch is to pass in parts through a model in which its rows act on each other.
+    """
+    if config.batch_parts > 1:
+        _check_rows_alone(model)
+        return PartedGradients(model, loss, config.precision, device, parts=config.batch_parts)
     if isinstance(model, Encoder) and device.type == "cpu" and config.precision != "bfloat16":
         return EncoderGradients(EncoderPasses(model), loss, closed_form(loss.module))
     return AutogradGradients(model, loss, config.precision, device)
@@ -95,11 +104,52 @@ class AutogradGradients:
         return Batch(inputs, targets, self.loss.centered(targets), ids)
 
     def add(self, batch: Batch, share: float) -> Trained:
-        with autocast(self.precision, self.device):
-            predictions = self.model(batch.inputs).float()
+        predictions = self._forward(batch.inputs)
         output = self.loss.of_centered(self.loss.centered(predictions), batch.aims, batch.ids, batch.right)
         output.loss.backward(None if share == 1 else torch.full_like(output.loss, share))
         return Trained(LossOutput(output.loss.detach(), output.parts), predictions.detach())
+
+    def _forward(self, inputs: Tensor) -> Tensor:
+        with autocast(self.precision, self.device):  # left each time: it keeps casts of weights, maybe without a graph
+            embeddings: Tensor = self.model(inputs)
+            return embeddings.float()
+
+
+@dataclass(frozen=True, kw_only=True)
+class PartedGradients(AutogradGradients):
+    """In the memory of a part, while the loss sees the batch whole (Gao et al., 2021, GradCache).
+
+    Each part passes forward twice, with the same random numbers: first without a graph, for the predictions of the
+    whole batch and the loss's gradient in them, then with one, to carry the part's share of that gradient back.
+    """
+
+    parts: int
+
+    def add(self, batch: Batch, share: float) -> Trained:
+        pieces = batch.inputs.split(-(-len(batch.ids) // self.parts))
+        states, seen = [], []
+        with torch.no_grad():
+            for rows in pieces:
+                states.append(random_state(self.device))
+                seen.append(self._forward(rows))
+        predictions = torch.cat(seen).requires_grad_()
+        output = self.loss.of_centered(self.loss.centered(predictions), batch.aims, batch.ids, batch.right)
+        output.loss.backward(None if share == 1 else torch.full_like(output.loss, share))
+        if predictions.grad is not None:  # a loss that does not see the model moves nothing of it
+            for rows, state, gradient in zip(pieces, states, predictions.grad.split(len(pieces[0])), strict=True):
+                state.restore()
+                self._forward(rows).backward(gradient)
+        return Trained(LossOutput(output.loss.detach(), output.parts), predictions.detach())
+
+
+def _check_rows_alone(model: nn.Module) -> None:
+    model.train()
+    for name, module in model.named_modules():
+        if isinstance(module, _BatchNorm) and module.training:
+            raise UserError(
+                f"batch_parts: the model's {name or 'whole'} is a {type(module).__name__}, whose result depends on the "
+                "rows it sees together; allowed: 1, or a model with GroupNorm or LayerNorm in its place"
+            )
 
 
 @dataclass(frozen=True)

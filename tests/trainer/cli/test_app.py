@@ -291,7 +291,7 @@ class TestConfigFile:
 
 
 REFUSED = {
-    "unknown loss": ("--loss_fn triplet", "loss_fn: found 'triplet'; allowed: " + ALLOWED_LOSSES),
+    "unknown loss": ("--loss_fn quadruplet", "loss_fn: found 'quadruplet'; allowed: " + ALLOWED_LOSSES),
     "another loss's option": (
         "--temperature 0.1",
         "temperature belongs to full_softmax, infonce, infonce_cosine, not to cosine",

@@ -23,6 +23,7 @@ COMMON: dict[str, SearchStrategy[Any]] = {
     "data": st.text(max_size=20),
     "batch_size": st.integers(16, 1_048_576),
     "accumulate": st.integers(1, 1_048_576),
+    "batch_parts": st.integers(1, 1024),
     "num_epochs": st.integers(1, 1_000_000),
     "lr": st.floats(0, 100, exclude_min=True),
     "weight_decay": st.floats(0, 100),
@@ -173,7 +174,7 @@ UNKNOWN = [
         {"temperatur": 0.1, "loss_fn": "infonce"},
         "temperatur is not a setting; did you mean temperature or learn_temperature or target_temperature?",
     ),
-    ({"batchsize": 16}, "batchsize is not a setting; did you mean batch_size or eval_batch?"),
+    ({"batchsize": 16}, "batchsize is not a setting; did you mean batch_size or batch_parts or eval_batch?"),
     ({"hidden_dim": 8}, "hidden_dim is not a setting; did you mean model.hidden_dim?"),
     ({"temperature": 0.1}, "temperature belongs to full_softmax, infonce, infonce_cosine, not to cosine"),
     ({"loss_fn": "infonce", "cosine_weight": 0.1}, "cosine_weight belongs to cosine_mse, not to infonce"),
@@ -228,7 +229,7 @@ class TestRefusals:
     def test_a_name_like_no_other_is_refused_with_all_that_are_allowed(self) -> None:
         message = refusal(TrainConfig.from_flat, {"zzz": 1})
         assert message.startswith(
-            "zzz is not a setting; allowed: data, columns, batch_size, accumulate, num_epochs, lr, "
+            "zzz is not a setting; allowed: data, columns, batch_size, accumulate, batch_parts, num_epochs, lr, "
         )
 
     @pytest.mark.parametrize(("name", "value", "finding"), REFUSED)

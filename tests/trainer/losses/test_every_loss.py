@@ -219,10 +219,31 @@ def test_no_right_target_is_a_negative_in_full_softmax(at_once: int, monkeypatch
     assert float(found) == pytest.approx(sum(losses) / 8)
 
 
-@pytest.mark.parametrize("name", ["infonce", "infonce_cosine", "siglip"])
-def test_their_gradients_by_formula_are_those_of_autograd(name: str) -> None:
+def test_no_right_target_is_a_negative_in_triplet() -> None:
     predictions, targets = random_batch(3)
-    module, ids, right = module_of(name, targets), torch.arange(8), RightPairs(RIGHT)
+    cosines = (unit(predictions) @ unit(targets).T).tolist()
+    costs = [cosines[i][j] - cosines[i][i] + 0.5 for i in range(8) for j in range(8) if i != j and j not in RIGHT[i]]
+    active = [cost for cost in costs if cost > 0]
+    found = module_of("triplet", targets, margin=0.5)(predictions, targets, torch.arange(8), RightPairs(RIGHT))
+    assert float(found.loss) == pytest.approx(sum(active) / len(active))
+    assert float(found.parts["active_triplets"]) == pytest.approx(len(active) / len(costs))
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("infonce", {}),
+        ("infonce", {"hardness": 0.5, "temperature": 0.3, "symmetric": True}),
+        ("infonce", {"target_temperature": 0.3, "temperature": 0.3, "symmetric": True}),
+        ("infonce_cosine", {}),
+        ("siglip", {}),
+        ("triplet", {"negatives": "semi_hard"}),
+    ],
+    ids=str,
+)
+def test_their_gradients_by_formula_are_those_of_autograd(name: str, settings: dict[str, Any]) -> None:
+    predictions, targets = random_batch(3)
+    module, ids, right = module_of(name, targets, **settings), torch.arange(8), RightPairs(RIGHT)
     leaf = predictions.clone().requires_grad_()
     module(leaf, targets, ids, right).loss.backward()
     with torch.no_grad():

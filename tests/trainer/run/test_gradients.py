@@ -14,9 +14,9 @@ from losstune.trainer.losses import LossConfig, LossModule, LossOutput, TrainTar
 from losstune.trainer.losses.base import takes_right
 from losstune.trainer.losses.infonce import InfoNceConfig, InfoNceLoss
 from losstune.trainer.run.device import seeded
-from losstune.trainer.run.gradients import AutogradGradients, EncoderGradients
+from losstune.trainer.run.gradients import AutogradGradients, EncoderGradients, PartedGradients
 from losstune.trainer.run.loop import Trainer
-from tests.trainer.samples import sample_arrays, sample_config, sample_pairs, sample_trainer
+from tests.trainer.samples import refusal, sample_arrays, sample_config, sample_pairs, sample_trainer
 
 TOLERANCE = 1e-5
 """How far weights may be from those of the plain loop after two epochs, by size and absolutely."""
@@ -174,6 +174,7 @@ def test_what_no_loss_has_asked_of_stays_where_it_is() -> None:
         ({}, EncoderGradients),
         ({"precision": "auto"}, EncoderGradients),
         ({"precision": "bfloat16"}, AutogradGradients),
+        ({"batch_parts": 2}, PartedGradients),
         ({"model.factory": "tests.trainer.own_models:features"}, AutogradGradients),
     ],
 )
@@ -181,3 +182,80 @@ def test_formulas_are_for_the_encoder_in_float32(settings: dict[str, Any], expec
     base = {"loss_fn": "infonce", "device": "cpu"} if "model.factory" in settings else sample_config("infonce").flat()
     trainer = sample_trainer(type(sample_config()).from_flat({**base, **settings}))
     assert isinstance(trainer._gradients, expected)
+
+
+class TestParts:
+    """A batch that passes through the model in parts."""
+
+    @staticmethod
+    def gradients(**settings: Any) -> list[Tensor]:
+        """Of the model's and the loss's parameters, from one batch of 32 rows."""
+        trainer = sample_trainer(sample_config(batch_size=32, precision="auto", clip_norm=None, **settings))
+        rows = torch.arange(32)
+        split = trainer.data.train
+        trainer.model.train()
+        trainer.optimizer.zero_grad()
+        with trainer._gradients.stepping():
+            batch = trainer._gradients.prepared(split.inputs[rows], split.targets[rows], split.ids[rows])
+            trainer._gradients.add(batch, 0.25)
+        return [p.grad.clone() for p in (*trainer.model.parameters(), *trainer.loss.parameters()) if p.grad is not None]
+
+    @pytest.mark.parametrize("parts", [2, 7, 8, 32, 1024])
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {"loss_fn": "infonce", "symmetric": True, "learn_temperature": True, "temperature": 0.3},
+            {"loss_fn": "siglip", "center": True},
+            {"loss_fn": "triplet", "negatives": "hardest"},
+        ],
+        ids=str,
+    )
+    def test_their_gradients_are_those_of_the_whole_batch(self, settings: dict[str, Any], parts: int) -> None:
+        whole, parted = self.gradients(**settings), self.gradients(**settings, batch_parts=parts)
+        assert len(whole) == len(parted)
+        for expected, found in zip(whole, parted, strict=True):
+            assert torch.linalg.vector_norm(found - expected) <= 1e-6 * torch.linalg.vector_norm(expected) + 1e-9
+
+    def test_only_a_part_at_a_time_is_kept_for_its_gradient_and_both_passes_drop_alike(self) -> None:
+        settings = {"model.dropout": 0.5, "model.depth": 2, "batch_parts": 5}
+        trainer = sample_trainer(sample_config("infonce", batch_size=32, **settings))
+        seen: list[Tensor] = []
+        with_graph: list[bool] = []
+
+        def look(_: nn.Module, __: object, embeddings: Tensor) -> None:
+            seen.append(embeddings.detach().clone())
+            with_graph.append(embeddings.requires_grad)
+
+        trainer.model.register_forward_hook(look)
+        trainer.run_batches(1)
+        assert [len(rows) for rows in seen] == [7, 7, 7, 7, 4] * 2
+        assert with_graph == [False] * 5 + [True] * 5
+        for first, second in zip(seen[:5], seen[5:], strict=True):
+            assert torch.equal(first, second)
+
+    def test_the_loss_sees_the_whole_batch_and_training_goes_as_without(self) -> None:
+        whole, parted = (sample_trainer(sample_config("infonce", batch_size=32, batch_parts=n)) for n in (1, 4))
+        for _ in range(2):
+            one, other = whole.run_epoch(), parted.run_epoch()
+            assert other["train/loss"] == pytest.approx(one["train/loss"], rel=1e-5)
+            assert other["val/mrr"] == pytest.approx(one["val/mrr"], rel=1e-4)
+
+    def test_a_loss_that_does_not_see_the_model_moves_nothing_of_it(self) -> None:
+        trainer = sample_trainer(sample_config(f"{__name__}:BlindConfig", batch_parts=2, lr=0.1))
+        before = copy.deepcopy(trainer.model)
+        trainer.run_epoch()
+        for found, start in zip(trainer.model.parameters(), before.parameters(), strict=True):
+            assert torch.equal(found, start)
+
+    def test_a_model_whose_rows_act_on_each_other_is_refused(self) -> None:
+        settings = {"loss_fn": "infonce", "device": "cpu", "model.factory": f"{__name__}:normalized"}
+        whole = type(sample_config()).from_flat(settings)
+        sample_trainer(whole).run_batches(1)
+        assert refusal(sample_trainer, type(whole).from_flat({**settings, "batch_parts": 2})) == (
+            "batch_parts: the model's 1 is a BatchNorm1d, whose result depends on the rows it sees together; "
+            "allowed: 1, or a model with GroupNorm or LayerNorm in its place"
+        )
+
+
+def normalized(*, input_shape: tuple[int, ...], output_dim: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(input_shape[0], 8), nn.BatchNorm1d(8), nn.Linear(8, output_dim))

@@ -96,7 +96,7 @@ REFUSED = {
     "misspelt name": (
         "mse",
         "space:\n  lr: {low: 0.1, high: 1}\n  bach_size: {choices: [16]}",
-        f"{FILE}:4: space → bach_size: bach_size is not a setting; did you mean batch_size?",
+        f"{FILE}:4: space → bach_size: bach_size is not a setting; did you mean batch_size or batch_parts?",
     ),
     "misspelt nested name": (
         "mse",
