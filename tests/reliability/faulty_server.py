@@ -5,6 +5,7 @@ import itertools
 import socket
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,7 +15,7 @@ Fault = Literal["500", "429", "hang", "slow", "lost answers", "none"]
 
 SLOW_SECONDS = 2.0
 LOST = 3
-"""The answer to every so many-th POST is lost, when answers are."""
+"""The answer to every so many-th POST of each kind is lost, when answers are: whatever the tracker calls in between."""
 
 
 class FaultyServer(ThreadingHTTPServer):
@@ -27,7 +28,7 @@ class FaultyServer(ThreadingHTTPServer):
         self.fault = fault
         self.upstream = upstream
         self.requests = 0
-        self.posts = itertools.count(1)
+        self.posts: defaultdict[str, itertools.count[int]] = defaultdict(lambda: itertools.count(1))
         self.closing = threading.Event()
 
     @property
@@ -54,7 +55,7 @@ class _Handler(BaseHTTPRequestHandler):
                 time.sleep(SLOW_SECONDS)
                 self._forward(body, lose=False)
             case "lost answers":
-                self._forward(body, lose=self.command == "POST" and next(self.server.posts) % LOST == 0)
+                self._forward(body, lose=self.command == "POST" and next(self.server.posts[self.path]) % LOST == 0)
             case "none":
                 self._forward(body, lose=False)
 
