@@ -72,7 +72,7 @@ def delete(
     versions = ", ".join(map(str, delete_study(home, name, uri)))
     print(f"Deleted study {name}")
     if versions:
-        print(f"MLflow keeps what is registered as model {name} (version {versions}), without the alias champion")
+        print(f"MLflow keeps what is registered as model {name} (version {versions}), without losstune's aliases")
 
 
 def compare(

@@ -10,7 +10,7 @@ from losstune.tuning.track.registry import retire_champion
 def delete_study(home: Home, name: str, tracking_uri: str) -> list[int]:
     """Delete its files and its trials, and move its experiment to MLflow's trash.
 
-    Returns the registered versions of its models: they stay, without the alias champion.
+    Returns the registered versions of its models: they stay, without losstune's aliases.
 
     Raises:
         UserError: there is no such study, or a launch holds it.

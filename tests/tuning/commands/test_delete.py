@@ -52,6 +52,6 @@ def test_what_is_registered_stays_without_the_alias_and_it_is_said(losstune: Com
     said = losstune("delete", "study", "--yes")
     assert said.out.splitlines() == [
         "Deleted study study",
-        "MLflow keeps what is registered as model study (version 1), without the alias champion",
+        "MLflow keeps what is registered as model study (version 1), without losstune's aliases",
     ]
     assert client.get_registered_model("study").aliases == {"shipped": 1}
