@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-BATCH_BYTES = 8 * 1024 * 1024
+BATCH_BYTES = 4 * 1024 * 1024
 MOST_ROWS = 16_384
 """A batch has about so many bytes, and no more rows than this."""
 _NULL_LIST = "Expected all lists to be of size"

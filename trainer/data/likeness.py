@@ -10,8 +10,6 @@ from math import prod
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from losstune.trainer.base.units import UNIT_EPS
 from losstune.trainer.data.npy import Array, Rows
@@ -178,6 +176,9 @@ def joined(count: int, pairs: RowPairs, equal: Labels | None = None) -> Labels:
         pairs: (P, 2) rows that belong together.
         equal: (count,) for each row another that it belongs to.
     """
+    from scipy.sparse import coo_array  # a third of a second, for which others would wait
+    from scipy.sparse.csgraph import connected_components
+
     links = pairs if equal is None else np.concatenate([pairs, np.stack([np.arange(count), equal], axis=1)])
     graph = coo_array((np.ones(len(links), np.int8), (links[:, 0], links[:, 1])), shape=(count, count))
     return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)

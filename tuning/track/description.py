@@ -2,14 +2,16 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-
-from mlflow.tracking import MlflowClient
+from typing import TYPE_CHECKING
 
 from losstune.tuning.confirm.confirm_runs import ConfirmRun
 from losstune.tuning.confirm.plan import Plan, latest_finished
 from losstune.tuning.confirm.results import load_results
 from losstune.tuning.study.study import Study
 from losstune.tuning.study.trial import TrialView
+
+if TYPE_CHECKING:  # a launch imports this before MLflow, which takes seconds to load
+    from mlflow.tracking import MlflowClient
 
 NOTE_TAG = "mlflow.note.content"
 OWN_NOTE_TAG = "losstune.note"
@@ -75,13 +77,13 @@ def champion_note(champion: ConfirmRun) -> str:
     )
 
 
-def describe_experiment(client: MlflowClient, experiment_id: str, text: str) -> None:
+def describe_experiment(client: "MlflowClient", experiment_id: str, text: str) -> None:
     """Make it the experiment's description, unless its user has written another."""
     tags = client.get_experiment(experiment_id).tags
     _describe(tags, lambda name, value: client.set_experiment_tag(experiment_id, name, value), text)
 
 
-def describe_run(client: MlflowClient, run_id: str, text: str) -> None:
+def describe_run(client: "MlflowClient", run_id: str, text: str) -> None:
     """Make it the run's description, unless its user has written another."""
     tags = client.get_run(run_id).data.tags
     _describe(tags, lambda name, value: client.set_tag(run_id, name, value), text)

@@ -270,7 +270,7 @@ def test_an_interrupted_confirmation_goes_on_and_training_reads_no_test_row(
     root = copy_of(sample.unconfirmed, tmp_path)
     scored: list[int] = []
     poisoned = poison(load_pairs("digits"))
-    monkeypatch.setattr("losstune.tuning.commands.confirm.study_pairs", lambda study: poisoned)
+    monkeypatch.setattr("losstune.tuning.commands.confirm.study_pairs", lambda study, *_: poisoned)
     monkeypatch.setattr(
         "losstune.tuning.commands.confirm._score", lambda study, plan, pairs, console: scored.append(plan.number)
     )
@@ -351,7 +351,7 @@ def test_more_seeds_train_only_what_is_missing_and_count_a_second_use(
 def test_other_data_is_refused(sample: Sample, monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     other = make_pairs({"inputs": rng.normal(size=(300, 3)), "targets": rng.normal(size=(300, 3))}, "other")
-    monkeypatch.setattr("losstune.tuning.commands.confirm.study_pairs", lambda study: other)
+    monkeypatch.setattr("losstune.tuning.commands.confirm.study_pairs", lambda study, *_: other)
     with pytest.raises(UserError) as refused:
         confirm_it(sample.root, None)
     assert str(refused.value) == (

@@ -47,6 +47,6 @@ def test_commands_name_shipped_spaces_and_are_quoted(tmp_path: Path) -> None:
     assert " ".join(steps(study, None)[0].words) == (
         "losstune launch guide_1_mse --data 'my data.npz' --columns 'inputs=a b' --study flat --objective val/mrr "
         "--max-epochs 5 --grace-epochs 5 --reduction-factor 3 --sampler tpe --seed 0 --epochs-per-loss 50 "
-        "--eval-queries all --race"
+        "--eval-queries all --split-by ids --answers own --race"
     )
     assert steps(study, None)[1].arguments == ("confirm", "flat")

@@ -74,15 +74,17 @@ def test_what_is_losstunes_or_no_reference_is_left_out() -> None:
     assert code_digests([space_of(CONTINUOUS)], "never_loaded:pairs") == {}
 
 
-def test_a_users_model_is_one_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = tmp_path / "users_model.py"
+def test_a_users_linear_is_one_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "users_linear.py"
     file.write_text(
         "from torch.nn import Linear\n\n"
         "def linear(*, input_shape, output_dim):\n    return Linear(input_shape[0], output_dim)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
-    space = space_of("loss_fn: mse\nspace: {lr: {low: 1e-4, high: 1e-1}}\nfixed: {model.factory: 'users_model:linear'}")
-    assert code_digests([space], "digits") == {"users_model": sha256(file)}
+    space = space_of(
+        "loss_fn: mse\nspace: {lr: {low: 1e-4, high: 1e-1}}\nfixed: {model.factory: 'users_linear:linear'}"
+    )
+    assert code_digests([space], "digits") == {"users_linear": sha256(file)}
 
 
 def test_a_change_is_told_and_kept_with_both_digests(code: Code) -> None:
