@@ -208,7 +208,7 @@ def confirm_histories(root: Path) -> list[Path]:
 def test_two_signals_end_a_training_with_its_run_whole(tmp_path: Path, signum: signal.Signals) -> None:
     folder = tmp_path / "run"
     options = ["--data", "digits", "--loss_fn", "mse", "--num_epochs", "100000", "--output_dir", str(folder)]
-    process = spawn("train", *options)
+    process = spawn("train", *options, "--threads", "1")  # torch's wait for each other: on a busy machine for seconds
     wait_for(lambda: (folder / "last.pt").exists() or process.poll() is not None, 60, "a first state")
     process.send_signal(signum)
     process.send_signal(signum)  # the kernel may make one of both, and the epoch that goes on then ends first

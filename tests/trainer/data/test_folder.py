@@ -234,6 +234,7 @@ from losstune.trainer.run.predict import predict_file
 from losstune.trainer.run.run_dir import RunDirectory
 from losstune.trainer.run.train import train_run
 from rich.console import Console
+from scipy.sparse.csgraph import connected_components  # a library that is loaded on the way is no data
 
 torch.set_num_threads(1)
 small = {"model.hidden_dim": 16, "model.depth": 1}
