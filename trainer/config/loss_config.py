@@ -29,6 +29,24 @@ class TrainTargets(Protocol):
         ...
 
 
+class Mining(NamedTuple):
+    """How a training run mines negatives for each of its rows.
+
+    Attributes:
+        negatives: of a row.
+        every: epochs from one mining to the next.
+        sample: targets of the training split, drawn at random, among which they are looked for.
+        skip: of a row's nearest targets, how many are passed over.
+        margin: targets with a cosine to a row's own above 1 - margin are passed over too; None is none.
+    """
+
+    negatives: int
+    every: int
+    sample: int
+    skip: int
+    margin: float | None
+
+
 class LossConfig(BaseModel):
     """Base of all loss configs: the loss's own parameters as pydantic fields, its rules as class values.
 
@@ -50,6 +68,10 @@ class LossConfig(BaseModel):
     def build(self, train: TrainTargets) -> "nn.Module":
         """The :class:`losstune.trainer.losses.LossModule`; ``train`` is what it may know of the training split."""
         raise NotImplementedError
+
+    def mining(self) -> Mining | None:
+        """How negatives are to be mined, for a loss whose module takes them; None is not at all."""
+        return None
 
     def part_texts(self, parts: Mapping[str, float], batch_size: int) -> list[str]:
         """How a run prints the logged parts of an epoch: ``Gallery Acc: 0.1234`` unless a loss knows better."""

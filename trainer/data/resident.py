@@ -56,10 +56,15 @@ class TrainSplit:
         return len(self.ids.unique()) == len(self.ids)
 
     @cached_property
+    def first_rows(self) -> Tensor:
+        """Of each distinct target the first row, by rising id, (G,) int64."""
+        _, first = np.unique(self.ids.cpu().numpy(), return_index=True)
+        return torch.from_numpy(first).to(self.ids.device)
+
+    @cached_property
     def gallery(self) -> Tensor:
         """Each distinct target once, by rising id, (G, d); on the device as a whole."""
-        _, first = np.unique(self.ids.cpu().numpy(), return_index=True)
-        return self.targets.index_select(0, torch.from_numpy(first).to(self.ids.device))
+        return self.targets.index_select(0, self.first_rows)
 
 
 @dataclass(frozen=True)

@@ -79,11 +79,24 @@ class RightTargets(Protocol):
         ...
 
 
+class OwnNegatives(NamedTuple):
+    """Negatives that each row of a batch has for itself, beside the batch's targets.
+
+    Attributes:
+        targets: (B, k, d).
+        usable: (B, k) bool, whether one is there, and no right target of the row.
+    """
+
+    targets: Tensor
+    usable: Tensor
+
+
 class LossModule(nn.Module):
     """Base of all loss modules. It may own learnable parameters; they are trained with the model's.
 
     One that sets rows against targets of others takes a fourth argument, ``right: RightTargets | None = None``: it is
-    given where the data has inputs of several targets, which are then no negatives of each other.
+    given where the data has inputs of several targets, which are then no negatives of each other. One that takes
+    ``negatives: OwnNegatives | None = None`` is given, in training, those that rows have for themselves.
     """
 
     def forward(self, predictions: Tensor, targets: Tensor, ids: Tensor) -> LossOutput:
@@ -124,6 +137,23 @@ def same_or_right(ids: Tensor, right: RightTargets | None) -> Tensor:
 def takes_right(method: Callable[..., object]) -> bool:
     """Whether a loss module's method asks for the targets that are right beside a row's own."""
     return "right" in signature(method).parameters
+
+
+def takes_negatives(method: Callable[..., object]) -> bool:
+    """Whether a loss module's method asks for the negatives that rows have for themselves."""
+    return "negatives" in signature(method).parameters
+
+
+def asked_for(
+    method: Callable[..., object], right: RightTargets | None, negatives: OwnNegatives | None
+) -> dict[str, RightTargets | OwnNegatives]:
+    """Of what is known of a batch's targets, by name, what a loss module's method asks for."""
+    known: dict[str, RightTargets | OwnNegatives] = {}
+    if right is not None and takes_right(method):
+        known["right"] = right
+    if negatives is not None and takes_negatives(method):
+        known["negatives"] = negatives
+    return known
 
 
 def closed_form(module: nn.Module) -> ClosedForm | None:

@@ -1,6 +1,6 @@
 """What rows of scores cost, each set against its diagonal: the softmax of InfoNCE, and its variants.
 
-Scores (B, B): row i's own one stands on the diagonal; one that is no negative of row i is −inf.
+Scores (B, M), M ≥ B: row i's own one stands on the diagonal; one that is no negative of row i is −inf.
 """
 
 import math
@@ -13,7 +13,7 @@ from torch.nn import functional as F  # noqa: N812 - the name everyone uses
 
 
 class Cost(NamedTuple):
-    """The mean over rows (), and B times its gradient in the scores (B, B)."""
+    """The mean over rows (), and B times its gradient in the scores (B, M)."""
 
     loss: Tensor
     gradient: Tensor
@@ -26,8 +26,8 @@ class Contrast(Protocol):
         """The mean over rows (), for autograd.
 
         Args:
-            scores: (B, B) float, −inf where there is no negative.
-            likeness: (B, B) cosines of the targets, where ``needs_likeness``.
+            scores: (B, M) float, −inf where there is no negative.
+            likeness: (B, M) cosines of the own targets to those scored, for a way that needs them.
         """
         ...
 
@@ -114,11 +114,11 @@ class SoftTargets:
 
 
 def _apart(scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Own scores (B,), those of the negatives (B, B) with −inf elsewhere, and whether (B,) a row has one.
+    """Own scores (B,), those of the negatives (B, M) with −inf elsewhere, and whether (B,) a row has one.
 
     A row that has none gets zeros, whose gradient is a number; what it gives is thrown away.
     """
-    diagonal = torch.eye(len(scores), dtype=torch.bool, device=scores.device)
+    diagonal = torch.eye(*scores.shape, dtype=torch.bool, device=scores.device)
     negatives = scores.masked_fill(diagonal, -math.inf)
     any_there = ~torch.isneginf(negatives).all(dim=1)
     return scores.diagonal(), negatives.masked_fill(~any_there[:, None], 0.0), any_there

@@ -7,8 +7,16 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from losstune.trainer.config.loss_config import TrainTargets
-from losstune.trainer.losses.base import LossModule, LossOutput, RightTargets, Units, same_or_right, unit
+from losstune.trainer.config.loss_config import Mining, TrainTargets
+from losstune.trainer.losses.base import (
+    LossModule,
+    LossOutput,
+    OwnNegatives,
+    RightTargets,
+    Units,
+    same_or_right,
+    unit,
+)
 from losstune.trainer.losses.contrast import Contrast, Softmax, SoftTargets, WeightedNegatives
 from losstune.trainer.losses.temperature import Temperature, TemperatureConfig
 
@@ -34,6 +42,14 @@ class InfoNceConfig(TemperatureConfig):
     target_temperature: float | None = Field(
         None, ge=0.001, le=10, description="share the label by the targets' own cosines over this temperature"
     )
+    hard_negatives: int = Field(
+        0, ge=0, le=256, description="negatives of each row's own, the nearest of a sample of the training targets"
+    )
+    hard_negatives_every: int = Field(5, ge=1, le=1_000_000, description="epochs after which they are mined anew")
+    hard_negatives_sample: int = Field(1024, ge=16, le=1_048_576, description="targets among which they are looked for")
+    hard_negatives_skip: int = Field(
+        0, ge=0, le=1024, description="nearest targets that are passed over: some may be right answers"
+    )
 
     @model_validator(mode="after")
     def _one_way(self) -> "InfoNceConfig":
@@ -54,6 +70,17 @@ class InfoNceConfig(TemperatureConfig):
             contrast=self._way(),
             guide_margin=self.guide_margin,
             distinct=train.distinct,
+        )
+
+    def mining(self) -> Mining | None:
+        if not self.hard_negatives:
+            return None
+        return Mining(
+            self.hard_negatives,
+            self.hard_negatives_every,
+            self.hard_negatives_sample,
+            self.hard_negatives_skip,
+            self.guide_margin,
         )
 
     def _way(self) -> Contrast:
@@ -81,7 +108,8 @@ class InfoNceLoss(LossModule):
     and N(i) the rows whose target is not right for row i: rows that share a target are no negatives, nor are several
     right targets of an input. ``symmetric`` adds the same over columns and halves the sum (Radford et al., 2021, fig.
     3). With ``guide_margin`` neither are rows whose targets are nearer than it, the targets being their own guide
-    (Solatorio, 2024, GISTEmbed).
+    (Solatorio, 2024, GISTEmbed). Negatives h of a row's own join its sum, as exp(s_ih) (Karpukhin et al., 2020, DPR;
+    mined: Xiong et al., 2021, ANCE).
 
     Logs ``infonce_acc``, the share of rows whose best-scored target is their own, by identity; at random
     about 1/B. Range of the loss: [0, ∞), about log B at random.
@@ -110,16 +138,22 @@ class InfoNceLoss(LossModule):
         self.distinct = distinct
 
     def forward(
-        self, predictions: Tensor, targets: Tensor, ids: Tensor, right: RightTargets | None = None
+        self,
+        predictions: Tensor,
+        targets: Tensor,
+        ids: Tensor,
+        right: RightTargets | None = None,
+        negatives: OwnNegatives | None = None,
     ) -> LossOutput:
-        units = unit(targets)
-        likeness = self._likeness(units)
-        scores = self.temperature(unit(predictions) @ units.T)  # (B, B)
-        scores = scores.masked_fill(self._no_negatives(ids, right, likeness), float("-inf"))
+        units, rows = unit(targets), len(ids)
+        own = None if negatives is None else negatives._replace(targets=unit(negatives.targets))
+        likeness = self._likeness(units, own)
+        scores = self.temperature(_cosines(unit(predictions), units, own))  # (B, B + k)
+        scores = scores.masked_fill(self._no_negatives(ids, right, own, likeness), float("-inf"))
         loss = self.contrast(scores, likeness)
         if self.symmetric:
-            loss = (loss + self.contrast(scores.T, likeness)) / 2
-        accuracy = (scores.detach().argmax(dim=1) == _labels(len(ids), ids.device)).float().mean()
+            loss = (loss + self.contrast(scores[:, :rows].T, _of_batch(likeness, rows))) / 2
+        accuracy = (scores[:, :rows].detach().argmax(dim=1) == _labels(rows, ids.device)).float().mean()
         return LossOutput(loss, {"infonce_acc": accuracy, **self.temperature.parts()})
 
     def prepared(self, targets: Tensor) -> Tensor:
@@ -127,35 +161,62 @@ class InfoNceLoss(LossModule):
         return unit(targets)
 
     def with_gradient(
-        self, predictions: Tensor, targets: Tensor, ids: Tensor, share: float, right: RightTargets | None = None
+        self,
+        predictions: Tensor,
+        targets: Tensor,
+        ids: Tensor,
+        share: float,
+        right: RightTargets | None = None,
+        negatives: OwnNegatives | None = None,
     ) -> tuple[LossOutput, Tensor]:
         """The same with the gradient, carried back from the scores through cosines and unit rows."""
-        p = Units(predictions)
-        cosines = p.rows @ targets.T  # (B, B)
-        scores, likeness = self.temperature(cosines), self._likeness(targets)
-        if right is not None or not self.distinct or self.guide_margin is not None:
-            scores.masked_fill_(self._no_negatives(ids, right, likeness), float("-inf"))
-        accuracy = torch.eq(scores.argmax(dim=1), _labels(len(ids), ids.device)).mean(dtype=torch.float32)
+        p, rows = Units(predictions), len(ids)
+        cosines = _cosines(p.rows, targets, negatives)  # (B, B + k)
+        scores, likeness = self.temperature(cosines), self._likeness(targets, negatives)
+        if right is not None or negatives is not None or not self.distinct or self.guide_margin is not None:
+            scores.masked_fill_(self._no_negatives(ids, right, negatives, likeness), float("-inf"))
+        accuracy = torch.eq(scores[:, :rows].argmax(dim=1), _labels(rows, ids.device)).mean(dtype=torch.float32)
         loss, to_scores = self.contrast.with_gradient(scores, likeness)
-        share /= len(ids)
+        share /= rows
         if self.symmetric:
-            other, to_columns = self.contrast.with_gradient(scores.T, likeness)
-            loss, to_scores, share = loss.add_(other).div_(2), to_scores.add_(to_columns.T), share / 2
+            other, to_columns = self.contrast.with_gradient(scores[:, :rows].T, _of_batch(likeness, rows))
+            loss, share = loss.add_(other).div_(2), share / 2
+            to_scores[:, :rows] += to_columns.T
         to_cosines = self.temperature.gradient(to_scores, cosines, share)
+        to_rows = to_cosines[:, :rows] @ targets
+        if negatives is not None:
+            to_rows += (to_cosines[:, None, rows:] @ negatives.targets)[:, 0]
         parts = {"infonce_acc": accuracy, **self.temperature.parts()}
-        return LossOutput(loss, parts), p.gradient(to_cosines @ targets)
+        return LossOutput(loss, parts), p.gradient(to_rows)
 
-    def _likeness(self, units: Tensor) -> Tensor | None:
-        """Cosines (B, B) of targets at length one, if anything asks for them."""
+    def _likeness(self, units: Tensor, own: OwnNegatives | None) -> Tensor | None:
+        """Cosines (B, B + k) of own targets to those scored, all at length one, if anything asks for them."""
         asked = self.guide_margin is not None or isinstance(self.contrast, SoftTargets)
-        return units @ units.T if asked else None
+        return _cosines(units, units, own) if asked else None
 
-    def _no_negatives(self, ids: Tensor, right: RightTargets | None, likeness: Tensor | None) -> Tensor:
-        """(B, B) bool: of different rows, whether the second's target is right for the first, or too near its own."""
+    def _no_negatives(
+        self, ids: Tensor, right: RightTargets | None, own: OwnNegatives | None, likeness: Tensor | None
+    ) -> Tensor:
+        """(B, B + k) bool: whether a target that is not the own one is right for the row, or too near the own one."""
         same = same_or_right(ids, right)
+        if own is not None:
+            same = torch.cat([same, ~own.usable], dim=1)
         if self.guide_margin is not None and likeness is not None:
             same = same | (likeness > 1 - self.guide_margin)
         return same.fill_diagonal_(False)
+
+
+def _cosines(rows: Tensor, units: Tensor, own: OwnNegatives | None) -> Tensor:
+    """Of rows (B, d) to a batch's targets (B, d), then to the negatives of each row's own: (B, B + k)."""
+    to_batch = rows @ units.T
+    if own is None:
+        return to_batch
+    to_own = (own.targets * rows[:, None]).sum(dim=-1)  # a product of matrices takes seven times as long on a CPU
+    return torch.cat([to_batch, to_own], dim=1)
+
+
+def _of_batch(likeness: Tensor | None, rows: int) -> Tensor | None:
+    return None if likeness is None else likeness[:, :rows]
 
 
 @lru_cache(maxsize=8)

@@ -9,6 +9,7 @@ from losstune.trainer.config.loss_config import TrainTargets
 from losstune.trainer.losses.base import (
     LossModule,
     LossOutput,
+    OwnNegatives,
     RightTargets,
     cosine_distance,
     cosine_with_gradient,
@@ -47,9 +48,14 @@ class InfoNceCosineLoss(LossModule):
         self.similarity_weight = similarity_weight
 
     def forward(
-        self, predictions: Tensor, targets: Tensor, ids: Tensor, right: RightTargets | None = None
+        self,
+        predictions: Tensor,
+        targets: Tensor,
+        ids: Tensor,
+        right: RightTargets | None = None,
+        negatives: OwnNegatives | None = None,
     ) -> LossOutput:
-        contrast: LossOutput = self.contrast(predictions, targets, ids, right)
+        contrast: LossOutput = self.contrast(predictions, targets, ids, right, negatives)
         cosine = self.similarity_weight * cosine_distance(predictions, targets)
         parts = {**contrast.parts, "infonce": contrast.loss.detach(), "weighted_cosine": cosine.detach()}
         return LossOutput(contrast.loss + cosine, parts)
@@ -59,10 +65,16 @@ class InfoNceCosineLoss(LossModule):
         return unit(targets)
 
     def with_gradient(
-        self, predictions: Tensor, targets: Tensor, ids: Tensor, share: float, right: RightTargets | None = None
+        self,
+        predictions: Tensor,
+        targets: Tensor,
+        ids: Tensor,
+        share: float,
+        right: RightTargets | None = None,
+        negatives: OwnNegatives | None = None,
     ) -> tuple[LossOutput, Tensor]:
         """The same with the gradients of both parts."""
-        contrast, gradient = self.contrast.with_gradient(predictions, targets, ids, share, right)
+        contrast, gradient = self.contrast.with_gradient(predictions, targets, ids, share, right, negatives)
         cosine, other = cosine_with_gradient(predictions, targets, self.similarity_weight * share)
         cosine = self.similarity_weight * cosine
         parts = {**contrast.parts, "infonce": contrast.loss, "weighted_cosine": cosine}

@@ -1,14 +1,14 @@
 """Rows of the training split in batches."""
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from torch import Tensor
 
 from losstune.trainer.data.columns import rows_at_once
 from losstune.trainer.data.resident import TrainSplit
-from losstune.trainer.losses.base import RightTargets
+from losstune.trainer.losses.base import OwnNegatives, RightTargets
 
 
 class Batch(NamedTuple):
@@ -20,6 +20,7 @@ class Batch(NamedTuple):
         aims: (B, d), the targets as the loss takes them.
         ids: (B,).
         right: targets that are right beside a row's own, where inputs have several.
+        negatives: those of each row's own, where rows have some, as the loss takes targets.
     """
 
     inputs: Tensor
@@ -27,20 +28,27 @@ class Batch(NamedTuple):
     aims: Tensor
     ids: Tensor
     right: RightTargets | None = None
+    negatives: OwnNegatives | None = None
 
 
 def batches_of(
-    split: TrainSplit, order: Tensor, size: int, prepared: Callable[[Tensor, Tensor, Tensor], Batch]
+    split: TrainSplit,
+    order: Tensor,
+    size: int,
+    prepared: Callable[[Tensor, Tensor, Tensor], Batch],
+    negatives: Callable[[Tensor], OwnNegatives | None],
 ) -> Iterator[Batch]:
-    """Rows in the given order, gathered and prepared by some thousands at a time, and cut into batches."""
+    """Rows in the given order, gathered and prepared by some thousands at a time, and cut into batches.
+
+    Args:
+        negatives: those of each row's own, of some rows.
+    """
     for rows in order.split(size * max(1, rows_at_once(split.inputs) // size)):
-        inputs, targets, aims, ids, _ = prepared(
-            *(x.index_select(0, rows) for x in (split.inputs, split.targets, split.ids))
-        )
-        columns: list[Sequence[Any]] = [column.split(size) for column in (inputs, targets, aims, ids)]
-        if (right := split.right(rows)) is not None:
-            columns.append(right.split(size))
-        yield from itertools.starmap(Batch, zip(*columns, strict=True))
+        whole = prepared(*(x.index_select(0, rows) for x in (split.inputs, split.targets, split.ids)))
+        columns = (column.split(size) for column in (whole.inputs, whole.targets, whole.aims, whole.ids))
+        right = split.right(rows)
+        rights = itertools.repeat(None) if right is None else right.split(size)
+        yield from itertools.starmap(Batch, zip(*columns, rights, map(negatives, rows.split(size)), strict=False))
 
 
 def grouped(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:

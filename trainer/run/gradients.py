@@ -11,7 +11,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.config.train_config import Precision, TrainConfig
 from losstune.trainer.losses import LossOutput, centered
-from losstune.trainer.losses.base import ClosedForm, RightTargets, closed_form, takes_right
+from losstune.trainer.losses.base import ClosedForm, OwnNegatives, RightTargets, asked_for, closed_form
 from losstune.trainer.model.encoder import Encoder
 from losstune.trainer.model.encoder_passes import EncoderPasses
 from losstune.trainer.model.packed import Packed
@@ -31,12 +31,22 @@ class CenteredLoss:
     def __call__(
         self, predictions: Tensor, targets: Tensor, ids: Tensor, right: RightTargets | None = None
     ) -> LossOutput:
-        return self.of_centered(self.centered(predictions), self.centered(targets), ids, right)
+        return self._of_centered(self.centered(predictions), self.centered(targets), ids, right, None)
 
-    def of_centered(self, predictions: Tensor, targets: Tensor, ids: Tensor, right: RightTargets | None) -> LossOutput:
-        """Of rows that the centre has been subtracted from."""
-        also = () if right is None or not takes_right(self.module.forward) else (right,)
-        return checked_output(self.module(predictions, targets, ids, *also), self.name)
+    def of_batch(self, predictions: Tensor, batch: Batch) -> LossOutput:
+        """Of predictions that the centre has been subtracted from, as it has from what the batch aims at."""
+        return self._of_centered(predictions, batch.aims, batch.ids, batch.right, batch.negatives)
+
+    def _of_centered(
+        self,
+        predictions: Tensor,
+        targets: Tensor,
+        ids: Tensor,
+        right: RightTargets | None,
+        negatives: OwnNegatives | None,
+    ) -> LossOutput:
+        also = asked_for(self.module.forward, right, negatives)
+        return checked_output(self.module(predictions, targets, ids, **also), self.name)
 
     def centered(self, rows: Tensor) -> Tensor:
         """Rows (…, d) about the centre."""
@@ -66,6 +76,10 @@ class Gradients(Protocol):
 
     def prepared(self, inputs: Tensor, targets: Tensor, ids: Tensor) -> Batch:
         """What batches are cut from: n rows, of which all is made that does not wait for a step."""
+        ...
+
+    def aims(self, targets: Tensor) -> Tensor:
+        """Targets (n, d) as the loss takes them."""
         ...
 
     def add(self, batch: Batch, share: float) -> Trained:
@@ -101,11 +115,14 @@ class AutogradGradients:
         return nullcontext()
 
     def prepared(self, inputs: Tensor, targets: Tensor, ids: Tensor) -> Batch:
-        return Batch(inputs, targets, self.loss.centered(targets), ids)
+        return Batch(inputs, targets, self.aims(targets), ids)
+
+    def aims(self, targets: Tensor) -> Tensor:
+        return self.loss.centered(targets)
 
     def add(self, batch: Batch, share: float) -> Trained:
         predictions = self._forward(batch.inputs)
-        output = self.loss.of_centered(self.loss.centered(predictions), batch.aims, batch.ids, batch.right)
+        output = self.loss.of_batch(self.loss.centered(predictions), batch)
         output.loss.backward(None if share == 1 else torch.full_like(output.loss, share))
         return Trained(LossOutput(output.loss.detach(), output.parts), predictions.detach())
 
@@ -133,7 +150,7 @@ class PartedGradients(AutogradGradients):
                 states.append(random_state(self.device))
                 seen.append(self._forward(rows))
         predictions = torch.cat(seen).requires_grad_()
-        output = self.loss.of_centered(self.loss.centered(predictions), batch.aims, batch.ids, batch.right)
+        output = self.loss.of_batch(self.loss.centered(predictions), batch)
         output.loss.backward(None if share == 1 else torch.full_like(output.loss, share))
         if predictions.grad is not None:  # a loss that does not see the model moves nothing of it
             for rows, state, gradient in zip(pieces, states, predictions.grad.split(len(pieces[0])), strict=True):
@@ -168,19 +185,19 @@ class EncoderGradients:
         return torch.no_grad() if self.closed is None else torch.inference_mode()
 
     def prepared(self, inputs: Tensor, targets: Tensor, ids: Tensor) -> Batch:
+        return Batch(self.passes.prepared(inputs), targets, self.aims(targets), ids)
+
+    def aims(self, targets: Tensor) -> Tensor:
         aims = self.loss.centered(targets)
-        return Batch(
-            self.passes.prepared(inputs), targets, aims if self.closed is None else self.closed.prepared(aims), ids
-        )
+        return aims if self.closed is None else self.closed.prepared(aims)
 
     def add(self, batch: Batch, share: float) -> Trained:
         return self._by_autograd(batch, share) if self.closed is None else self._by_formula(self.closed, batch, share)
 
     def _by_formula(self, closed: ClosedForm, batch: Batch, share: float) -> Trained:
         predictions = self.passes.forward(batch.inputs)
-        right = batch.right
-        also = () if right is None or not takes_right(closed.with_gradient) else (right,)
-        output, gradient = closed.with_gradient(self.loss.centered(predictions), batch.aims, batch.ids, share, *also)
+        also = asked_for(closed.with_gradient, batch.right, batch.negatives)
+        output, gradient = closed.with_gradient(self.loss.centered(predictions), batch.aims, batch.ids, share, **also)
         self.passes.backward(gradient)
         return Trained(output, predictions)
 
@@ -189,7 +206,7 @@ class EncoderGradients:
         leaf = self.loss.centered(predictions).requires_grad_()
         with torch.enable_grad():
             seen = leaf.clone()  # a loss of the user's may write into what it is given, which a leaf refuses
-            output = self.loss.of_centered(seen, batch.aims, batch.ids, batch.right)
+            output = self.loss.of_batch(seen, batch)
             output.loss.backward(None if share == 1 else torch.full_like(output.loss, share))
         if leaf.grad is not None:  # a loss that does not see the model moves nothing of it
             self.passes.backward(leaf.grad)

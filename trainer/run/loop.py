@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from losstune.trainer.config.model_config import FactoryConfig
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.columns import Column
 from losstune.trainer.data.resident import CenteredTargets, ResidentData, SplitTensors
+from losstune.trainer.losses.base import OwnNegatives
 from losstune.trainer.model.averaged_weights import AveragedWeights
 from losstune.trainer.model.encoder import Encoder, build_model, check_output
 from losstune.trainer.model.frozen import frozen_digest, load_trained_state, trained_state
@@ -21,6 +22,7 @@ from losstune.trainer.run.batches import Batch, batches_of, grouped
 from losstune.trainer.run.device import autocast, embed_pieces, seeded
 from losstune.trainer.run.epoch_means import EpochMeans
 from losstune.trainer.run.gradients import CenteredLoss, Trained, gradients_of
+from losstune.trainer.run.hard_negatives import MinedNegatives, miner_of
 from losstune.trainer.run.history import End, Record
 from losstune.trainer.score.metrics import NonFiniteError, embedding_metrics
 
@@ -54,6 +56,8 @@ class Trainer:
         parameters = (*self.model.parameters(), *self.loss.parameters())
         self.optimizer = ClippedAdamW(parameters, config.weight_decay, config.clip_norm, self._gradients.pack)
         self._average = self._new_average()
+        self._miner = miner_of(config.loss, self._loss_of, data.train, self._gradients)
+        self._mined: MinedNegatives | None = None
         self._lr = config.lr
 
     def _new_model(self) -> nn.Module:
@@ -108,13 +112,20 @@ class Trainer:
 
     def predict(self, inputs: Column) -> Tensor:
         """Embeddings (N, d) float32 of inputs (N, …), in order; by the averaged weights, where there are such."""
-        with nullcontext() if self._average is None else self._average.in_place():
+        with self._evaluated():
             return torch.cat(list(embed_pieces(self.model, inputs, self.config, self.device)))
+
+    def _evaluated(self) -> AbstractContextManager[None]:
+        """A block in which the averaged weights are in place, where there are such."""
+        return nullcontext() if self._average is None else self._average.in_place()
 
     def state(self) -> dict[str, Any]:
         """All that the next epoch depends on; tensors are references, to be saved before training goes on."""
         average = {} if self._average is None else {"average": self._average.state_dict()}
-        return average | {
+        mined = {} if self._mined is None else {"hard_negatives": self._mined.state_dict()}
+        return {
+            **average,
+            **mined,
             "model": trained_state(self.model),
             "loss": self.loss.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -131,6 +142,8 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         if self._average is not None:
             self._average.load_state_dict(state["average"])
+        if self._miner is not None and "hard_negatives" in state:
+            self._mined = self._miner.restored(state["hard_negatives"])
         self.epoch, self.best_epoch = (_count(state[name]) for name in ("epoch", "best_epoch"))
         self.best_value = float(state["best_value"])
         self.end = "diverged" if state["end"] == "diverged" else self._used_up()
@@ -145,6 +158,10 @@ class Trainer:
 
     def _train(self) -> dict[str, float]:
         """One pass over the training rows; means over rows of loss, cosine similarity and loss parts."""
+        if self._miner is not None and self._miner.due(self.epoch):
+            with self._evaluated():
+                pieces = embed_pieces(self.model, self.data.train.inputs, self.config, self.device)
+                self._mined = self._miner.mine(pieces)
         self.model.train()
         self.loss.train()
         order = torch.randperm(len(self.data.train), device=self.device)
@@ -167,8 +184,12 @@ class Trainer:
 
     def _groups(self, order: Tensor) -> Iterator[list[Batch]]:
         """The batches of each step."""
-        batches = batches_of(self.data.train, order, self.config.batch_size, self._gradients.prepared)
+        size = self.config.batch_size
+        batches = batches_of(self.data.train, order, size, self._gradients.prepared, self._negatives)
         return grouped(batches, self.config.accumulate)
+
+    def _negatives(self, rows: Tensor) -> OwnNegatives | None:
+        return None if self._mined is None else self._mined.of(rows)
 
     def _step(self, group: list[Batch]) -> list[Trained]:
         """One step of the optimizer, on the batches' gradients averaged by their rows."""
@@ -206,7 +227,7 @@ class Trainer:
 
     def _evaluated_state(self) -> dict[str, Tensor]:
         """A copy of the state that is evaluated: the trained one, with the averages in place where there are such."""
-        with nullcontext() if self._average is None else self._average.in_place():
+        with self._evaluated():
             return {name: tensor.detach().clone() for name, tensor in trained_state(self.model).items()}
 
     def _used_up(self) -> End | None:

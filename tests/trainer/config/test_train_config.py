@@ -61,6 +61,10 @@ INFONCE = {
     "hardness": st.floats(0, 10),
     "guide_margin": st.none() | st.floats(0, 1),
     "target_temperature": st.none(),
+    "hard_negatives": st.integers(0, 256),
+    "hard_negatives_every": st.integers(1, 1_000_000),
+    "hard_negatives_sample": st.integers(16, 1_048_576),
+    "hard_negatives_skip": st.integers(0, 1024),
 }
 OWN: dict[str, dict[str, SearchStrategy[Any]]] = {
     "mse": {},

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from pytorch_metric_learning.losses import NTXentLoss
 from torch import Tensor
 
+from losstune.trainer.losses.base import OwnNegatives, asked_for, closed_form
 from losstune.trainer.losses.infonce import InfoNceConfig, in_batch_accuracy_text
 from tests.trainer.losses.reference import (
     TOLERANCE,
@@ -20,6 +21,7 @@ from tests.trainer.losses.reference import (
     module_of,
     random_batch,
     run,
+    softmax_by_loops,
     twin_batch,
 )
 
@@ -169,3 +171,128 @@ def test_a_run_prints_the_accuracy_beside_chance() -> None:
         "InfoNCE Acc: 50.00% (chance 6.25%)",
         "Temperature: 0.0700",
     ]
+
+
+def own_negatives(seed: int, rows: int = 8, each: int = 3, dims: int = 5) -> OwnNegatives:
+    """Some of each row's own; not all usable, and of row 1 none."""
+    generator = torch.Generator().manual_seed(seed)
+    usable = torch.rand(rows, each, generator=generator) < 0.7
+    usable[1] = False
+    return OwnNegatives(torch.randn(rows, each, dims, generator=generator, dtype=torch.float64), usable)
+
+
+WITH_OWN: list[dict[str, Any]] = [
+    {},
+    {"symmetric": True},
+    {"guide_margin": 0.6},
+    {"guide_margin": 0.6, "symmetric": True, "learn_temperature": True},
+    {"decoupled": True},
+    {"hardness": 0.7, "symmetric": True},
+    {"target_temperature": 0.2, "symmetric": True},
+    {"target_temperature": 0.2, "guide_margin": 0.6},
+]
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("margin", [None, 0.6])
+@pytest.mark.parametrize("twins", [1, 2])
+def test_negatives_of_a_row_s_own_join_its_sum_alone(twins: int, margin: float | None, symmetric: bool) -> None:
+    predictions, targets, ids = twin_batch(4, groups=8 // twins, twins=twins)
+    own = own_negatives(4)
+    module = module_of("infonce", targets, ids, temperature=0.2, guide_margin=margin, symmetric=symmetric)
+    p, t = predictions.tolist(), targets.tolist()
+
+    def no_negative(i: int, target: list[float]) -> bool:
+        return margin is not None and cosine_by_loops(t[i], target) > 1 - margin
+
+    losses = []
+    for i in range(8):
+        others = [t[j] for j in range(8) if ids[i] != ids[j]]
+        others += [n for n, usable in zip(own.targets[i].tolist(), own.usable[i].tolist(), strict=True) if usable]
+        scores = [cosine_by_loops(p[i], n) / 0.2 for n in others if not no_negative(i, n)]
+        losses.append(softmax_by_loops(cosine_by_loops(p[i], t[i]) / 0.2, scores))
+        if symmetric:
+            askers = [p[j] for j in range(8) if ids[i] != ids[j] and not no_negative(j, t[i])]
+            scores = [cosine_by_loops(asker, t[i]) / 0.2 for asker in askers]
+            losses.append(softmax_by_loops(cosine_by_loops(p[i], t[i]) / 0.2, scores))
+    output = module(predictions, targets, ids, negatives=own)
+    assert float(output.loss) == pytest.approx(sum(losses) / len(losses))
+    assert output.parts == module(predictions, targets, ids).parts  # accuracy is that among the batch
+
+
+def test_label_shares_reach_negatives_of_a_row_s_own() -> None:
+    predictions, targets = random_batch(4)
+    own = own_negatives(4)
+    module = module_of("infonce", targets, temperature=0.3, target_temperature=0.2)
+    p, t = predictions.tolist(), targets.tolist()
+    losses = []
+    for i in range(8):
+        usable = zip(own.targets[i].tolist(), own.usable[i].tolist(), strict=True)
+        known = [*t, *(n for n, there in usable if there)]
+        wanted = [math.exp(cosine_by_loops(t[i], n) / 0.2) for n in known]
+        found = [math.exp(cosine_by_loops(p[i], n) / 0.3) for n in known]
+        shares = [(w / sum(wanted), f / sum(found)) for w, f in zip(wanted, found, strict=True)]
+        losses.append(sum(w * math.log(w / f) for w, f in shares))
+    found_loss = module(predictions, targets, torch.arange(8), negatives=own).loss
+    assert float(found_loss) == pytest.approx(sum(losses) / 8)
+
+
+@pytest.mark.parametrize("settings", WITH_OWN, ids=str)
+def test_without_usable_ones_it_is_as_without_them(settings: dict[str, Any]) -> None:
+    predictions, targets = random_batch(2)
+    module, ids = module_of("infonce", targets, **settings), torch.arange(8)
+    none = own_negatives(2)._replace(usable=torch.zeros(8, 3, dtype=torch.bool))
+    torch.testing.assert_close(
+        module(predictions, targets, ids, negatives=none).loss, module(predictions, targets, ids).loss
+    )
+
+
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("twins", [1, 2])
+@pytest.mark.parametrize("name", ["infonce", "infonce_cosine"])
+@pytest.mark.parametrize("settings", WITH_OWN, ids=str)
+def test_with_own_negatives_the_formula_is_autograd_s(
+    settings: dict[str, Any], name: str, twins: int, dtype: torch.dtype
+) -> None:
+    predictions, targets, ids = twin_batch(5, groups=8 // twins, twins=twins)
+    predictions, targets = predictions.to(dtype), targets.to(dtype)
+    own = own_negatives(5)
+    own = own._replace(targets=own.targets.to(dtype))
+    module = module_of(name, targets, ids, temperature=0.3, **settings).to(dtype)
+    leaf = predictions.clone().requires_grad_()
+    expected = module(leaf, targets, ids, negatives=own)
+    (0.25 * expected.loss).backward()
+    learnt = [parameter.grad for parameter in module.parameters()]
+    for parameter in module.parameters():
+        parameter.grad = None
+    closed = closed_form(module)
+    assert closed is not None
+    with torch.inference_mode():
+        ready = own._replace(targets=closed.prepared(own.targets))
+        output, gradient = closed.with_gradient(
+            predictions, closed.prepared(targets), ids, 0.25, **asked_for(closed.with_gradient, None, ready)
+        )
+    near = 1e-5 if dtype == torch.float32 else 1e-7
+    torch.testing.assert_close(gradient, leaf.grad, rtol=near, atol=near)
+    torch.testing.assert_close(output.loss, expected.loss.detach())
+    for parameter, first in zip(module.parameters(), learnt, strict=True):
+        torch.testing.assert_close(parameter.grad, first)
+    assert output.parts.keys() == expected.parts.keys()
+
+
+@pytest.mark.parametrize("settings", WITH_OWN, ids=str)
+def test_with_own_negatives_gradients_are_those_of_finite_differences(settings: dict[str, Any]) -> None:
+    predictions, targets, ids = twin_batch(5)
+    module = module_of("infonce", targets, ids, temperature=0.3, **settings).double()
+    own = own_negatives(5)
+    assert torch.autograd.gradcheck(lambda p: module(p, targets, ids, negatives=own).loss, predictions.requires_grad_())
+
+
+def test_own_negatives_that_are_zero_cost_like_any_of_right_angles() -> None:
+    predictions, targets = random_batch(3)
+    zero = OwnNegatives(torch.zeros(8, 2, 5, dtype=torch.float64), torch.ones(8, 2, dtype=torch.bool))
+    module = module_of("infonce", targets)
+    leaf = predictions.clone().requires_grad_()
+    module(leaf, targets, torch.arange(8), negatives=zero).loss.backward()
+    assert leaf.grad is not None
+    assert torch.isfinite(leaf.grad).all()

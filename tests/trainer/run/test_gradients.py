@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from losstune.trainer.config.data_rules import DataRules
 from losstune.trainer.data.pairs import Pairs, make_pairs
 from losstune.trainer.losses import LossConfig, LossModule, LossOutput, TrainTargets
-from losstune.trainer.losses.base import takes_right
+from losstune.trainer.losses.base import asked_for
 from losstune.trainer.losses.infonce import InfoNceConfig, InfoNceLoss
 from losstune.trainer.run.device import seeded
 from losstune.trainer.run.gradients import AutogradGradients, EncoderGradients, PartedGradients
@@ -42,14 +42,18 @@ def plain_epochs(trainer: Trainer, epochs: int) -> nn.Module:
     center = 0 if trainer.center is None else trainer.center
     for epoch in range(1, epochs + 1):
         with seeded(config.seed, epoch, torch.device("cpu")):
+            if trainer._miner is not None and trainer._miner.due(epoch):
+                with torch.no_grad():
+                    mined = trainer._miner.mine(iter([model.eval()(split.inputs)]))
+                model.train()
             order = torch.randperm(len(split))
             steps = len(order) // config.batch_size if config.loss.in_batch else None
             for rows in order.split(config.batch_size)[:steps]:
                 predictions, targets = model(split.inputs[rows]) - center, split.targets[rows] - center
                 optimizer.zero_grad()
-                right = split.right(rows)
-                also = () if right is None or not takes_right(loss.forward) else (right,)
-                loss(predictions, targets, split.ids[rows], *also).loss.backward()
+                own = None if trainer._miner is None else mined.of(rows)
+                also = asked_for(loss.forward, split.right(rows), own)
+                loss(predictions, targets, split.ids[rows], **also).loss.backward()
                 if config.clip_norm is not None:
                     nn.utils.clip_grad_norm_(parameters, config.clip_norm)
                 optimizer.step()
@@ -76,6 +80,8 @@ def several() -> Pairs:
         {"loss_fn": "infonce_cosine", "learn_temperature": True},
         {"loss_fn": "infonce", "hardness": 0.5, "guide_margin": 0.3, "temperature": 0.2},
         {"loss_fn": "infonce", "target_temperature": 0.2, "temperature": 0.2, "symmetric": True},
+        {"loss_fn": "infonce", "hard_negatives": 3, "hard_negatives_every": 2, "center": True},
+        {"loss_fn": "infonce_cosine", "hard_negatives": 2, "hard_negatives_every": 1, "guide_margin": 0.2},
         {"loss_fn": "siglip"},
         {"loss_fn": "triplet"},
         {"loss_fn": "full_softmax", "center": True},
@@ -233,8 +239,10 @@ class TestParts:
         for first, second in zip(seen[:5], seen[5:], strict=True):
             assert torch.equal(first, second)
 
-    def test_the_loss_sees_the_whole_batch_and_training_goes_as_without(self) -> None:
-        whole, parted = (sample_trainer(sample_config("infonce", batch_size=32, batch_parts=n)) for n in (1, 4))
+    @pytest.mark.parametrize("negatives", [0, 3])
+    def test_the_loss_sees_the_whole_batch_and_training_goes_as_without(self, negatives: int) -> None:
+        settings = {"batch_size": 32, "hard_negatives": negatives}
+        whole, parted = (sample_trainer(sample_config("infonce", batch_parts=n, **settings)) for n in (1, 4))
         for _ in range(2):
             one, other = whole.run_epoch(), parted.run_epoch()
             assert other["train/loss"] == pytest.approx(one["train/loss"], rel=1e-5)
