@@ -61,6 +61,9 @@ def train(
     checkpoint: Annotated[Path | None, typer.Option(help="the last.pt to resume from")] = None,
     test: Annotated[bool, typer.Option("--test", help="score the best model on the test split at the end")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="start anew in a folder that holds a run")] = False,
+    debug_nan: Annotated[
+        bool, typer.Option("--debug-nan", help="if it diverges, say where the first NaN or infinity arose; slower")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object, and progress to stderr")] = False,
     **settings: Any,
 ) -> None:
@@ -72,6 +75,7 @@ def train(
         resume=resume,
         checkpoint=checkpoint,
         overwrite=overwrite,
+        debug_nan=debug_nan,
     )
     done = run(request, Console(stderr=as_json), test=test)
     if done.stopped:

@@ -116,7 +116,10 @@ class Encoder(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Embeddings (B, d) of inputs (B, …)."""
-        x = self.prepared(inputs)
+        return self.embed(self.prepared(inputs))
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Embeddings (B, d) of prepared inputs (B, width)."""
         for index, layer in enumerate(self.layers):
             y = layer(x)
             x = x + y if self.residual and index > 0 else y

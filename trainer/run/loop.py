@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 import torch
@@ -24,6 +24,7 @@ from losstune.trainer.run.epoch_means import EpochMeans
 from losstune.trainer.run.gradients import CenteredLoss, Trained, gradients_of
 from losstune.trainer.run.hard_negatives import MinedNegatives, miner_of
 from losstune.trainer.run.history import End, Record
+from losstune.trainer.run.watched import WatchedGradients
 from losstune.trainer.score.metrics import NonFiniteError, embedding_metrics
 
 
@@ -36,9 +37,15 @@ class Trainer:
         center: (d,) the training targets' mean, which loss and retrieval subtract; None without ``center``.
         frozen: SHA-256 of the model's frozen weights, None where all are trained.
         end: why the run has ended, None while it may go on.
+        origin: where the NaN or infinity that it diverged of arose; "" unless ``debug_nan`` and one came.
     """
 
-    def __init__(self, config: TrainConfig, data: ResidentData) -> None:
+    def __init__(self, config: TrainConfig, data: ResidentData, *, debug_nan: bool = False) -> None:
+        """With fresh weights.
+
+        Args:
+            debug_nan: look at each batch, and for the origin of what is not finite; slower, with the same numbers.
+        """
         self.config = config
         self.data = data
         self.device = data.train.inputs.device
@@ -47,12 +54,16 @@ class Trainer:
         self.best_value = -math.inf
         self.best_state: dict[str, Tensor] = {}
         self.end: End | None = None
+        self.origin = ""
         self.center = data.train.mean_target if config.center else None
         with seeded(config.seed, 0, self.device):
             self.model = self._new_model()
             self.loss = config.loss.build(CenteredTargets(data.train, self.center)).to(self.device)
         self._loss_of = CenteredLoss(self.loss, self.center, config.loss.name)
         self._gradients = gradients_of(self.model, self._loss_of, config, self.device)
+        self._watched: WatchedGradients | None = None
+        if debug_nan:
+            self._gradients = self._watched = WatchedGradients(self._gradients, self.model, self._loss_of, self.device)
         parameters = (*self.model.parameters(), *self.loss.parameters())
         self.optimizer = ClippedAdamW(parameters, config.weight_decay, config.clip_norm, self._gradients.pack)
         self._average = self._new_average()
@@ -96,6 +107,8 @@ class Trainer:
             except NonFiniteError:
                 metrics["val/loss"] = math.nan
         self._judge(metrics)
+        if self.end == "diverged":
+            self.look_for_origin()
         seconds = time.perf_counter() - began
         return {"epoch": self.epoch, "time": time.time(), "seconds": seconds, "lr": self._lr, **metrics}
 
@@ -123,9 +136,11 @@ class Trainer:
         """All that the next epoch depends on; tensors are references, to be saved before training goes on."""
         average = {} if self._average is None else {"average": self._average.state_dict()}
         mined = {} if self._mined is None else {"hard_negatives": self._mined.state_dict()}
+        origin = {"origin": self.origin} if self.origin else {}
         return {
             **average,
             **mined,
+            **origin,
             "model": trained_state(self.model),
             "loss": self.loss.state_dict(),
             "optimizer": self.optimizer.state_dict(),
@@ -146,6 +161,7 @@ class Trainer:
             self._mined = self._miner.restored(state["hard_negatives"])
         self.epoch, self.best_epoch = (_count(state[name]) for name in ("epoch", "best_epoch"))
         self.best_value = float(state["best_value"])
+        self.origin = str(state.get("origin", ""))
         self.end = "diverged" if state["end"] == "diverged" else self._used_up()
 
     def run_batches(self, count: int) -> None:
@@ -213,6 +229,18 @@ class Trainer:
             for name, value in {"loss": output.loss, **output.parts}.items():
                 sums[name] = sums.get(name, 0.0) + float(value)
         return {name: total / batches for name, total in sums.items()}
+
+    def look_for_origin(self) -> None:
+        """Set :attr:`origin`, where something was not finite and that is looked for."""
+        if self._watched is not None:
+            self.origin = self._watched.origin(self.epoch, self._validated_again)
+
+    def _validated_again(self) -> Iterator[Tensor]:
+        """As after an epoch; the predictions are for who wants to know where one is not finite."""
+        if (split := self.data.val) is not None:
+            yield self.predict(split.inputs)
+            with suppress(NonFiniteError):
+                self.evaluate(split)
 
     def _judge(self, metrics: dict[str, float]) -> None:
         if not all(map(math.isfinite, metrics.values())):

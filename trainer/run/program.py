@@ -39,6 +39,7 @@ def train(
     checkpoint: str | os.PathLike[str] | None = None,
     test: bool = False,
     overwrite: bool = False,
+    debug_nan: bool = False,
     quiet: bool = False,
     **options: Any,
 ) -> Run:
@@ -54,6 +55,7 @@ def train(
         checkpoint: the ``last.pt`` to resume from.
         test: score the best model on the test split at the end.
         overwrite: start anew in a folder that holds a run.
+        debug_nan: if it diverges, say where the first NaN or infinity arose; slower, with the same numbers.
         quiet: print nothing.
         options: settings that override the others: ``loss_fn="cosine"``, ``num_epochs=50``, ``fit="train+val"``.
 
@@ -69,6 +71,7 @@ def train(
         resume=resume,
         checkpoint=None if checkpoint is None else Path(checkpoint),
         overwrite=overwrite,
+        debug_nan=debug_nan,
         data=data,
         own_process=False,
     )

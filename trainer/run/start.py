@@ -31,6 +31,7 @@ class RunRequest:
         resume: continue the run of ``checkpoint`` or of ``output_dir``.
         checkpoint: the ``last.pt`` to resume from.
         overwrite: start anew in a folder that holds a run.
+        debug_nan: as of :class:`~losstune.trainer.run.loop.Trainer`.
         data: what to train on, in place of the settings' source.
         own_process: as of :func:`~losstune.trainer.base.signals.stop_on_signal`.
     """
@@ -41,6 +42,7 @@ class RunRequest:
     resume: bool = False
     checkpoint: Path | None = None
     overwrite: bool = False
+    debug_nan: bool = False
     data: Source | None = None
     own_process: bool = True
 

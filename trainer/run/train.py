@@ -79,11 +79,13 @@ def train_run(
     console: Console,
     *,
     resume: bool,
+    debug_nan: bool = False,
     own_process: bool = True,
 ) -> Finished:
     """Train to the end of the config, or to the first SIGINT or SIGTERM; saves at least every two seconds.
 
     Args:
+        debug_nan: as of :class:`~losstune.trainer.run.loop.Trainer`.
         own_process: as of :func:`~losstune.trainer.base.signals.stop_on_signal`.
 
     Raises:
@@ -91,7 +93,7 @@ def train_run(
     """
     config = set_threads(config)
     data = resident_data(pairs, config, pick_device(config.device))
-    trainer = Trainer(config, data)
+    trainer = Trainer(config, data, debug_nan=debug_nan)
     history = _continue(folder, trainer, console) if resume else []
     if not resume:
         folder.start(config)

@@ -90,7 +90,15 @@ def run(request: RunRequest, console: Console, *, test: bool = False) -> Run:
     say_notes(pairs, config.split_seed, console)
     if request.file.source.get("data_digest", pairs.digest) != pairs.digest:
         say(console, f"Note: {config.data} is not the data that these settings were tuned on")
-    finished = train_run(config, pairs, folder, console, resume=request.resume, own_process=request.own_process)
+    finished = train_run(
+        config,
+        pairs,
+        folder,
+        console,
+        resume=request.resume,
+        debug_nan=request.debug_nan,
+        own_process=request.own_process,
+    )
     return _ended(finished, folder, pairs, console, test=test)
 
 
@@ -111,7 +119,10 @@ def _ended(finished: Finished, folder: RunDirectory, pairs: Pairs, console: Cons
     if finished.interrupted:
         say(console, f"Stopped after epoch {trainer.epoch}; --resume --output-dir {folder.path} continues")
     elif trainer.end == "diverged":
-        say(console, f"Diverged in epoch {trainer.epoch}: the loss is not finite; try a smaller lr")
+        where, then = trainer.origin, "try a smaller lr"
+        if not where:
+            where, then = "the loss is not finite", f"{then}, or --debug-nan, which says where"
+        say(console, f"Diverged in epoch {trainer.epoch}: {where}; {then}")
     if best is not None and not finished.interrupted:
         say(console, f"Best epoch {trainer.best_epoch} of {trainer.epoch}, saved as {folder.path / BEST_FILE}")
         if test:

@@ -21,6 +21,7 @@ from losstune.tuning.cli.options import (
     Concurrency,
     CpusPerTrial,
     Data,
+    DebugNan,
     EndAsJson,
     GpusPerTrial,
     Name,
@@ -101,6 +102,7 @@ def launch(
     address: Address = None,
     accept_change: AcceptChange = False,
     retry_failed: RetryFailed = False,
+    debug_nan: DebugNan = False,
     resume: Annotated[bool, typer.Option("--resume", hidden=True)] = False,
     tracking_uri: TrackingUri = None,
     storage: Storage = ".",
@@ -132,6 +134,7 @@ def launch(
         time_budget=seconds_of(time_budget) if time_budget else None,
         accept_change=accept_change,
         retry_failed=retry_failed,
+        debug_nan=debug_nan,
         columns=columns,
     )
     outcome = run_launch(request, console_of(context, quiet=quiet, as_json=as_json))
@@ -153,6 +156,7 @@ def check(
     address: Address = None,
     accept_change: AcceptChange = False,
     retry_failed: RetryFailed = False,
+    debug_nan: DebugNan = False,
     tracking_uri: TrackingUri = None,
     storage: Storage = ".",
     study_storage: StudyStorage = None,
@@ -175,6 +179,7 @@ def check(
         time_budget=seconds_of(time_budget) if time_budget else None,
         accept_change=accept_change,
         retry_failed=retry_failed,
+        debug_nan=debug_nan,
         columns=columns,
     )
     checked = check_request(request)

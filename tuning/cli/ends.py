@@ -18,6 +18,7 @@ from losstune.tuning.confirm.sentences import answer_sentences
 from losstune.tuning.show.comparison import show_answer
 from losstune.tuning.show.status import status_json
 from losstune.tuning.study.lost_trials import in_vain, in_vain_text
+from losstune.tuning.study.trial import cause_of
 
 
 def console_of(context: typer.Context, *, quiet: bool, as_json: bool) -> Console:
@@ -85,7 +86,7 @@ def _search_json(outcome: Outcome) -> dict[str, Any]:
     for own in losses.values():
         trials = own.pop("trials")
         own["reasons"] = {
-            state: dict(Counter(trial["reason"] for trial in trials if trial["state"] == state))
+            state: dict(Counter(cause_of(trial["reason"]) for trial in trials if trial["state"] == state))
             for state in ("complete", "pruned", "failed")
         }
     return {"study": status["study"], "losses": losses, "best": status["best"], "dropped": status["dropped"]}

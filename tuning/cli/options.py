@@ -53,6 +53,9 @@ AcceptChange = Annotated[
     bool, typer.Option("--accept-change", help="go on with other versions of the libraries, and keep that on record")
 ]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="try failed trials again")]
+DebugNan = Annotated[
+    bool, typer.Option("--debug-nan", help="of what diverges, say where the first NaN or infinity arose; slower")
+]
 TimeBudget = Annotated[str | None, typer.Option(help="stop after this long: 90s, 30m, 2h")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for programs")]
 EndAsJson = Annotated[

@@ -36,6 +36,7 @@ from losstune.tuning.space.search_space import MAX_GRID, SearchSpace, typical_po
 from losstune.tuning.space.settings import StudySettings
 from losstune.tuning.space.validation import Validation, validation, with_queries
 from losstune.tuning.study.seeds import derived_seed
+from losstune.tuning.study.trial import cause_of
 
 PROBE_SECONDS = 1.0
 _NOT_THEIRS = ("site-packages", str(Path(__file__).parents[2]))
@@ -68,7 +69,7 @@ def epochs_per_trial(settings: StudySettings, trials: float) -> float:
     return epochs
 
 
-def estimate(space: SearchSpace, settings: StudySettings, pairs: Pairs) -> Estimate:
+def estimate(space: SearchSpace, settings: StudySettings, pairs: Pairs, *, debug_nan: bool = False) -> Estimate:
     """Expected trials and epochs of a loss, and the time of an epoch measured now."""
     budget = settings.budget
     if budget.trials is not None:
@@ -80,10 +81,10 @@ def estimate(space: SearchSpace, settings: StudySettings, pairs: Pairs) -> Estim
     if settings.sampler == "grid" and space.size is not None:
         trials = min(trials, space.size)
     epochs = trials * epochs_per_trial(settings, trials)
-    return Estimate(trials, epochs, probe(space, settings, pairs))
+    return Estimate(trials, epochs, probe(space, settings, pairs, debug_nan=debug_nan))
 
 
-def probe(space: SearchSpace, settings: StudySettings, pairs: Pairs) -> float:
+def probe(space: SearchSpace, settings: StudySettings, pairs: Pairs, *, debug_nan: bool = False) -> float:
     """Seconds of one epoch: single batches for about a second, scaled up, and one evaluation."""
     managed = settings.training(pairs.source, threads=1, columns=pairs.columns)
     seed = derived_seed(settings.seed, space.loss_fn, 0)
@@ -93,7 +94,7 @@ def probe(space: SearchSpace, settings: StudySettings, pairs: Pairs) -> float:
         data: ResidentData = resident_data(pairs, config, pick_device(config.device))
         check_rows(config, data)
         with translating(Exception, lambda error: _failed_batch(space, error)):
-            return _seconds_per_epoch(Trainer(config, data), data)
+            return _seconds_per_epoch(Trainer(config, data, debug_nan=debug_nan), data)
     finally:
         torch.set_num_threads(before)
 
@@ -120,9 +121,14 @@ def _seconds_per_epoch(trainer: Trainer, data: ResidentData) -> float:
     per_batch = (time.perf_counter() - began) / batches
     began = time.perf_counter()
     if data.val is not None:
-        metrics = trainer.evaluate(data.val)
-        if bad := [name for name, value in metrics.items() if not math.isfinite(value)]:
-            raise NonFiniteError(f"{', '.join(bad)} of the validation rows is not finite")
+        try:
+            metrics = trainer.evaluate(data.val)
+            if bad := [name for name, value in metrics.items() if not math.isfinite(value)]:
+                raise NonFiniteError(f"{', '.join(bad)} of the validation rows is not finite")
+        except NonFiniteError as error:
+            trainer.look_for_origin()
+            where = cause_of(trainer.origin) or "with --debug-nan it says where the first NaN or infinity arises"
+            raise NonFiniteError(f"{error}; {where}") from None
     evaluation = time.perf_counter() - began
     return per_batch * len(data.train) / trainer.config.batch_size + evaluation
 
@@ -159,9 +165,12 @@ def check_request(request: LaunchRequest) -> Checked:
     resources = request.execution.resources
     slots = resources.concurrency or max(1, usable_cores() // resources.cpus_per_trial)
     if not check_surroundings(request):
-        return check_spaces(request.spaces, request.data, request.options, slots, request.columns)
+        return check_spaces(
+            request.spaces, request.data, request.options, slots, request.columns, debug_nan=request.debug_nan
+        )
     study, pairs = as_continued(existing(request.home, request.name), request)
-    return _checked(list(study.spec.search_spaces().values()), study.spec.settings, pairs, slots, [])
+    spaces = list(study.spec.search_spaces().values())
+    return _checked(spaces, study.spec.settings, pairs, slots, [], debug_nan=request.debug_nan)
 
 
 def check_spaces(
@@ -170,6 +179,8 @@ def check_spaces(
     options: Mapping[str, Any],
     concurrency: int | None,
     columns: Columns = None,
+    *,
+    debug_nan: bool = False,
 ) -> Checked:
     """Validate spaces against each other and against the data, and measure.
 
@@ -185,13 +196,19 @@ def check_spaces(
     spaces, left_out = fitted(spaces, settings, pairs)
     check_against_data(spaces, settings, pairs)
     settings = with_queries(spaces, settings, pairs)
-    return _checked(spaces, settings, pairs, concurrency or usable_cores(), left_out)
+    return _checked(spaces, settings, pairs, concurrency or usable_cores(), left_out, debug_nan=debug_nan)
 
 
 def _checked(
-    spaces: list[SearchSpace], settings: StudySettings, pairs: Pairs, slots: int, left_out: list[str]
+    spaces: list[SearchSpace],
+    settings: StudySettings,
+    pairs: Pairs,
+    slots: int,
+    left_out: list[str],
+    *,
+    debug_nan: bool,
 ) -> Checked:
-    estimates = [estimate(space, settings, pairs) for space in spaces]
+    estimates = [estimate(space, settings, pairs, debug_nan=debug_nan) for space in spaces]
     return Checked(spaces, settings, validation(settings, pairs), estimates, slots, pairs, left_out)
 
 

@@ -45,7 +45,8 @@ from losstune.tuning.track.process import tracking_uri_of
 class LaunchRequest:
     """What ``losstune launch`` was asked to do; ``options`` are study settings from the command line.
 
-    ``retry_failed`` tries each failed trial again, as a new one with its settings.
+    ``retry_failed`` tries each failed trial again, as a new one with its settings. ``debug_nan`` has each trial that
+    diverges say where; it is no part of the study.
     """
 
     spaces: Sequence[Space]
@@ -57,6 +58,7 @@ class LaunchRequest:
     time_budget: float | None = None
     accept_change: bool = False
     retry_failed: bool = False
+    debug_nan: bool = False
     columns: Columns = None
 
 
@@ -143,7 +145,7 @@ def _run(study: Study, pairs: Pairs, request: LaunchRequest, console: Console) -
         return Outcome(released(study, request.home), idle.stop, idle.tracked)
     tasks = _tasks_left(trials, study.spec.settings)
     with session(study, pairs, request.execution, "search", tasks, console) as running:
-        _search(study, trials, running, request.time_budget, console)
+        _search(study, trials, running, request, console)
     return Outcome(released(study, request.home), running.stop, running.tracked)
 
 
@@ -161,7 +163,7 @@ def _tasks_left(trials: dict[str, LossTrials], settings: StudySettings) -> int:
 
 
 def _search(
-    study: Study, trials: dict[str, LossTrials], running: Session, time_budget: float | None, console: Console
+    study: Study, trials: dict[str, LossTrials], running: Session, request: LaunchRequest, console: Console
 ) -> None:
     """Search until the budget, the time or a signal ends it; leaves no trial running."""
     from losstune.tuning.execute.asha import AshaScheduler
@@ -171,7 +173,7 @@ def _search(
     rungs = {loss: Rungs(settings.rungs, settings.reduction_factor) for loss in trials}
     for loss, own in trials.items():
         rungs[loss].rebuild(list(own))
-    deadline = time.monotonic() + (time_budget or math.inf)
+    deadline = time.monotonic() + (request.time_budget or math.inf)
     with Progress(study.spec.name, settings, console) as progress:
         tasks = SearchTasks(
             trials,
@@ -181,6 +183,7 @@ def _search(
             progress,
             study.next_attempt(),
             str(study.store),
+            debug_nan=request.debug_nan,
         )
         searcher = TaskSearcher(tasks, place.concurrency)
         try:

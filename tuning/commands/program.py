@@ -71,6 +71,7 @@ def launch(
     address: str | None = None,
     accept_change: bool = False,
     retry_failed: bool = False,
+    debug_nan: bool = False,
     tracking_uri: str | None = None,
     storage: AnyPath | None = None,
     study_storage: str | None = None,
@@ -93,6 +94,7 @@ def launch(
         address: a running Ray cluster to join.
         accept_change: go on with other versions of the libraries, and keep that on record.
         retry_failed: try failed trials again, once their cause is mended.
+        debug_nan: of a trial that diverges, say where the first NaN or infinity arose; slower, with the same numbers.
         tracking_uri: MLflow's store; None is ``mlflow.db`` in ``storage``.
         storage: folder, or ``s3://BUCKET/PREFIX``, that holds ``studies/``; None is the working directory.
         study_storage: ``postgresql://…`` that keeps the trials; None is SQLite in the study's folder.
@@ -118,6 +120,7 @@ def launch(
             time_budget=None if time_budget is None else seconds_of(time_budget),
             accept_change=accept_change,
             retry_failed=retry_failed,
+            debug_nan=debug_nan,
             columns=columns,
         )
         with _running(quiet) as console:

@@ -39,6 +39,8 @@ class SearchTasks:
         progress: Progress,
         attempt: int,
         storage_name: str,
+        *,
+        debug_nan: bool = False,
     ) -> None:
         """Take over the trials of every loss.
 
@@ -47,6 +49,7 @@ class SearchTasks:
             managed: training settings that the study sets for every trial.
             files: the study's.
             attempt: number of this launch.
+            debug_nan: of a trial that diverges, say where the first NaN or infinity arose.
         """
         self.storage_name = storage_name
         self._trials = trials
@@ -55,6 +58,7 @@ class SearchTasks:
         self._files = files
         self._progress = progress
         self._attempt = attempt
+        self._debug_nan = debug_nan
         self._running: dict[_Name, int] = {}  # and the epochs of each that are counted as spent
         self._postponed: list[_Name] = []
         self._to_continue = [trial for loss in trials.values() for trial in loss if trial.ending is None]
@@ -136,6 +140,7 @@ class SearchTasks:
             rungs=self._settings.rungs,
             passed=tuple(sorted(trial.rungs)),
             attempt=self._attempt,
+            debug_nan=self._debug_nan,
         )
 
     def _spend(self, name: _Name, epochs: int) -> None:

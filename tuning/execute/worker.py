@@ -96,7 +96,7 @@ class TrialTrainable(tune.Trainable):
             self._data = {config.split_seed: resident_data(self._pairs, config, pick_device(config.device))}
         data = self._data[config.split_seed]
         check_rows(config, data)
-        return _TrialRun(self._task, lambda: Trainer(config, data))
+        return _TrialRun(self._task, lambda: Trainer(config, data, debug_nan=self._task.debug_nan))
 
     def _failed(self, error: Exception) -> Report:
         """The trial ends here; its siblings, and this actor, go on."""
@@ -165,7 +165,7 @@ class _TrialRun:
             best=trainer.best_value,
             best_epoch=trainer.best_epoch,
             end=trainer.end,
-            error="",
+            error=trainer.origin,
             passed=self._task.passed,
             seconds=sum(record["seconds"] for record in records),
             notes=self._notes,

@@ -107,7 +107,7 @@ def importance(space: SearchSpace, trials: Iterable[TrialView]) -> Importance | 
     Returns:
         None with fewer than 20 trials, fewer than 5 of them with a value, or if no parameter tells the best apart.
     """
-    ended = [t for t in trials if t.ending is not None and (t.rank_value > -math.inf or t.ending.reason == DIVERGED)]
+    ended = [t for t in trials if t.ending is not None and (t.rank_value > -math.inf or t.ending.diverged)]
     values = np.array([trial.rank_value for trial in ended])
     best = min(math.ceil(BEST_SHARE * len(ended)), int(np.isfinite(values).sum()))
     if len(ended) < MIN_TRIALS or best < _MIN_BEST:
@@ -175,6 +175,8 @@ def fate(trial: TrialView) -> str:
         return "not ended"
     if trial.state == "failed":
         return "failed"
+    if trial.ending.diverged:
+        return DIVERGED
     return "no new best" if trial.ending.reason.startswith("no new best") else trial.ending.reason
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from losstune.trainer.run.history import read_history
 from losstune.trainer.run.layout import HISTORY_FILE
 from losstune.tuning.confirm.confirm_runs import ConfirmRun
-from losstune.tuning.study.trial import DIVERGED, TrialView
+from losstune.tuning.study.trial import TrialView
 
 MIN_RUNS = 10
 """Runs below which nothing is said of a rung."""
@@ -113,7 +113,7 @@ def search_agreements(trials: Mapping[str, Sequence[TrialView]], rungs: Sequence
             for trial in own
             if trial.ending is not None
             and trial.ending.best is not None
-            and trial.ending.reason != DIVERGED
+            and not trial.ending.diverged
             and (trial.state == "complete" or (trial.state == "pruned" and epoch is not None and trial.epochs >= epoch))
         ]
 

@@ -22,7 +22,13 @@ def ending_from_report(report: Report) -> Ending:
                 "complete", f"no new best since epoch {report.best_epoch}", report.epoch, best, report.best_epoch
             )
         case "diverged":
-            return Ending("pruned", DIVERGED, report.epoch, best, report.best_epoch)
+            return Ending(
+                "pruned",
+                f"{DIVERGED}: {report.error}" if report.error else DIVERGED,
+                report.epoch,
+                best,
+                report.best_epoch,
+            )
         case "memory":
             reason = f"no room on its GPU, with nothing of this study beside it: {report.error}"
             return Ending("failed", reason, report.epoch, best, report.best_epoch)

@@ -13,7 +13,7 @@ import numpy as np
 from losstune.tuning.search.cube import Cube, Key, Rows, key
 from losstune.tuning.search.process import Observed, Process
 from losstune.tuning.space.search_space import Point, SearchSpace
-from losstune.tuning.study.trial import DIVERGED, TrialView
+from losstune.tuning.study.trial import TrialView
 
 FIRST = 8
 """Trials before the process is asked: the start points, then any."""
@@ -69,7 +69,7 @@ def _seen(trials: Sequence[TrialView]) -> list[_Seen]:
     for trial in trials:
         values = {epoch: value for epoch, value in trial.rungs.items() if math.isfinite(value)}
         ending = trial.ending
-        if ending is not None and ending.reason == DIVERGED:
+        if ending is not None and ending.diverged:
             values = {last: -math.inf}
         elif ending is not None and ending.state == "complete" and ending.best is not None:
             values[last] = ending.best  # also where patience ended it: it had no more to gain

@@ -23,7 +23,7 @@ from losstune.tuning.storage.passwords import masked
 from losstune.tuning.storage.trial_store import BACKUP_ADVICE, STORAGE_FILE
 from losstune.tuning.study.loss_trials import LossTrials, distributions
 from losstune.tuning.study.study import Study
-from losstune.tuning.study.trial import DIVERGED, TIME_BUDGET, TrialView
+from losstune.tuning.study.trial import TIME_BUDGET, TrialView
 
 SHOWN = 5
 """Findings that a refusal lists."""
@@ -111,14 +111,14 @@ def _inside_storage(trial: TrialView, space: SearchSpace, rungs: tuple[int, ...]
         return
     if trial.state not in (ending.state, "running", "paused"):
         yield f"{name} is {trial.state}, its end says {ending.state}"
-    expected = None if ending.reason == DIVERGED else ending.best
+    expected = None if ending.diverged else ending.best
     unvalued = trial.state == "pruned" and trial.value is None  # as earlier releases wrote it
     if trial.state in ("complete", "pruned") and not unvalued and trial.value != expected is not None:
         yield f"{name} has the value {trial.value}, its end says {ending.best}"
     if unknown := sorted(epoch for epoch in trial.rungs if epoch not in (*rungs, ending.epochs)):
         yield f"{name} has values at epochs {unknown}, where no rung is"
     last = trial.rungs.get(ending.epochs)
-    if last is not None and math.isnan(last) != (ending.reason == DIVERGED or ending.best is None):
+    if last is not None and math.isnan(last) != (ending.diverged or ending.best is None):
         yield f"{name} ended as {ending.reason!r}, with {last} at its last epoch"
 
 
@@ -158,7 +158,7 @@ def _numbers(path: Path, trial: TrialView, values: list[float]) -> Iterator[str]
     if len(values) != ending.epochs:
         yield f"{path}: holds {len(values)} epochs, {STORAGE_FILE} says {ending.epochs}"
         return
-    judged = values[:-1] if ending.reason == DIVERGED else values  # the epoch in which it diverged does not count
+    judged = values[:-1] if ending.diverged else values  # the epoch in which it diverged does not count
     best = max((value for value in judged if not math.isnan(value)), default=None)
     if best != ending.best:
         yield f"{path}: best value {best}, {STORAGE_FILE} says {ending.best}"

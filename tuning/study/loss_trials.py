@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from losstune.tuning.space.search_space import Choices, Point, Range, SearchSpace
 from losstune.tuning.storage.trial_store import OWNER, find_study
-from losstune.tuning.study.trial import DIVERGED, Ending, State, TrialView, point_digest, trial_name
+from losstune.tuning.study.trial import Ending, State, TrialView, point_digest, trial_name
 
 _STATES: dict[TrialState, State] = {
     TrialState.RUNNING: "running",
@@ -135,7 +135,7 @@ class LossTrials:
 
     def end(self, number: int, ending: Ending) -> None:
         """Record the end of a trial. Its reason is written first: a crash in between leaves an end to complete."""
-        value = math.nan if ending.reason == DIVERGED or ending.best is None else ending.best
+        value = math.nan if ending.diverged or ending.best is None else ending.best
         for name, told in ((EPOCHS, ending.epochs), (REASON, ending.reason)):
             self._storage.set_trial_user_attr(self._ids[number][0], name, told)
         for storage, trial_id in self._both(number):

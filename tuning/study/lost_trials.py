@@ -7,7 +7,7 @@ from losstune.tuning.storage.run_places import ERROR_FILE
 from losstune.tuning.study.loss_trials import LossTrials
 from losstune.tuning.study.seeds import derived_seed
 from losstune.tuning.study.study import Study
-from losstune.tuning.study.trial import DIVERGED, TIME_BUDGET, TrialView, best_trial
+from losstune.tuning.study.trial import DIVERGED, TIME_BUDGET, TrialView, best_trial, cause_of
 
 SHOWN = 2
 """Reasons that a line names."""
@@ -29,7 +29,7 @@ def reasons_text(study: Study, lost: Iterable[TrialView]) -> str:
     by_reason: dict[str, list[TrialView]] = {}
     for trial in lost:
         if trial.ending:
-            by_reason.setdefault(trial.ending.reason, []).append(trial)
+            by_reason.setdefault(cause_of(trial.ending.reason), []).append(trial)
     common = sorted(by_reason.items(), key=lambda item: -len(item[1]))
     told = [f"{reason} ({_counts(own)}{_traceback(study, own[0])})" for reason, own in common[:SHOWN]]
     others = sum(len(own) for _, own in common[SHOWN:])
@@ -83,7 +83,10 @@ def _advice(lost: list[TrialView]) -> Iterator[str]:
     """What to do, by what happened."""
     if failed_trials(lost):
         yield "once the cause is mended, the same command with --retry-failed tries failed trials again"
-    if any(trial.ending and trial.ending.reason == DIVERGED for trial in lost):
+    diverged = [trial.ending.reason for trial in lost if trial.ending and trial.ending.diverged]
+    if diverged:
         yield "what diverged does so again: begin another study, with a lower lr or a clip_norm in its space"
+    if DIVERGED in diverged:
+        yield "with --debug-nan it says where the first NaN or infinity arises"
     if all(trial.ending and trial.ending.reason == TIME_BUDGET for trial in lost):
         yield "give it more --time-budget"

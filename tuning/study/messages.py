@@ -21,6 +21,7 @@ class Task:
         rungs: epochs at which it reports for a decision.
         passed: rungs whose decision is known already.
         attempt: number of the launch; workers of an older one can not write any more.
+        debug_nan: look for the origin of what is not finite.
     """
 
     loss_fn: str
@@ -30,6 +31,7 @@ class Task:
     rungs: tuple[int, ...]
     passed: tuple[int, ...]
     attempt: int
+    debug_nan: bool = False
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,8 @@ class Report:
         best, best_epoch: best objective so far and its epoch; −inf and 0 before any.
         end: why the trial has ended by itself, None while it could go on.
         error: the exception that ended it, in one line, with ``end`` = "error"; with "storage" it could not be
-            saved, and is to go on once it can; with "memory" its GPU had no room for it.
+            saved, and is to go on once it can; with "memory" its GPU had no room for it; with "diverged" where the
+            first NaN or infinity arose, if that was looked for.
         passed: rungs whose decision the truth knew before this attempt.
         seconds: time spent in the epochs since the last report.
         notes: what the user should know, as files found damaged.

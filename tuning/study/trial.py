@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -13,6 +14,8 @@ from losstune.tuning.space.search_space import Point
 State = Literal["running", "paused", "complete", "pruned", "failed"]
 DIVERGED = "diverged"
 TIME_BUDGET = "time budget"
+_WHEN = re.compile(r", (in epoch \d+, batch \d+|validating after epoch \d+)$")
+"""The end of a reason that says where a NaN arose, which differs from trial to trial."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Ending:
 
     Attributes:
         state: complete, pruned or failed.
-        reason: why, in words.
+        reason: why, in words; of one that diverged also where the first NaN or infinity arose, if that is known.
         epochs: epochs it trained.
         best: its best value so far, None if it never had one.
         best_epoch: the epoch of that value, 0 if none.
@@ -32,6 +35,16 @@ class Ending:
     epochs: int
     best: float | None
     best_epoch: int
+
+    @property
+    def diverged(self) -> bool:
+        """Whether a number was not finite."""
+        return self.state == "pruned" and self.reason.partition(":")[0] == DIVERGED
+
+
+def cause_of(reason: str) -> str:
+    """A reason without the epoch and the batch: trials that ended alike have the same."""
+    return _WHEN.sub("", reason)
 
 
 @dataclass(frozen=True)
@@ -80,7 +93,7 @@ class TrialView:
         """What it is ranked by: best so far; −inf for a diverged or failed trial, or one without a value."""
         if self.ending is None:
             return max(self.rungs.values(), default=-math.inf)
-        if self.ending.state == "failed" or self.ending.reason == DIVERGED or self.ending.best is None:
+        if self.ending.state == "failed" or self.ending.diverged or self.ending.best is None:
             return -math.inf
         return self.ending.best
 

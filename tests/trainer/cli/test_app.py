@@ -172,7 +172,10 @@ class TestOutput:
         np.savez("huge.npz", **arrays)
         done = cli("train --data huge.npz --no-standardize --output_dir run")
         assert done.code == 1
-        assert "Diverged in epoch 1: the loss is not finite; try a smaller lr" in done.out
+        assert "Diverged in epoch 1: the loss is not finite; try a smaller lr, or --debug-nan, which says" in done.out
+        looked = cli("train --data huge.npz --no-standardize --output_dir looked --debug-nan")
+        assert looked.code == 1
+        assert "Diverged in epoch 1: first " in looked.out
 
 
 class TestColumns:

@@ -23,7 +23,7 @@ from tests.tuning.samples import DISCRETE, settings_of, space_of
 
 @pytest.fixture
 def quick_probe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check, "probe", lambda *_: 0.5)
+    monkeypatch.setattr(check, "probe", lambda *_, **__: 0.5)
 
 
 def test_a_trial_costs_its_way_up_the_rungs() -> None:
@@ -163,6 +163,13 @@ def test_a_loss_that_fails_on_a_batch_is_found(
     ended = losstune("check", "own.yaml")
     assert ended.code == 2
     assert ended.err.startswith(f"error: own.yaml: {told.format(folder=Path.cwd(), kind=kind)}")
+    if kind == "nan":
+        assert ended.err.endswith("; with --debug-nan it says where the first NaN or infinity arises\n")
+        looked = losstune("check", "own.yaml", "--debug-nan")
+        assert (looked.code, looked.err.rpartition("; ")[2]) == (
+            2,
+            "first NaN in `mul` at own_nan.py:10 (Failing.forward)\n",
+        )
 
 
 def test_an_existing_study_is_checked_as_a_launch_would_continue_it(quick_probe: None, losstune: Command) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import math
+import re
 import shutil
 import sqlite3
 from contextlib import closing
@@ -234,7 +235,10 @@ def write_space(path: Path, loss_fn: str, **sections: object) -> str:
 
 @pytest.fixture(scope="module")
 def ill(ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> Study:
-    """One of two trials of mse diverges; between the extremes, at which a space is checked, cosine_mse's lr is 0."""
+    """One of two trials of mse diverges, and says where.
+
+    Between the extremes, at which a space is checked, cosine_mse's lr is 0.
+    """
     root = tmp_path_factory.mktemp("ill")
     wild = write_space(
         root / "wild.yaml",
@@ -250,13 +254,15 @@ def ill(ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> Study:
     )
     settings = {"sampler": "grid", "max_epochs": 3, "grace_epochs": 3, "trials": 3}
     with without_tracker():
-        return launch(request_for(root, ray_address, wild, weights, **settings), QUIET).study
+        request = request_for(root, ray_address, wild, weights, **settings)
+        return launch(replace(request, debug_nan=True), QUIET).study
 
 
 def test_a_diverging_trial_is_pruned_told_nan_and_ranked_last(ill: Study, tmp_path: Path) -> None:
     wild, calm = optuna_trials(ill)["mse"]
     assert wild.state.name == "PRUNED"
-    assert wild.user_attrs["end"]["reason"] == "diverged"
+    reason = wild.user_attrs["end"]["reason"]
+    assert re.fullmatch(r"diverged: first inf in `\w+` at losstune/trainer/.+, in epoch 1, batch \d+", reason)
     assert math.isnan(wild.intermediate_values[max(wild.intermediate_values)])
     assert calm.state.name == "COMPLETE"
     assert export(ill, "mse", tmp_path / "best.yaml").trial == "mse-0001"

@@ -197,6 +197,18 @@ def test_any_exception_has_a_reason_of_one_line(
     assert Report.from_result(Worker({"task": task}).train()).error == reason
 
 
+def test_a_trial_that_diverges_says_where_only_if_asked(task: Task) -> None:
+    wild = {"loss_fn": "mse", "lr": 100.0, "clip_norm": None, "model.layer_norm": False, "model.depth": 12}
+    settings = {**SETTINGS, **wild, "model.hidden_dim": 16, "batch_size": 16}
+    asked, plain = (
+        reports(Worker({"task": replace(task, settings=settings, place=FolderPlace(place), debug_nan=debug)}))[-1]
+        for place, debug in ((folder_of(task), True), (folder_of(task).with_name("mse-0001"), False))
+    )
+    assert (asked.end, plain.end, plain.error) == ("diverged", "diverged", "")
+    assert asked.error.startswith("first inf in `mse_loss` at losstune/trainer/losses/mse.py:")
+    assert (asked.epoch, asked.best) == (plain.epoch, plain.best)
+
+
 def test_settings_that_are_none_fail_their_trial(task: Task) -> None:
     report = Report.from_result(Worker({"task": replace(task, settings=SETTINGS | {"lr": 0.0})}).train())
     assert (report.end, report.error) == ("error", "UserError: lr: found 0.0; should be greater than 0")

@@ -19,6 +19,7 @@ from tests.tuning.simulation import write_history
         ("epochs", "", Ending("complete", "used its epochs", 9, 0.5, 4)),
         ("patience", "", Ending("complete", "no new best since epoch 4", 9, 0.5, 4)),
         ("diverged", "", Ending("pruned", "diverged", 9, 0.5, 4)),
+        ("diverged", "first NaN in `log`", Ending("pruned", "diverged: first NaN in `log`", 9, 0.5, 4)),
         (None, "", Ending("pruned", "cut at rung 9", 9, 0.5, 4)),
         ("error", "ValueError: x", Ending("failed", "ValueError: x", 9, 0.5, 4)),
         (

@@ -14,6 +14,7 @@ from tests.tuning.samples import CONTINUOUS, cut, diverged, failed, new_trials, 
 
 AGAIN = "once the cause is mended, the same command with --retry-failed tries failed trials again"
 CALMER = "what diverged does so again: begin another study, with a lower lr or a clip_norm in its space"
+WHERE = "with --debug-nan it says where the first NaN or infinity arises"
 
 
 def ended(*endings: Ending | None) -> LossTrials:
@@ -28,6 +29,10 @@ def ended(*endings: Ending | None) -> LossTrials:
 @pytest.fixture
 def study(tmp_path: Path) -> Study:
     return searched(tmp_path, (0, 0))
+
+
+def nan_at(when: str) -> Ending:
+    return replace(diverged(1), reason=f"diverged: first NaN in `log` at own.py:3 (Own.forward), {when}")
 
 
 def broken(reason: str) -> Ending:
@@ -60,8 +65,15 @@ def test_a_reason_that_losses_share_is_told_once_with_the_file_of_its_traceback(
     ("endings", "told"),
     [
         ([failed(), failed()], f"its worker died (2 trials of mse); {AGAIN}"),
-        ([failed(), diverged(1)], f"its worker died (1 trial of mse); diverged (1 trial of mse); {AGAIN}; {CALMER}"),
-        ([diverged(1, 0.9)], f"diverged (1 trial of mse); {CALMER}"),
+        (
+            [failed(), diverged(1)],
+            f"its worker died (1 trial of mse); diverged (1 trial of mse); {AGAIN}; {CALMER}; {WHERE}",
+        ),
+        ([diverged(1, 0.9)], f"diverged (1 trial of mse); {CALMER}; {WHERE}"),
+        (
+            [nan_at("in epoch 1, batch 2"), nan_at("in epoch 2, batch 1"), nan_at("validating after epoch 2")],
+            f"diverged: first NaN in `log` at own.py:3 (Own.forward) (3 trials of mse); {CALMER}",
+        ),
         ([Ending("pruned", "time budget", 0, None, 0)], "time budget (1 trial of mse); give it more --time-budget"),
         ([failed(), used_up()], None),
         ([failed(), cut(0.1, 3)], None),

@@ -1,8 +1,10 @@
 """One trial as plain values, and how trials are ranked."""
 
+from typing import Literal
+
 import pytest
 
-from losstune.tuning.study.trial import Ending, TrialView, best_trial
+from losstune.tuning.study.trial import Ending, TrialView, best_trial, cause_of
 from tests.tuning.samples import CONDITIONAL, cut, diverged, failed, new_trials, space_of, used_up
 
 COLD = {"temperature": 0.07, "schedule": "constant"}
@@ -55,3 +57,33 @@ def test_losses_are_ranked_together() -> None:
     best = best_trial([*ended(used_up(0.6)), *trials])
     assert best is not None
     assert best.name == "mse-0000"
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "diverged"),
+    [
+        ("pruned", "diverged", True),
+        ("pruned", "diverged: first NaN in `log` at own.py:3 (Own.forward), in epoch 3, batch 17", True),
+        ("pruned", "cut at rung 3", False),
+        ("failed", "diverged: an exception of this name", False),
+    ],
+)
+def test_whether_a_trial_diverged_is_the_first_word_of_its_reason(
+    state: Literal["pruned", "failed"], reason: str, diverged: bool
+) -> None:
+    assert Ending(state, reason, 3, 0.5, 1).diverged is diverged
+
+
+@pytest.mark.parametrize(
+    ("reason", "cause"),
+    [
+        (
+            "diverged: first NaN in `log` at own.py:3 (f), in epoch 3, batch 17",
+            "diverged: first NaN in `log` at own.py:3 (f)",
+        ),
+        ("diverged: inf put in by `add`, validating after epoch 12", "diverged: inf put in by `add`"),
+        ("ValueError: in epoch 3, batch 17 of it", "ValueError: in epoch 3, batch 17 of it"),
+    ],
+)
+def test_causes_are_the_same_whenever_they_came(reason: str, cause: str) -> None:
+    assert cause_of(reason) == cause
