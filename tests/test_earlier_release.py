@@ -36,6 +36,7 @@ SETTINGS_SINCE: dict[str, Any] = {"eval_queries": "all", "split_by": "ids", "ans
 TRAINING_SINCE: dict[str, Any] = {
     **{"columns": None, "eval_queries": "all", "average_epochs": None},
     **{"split_by": "ids", "answers": "own", "batch_parts": 1},
+    **{"matryoshka_dims": None, "matryoshka_weights": None},
 }
 """Training settings likewise."""
 LOSS_SINCE: dict[str, dict[str, Any]] = {

@@ -98,15 +98,18 @@ def predict(
     targets: Annotated[
         str | None, typer.Option(help="in place of --data: its targets, as --for-search makes rows")
     ] = None,
+    dims: Annotated[
+        int | None, typer.Option(help="only the first so many dimensions: one of --matryoshka-dims of the run")
+    ] = None,
 ) -> None:
     """Embed inputs with a trained model, or make targets ready to be searched by them."""
     if (data is None) == (targets is None):
         raise UserError("predict: give --data, whose inputs are embedded, or --targets, which are to be searched")
     try:
         if targets is not None:
-            rows, dims = gallery_file(checkpoint, targets, output, columns)
+            rows, dims = gallery_file(checkpoint, targets, output, columns, dims=dims)
         else:
-            rows, dims = predict_file(checkpoint, str(data), output, columns, for_search=for_search)
+            rows, dims = predict_file(checkpoint, str(data), output, columns, for_search=for_search, dims=dims)
     except OSError as error:
         raise UserError(f"--output {output}: can not be written: {error.strerror}") from None
     print(f"Wrote {output}: {rows} rows of {dims} dimensions, float32")

@@ -8,6 +8,7 @@ from typing import Any
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.files import check_seal
 from losstune.trainer.base.yaml_file import dump_yaml, read_yaml
+from losstune.trainer.config.matryoshka import one_value
 from losstune.trainer.config.train_config import TrainConfig, flatten
 
 
@@ -36,7 +37,7 @@ def _read(path: Path) -> ConfigFile:
     source = data.pop("source", {})
     if not isinstance(source, dict):
         raise UserError(f"{file.where('source')}: source: found {source!r}; expected a mapping")
-    settings = flatten(data)
+    settings = {name: one_value(name, value) for name, value in flatten(data).items()}
     for name in settings:
         if isinstance(settings[name], list):
             raise UserError(f"{file.where(*name.split('.'))}: {name}: found a list; expected one value")

@@ -11,7 +11,7 @@ from collections.abc import Container, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
 from losstune.trainer.base.errors import UserError, shown
@@ -20,6 +20,7 @@ from losstune.trainer.config.eval_queries import EvalQueries
 from losstune.trainer.config.factory import FACTORY, Factory, load_factory
 from losstune.trainer.config.loss_config import LossConfig
 from losstune.trainer.config.loss_registry import loss_config_class, loss_names, loss_reference
+from losstune.trainer.config.matryoshka import Dims, Prefix, Weights, named_prefixes, one_value
 from losstune.trainer.config.model_config import FactoryConfig, ModelConfig, checked_model
 from losstune.trainer.config.objective import Objective
 
@@ -71,6 +72,12 @@ class TrainConfig(BaseModel):
     patience: int | None = Field(None, ge=1, description="epochs without a new best before stopping; null: never")
     fit: Fit = Field("train", description="rows to train on; train+val leaves nothing to validate on")
     center: bool = Field(False, description="subtract the training split's mean target in the loss and in retrieval")
+    matryoshka_dims: Dims = Field(
+        None, description="dimensions of prefixes whose losses are added to that of the whole, as 32,64,128; null: none"
+    )
+    matryoshka_weights: Weights = Field(
+        None, description="weights of their losses, as 1,1,0.5; 0 only scores a prefix; null: 1 each"
+    )
     eval_queries: EvalQueries = Field(
         "all", description="validation rows that are scored, each against all of the split's targets"
     )
@@ -84,6 +91,11 @@ class TrainConfig(BaseModel):
     split_seed: int = Field(0, ge=0, lt=2**63, description="seed of the train/val split; the test split has none")
     split_by: SplitBy = Field("ids", description=SPLIT_BY_TEXT)
     answers: Answers = Field("own", description=ANSWERS_TEXT)
+
+    @model_validator(mode="after")
+    def _weighed(self) -> "TrainConfig":
+        named_prefixes(self.matryoshka_dims, self.matryoshka_weights)
+        return self
 
     @classmethod
     def from_flat(cls, settings: Mapping[str, Any], where: str = "") -> "TrainConfig":
@@ -110,7 +122,7 @@ class TrainConfig(BaseModel):
         for name, value in settings.items():
             if name != "loss_fn":
                 group, field = fields[name].group, fields[name].field
-                parts[group][field] = value
+                parts[group][field] = one_value(name, value)
         try:
             config = cls(
                 **{**_recommended(loss_class), **parts[""]},
@@ -134,6 +146,11 @@ class TrainConfig(BaseModel):
             case FactoryConfig(factory=factory, options=options):
                 own = {"factory": factory, **options}
         return result | {f"model.{name}": value for name, value in own.items()}
+
+    @property
+    def prefixes(self) -> tuple[Prefix, ...]:
+        """Prefixes of the embeddings that are named, the shortest first."""
+        return named_prefixes(self.matryoshka_dims, self.matryoshka_weights)
 
     @property
     def rules(self) -> DataRules:

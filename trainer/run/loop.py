@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from losstune.trainer.config.matryoshka import with_whole
 from losstune.trainer.config.model_config import FactoryConfig
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.columns import Column
@@ -24,8 +25,10 @@ from losstune.trainer.run.epoch_means import EpochMeans
 from losstune.trainer.run.gradients import CenteredLoss, Trained, gradients_of
 from losstune.trainer.run.hard_negatives import MinedNegatives, miner_of
 from losstune.trainer.run.history import End, Record
+from losstune.trainer.run.matryoshka import loss_module
 from losstune.trainer.run.watched import WatchedGradients
 from losstune.trainer.score.metrics import NonFiniteError, embedding_metrics
+from losstune.trainer.score.prefixes import prefix_metrics
 
 
 class Trainer:
@@ -56,9 +59,11 @@ class Trainer:
         self.end: End | None = None
         self.origin = ""
         self.center = data.train.mean_target if config.center else None
+        self._prefixes = with_whole(config.prefixes, data.train.targets.shape[1])
         with seeded(config.seed, 0, self.device):
             self.model = self._new_model()
-            self.loss = config.loss.build(CenteredTargets(data.train, self.center)).to(self.device)
+            seen = CenteredTargets(data.train, self.center)
+            self.loss = loss_module(config.loss, self._prefixes, seen).to(self.device)
         self._loss_of = CenteredLoss(self.loss, self.center, config.loss.name)
         self._gradients = gradients_of(self.model, self._loss_of, config, self.device)
         self._watched: WatchedGradients | None = None
@@ -114,14 +119,16 @@ class Trainer:
 
     @torch.no_grad()
     def evaluate(self, split: SplitTensors) -> dict[str, float]:
-        """Loss and metrics on a split: ``loss``, the loss's own parts, and the embedding metrics.
+        """Loss and metrics on a split: ``loss``, the loss's own parts, and the embedding metrics, of prefixes too.
 
         Raises:
             NonFiniteError: the model predicts NaN or infinity.
         """
         predictions = self.predict(split.inputs)
-        result = embedding_metrics(predictions, split.targets, split.gallery, split.positive, self.center, split.others)
-        return self._evaluate_loss(predictions, split) | result
+        scored = (predictions, split.targets, split.gallery, split.positive, self.center, split.others)
+        result = embedding_metrics(*scored)
+        cut = prefix_metrics([prefix.dims for prefix in self._prefixes[:-1]], *scored)
+        return self._evaluate_loss(predictions, split) | result | cut
 
     def predict(self, inputs: Column) -> Tensor:
         """Embeddings (N, d) float32 of inputs (N, …), in order; by the averaged weights, where there are such."""

@@ -15,6 +15,7 @@ from losstune.trainer.base.argument_words import for_programs
 from losstune.trainer.base.errors import UserError, one_line
 from losstune.trainer.base.files import written_whole
 from losstune.trainer.base.waiting import shown_if_long
+from losstune.trainer.config.matryoshka import Prefix, with_whole
 from losstune.trainer.config.model_config import FactoryConfig, ModelConfig
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.column_names import Columns
@@ -34,6 +35,7 @@ from losstune.trainer.run.device import embed_pieces, pick_device, seeded
 from losstune.trainer.score.flags import geometry_flags
 from losstune.trainer.score.geometry import geometry
 from losstune.trainer.score.metrics import NonFiniteError, embedding_metrics, refuse_rows
+from losstune.trainer.score.prefixes import prefix_metrics
 
 
 @dataclass(frozen=True)
@@ -59,35 +61,64 @@ class TrainedModel:
         return next(self.model.parameters()).device
 
     @for_programs
-    def predict(self, inputs: npt.ArrayLike, *, for_search: bool = False) -> npt.NDArray[np.float32]:
+    def predict(
+        self, inputs: npt.ArrayLike, *, for_search: bool = False, dims: int | None = None
+    ) -> npt.NDArray[np.float32]:
         """Embeddings (N, d) of inputs (N, …), an array or what becomes one, in order.
 
         Args:
             for_search: as queries of an index by inner product that holds :meth:`gallery`.
+            dims: only so many, one of :attr:`trained_dims`; None is all.
 
         Raises:
-            LosstuneError: another shape, or for a user's own model another type, than it was trained on; or an input
-                that is no finite number.
+            LosstuneError: another shape, or for a user's own model another type, than it was trained on; an input that
+                is no finite number; or a prefix that it was not trained for.
         """
+        self.check_dims(dims)
         rows = typed_inputs(raw_arrays({"inputs": inputs})["inputs"], IN_MEMORY)
         self.check_rows(rows, "--inputs")
         check_inputs(pieces(rows), IN_MEMORY)
         found = self.embeddings(whole_column(rows))
-        return (self.for_search(found) if for_search else found).cpu().numpy()
+        return (self.for_search(found, dims) if for_search else found[:, :dims]).cpu().numpy()
 
     @for_programs
-    def gallery(self, targets: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    def gallery(self, targets: npt.ArrayLike, *, dims: int | None = None) -> npt.NDArray[np.float32]:
         """Targets (N, d) as an index by inner product is to hold them; its order is that of losstune's own ranks.
 
+        Args:
+            dims: as of :meth:`predict`.
+
         Raises:
-            LosstuneError: another shape, a row that is not finite, or of length zero.
+            LosstuneError: another shape, a row that is not finite, or of length zero; a prefix as of :meth:`predict`.
         """
+        self.check_dims(dims)
         rows = typed_targets(raw_arrays({"targets": targets})["targets"], IN_MEMORY)
         check_targets(pieces(rows), IN_MEMORY, identify=False)
-        return self.for_search(torch.from_numpy(rows[:]).to(self.device)).cpu().numpy()
+        return self.for_search(torch.from_numpy(rows[:]).to(self.device), dims).cpu().numpy()
 
-    def for_search(self, rows: Tensor) -> Tensor:
+    @property
+    def trained_dims(self) -> tuple[int, ...]:
+        """Dimensions of the prefixes that it was trained for, the last one d, its whole embeddings."""
+        prefixes = with_whole(self.config.prefixes, self.output_dim) or (Prefix(self.output_dim, 1.0),)
+        return tuple(prefix.dims for prefix in prefixes if prefix.weight)
+
+    def check_dims(self, dims: int | None) -> None:
+        """Refuse a prefix that it was not trained for.
+
+        Raises:
+            UserError: with the allowed ones.
+        """
+        if dims is not None and dims not in self.trained_dims:
+            *prefixes, whole = self.trained_dims
+            listed = f"{', '.join(map(str, prefixes))} or {whole}" if prefixes else str(whole)
+            how = "" if prefixes else ", as it was trained without matryoshka_dims"
+            raise UserError(f"--dims {dims}: the model's prefixes are of {listed} dimensions{how}")
+
+    def for_search(self, rows: Tensor, dims: int | None = None) -> Tensor:
         """Rows (N, d), of predictions or of targets, about the centre if there is one, of length one.
+
+        Args:
+            dims: only the first of them, (N, dims), which then have length one; None is all.
 
         Raises:
             UserError: the model was trained about a centre that its checkpoint does not know.
@@ -96,7 +127,7 @@ class TrainedModel:
             raise UserError(
                 "the checkpoint is of a losstune that did not keep the centre: train it again, or resume it"
             )
-        return unit(centered(rows.float(), self.center))
+        return unit(centered(rows.float(), self.center)[:, :dims])
 
     @property
     def knows_center(self) -> bool:
@@ -157,7 +188,13 @@ def load_model(path: str | os.PathLike[str]) -> TrainedModel:
 
 
 def predict_file(
-    checkpoint: Path, source: str, output: Path, columns: Columns = None, *, for_search: bool = False
+    checkpoint: Path,
+    source: str,
+    output: Path,
+    columns: Columns = None,
+    *,
+    for_search: bool = False,
+    dims: int | None = None,
 ) -> tuple[int, int]:
     """Write the embeddings of all inputs of ``source`` to a ``.npy`` file, one row per input row, in order.
 
@@ -165,37 +202,42 @@ def predict_file(
 
     Args:
         for_search: as :meth:`TrainedModel.for_search` makes them.
+        dims: only so many dimensions, as of :meth:`TrainedModel.predict`.
 
     Returns:
         The shape (N, d) of what was written.
 
     Raises:
         UserError: the inputs have another shape than the model was trained on, or, for a user's own model, another
-            type; or predictions are not finite.
+            type; predictions are not finite; or a prefix that it was not trained for.
         OSError: the file can not be written.
     """
     trained = load_model(checkpoint)
+    trained.check_dims(dims)
     inputs = load_inputs(source, columns)
     trained.check_rows(inputs, f"--data {source}")
     found = trained.embedding_pieces(whole_column(inputs))
-    if for_search:
-        found = map(trained.for_search, found)
-    return len(inputs), _write_rows(output, len(inputs), found, f"--data {source}")
+    made = (trained.for_search(rows, dims) if for_search else rows[:, :dims].contiguous() for rows in found)
+    return len(inputs), _write_rows(output, len(inputs), made, f"--data {source}")
 
 
-def gallery_file(checkpoint: Path, source: str, output: Path, columns: Columns = None) -> tuple[int, int]:
+def gallery_file(
+    checkpoint: Path, source: str, output: Path, columns: Columns = None, *, dims: int | None = None
+) -> tuple[int, int]:
     """Write all targets of ``source``, in order, as :meth:`TrainedModel.gallery` makes them; as :func:`predict_file`.
 
     Raises:
-        UserError: the targets can not be used, or have another number of dimensions than the model's.
+        UserError: the targets can not be used, or have another number of dimensions than the model's; a prefix as of
+            :func:`predict_file`.
     """
     trained = load_model(checkpoint)
+    trained.check_dims(dims)
     targets = load_targets(source, columns)
-    dims = trained.output_dim
-    if targets.shape[1] != dims:
-        raise UserError(f"--targets {source}: targets have {targets.shape[1]} dimensions; the model gives {dims}")
+    whole = trained.output_dim
+    if targets.shape[1] != whole:
+        raise UserError(f"--targets {source}: targets have {targets.shape[1]} dimensions; the model gives {whole}")
     column_of = whole_column(targets)
-    found = (trained.for_search(rows.to(trained.device)) for rows in column_of.split(rows_at_once(column_of)))
+    found = (trained.for_search(rows.to(trained.device), dims) for rows in column_of.split(rows_at_once(column_of)))
     return len(targets), _write_rows(output, len(targets), found, f"--targets {source}")
 
 
@@ -221,7 +263,7 @@ class Scored:
     """A model on the locked test split.
 
     Attributes:
-        metrics: ``test/…``: those of :func:`embedding_metrics` and of :func:`geometry`.
+        metrics: ``test/…``: those of :func:`embedding_metrics`, of :func:`geometry`, and of :func:`prefix_metrics`.
         gallery: G, the number of distinct targets.
         dim: min(N, d), the highest effective rank there could be.
         flags: sentences of :func:`geometry_flags`.
@@ -246,8 +288,10 @@ def score_test(checkpoint: Path, pairs: Pairs) -> Scored:
     split = split_tensors(pairs, rows.test, trained.device)
     center = mean_of(column(pairs.targets, rows.train, trained.device)).float() if trained.config.center else None
     predictions = trained.embeddings(split.inputs)
+    scored = (predictions, split.targets, split.gallery, split.positive, center, split.others)
+    sizes = [prefix.dims for prefix in trained.config.prefixes if prefix.dims < trained.output_dim]
     try:
-        scores = embedding_metrics(predictions, split.targets, split.gallery, split.positive, center, split.others)
+        scores = embedding_metrics(*scored) | prefix_metrics(sizes, *scored)
         shape = geometry(predictions, split.targets, split.gallery, center)
     except NonFiniteError as error:
         raise UserError(f"{pairs.source}: test split: {error}") from None

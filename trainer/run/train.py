@@ -12,6 +12,7 @@ from losstune.trainer.base.console import say
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.signals import StopRequest, stop_on_signal
 from losstune.trainer.config.loss_registry import loss_config_class
+from losstune.trainer.config.matryoshka import one_value
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.pairs import Pairs
 from losstune.trainer.data.resident import resident_data
@@ -59,7 +60,7 @@ def resumed_config(state: Path, options: dict[str, Any]) -> TrainConfig:
     loss = options.get("loss_fn", saved["loss_fn"])
     if loss_config_class(loss) is not type(before.loss):
         raise UserError(f"--resume: the checkpoint was trained with loss_fn {saved['loss_fn']}, not {loss}")
-    options = {name: value for name, value in options.items() if name != "loss_fn"}
+    options = {name: one_value(name, value) for name, value in options.items() if name != "loss_fn"}
     pinned = {"schedule_epochs": before.horizon}  # as config.yaml has it once a run was resumed
     differs = [
         f"{name} is {saved.get(name)} in the checkpoint, {value} was asked for"

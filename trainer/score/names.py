@@ -31,6 +31,14 @@ def can_be_a_name(name: object) -> bool:
     return whole and not {".", ".."}.intersection(str(name).split("/"))
 
 
+_AT_DIMS = re.compile(r"dim_\d+/.*")
+
+
+def at_dims(dims: int, name: str) -> str:
+    """The name of what holds for the first dimensions alone: ``dim_64/mrr``."""
+    return f"dim_{dims}/{name}"
+
+
 def own_parts(metrics: Mapping[str, float]) -> dict[str, float]:
-    """What of a split's metrics, named without the split, is the loss's own."""
-    return {name: value for name, value in metrics.items() if name not in METRICS}
+    """What of a split's metrics, named without the split, is the loss's own, of whole embeddings."""
+    return {name: value for name, value in metrics.items() if name not in METRICS and not _AT_DIMS.fullmatch(name)}

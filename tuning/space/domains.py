@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from losstune.trainer.config.matryoshka import one_value
 from losstune.tuning.space.checks import SettingChecks
 from losstune.tuning.space.search_space import MAX_GRID, Choices, Domain, Range
 
@@ -33,6 +34,7 @@ def read_domain(name: str, spec: dict[str, Any], checks: SettingChecks) -> Domai
 def _choices(name: str, values: object, checks: SettingChecks) -> Choices:
     if not isinstance(values, list) or not values:
         checks.fail(f"found {values!r}; expected a list of values", "space", name, "choices")
+    values = [one_value(name, value) for value in values]
     for index, value in enumerate(values):
         if isinstance(value, list | dict):
             checks.fail(f"choice {index + 1} is {value!r}; expected one value", "space", name, "choices")

@@ -1,5 +1,6 @@
 """Whether spaces, settings and data go together, before anything is started."""
 
+import itertools
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
@@ -9,6 +10,7 @@ import torch
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.yaml_file import dump_yaml, parse_yaml
+from losstune.trainer.config.matryoshka import LISTS, with_whole
 from losstune.trainer.config.model_config import FactoryConfig
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.pairs import Pairs
@@ -70,6 +72,7 @@ def check_against_data(spaces: list[SearchSpace], settings: StudySettings, pairs
             way_on = _way_on(space, short)
             raise UserError(f"{space.file}: batch_size {largest}: {pairs.source}: {short.reason}; {way_on}")
         try:
+            _check_prefixes(space, pairs)
             _check_model(space, pairs)
         except (UserError, ValueError) as error:
             raise UserError(f"{space.file}: {error}") from error
@@ -96,6 +99,18 @@ def largest_batch(space: SearchSpace) -> int:
     default = TrainConfig.from_flat({"loss_fn": space.reference}).batch_size
     searched = next((p.domain.extremes for p in space.parameters if p.name == "batch_size"), None)
     return max(searched or (space.fixed.get("batch_size", default),))  # type: ignore[type-var, return-value]
+
+
+def _check_prefixes(space: SearchSpace, pairs: Pairs) -> None:
+    """Refuse prefixes of embeddings that the data's targets do not have, in any point."""
+    listed = [p for p in space.parameters if p.name in LISTS]
+    others = {name: value for name, value in typical_point(space).items() if name not in LISTS}
+    for values in itertools.product(*(p.domain.extremes for p in listed)):
+        point = dict(others)
+        for parameter, value in zip(listed, values, strict=True):
+            if parameter.active(point):
+                point[parameter.name] = value
+        with_whole(space.train_config(point).prefixes, pairs.targets.shape[1])
 
 
 def _check_model(space: SearchSpace, pairs: Pairs) -> None:

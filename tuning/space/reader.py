@@ -14,6 +14,7 @@ from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.yaml_file import YamlFile, parse_yaml, read_yaml
 from losstune.trainer.config.factory import FACTORY, Factory, adapter_of, load_factory, rule_of
 from losstune.trainer.config.loss_registry import loss_config_class, loss_reference
+from losstune.trainer.config.matryoshka import LISTS, one_value
 from losstune.trainer.config.train_config import flatten
 from losstune.tuning.space.checks import SettingChecks, fail
 from losstune.tuning.space.domains import read_domain
@@ -115,7 +116,7 @@ class _SpaceReader:
             raise UserError(f"{self.file.where('fixed', *_yaml_path(section, FACTORY))}: {error}") from None
 
     def _fixed(self) -> dict[str, Value]:
-        fixed = flatten(self._section("fixed"))
+        fixed = _flat(self._section("fixed"))
         for name, value in fixed.items():
             place = ("fixed", *_yaml_path(self._section("fixed"), name))
             self.checks.name(name, *place)
@@ -143,7 +144,7 @@ class _SpaceReader:
         for parent, wanted in when.items():
             if parent not in earlier:
                 self._fail(f"{parent} is no parameter that stands above {name}", "space", name, "when", parent)
-            values = tuple(wanted) if isinstance(wanted, list) else (wanted,)
+            values = tuple(one_value(parent, value) for value in (wanted if isinstance(wanted, list) else [wanted]))
             if not values:
                 self._fail("found []; expected a value or several", "space", name, "when", parent)
             for value in values:
@@ -185,7 +186,7 @@ class _SpaceReader:
         listed = self.data.get("start") or []
         if not isinstance(listed, list) or not all(isinstance(point, dict) for point in listed):
             self._fail(f"found {listed!r}; expected a list of points", "start")
-        return tuple(self._start_point(space, flatten(point), index) for index, point in enumerate(listed))
+        return tuple(self._start_point(space, _flat(point), index) for index, point in enumerate(listed))
 
     def _start_point(self, space: SearchSpace, given: Mapping[str, Any], index: int) -> Point:
         domains = {parameter.name: parameter.domain for parameter in space.parameters}
@@ -218,13 +219,21 @@ class _SpaceReader:
         """Rules across settings, at the extremes of every parameter that a rule or a derived value uses."""
         used = {name for expression in space.derived.values() for name in expression.names}
         used |= set(self.loss.model_fields) | space.required
-        axes = [[(p.name, v) for v in p.domain.extremes] for p in space.parameters if p.name in used and not p.when]
-        for corner in itertools.islice(itertools.product(*axes), 4096):
+        asked = [p for p in space.parameters if p.name in LISTS or (p.name in used and not p.when)]
+        for values in itertools.islice(itertools.product(*(p.domain.extremes for p in asked)), 4096):
+            corner: Point = {}
+            for parameter, value in zip(asked, values, strict=True):
+                if parameter.active(corner):
+                    corner[parameter.name] = value
             try:
-                space.train_config(dict(corner))
+                space.train_config(corner)
             except (UserError, ValueError) as error:
-                at = ", ".join(f"{name} {value}" for name, value in corner)
+                at = ", ".join(f"{name} {value}" for name, value in corner.items())
                 self._fail(f"at {at or 'every point'}: {error}", "derived" if space.derived else "space")
+
+
+def _flat(section: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: one_value(name, value) for name, value in flatten(section).items()}
 
 
 def _yaml_path(section: Mapping[str, Any], flat_name: str) -> tuple[str, ...]:

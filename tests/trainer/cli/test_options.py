@@ -26,6 +26,8 @@ VALUES: dict[str, tuple[str | None, Any]] = {
     "warmup_epochs": ("3", 3),
     "schedule_epochs": ("9", 9),
     "average_epochs": ("1.5", 1.5),
+    "matryoshka_dims": ("8,16", "8,16"),
+    "matryoshka_weights": ("1,0.5", "1,0.5"),
     "objective": ("val/cosine_sim", "val/cosine_sim"),
     "patience": ("4", 4),
     "fit": ("train+val", "train+val"),

@@ -20,6 +20,15 @@ class TestConfigFiles:
         path.write_text(config_yaml(config))
         assert TrainConfig.from_flat(read_config(path).settings) == config
 
+    def test_prefixes_may_be_a_list_and_are_written_as_text(self, tmp_path: Path) -> None:
+        path = tmp_path / "config.yaml"
+        path.write_text("matryoshka_dims: [32, 64]\nmatryoshka_weights: 0.5, 1\n")
+        config = TrainConfig.from_flat(read_config(path).settings)
+        for prefixes in ({}, {"matryoshka_dims": "64", "matryoshka_weights": "1e-3"}):
+            config = config.model_copy(update=prefixes)
+            path.write_text(config_yaml(config))
+            assert TrainConfig.from_flat(read_config(path).settings).prefixes == config.prefixes
+
     def test_every_setting_is_written_out_with_the_encoder_as_a_group(self) -> None:
         config = sample_config("infonce")
         data = parse_yaml(config_yaml(config), "f").data

@@ -19,6 +19,11 @@ from losstune.trainer.config.train_config import COMMAND_NAMES, Schedule, TrainC
 from losstune.trainer.losses import LossConfig
 from tests.trainer.samples import ALLOWED_LOSSES, refusal
 
+
+def commas(numbers: list[int]) -> str:
+    return ",".join(map(str, numbers))
+
+
 COMMON: dict[str, SearchStrategy[Any]] = {
     "data": st.text(max_size=20),
     "batch_size": st.integers(16, 1_048_576),
@@ -34,6 +39,8 @@ COMMON: dict[str, SearchStrategy[Any]] = {
     "average_epochs": st.none() | st.floats(0, 1_000_000, exclude_min=True),
     "objective": st.sampled_from(get_args(Objective)),
     "patience": st.none() | st.integers(1, 10**9),
+    "matryoshka_dims": st.none() | st.lists(st.integers(1, 9999), min_size=1, max_size=16, unique=True).map(commas),
+    "matryoshka_weights": st.none(),
     "columns": st.none() | st.just("inputs=anchor,targets=positive"),
     "split_by": st.sampled_from(get_args(SplitBy)),
     "answers": st.sampled_from(get_args(Answers)),

@@ -10,6 +10,7 @@ import pytest
 import torch
 from sklearn.neighbors import NearestNeighbors
 
+from losstune.trainer.base.errors import LosstuneError
 from losstune.trainer.data.pairs import load_pairs
 from losstune.trainer.data.resident import split_tensors
 from losstune.trainer.data.splits import split_rows
@@ -233,6 +234,62 @@ class TestForSearch:
         else:
             assert center is not None
             np.testing.assert_allclose(center.cpu(), pairs.targets[split_rows(pairs, 0).train].mean(0), rtol=1e-5)
+
+
+class TestDims:
+    """A run of targets (400, 5) with prefixes of 2 and 3, the second one only scored, and of 4."""
+
+    @pytest.fixture
+    def scored(self, cli: Line) -> dict[str, float]:
+        """The run, in the folder ``run``; returns what it scored on the test split."""
+        arrays = sample_arrays(rows=400)
+        arrays["targets"] += 5
+        np.savez("pairs.npz", **arrays)
+        asked = "--matryoshka_dims 2,3,4 --matryoshka_weights 1,0,1 --center --num_epochs 3"
+        return json.loads(cli(f"train --data pairs.npz {asked} --output_dir run --test --json").out)
+
+    def written(self, cli: Line, given: str) -> np.ndarray:
+        done = cli(f"predict --checkpoint run/best.pt {given} --output p.npy")
+        assert done.code == 0, done.err
+        return np.load("p.npy")
+
+    def test_gives_the_first_so_many(self, cli: Line, scored: dict[str, float]) -> None:
+        whole, cut = (self.written(cli, f"--data pairs.npz {dims}") for dims in ("", "--dims 2"))
+        np.testing.assert_array_equal(cut, whole[:, :2])
+        np.testing.assert_array_equal(self.written(cli, "--data pairs.npz --dims 5"), whole)
+
+    @pytest.mark.parametrize("dims", [2, 4])
+    def test_an_index_of_prefixes_gives_the_product_s_own_recall(
+        self, cli: Line, scored: dict[str, float], dims: int
+    ) -> None:
+        queries = self.written(cli, f"--data pairs.npz --for-search --dims {dims}")
+        gallery = self.written(cli, f"--targets pairs.npz --dims {dims}")
+        trained, arrays = load_model("run/best.pt"), np.load("pairs.npz")
+        np.testing.assert_array_equal(trained.predict(arrays["inputs"], for_search=True, dims=dims), queries)
+        np.testing.assert_array_equal(trained.gallery(arrays["targets"], dims=dims), gallery)
+        test = split_rows(load_pairs("pairs.npz"), 0).test
+        for rows in (queries, gallery):
+            assert rows.shape == (400, dims)
+            np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-5)
+        for depth in (1, 5, 10):
+            found = (by_faiss(gallery[test], queries[test], depth) == np.arange(len(test))[:, None]).any(axis=1).mean()
+            assert found == pytest.approx(scored[f"test/dim_{dims}/recall_at_{depth}"], abs=1e-6)
+
+    @pytest.mark.parametrize("given", ["--data pairs.npz", "--targets pairs.npz"])
+    def test_a_prefix_that_was_not_trained_is_refused(self, cli: Line, scored: dict[str, float], given: str) -> None:
+        for dims in (0, 3, 6):
+            done = cli(f"predict --checkpoint run/best.pt {given} --dims {dims} --output p.npy")
+            message = f"--dims {dims}: the model's prefixes are of 2, 4 or 5 dimensions"
+            assert (done.code, done.err) == (2, f"error: {message}\n")
+        with pytest.raises(LosstuneError, match=r"^dims 3: the model's prefixes are of 2, 4 or 5"):
+            load_model("run/best.pt").predict(np.ones((1, 6)), dims=3)
+
+    @pytest.mark.usefixtures("run")
+    def test_of_a_model_without_prefixes_there_is_only_the_whole(self, cli: Line) -> None:
+        done = cli("predict --checkpoint run/best.pt --data pairs.npz --dims 2 --output p.npy")
+        message = "--dims 2: the model's prefixes are of 5 dimensions, as it was trained without matryoshka_dims"
+        assert (done.code, done.err) == (2, f"error: {message}\n")
+        assert self.written(cli, "--data pairs.npz --dims 5").shape == (200, 5)
 
 
 @pytest.mark.usefixtures("run")

@@ -91,6 +91,17 @@ def test_the_test_split_has_its_metrics_retrieval_geometry_and_notes() -> None:
     assert lines[3:] == ["Note: hubs: one", "Note: collapsed: two"]
 
 
+def test_prefixes_have_their_own_line_and_no_part_in_the_loss_s() -> None:
+    config = sample_config("infonce", batch_size=32, matryoshka_dims=[8, 16, 32])
+    record = {**RECORD, "val/dim_8/loss": 4.0, "val/dim_8/mrr": 0.05, "val/dim_16/mrr": 0.1}
+    lines = epoch_lines({**record, "val/infonce_acc": 0.5}, config, gallery=364)
+    assert lines[2].endswith("MSE: 0.4512, InfoNCE Acc: 50.00% (chance 3.12%)")
+    assert lines[4:] == ["Val MRR of prefixes: 0.0500 at 8, 0.1000 at 16"]
+    metrics = {name.replace("val/", "test/"): value for name, value in {**record, **RETRIEVAL}.items()}
+    scored = Scored({**metrics, **GEOMETRY}, gallery=364, dim=32, flags=[])
+    assert scored_lines(scored, config)[2] == "Test MRR of prefixes: 0.0500 at 8, 0.1000 at 16"
+
+
 class TestEpochLines:
     def test_an_epoch_is_numbered_of_all_and_has_train_val_and_retrieval(self) -> None:
         lines = epoch_lines(RECORD, sample_config(num_epochs=300), gallery=364)

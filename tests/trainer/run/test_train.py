@@ -91,6 +91,14 @@ class TestResume:
         assert cli("train --resume --output_dir run").code == 0
         assert cli("train --resume --output_dir run --config run/config.yaml --num_epochs 2").code == 0
 
+    def test_prefixes_are_the_same_as_a_list_and_with_spaces(self, train: Line, cli: Line) -> None:
+        train("--matryoshka_dims 2,3 --num_epochs 1 --output_dir run")
+        Path("prefixes.yaml").write_text("matryoshka_dims: [2, 3]\n")
+        for given in ("--matryoshka-dims '2, 3'", "--config prefixes.yaml"):
+            assert cli(f"train --resume --output_dir run {given}").code == 0
+        done = cli("train --resume --output_dir run --matryoshka_dims 2")
+        assert "matryoshka_dims is 2,3 in the checkpoint, 2 was asked for" in done.err
+
     def test_the_same_data_elsewhere_is_the_same_data(self, train: Line, cli: Line) -> None:
         train("--num_epochs 1 --output_dir run")
         Path("pairs.npz").rename("moved.npz")

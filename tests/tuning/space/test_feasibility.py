@@ -59,6 +59,16 @@ def test_two_spaces_of_one_loss_and_a_loss_with_a_name_of_ours_are_refused(tmp_p
             "tpe",
             "space.yaml: batch_size 4096: made: the ",
         ),
+        (
+            "{loss_fn: mse, space: {matryoshka_dims: {choices: [null, [2, 4], [2, 6]]}}}",
+            "tpe",
+            "space.yaml: matryoshka_dims: found 6; the targets have 5 dimensions, and no prefix has more",
+        ),
+        (
+            "{loss_fn: mse, fixed: {matryoshka_dims: [2, 5]}, space: {matryoshka_weights: {choices: ['1,1', '1,0']}}}",
+            "tpe",
+            "space.yaml: matryoshka_weights: found 0 for all 5 dimensions",
+        ),
         ("{loss_fn: mse, fixed: {batch_size: 4096}, space: {lr: {low: 1e-4, high: 1e-2}}}", "tpe", "space.yaml: batch"),
     ],
 )
@@ -68,3 +78,10 @@ def test_what_this_data_or_these_settings_can_not_serve(text: str, sampler: str,
 
 def test_what_they_can_serve(pairs: Pairs) -> None:
     check_against_data([space_of(CONDITIONAL), space_of(OLDER)], settings_of(sampler="tpe"), pairs)
+    weighed = """
+        loss_fn: mse
+        space:
+          matryoshka_dims: {choices: [null, [2, 4], 5]}
+          matryoshka_weights: {choices: [[1, 0.5], [0, 1]], when: {matryoshka_dims: "2,4"}}
+    """
+    check_against_data([space_of(weighed)], settings_of(sampler="grid"), pairs)

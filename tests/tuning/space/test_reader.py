@@ -53,6 +53,15 @@ ACCEPTED = {
         "space: {clip_norm: {choices: [null, 1, 2.5]}}",
         (Parameter("clip_norm", Choices((None, 1, 2.5))),),
     ),
+    "lists among choices": (
+        "mse",
+        "space:\n  matryoshka_dims: {choices: [null, [8, 16], '16, 32', 64]}\n"
+        "  matryoshka_weights: {choices: [[1, 0.5], [1, 1]], when: {matryoshka_dims: ['8,16', [16, 32]]}}",
+        (
+            Parameter("matryoshka_dims", Choices((None, "8,16", "16,32", "64"))),
+            Parameter("matryoshka_weights", Choices(("1,0.5", "1,1")), {"matryoshka_dims": ("8,16", "16,32")}),
+        ),
+    ),
     "the loss's own": (
         "infonce",
         "space: {temperature: {low: 0.001, high: 10}}",
@@ -91,6 +100,30 @@ REFUSED = {
         "mse",
         "spaces: {}",
         f"{FILE}:2: spaces: unknown section; allowed: loss_fn, start, space, derived, fixed, study",
+    ),
+    "a choice that is no list of prefixes": (
+        "mse",
+        "space:\n  matryoshka_dims: {choices: [[8, 0]]}",
+        f"{FILE}:3: space → matryoshka_dims → choices → item 1: found '8,0'; "
+        "should be different whole numbers of at least 1, 16 at most, as 32,64,128",
+    ),
+    "one list of prefixes twice": (
+        "mse",
+        "space:\n  matryoshka_dims: {choices: [[8, 16], '8,16']}",
+        f"{FILE}:3: space → matryoshka_dims → choices: the choice '8,16' stands twice",
+    ),
+    "as many weights as some prefixes alone": (
+        "mse",
+        "space:\n  matryoshka_dims: {choices: [[8], [8, 16]]}\nfixed: {matryoshka_weights: [1, 2]}",
+        f"{FILE}:2: space: at matryoshka_dims 8: "
+        "matryoshka_weights: found 1,2; should be one for each of matryoshka_dims: 8",
+    ),
+    "weights of other prefixes under their condition": (
+        "mse",
+        "space:\n  matryoshka_dims: {choices: [[8], [8, 16]]}\n"
+        "  matryoshka_weights: {choices: [[1, 2, 3]], when: {matryoshka_dims: '8,16'}}",
+        f"{FILE}:2: space: at matryoshka_dims 8,16, matryoshka_weights 1,2,3: "
+        "matryoshka_weights: found 1,2,3; should be one for each of matryoshka_dims: 8,16",
     ),
     "section that is a list": ("mse", "space: [lr]", f"{FILE}:2: space: found ['lr']; expected a mapping"),
     "misspelt name": (
@@ -528,6 +561,16 @@ def test_a_start_point_is_completed_by_defaults() -> None:
         {**common, "schedule": "constant", "model.depth": 2},
         {**common, "schedule": "cosine", "warmup_epochs": 0, "model.depth": 3},
     )
+
+
+def test_prefixes_are_lists_in_fixed_settings_and_start_points_too() -> None:
+    space = space_of("""
+        loss_fn: mse
+        start: [{matryoshka_dims: [8, 16]}, {matryoshka_dims: null}]
+        space: {matryoshka_dims: {choices: [null, [8, 16]]}}
+    """)
+    assert space.start == ({"matryoshka_dims": "8,16"}, {"matryoshka_dims": None})
+    assert space_of("loss_fn: mse\nfixed: {matryoshka_dims: [8, 16]}").fixed == {"matryoshka_dims": "8,16"}
 
 
 def test_fixed_settings_may_be_nested_or_dotted() -> None:
