@@ -16,7 +16,7 @@ from losstune.trainer.base.errors import UserError
 LISTS = ("matryoshka_dims", "matryoshka_weights")
 """Settings that a list may be given for."""
 MOST = 16
-"""Prefixes of a run: each is scored like the whole, and costs nearly as much."""
+"""Prefixes of a run: each is scored as the whole is, and costs up to as much."""
 HEAVIEST = 100.0
 _SIZE = re.compile(r"[1-9][0-9]{0,6}")
 

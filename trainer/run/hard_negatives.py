@@ -17,6 +17,7 @@ from losstune.trainer.config.loss_config import LossConfig, Mining
 from losstune.trainer.data.resident import TrainSplit
 from losstune.trainer.losses.base import OwnNegatives, takes_negatives, unit
 from losstune.trainer.run.gradients import CenteredLoss, Gradients
+from losstune.trainer.run.matryoshka import loss_of_whole
 
 SCORES_AT_ONCE = 2**19
 """Scores held at once: 2 MiB in float32, which stay in a cache."""
@@ -127,9 +128,10 @@ def miner_of(loss: LossConfig, trained: CenteredLoss, split: TrainSplit, gradien
     mining = loss.mining()
     if mining is None:
         return None
-    if not takes_negatives(trained.module.forward):
+    module = loss_of_whole(trained.module)
+    if not takes_negatives(module.forward):
         raise UserError(
-            f"hard_negatives: found {mining.negatives}; forward of {type(trained.module).__name__}, the module of "
+            f"hard_negatives: found {mining.negatives}; forward of {type(module).__name__}, the module of "
             f"{loss.name}, takes no argument 'negatives'; allowed: 0"
         )
     return Miner(mining, split, trained.centered, gradients.aims)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from losstune.trainer.config.loss_config import Gallery, LossConfig, TrainTargets
 from losstune.trainer.config.matryoshka import Prefix
 from losstune.trainer.losses import LossModule, LossOutput
-from losstune.trainer.losses.base import RightTargets, closed_form, takes_right
+from losstune.trainer.losses.base import OwnNegatives, RightTargets, asked_for, closed_form
 from losstune.trainer.score.names import at_dims
 from losstune.trainer.score.parts import checked_output
 
@@ -27,6 +27,11 @@ def loss_module(config: LossConfig, prefixes: Sequence[Prefix], train: TrainTarg
     built += [(p, config.build(_PrefixTargets(train, p.dims))) for p in prefixes[:-1] if p.weight]
     by_formula = all(closed_form(module) is not None for _, module in built)
     return (ClosedMatryoshkaLoss if by_formula else MatryoshkaLoss)(config.name, built)
+
+
+def loss_of_whole(module: nn.Module) -> nn.Module:
+    """The loss of whole embeddings in what :func:`loss_module` has made."""
+    return module.losses[0] if isinstance(module, MatryoshkaLoss) else module
 
 
 @dataclass(frozen=True)
@@ -64,13 +69,18 @@ class MatryoshkaLoss(LossModule):
         self.losses = nn.ModuleList(module for _, module in built)
 
     def forward(
-        self, predictions: Tensor, targets: Tensor, ids: Tensor, right: RightTargets | None = None
+        self,
+        predictions: Tensor,
+        targets: Tensor,
+        ids: Tensor,
+        right: RightTargets | None = None,
+        negatives: OwnNegatives | None = None,
     ) -> LossOutput:
         outputs = []
         for prefix, loss in zip(self.prefixes, self.losses, strict=True):
-            also = () if right is None or not takes_right(loss.forward) else (right,)
+            also = asked_for(loss.forward, right, _cut(negatives, prefix.dims))
             cut = (rows[:, : prefix.dims].clone() for rows in (predictions, targets))  # a user's may write into them
-            outputs.append(checked_output(loss(*cut, ids, *also), self.name))
+            outputs.append(checked_output(loss(*cut, ids, **also), self.name))
         return self._sum(outputs)
 
     def _sum(self, outputs: Sequence[LossOutput]) -> LossOutput:
@@ -93,16 +103,28 @@ class ClosedMatryoshkaLoss(MatryoshkaLoss):
         return targets
 
     def with_gradient(
-        self, predictions: Tensor, targets: Tensor, ids: Tensor, share: float, right: RightTargets | None = None
+        self,
+        predictions: Tensor,
+        targets: Tensor,
+        ids: Tensor,
+        share: float,
+        right: RightTargets | None = None,
+        negatives: OwnNegatives | None = None,
     ) -> tuple[LossOutput, Tensor]:
         """The same with its gradient, of each dimension from all prefixes that have it."""
         outputs, gradient = [], torch.zeros_like(predictions)
         for prefix, loss in zip(self.prefixes, self.losses, strict=True):
             closed = closed_form(loss)
             assert closed is not None
-            also = () if right is None or not takes_right(closed.with_gradient) else (right,)
+            cut = _cut(negatives, prefix.dims)
+            cut = None if cut is None else cut._replace(targets=closed.prepared(cut.targets))
+            also = asked_for(closed.with_gradient, right, cut)
             p, t = predictions[:, : prefix.dims], closed.prepared(targets[:, : prefix.dims])
-            output, own = closed.with_gradient(p, t, ids, share * prefix.weight, *also)
+            output, own = closed.with_gradient(p, t, ids, share * prefix.weight, **also)
             gradient[:, : prefix.dims] += own
             outputs.append(output)
         return self._sum(outputs), gradient
+
+
+def _cut(negatives: OwnNegatives | None, dims: int) -> OwnNegatives | None:
+    return None if negatives is None else negatives._replace(targets=negatives.targets[..., :dims])

@@ -84,6 +84,7 @@ def several() -> Pairs:
         {"loss_fn": "infonce_cosine", "hard_negatives": 2, "hard_negatives_every": 1, "guide_margin": 0.2},
         {"loss_fn": "siglip"},
         {"loss_fn": "infonce", "matryoshka_dims": [2, 4], "learn_temperature": True, "temperature": 0.3},
+        {"loss_fn": "infonce", "matryoshka_dims": [3], "hard_negatives": 3, "guide_margin": 0.2, "center": True},
         {"loss_fn": "full_softmax", "matryoshka_dims": [3], "matryoshka_weights": [0.5]},
         {"loss_fn": "triplet"},
         {"loss_fn": "full_softmax", "center": True},

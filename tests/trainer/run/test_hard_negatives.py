@@ -241,8 +241,9 @@ class Unaware(InfoNceLoss):
         return super().forward(predictions, targets, ids)
 
 
-def test_a_loss_whose_module_takes_none_is_refused() -> None:
-    assert refusal(sample_trainer, sample_config(f"{__name__}:UnawareConfig", hard_negatives=2)) == (
+@pytest.mark.parametrize("settings", [{}, {"matryoshka_dims": [2]}], ids=str)
+def test_a_loss_whose_module_takes_none_is_refused(settings: dict[str, Any]) -> None:
+    assert refusal(sample_trainer, sample_config(f"{__name__}:UnawareConfig", hard_negatives=2, **settings)) == (
         "hard_negatives: found 2; forward of Unaware, the module of unaware, takes no argument 'negatives'; allowed: 0"
     )
     sample_trainer(sample_config(f"{__name__}:UnawareConfig")).run_epoch()

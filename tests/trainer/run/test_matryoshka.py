@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from losstune.trainer.config.loss_registry import loss_config_class, loss_names
 from losstune.trainer.config.matryoshka import Prefix
 from losstune.trainer.losses import LossConfig, LossModule, LossOutput, TrainTargets
-from losstune.trainer.losses.base import closed_form
+from losstune.trainer.losses.base import OwnNegatives, closed_form
 from losstune.trainer.run.matryoshka import ClosedMatryoshkaLoss, MatryoshkaLoss, loss_module
 from losstune.trainer.score.metrics import embedding_metrics
 from tests.trainer.losses.reference import (
@@ -113,6 +113,23 @@ def test_a_formula_is_the_forward_pass_and_its_gradient(name: str, settings: dic
     assert len(theirs) == {"siglip": 6}.get(name, 3 * settings.get("learn_temperature", False))
     for parameter, grad in zip(own.parameters(), theirs, strict=True):
         torch.testing.assert_close(parameter.grad, grad)
+
+
+def test_negatives_of_a_row_s_own_end_where_the_prefix_does() -> None:
+    predictions, targets = random_batch(1)
+    own = OwnNegatives(torch.randn(8, 3, 5, generator=torch.Generator().manual_seed(2)).double(), torch.ones(8, 3) > 0)
+    expected = 0.0
+    for dims, weight in WEIGHED:
+        units = torch.nn.functional.normalize(predictions[:, :dims])
+        batch = units @ torch.nn.functional.normalize(targets[:, :dims]).T
+        beside = (units[:, None] * torch.nn.functional.normalize(own.targets[..., :dims], dim=-1)).sum(dim=-1)
+        shares = torch.softmax(torch.cat([batch, beside], dim=1) / 0.3, dim=1)
+        expected += weight * float(-shares.diagonal().log().mean())
+    loss = module("infonce", targets, temperature=0.3)
+    assert float(loss(predictions, targets, torch.arange(8), negatives=own).loss) == pytest.approx(expected)
+    with torch.inference_mode():
+        found, _ = loss.with_gradient(predictions, targets, torch.arange(8), 1.0, negatives=own)  # type: ignore[operator]
+    assert float(found.loss) == pytest.approx(expected)
 
 
 def test_a_formula_of_all_is_one_and_any_other_loss_goes_by_autograd() -> None:

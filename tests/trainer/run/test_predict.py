@@ -267,6 +267,8 @@ class TestDims:
         trained, arrays = load_model("run/best.pt"), np.load("pairs.npz")
         np.testing.assert_array_equal(trained.predict(arrays["inputs"], for_search=True, dims=dims), queries)
         np.testing.assert_array_equal(trained.gallery(arrays["targets"], dims=dims), gallery)
+        whole = self.written(cli, "--data pairs.npz --for-search")[:, :dims]
+        np.testing.assert_allclose(whole / np.linalg.norm(whole, axis=1, keepdims=True), queries, rtol=1e-4, atol=1e-5)
         test = split_rows(load_pairs("pairs.npz"), 0).test
         for rows in (queries, gallery):
             assert rows.shape == (400, dims)
