@@ -20,7 +20,7 @@ def prefix_metrics(
     """What :func:`~losstune.trainer.score.metrics.embedding_metrics` gives of prefixes, as ``dim_64/mrr``.
 
     Args:
-        sizes: dimensions of the prefixes; one of a twelfth of all dimensions costs a sixth of the whole, of half a half.
+        sizes: dimensions of the prefixes; one of half of them all costs about half of the whole.
 
     Raises:
         NonFiniteError: a prediction is NaN or infinite.
