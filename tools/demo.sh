@@ -11,7 +11,7 @@ began=$SECONDS
 echo "A study of the four losses of the guide, 270 epochs each, on the cores of this machine."
 run launch mse cosine cosine_mse infonce --data digits --study demo --storage "$root" --epochs-per-loss 270 --max-epochs 27
 run status demo --storage "$root"
-run confirm demo --storage "$root" --top 1 --seeds 10
+run confirm demo --storage "$root" --top 1 --seeds 10 --smallest
 run report demo --storage "$root" --output "$root/report.html"
 run export demo --storage "$root" --output "$root/best.yaml"
 run train --config "$root/best.yaml" --output_dir "$root/final" --test | tail -n 8

@@ -24,6 +24,7 @@ from losstune.tuning.cli.options import (
     DebugNan,
     EndAsJson,
     GpusPerTrial,
+    Margin,
     Name,
     Quiet,
     RetryFailed,
@@ -37,6 +38,7 @@ from losstune.tuning.cli.options import (
 from losstune.tuning.cli.process import run
 from losstune.tuning.cli.study_commands import compare, delete, export, list_, report, status, sync, ui
 from losstune.tuning.commands.wishes import seconds_of
+from losstune.tuning.confirm.margin import smallest_margin
 
 app = typer.Typer(
     add_completion=False,
@@ -195,6 +197,10 @@ def confirm(
     name: Name,
     top: Annotated[int, typer.Option(min=1, max=100, help="settings of each loss to train again")] = 3,
     seeds: Annotated[int, typer.Option(min=2, max=1000, help="fresh seeds; claims need at least 10")] = 10,
+    smallest: Annotated[
+        bool, typer.Option("--smallest", help="also the setting of fewest parameters within --margin of the best")
+    ] = False,
+    margin: Margin = None,
     data: Data = None,
     columns: Columns = None,
     concurrency: Concurrency = None,
@@ -218,7 +224,8 @@ def confirm(
 
     execution = Execution(Resources(concurrency, cpus_per_trial, gpus_per_trial), address, tracking_uri)
     home = home_of(context, storage, study_storage)
-    request = ConfirmRequest(name, home, top, seeds, execution, accept_change, data, columns)
+    within = smallest_margin(smallest=smallest, margin=margin)
+    request = ConfirmRequest(name, home, top, seeds, execution, accept_change, data, columns, within)
     confirmed = run_confirm(request, console_of(context, quiet=quiet, as_json=as_json))
     end_confirm(confirmed, home.options(), quiet=quiet, as_json=as_json)
 

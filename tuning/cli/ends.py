@@ -65,13 +65,13 @@ def end_confirm(confirmed: Confirmed, at: str, *, quiet: bool, as_json: bool) ->
         print(f"Stopped; the same command continues the confirmation of study {name}", file=sys.stderr)
         code, steps = (
             confirmed.stopped.exit_code,
-            [f"losstune confirm {name}{at} --top {plan.top} --seeds {plan.seeds}"],
+            [f"losstune confirm {name}{at} {' '.join(plan.options)}"],
         )
     else:
         code = 0
         steps = [f"losstune report {name}{at} --output report.html", f"losstune export {name}{at} --output best.yaml"]
         if not quiet:
-            show_answer(compare(confirmed.study), Console(stderr=as_json), at)
+            show_answer(compare(confirmed.study, confirmed.margin), Console(stderr=as_json), at)
     if as_json:
         _print_json(_confirmation_json(confirmed) | _end_json(confirmed, code, [*steps, *_sync(confirmed, at)]))
     elif not confirmed.stopped and not quiet:
@@ -108,7 +108,7 @@ def _confirmation_json(confirmed: Confirmed) -> dict[str, Any]:
     }
     if confirmed.stopped:
         return {**told, "best": None, "answer": []}
-    comparison = compare(confirmed.study)
+    comparison = compare(confirmed.study, confirmed.margin)
     pick = comparison.pick(comparison.winner)
     best = {"trial": pick.name, "loss": pick.loss_fn, "value": pick.validation}
     return {**told, "best": best, "answer": answer_sentences(comparison)}

@@ -6,6 +6,7 @@ import typer
 
 from losstune.trainer.cli.field_options import Command, field_option, with_options
 from losstune.tuning.commands.wishes import share_of
+from losstune.tuning.confirm.margin import MARGIN, margin_of
 from losstune.tuning.space.settings import StudySettings
 
 if TYPE_CHECKING:
@@ -60,6 +61,14 @@ TimeBudget = Annotated[str | None, typer.Option(help="stop after this long: 90s,
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for programs")]
 EndAsJson = Annotated[
     bool, typer.Option("--json", help="print one JSON object at the end, for programs; all else goes to standard error")
+]
+Margin = Annotated[
+    Any,
+    typer.Option(
+        parser=margin_of,
+        metavar="FLOAT",
+        help=f"how much worse in the objective a smaller model may be to be as good  (default: {MARGIN})",
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="print nothing but errors, and what --json prints")]
 

@@ -9,7 +9,8 @@ import typer
 from rich.console import Console
 
 from losstune.trainer.base.errors import UserError
-from losstune.tuning.cli.options import AsJson, Name, Storage, StudyStorage, TrackingUri, home_of
+from losstune.tuning.cli.options import AsJson, Margin, Name, Storage, StudyStorage, TrackingUri, home_of
+from losstune.tuning.confirm.margin import smallest_margin
 
 
 def status(
@@ -81,6 +82,7 @@ def compare(
     storage: Storage = ".",
     study_storage: StudyStorage = None,
     as_json: AsJson = False,
+    margin: Margin = None,
     everything: Annotated[bool, typer.Option("--all", help="all pairs, all metrics, what tuning gained")] = False,
 ) -> None:
     """Show which loss, by how much and how sure, from the newest confirmation."""
@@ -89,7 +91,7 @@ def compare(
     from losstune.tuning.show.comparison import comparison_json, show_answer, show_comparison
 
     home = home_of(context, storage, study_storage)
-    comparison = compared(existing(home, name, files=True))
+    comparison = compared(existing(home, name, files=True), margin)
     if as_json:
         print(json.dumps(comparison_json(comparison), indent=2))
     elif everything:
@@ -126,6 +128,10 @@ def export(
     name: Name,
     output: Annotated[Path, typer.Option(help="the YAML file to write")],
     loss_fn: Annotated[str | None, typer.Option(help="the best of this loss  (default: of all)")] = None,
+    smallest: Annotated[
+        bool, typer.Option("--smallest", help="the confirmed setting of fewest parameters that is as good as the best")
+    ] = False,
+    margin: Margin = None,
     storage: Storage = ".",
     study_storage: StudyStorage = None,
 ) -> None:
@@ -134,7 +140,8 @@ def export(
     from losstune.tuning.commands.studies import existing
 
     home = home_of(context, storage, study_storage)
-    exported = write_export(existing(home, name, files=True), loss_fn, output)
+    within = smallest_margin(smallest=smallest, margin=margin)
+    exported = write_export(existing(home, name, files=True), loss_fn, output, within)
     print(f"Wrote {output}: {exported.trial}, {exported.value:.4f}")
     if exported.seeds:
         print(f"Confirmed: that is the mean over {exported.seeds} fresh seeds.")

@@ -13,8 +13,18 @@ from losstune.trainer.data.pairs import Pairs
 from losstune.trainer.data.sources import Source
 from losstune.tuning.commands.studies import held, released, taken_up
 from losstune.tuning.confirm.confirm_runs import ConfirmRun, runs_of
-from losstune.tuning.confirm.plan import Plan, is_finished, make_plan, plans, record_test_use, save_plan, saw_test_rows
+from losstune.tuning.confirm.plan import (
+    Plan,
+    is_finished,
+    make_plan,
+    plans,
+    record_test_use,
+    save_plan,
+    saw_test_rows,
+    with_smallest,
+)
 from losstune.tuning.confirm.scoring import score_plan
+from losstune.tuning.confirm.small_trials import cheapest_within, trial_sizes
 from losstune.tuning.confirm.validated import score_validation
 from losstune.tuning.execute.confirm_tasks import ConfirmTasks
 from losstune.tuning.execute.session import Execution, Session, caught_up, session
@@ -23,13 +33,17 @@ from losstune.tuning.storage.home import Home
 from losstune.tuning.study.audit import audited_trials
 from losstune.tuning.study.kept_data import study_pairs
 from losstune.tuning.study.study import Study
+from losstune.tuning.study.trial import ranked
 from losstune.tuning.study.versions import check_versions
 from losstune.tuning.track.process import tracking_uri_of
 
 
 @dataclass(frozen=True)
 class ConfirmRequest:
-    """What ``losstune confirm`` was asked to do; ``data`` and ``columns`` say where its data is now."""
+    """What ``losstune confirm`` was asked to do; ``data`` and ``columns`` say where its data is now.
+
+    With a ``margin`` the cheapest trial of the search that is within it of the best is confirmed too.
+    """
 
     name: str
     home: Home
@@ -39,16 +53,21 @@ class ConfirmRequest:
     accept_change: bool = False
     data: Source | None = None
     columns: Columns = None
+    margin: float | None = None
 
 
 @dataclass(frozen=True)
 class Confirmed:
-    """How a confirmation ended: its plan, the signal that stopped it if one did, whether MLflow has all of it."""
+    """How a confirmation ended: its plan, the signal that stopped it if one did, whether MLflow has all of it.
+
+    ``margin`` is that of the request.
+    """
 
     study: Study
     plan: Plan
     stopped: StopRequest
     tracked: bool
+    margin: float | None = None
 
 
 def confirm(request: ConfirmRequest, console: Console) -> Confirmed:
@@ -71,14 +90,14 @@ def confirm(request: ConfirmRequest, console: Console) -> Confirmed:
         if is_finished(study, plan):
             say(console, f"Confirmation {plan.number} of study {request.name} has its {plan.seeds} seeds already")
             idle = caught_up(study, request.execution, "confirm", console)
-            return Confirmed(released(study, request.home), plan, idle.stop, idle.tracked)
+            return Confirmed(released(study, request.home), plan, idle.stop, idle.tracked, request.margin)
         runs = runs_of(study, plan)
         left = [run for run in runs if run.result() is None]
         with session(study, pairs, request.execution, "confirm", len(left), console) as running:
             _train(study, plan, runs, left, running, console)
             if not running.stop:
                 _score(study, plan, pairs, console)
-    return Confirmed(released(study, request.home), plan, running.stop, running.tracked)
+    return Confirmed(released(study, request.home), plan, running.stop, running.tracked, request.margin)
 
 
 def _plan(study: Study, request: ConfirmRequest, pairs: Pairs, console: Console) -> Plan:
@@ -92,9 +111,12 @@ def _plan(study: Study, request: ConfirmRequest, pairs: Pairs, console: Console)
         request.execution.resources.cpus_per_trial,
         split_given=pairs.fixes_validation,
     )
+    if request.margin is not None:
+        fresh = _with_smallest(study, fresh, request.margin, pairs, request.execution.resources.cpus_per_trial, console)
     same = known and [arm.as_now(study) for arm in known[-1].arms] == fresh.arms and known[-1].seeds == request.seeds
     if same and is_finished(study, known[-1]):
         return known[-1]
+    same = same and known[-1].margin == fresh.margin
     if known:  # its runs are used again
         what = f"confirmation {known[-1].number} of study {request.name!r}"
         change = check_versions(what, known[-1].versions, accepted=request.accept_change)
@@ -111,6 +133,24 @@ def _plan(study: Study, request: ConfirmRequest, pairs: Pairs, console: Console)
         fresh = fresh.model_copy(update={"number": known[-1].number})
     save_plan(study, fresh)
     return fresh
+
+
+def _with_smallest(study: Study, plan: Plan, margin: float, pairs: Pairs, threads: int, console: Console) -> Plan:
+    """Add the cheapest trial that may be as good as the best one, and say which that is."""
+    trials = ranked(trial for loss, own in study.trials().items() if loss in plan.losses for trial in own)
+    sizes = trial_sizes(study, trials, (tuple(pairs.inputs.shape[1:]), int(pairs.targets.shape[1])))
+    best, small = trials[0], cheapest_within(trials, sizes, margin)
+    wider = with_smallest(study, plan, small, margin, threads)
+    if small is None:
+        say(console, f"--smallest: no trial within {margin:g} of the best one, {best.name}, has fewer parameters")
+    else:
+        say(
+            console,
+            f"--smallest: {small.name} {'is' if wider.arms == plan.arms else 'comes'} among the settings to train: "
+            f"{sizes[small.name]:,} parameters to the {sizes[best.name]:,} of {best.name}, {small.rank_value:.4f} to "
+            f"{best.rank_value:.4f} in the search",
+        )
+    return wider
 
 
 def _train(

@@ -9,9 +9,11 @@ from losstune.trainer.base.files import write_whole
 from losstune.trainer.config.config_file import config_yaml, read_run_settings
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.run.layout import CONFIG_FILE
+from losstune.tuning.confirm.compare import compare
 from losstune.tuning.confirm.confirm_runs import ConfirmRun
 from losstune.tuning.confirm.plan import latest_finished
 from losstune.tuning.confirm.results import confirmed_run, load_results
+from losstune.tuning.confirm.smallest_words import smallest_sentence
 from losstune.tuning.study.study import Study
 from losstune.tuning.study.trial import TrialView, best_trial
 
@@ -83,6 +85,31 @@ def _provenance(study: Study) -> dict[str, Any]:
     return {"data_digest": spec.data_digest, "versions": spec.versions, "git_commit": spec.git_commit}
 
 
+def smallest_run(study: Study, loss_fn: str | None, margin: float) -> ConfirmRun:
+    """The run that stands for the smallest setting that was shown to be as good as the winner.
+
+    Raises:
+        UserError: a loss is asked for too, nothing is confirmed, or no smaller setting was shown to be as good.
+    """
+    name = study.spec.name
+    if loss_fn is not None:
+        raise UserError(f"--smallest --loss-fn {loss_fn}: the smallest is that of all losses; leave one of the two out")
+    plan = latest_finished(study)
+    if plan is None:
+        raise UserError(
+            f"--smallest: study {name!r} is not confirmed yet, and fresh seeds alone tell what is as good: "
+            f"losstune confirm {name}{study.home.options()} --smallest"
+        )
+    comparison = compare(study, margin)
+    smallest = comparison.smallest
+    if smallest is None or smallest.verdict != "as good":
+        said = " ".join(smallest_sentence(comparison)) or "An earlier release confirmed it, without what models cost."
+        raise UserError(f"--smallest: no smaller setting is known to be as good. {said}")
+    results, _ = load_results(study, plan)
+    arm = next(arm for arm in plan.arms if arm.name == smallest.name)
+    return ConfirmRun(study, arm, results.best_seed(arm.name))
+
+
 @dataclass(frozen=True)
 class Exported:
     """What was written: the setting's trial, its value, and the seeds that confirm it, 0 if none do."""
@@ -92,14 +119,18 @@ class Exported:
     seeds: int
 
 
-def export(study: Study, loss_fn: str | None, output: Path) -> Exported:
+def export(study: Study, loss_fn: str | None, output: Path, margin: float | None = None) -> Exported:
     """Write the confirmed winner to a file, or a loss's confirmed setting; before a confirmation, the search's best.
+
+    Args:
+        margin: with one, in place of the winner the smallest confirmed setting that is as good within it.
 
     Raises:
         UserError: nothing to export, or the file can not be written.
     """
     best = best_of(study, loss_fn)
-    plan, run = latest_finished(study), confirmed_run(study, loss_fn)
+    plan = latest_finished(study)
+    run = confirmed_run(study, loss_fn) if margin is None else smallest_run(study, loss_fn, margin)
     if plan is not None and run is not None:
         results, _ = load_results(study, plan)
         mean = results.arm(run.arm.name).validation_mean

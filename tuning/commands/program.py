@@ -32,6 +32,7 @@ from losstune.tuning.commands.studies import existing
 from losstune.tuning.commands.study_view import StudyView
 from losstune.tuning.commands.wishes import seconds_of, share_of
 from losstune.tuning.confirm.compare import compare as compared
+from losstune.tuning.confirm.margin import margin_of, smallest_margin
 from losstune.tuning.execute.placement import Resources
 from losstune.tuning.execute.session import Execution
 from losstune.tuning.show.status import list_json
@@ -159,6 +160,8 @@ def confirm(
     *,
     top: int = 3,
     seeds: int = 10,
+    smallest: bool = False,
+    margin: float | None = None,
     concurrency: int | None = None,
     cpus_per_trial: int = 1,
     gpus_per_trial: Share = None,
@@ -176,6 +179,8 @@ def confirm(
         study: as :func:`launch` or :func:`open_study` gives it, or the name of one in the working directory.
         top: settings of each loss to train again.
         seeds: fresh seeds; claims need at least 10.
+        smallest: also the setting of fewest parameters whose search value is within ``margin`` of the best.
+        margin: how much worse in the objective a smaller model may be to be as good; None is 0.02.
         data, columns: the study's data, where it is elsewhere now.
 
     Raises:
@@ -186,21 +191,25 @@ def confirm(
     view = _view(study)
     resources = Resources(concurrency, cpus_per_trial, None if gpus_per_trial is None else share_of(gpus_per_trial))
     execution = Execution(resources, address, view.tracking_uri, own_process=False)
-    request = ConfirmRequest(view.name, view.stored.home, top, seeds, execution, accept_change, data, columns)
+    within = smallest_margin(smallest=smallest, margin=margin)
+    request = ConfirmRequest(view.name, view.stored.home, top, seeds, execution, accept_change, data, columns, within)
     with _running(quiet) as console:
         confirmed = run_confirm(request, console)
     confirmed.stopped.leave()
-    return ComparisonView(**dict(compared(confirmed.study)))
+    return ComparisonView(**dict(compared(confirmed.study, confirmed.margin)))
 
 
 @for_programs
-def compare(study: StudyView | str) -> ComparisonView:
+def compare(study: StudyView | str, *, margin: float | None = None) -> ComparisonView:
     """Which loss, by how much and how sure, from the newest confirmation.
+
+    Args:
+        margin: as of :func:`confirm`; None is that of the confirmation, where it had one.
 
     Raises:
         LosstuneError: there is none.
     """
-    return ComparisonView(**dict(compared(_read_anew(study))))
+    return ComparisonView(**dict(compared(_read_anew(study), None if margin is None else margin_of(margin))))
 
 
 @for_programs
@@ -216,13 +225,24 @@ def report(study: StudyView | str, output: AnyPath = "report.html") -> Reported:
 
 
 @for_programs
-def export(study: StudyView | str, output: AnyPath = "best.yaml", *, loss_fn: str | None = None) -> Exported:
+def export(
+    study: StudyView | str,
+    output: AnyPath = "best.yaml",
+    *,
+    loss_fn: str | None = None,
+    smallest: bool = False,
+    margin: float | None = None,
+) -> Exported:
     """Write the best setting, of all losses or of one, as a YAML that trains the final model.
+
+    Args:
+        smallest: in place of the best, the confirmed setting of fewest parameters that is as good within ``margin``.
 
     Raises:
         LosstuneError: there is nothing to export, or the file can not be written.
     """
-    return write_export(_read_anew(study), loss_fn, Path(output))
+    within = smallest_margin(smallest=smallest, margin=margin)
+    return write_export(_read_anew(study), loss_fn, Path(output), within)
 
 
 def _check_settings(settings: dict[str, Any]) -> None:

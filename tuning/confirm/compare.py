@@ -21,8 +21,10 @@ from losstune.tuning.confirm.findings import (
     Verdict,
 )
 from losstune.tuning.confirm.guide import checked_claims
+from losstune.tuning.confirm.margin import MARGIN
 from losstune.tuning.confirm.plan import Plan, latest_finished, plans
 from losstune.tuning.confirm.results import ArmResult, Results, Scores, load_results
+from losstune.tuning.confirm.smallest import find_smallest
 from losstune.tuning.confirm.statistics import (
     ALPHA,
     MIN_SEEDS,
@@ -40,8 +42,11 @@ _STEPS = (0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001, 0.0005)
 _MOST_SEEDS = 200
 
 
-def compare(study: Study) -> Comparison:
+def compare(study: Study, margin: float | None = None) -> Comparison:
     """The numbers of a study's newest finished confirmation.
+
+    Args:
+        margin: within which a smaller model is as good; None is that of ``confirm --smallest``, or else the default.
 
     Raises:
         UserError: there is none; says how to get one.
@@ -50,10 +55,12 @@ def compare(study: Study) -> Comparison:
     if plan is None:
         raise UserError(_not_confirmed(study))
     results, scores = load_results(study, plan)
-    return build_comparison(study, plan, results, scores)
+    return build_comparison(study, plan, results, scores, margin)
 
 
-def build_comparison(study: Study, plan: Plan, results: Results, scores: Mapping[str, Scores]) -> Comparison:
+def build_comparison(
+    study: Study, plan: Plan, results: Results, scores: Mapping[str, Scores], margin: float | None = None
+) -> Comparison:
     """Turn what was found into intervals, tests and verdicts."""
     objective = study.spec.settings.objective
     primary = objective.removeprefix("val/")
@@ -61,6 +68,7 @@ def build_comparison(study: Study, plan: Plan, results: Results, scores: Mapping
     picks = results.picks
     rows = [*_loss_rows(study, plan, results, scores, measures), *_baseline_rows(results, scores)]
     winner = results.winner
+    margin = margin or plan.margin or MARGIN
     pairs = compare_losses({loss: scores[arm] for loss, arm in picks.items()}, measures, plan.seeds)
     ridge = max(
         (results.arm(row.name) for row in rows if row.role == "baseline" and row.name.startswith("ridge")),
@@ -88,6 +96,9 @@ def build_comparison(study: Study, plan: Plan, results: Results, scores: Mapping
         guide=list(checked_claims(picks, plan.starts, scores, plan.seeds)),
         failed={loss: _failure(results, loss) for loss in study.spec.spaces if loss not in picks},
         partings=[text for loss in picks for text in results.arm(picks[loss]).partings],
+        margin=margin,
+        smallest=find_smallest(results, scores, primary, margin, plan.seeds),
+        smallest_sought=plan.margin is not None,
     )
 
 
@@ -196,6 +207,7 @@ def _row(
         geometry=signs,
         flags=[] if role == "baseline" else geometry_flags(signs, arm.output_dim),
         note=arm.note,
+        cost=arm.cost,
     )
 
 
@@ -216,5 +228,5 @@ def _not_confirmed(study: Study) -> str:
     done = sum(run.result() is not None for run in runs)
     return (
         f"the confirmation of study {name!r} is not finished, {done} of {len(runs)} runs are done: "
-        f"losstune confirm {name} --top {last.top} --seeds {last.seeds} goes on"
+        f"losstune confirm {name} {' '.join(last.options)} goes on"
     )

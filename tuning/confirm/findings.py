@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from losstune.tuning.confirm.cost import Cost
+from losstune.tuning.confirm.margin import MARGIN
 from losstune.tuning.confirm.statistics import MIN_SEEDS, Difference, Interval
 
 LABELS = {
@@ -20,6 +22,7 @@ LABELS = {
 TEST_METRICS = tuple(LABELS)
 
 Verdict = Literal["first", "undecided", "too few seeds"]
+SmallestVerdict = Literal["as good", "not shown", "too few seeds"]
 GuideVerdict = Literal["held", "not held", "undecided", "too few seeds"]
 
 
@@ -40,6 +43,7 @@ class ComparedArm(_Frozen):
         search_epochs, search_seconds: spent by the loss's whole search. seconds: by this arm's confirmation.
         seeds_failed: seeds with which the arm had no value.
         geometry: means over seeds. flags: what is wrong with it, in words.
+        cost: of its model; None for a baseline, and where an earlier release confirmed.
     """
 
     name: str
@@ -57,6 +61,7 @@ class ComparedArm(_Frozen):
     geometry: dict[str, float]
     flags: list[str]
     note: str
+    cost: Cost | None = None
 
 
 class Pair(_Frozen):
@@ -78,6 +83,29 @@ class Pair(_Frozen):
     detectable: float
     smaller: float | None
     seeds_needed: int | None
+
+
+class Smallest(_Frozen):
+    """The setting with the fewest parameters that came within the margin of the choice on validation.
+
+    Attributes:
+        share: its parameters over those of the choice, below 1.
+        difference: its test scores by the measure less those of the choice.
+        p: of a difference of the margin or more.
+        test: its own mean by the measure.
+    """
+
+    name: str
+    loss_fn: str
+    measure: str
+    margin: float
+    share: float
+    difference: Difference
+    p: float
+    verdict: SmallestVerdict
+    test: Interval
+    validation: float
+    cost: Cost
 
 
 class GuideClaim(_Frozen):
@@ -115,6 +143,10 @@ class Comparison(_Frozen):
     guide: list[GuideClaim]
     failed: dict[str, str]
     partings: list[str]
+    margin: float = MARGIN
+    smallest: Smallest | None = None
+    smallest_sought: bool = False
+    """Whether the confirmation had a setting added for being small."""
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -76,10 +76,18 @@ class Plan(BaseModel):
     versions: dict[str, str]
     changes: list[dict[str, str]] = []
     """What other versions it went on with."""
+    margin: float | None = None
+    """Where a setting was to be added for being small: how much worse than the best of the search it might be."""
 
     def candidates(self, loss_fn: str) -> list[Arm]:
         """The settings of a loss that the pick is made from, best of the search first."""
         return [arm for arm in self.arms if arm.loss_fn == loss_fn and arm.role == "candidate"]
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Those of the command that it was made by, and that goes on with it."""
+        small = () if self.margin is None else ("--smallest", "--margin", f"{self.margin:g}")
+        return ("--top", str(self.top), "--seeds", str(self.seeds), *small)
 
     @property
     def created_at(self) -> float:
@@ -133,6 +141,14 @@ def make_plan(study: Study, number: int, top: int, seeds: int, threads: int, *, 
         starts=starts,
         versions=versions_now(),
     )
+
+
+def with_smallest(study: Study, plan: Plan, smallest: TrialView | None, margin: float, threads: int) -> Plan:
+    """The plan with one more candidate, the trial that was sought for being small, if no arm has its settings yet."""
+    added = [_candidate(study, smallest, threads)] if smallest is not None else []
+    known = [arm.settings for arm in plan.arms]
+    new = [arm for arm in added if arm.settings not in known]
+    return plan.model_copy(update={"arms": [*plan.arms, *new], "margin": margin})
 
 
 def plans(study: Study) -> Iterator[Plan]:

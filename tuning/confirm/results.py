@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.files import with_crc, without_crc
 from losstune.tuning.confirm.confirm_runs import ConfirmRun
+from losstune.tuning.confirm.cost import Cost
 from losstune.tuning.confirm.plan import RESULTS_FILE, SCORES_FILE, Plan, latest_finished, plan_folder
 from losstune.tuning.study.study import Study
 
@@ -33,6 +34,7 @@ class ArmResult(BaseModel):
         partings: what is to be said where validation loss and objective part ways.
         output_dim: min(N, d), the highest effective rank there could be on the test split.
         note: anything else worth saying, as a baseline's regularisation.
+        cost: of its model; None for what was not scored on the test split.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,6 +51,7 @@ class ArmResult(BaseModel):
     partings: list[str] = []
     output_dim: int = 0
     note: str = ""
+    cost: Cost | None = None
 
     @property
     def validation_mean(self) -> float:

@@ -12,16 +12,19 @@ from torch import Tensor
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.config.factory import FACTORY
+from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.pairs import Pairs
 from losstune.trainer.data.resident import SplitTensors, split_tensors
 from losstune.trainer.data.splits import split_rows
 from losstune.trainer.run.history import read_history
-from losstune.trainer.run.layout import HISTORY_FILE
+from losstune.trainer.run.layout import BEST_FILE, HISTORY_FILE
 from losstune.trainer.score.flags import parting
 from losstune.trainer.score.geometry import geometry
 from losstune.trainer.score.metrics import row_scores
 from losstune.tuning.confirm.baselines import baseline_scores
 from losstune.tuning.confirm.confirm_runs import ConfirmRun, RunResult, confirm_seeds
+from losstune.tuning.confirm.cost import Cost
+from losstune.tuning.confirm.measured_cost import measured_cost, parameter_count
 from losstune.tuning.confirm.plan import Arm, Plan
 from losstune.tuning.confirm.results import ArmResult, Results, Scores, save_results
 from losstune.tuning.confirm.validated import CPU, best_predictions
@@ -46,16 +49,15 @@ def score_plan(study: Study, plan: Plan, pairs: Pairs, test_uses_before: int) ->
         raise UserError(f"confirmation {plan.number}: every setting of every loss failed or diverged with some seed")
     split = _test_split(study, plan, pairs)
     scores: dict[str, Scores] = {}
-    wanted = {*picks.values(), *(plan.starts[loss] for loss in plan.losses)}
+    wanted = {*picks.values(), *(plan.starts[loss] for loss in plan.losses), *_smaller(plan, arms, picks, pairs)}
     for arm in plan.arms:
         if arm.name in wanted and arms[arm.name].validation_mean > -math.inf:
             runs = [ConfirmRun(study, arm, seed) for seed in range(plan.seeds)]
             scored = [_score_run(run, pairs, split) for run in runs]
             scores[arm.name] = _by_target([one.test for one in scored], split)
             signs = {name: [one.geometry[name] for one in scored] for name in scored[0].geometry}
-            arms[arm.name] = arms[arm.name].model_copy(
-                update={"geometry": signs, "output_dim": min(split.targets.shape)}
-            )
+            dim, cost = min(split.targets.shape), _cost(runs[0], split)
+            arms[arm.name] = arms[arm.name].model_copy(update={"geometry": signs, "output_dim": dim, "cost": cost})
     baselines, baseline_arms = _baselines(study, plan, pairs, split)
     results = Results(
         picks=picks,
@@ -76,6 +78,19 @@ def pick(plan: Plan, arms: Mapping[str, ArmResult]) -> dict[str, str]:
         if best.validation_mean > -math.inf:
             picks[loss_fn] = best.name
     return picks
+
+
+def _smaller(plan: Plan, arms: Mapping[str, ArmResult], picks: Mapping[str, str], pairs: Pairs) -> list[str]:
+    """Arms of fewer parameters than the best pick: any of them may turn out to be as good, whatever the margin."""
+    shape = tuple(pairs.inputs.shape[1:]), int(pairs.targets.shape[1])
+    sizes = {arm.name: parameter_count(TrainConfig.from_flat(arm.settings).model, *shape) for arm in plan.arms}
+    best = max(picks.values(), key=lambda name: arms[name].validation_mean)
+    return [name for name, size in sizes.items() if size < sizes[best]]
+
+
+def _cost(run: ConfirmRun, split: SplitTensors) -> Cost:
+    with run.study.files.borrowed(run.folder / BEST_FILE) as checkpoint:
+        return measured_cost(checkpoint, split.inputs)
 
 
 def _trained(study: Study, plan: Plan, arm: Arm) -> ArmResult:

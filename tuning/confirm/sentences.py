@@ -2,6 +2,7 @@
 
 from losstune.tuning.confirm.findings import LABELS, ComparedArm, Comparison, GuideClaim, Pair
 from losstune.tuning.confirm.guide import GUIDE_NAMES
+from losstune.tuning.confirm.smallest_words import smallest_sentence
 from losstune.tuning.confirm.statistics import MIN_SEEDS, Difference, Interval
 
 
@@ -10,6 +11,7 @@ def answer_sentences(comparison: Comparison) -> list[str]:
     return [
         *ridge_warning(comparison),
         *_winner(comparison),
+        *smallest_sentence(comparison),
         *few_seeds(comparison),
         *(pair_sentence(pair, comparison) for pair in _ordered(comparison)),
         *_disagreement(comparison),

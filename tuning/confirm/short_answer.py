@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 from losstune.tuning.confirm.findings import LABELS, Comparison, Pair
 from losstune.tuning.confirm.sentences import few_seeds, interval_text, joined, ridge_warning
+from losstune.tuning.confirm.smallest_words import short_smallest
 from losstune.tuning.confirm.statistics import ALPHA
 
 LINES, COLUMNS = 8, 80
@@ -28,6 +29,7 @@ def _sentences(comparison: Comparison) -> Iterator[str]:
     yield from ridge_warning(comparison)
     yield _choice(comparison)
     yield from few_seeds(comparison)
+    yield from short_smallest(comparison)
     for measure in comparison.measures:
         yield from _standing(comparison, measure)
     if comparison.test_uses_before:

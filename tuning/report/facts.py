@@ -9,6 +9,7 @@ from losstune.tuning.confirm.compare import compare
 from losstune.tuning.confirm.confirm_runs import ConfirmRun, runs_of
 from losstune.tuning.confirm.findings import Comparison
 from losstune.tuning.confirm.plan import Plan, latest_finished
+from losstune.tuning.confirm.small_trials import trained_shape, trial_sizes
 from losstune.tuning.report.figure_parts import Style, loss_styles
 from losstune.tuning.report.loss_figures import level_rows
 from losstune.tuning.report.rung_agreement import Agreement, confirm_agreements, search_agreements
@@ -24,6 +25,7 @@ class Facts:
     Attributes:
         trials: of each loss, the best loss first, by what is known.
         chosen: the trial of each loss: its confirmed pick, or else the best of the search.
+        sizes: parameters of the trials' models by the trial's name, as far as they are known.
         search, confirm: whether rungs agree with what comes later, in both kinds of run.
     """
 
@@ -33,6 +35,7 @@ class Facts:
     comparison: Comparison | None
     styles: Mapping[str, Style]
     chosen: Mapping[str, TrialView]
+    sizes: Mapping[str, int]
     search: list[Agreement]
     confirm: list[Agreement]
 
@@ -55,6 +58,7 @@ class Facts:
             comparison=comparison,
             styles=loss_styles(found),
             chosen=chosen,
+            sizes=_sizes(study, [trial for own in found.values() for trial in own]),
             search=search_agreements(found, rungs),
             confirm=confirm_agreements(runs_of(study, plan), rungs) if plan else [],
         )
@@ -77,6 +81,11 @@ class Facts:
         arm = next(arm for arm in self.plan.arms if arm.name == name)
         runs = (ConfirmRun(self.study, arm, seed) for seed in range(self.plan.seeds))
         return [read_history(run.folder / HISTORY_FILE) for run in runs]
+
+
+def _sizes(study: Study, trials: list[TrialView]) -> dict[str, int]:
+    shape = trained_shape(study, trials)
+    return trial_sizes(study, trials, shape) if shape else {}
 
 
 def _picked(comparison: Comparison, trials: Mapping[str, list[TrialView]]) -> dict[str, TrialView]:

@@ -14,6 +14,8 @@ from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.files import write_whole
 from losstune.tuning.confirm.findings import LABELS, Comparison
 from losstune.tuning.confirm.sentences import answer_sentences, guide_sentence, pair_sentence
+from losstune.tuning.confirm.smallest_words import smallest_sentence
+from losstune.tuning.report.cost_figure import cost_figure
 from losstune.tuning.report.facts import Facts
 from losstune.tuning.report.figure_parts import Figure
 from losstune.tuning.report.insights import MIN_TRIALS, fates, importance, learning_curve, search_curve
@@ -37,7 +39,9 @@ from losstune.tuning.report.tables import (
     stacked,
 )
 from losstune.tuning.show.comparison import geometry_table, scores_table, tuning_table
+from losstune.tuning.show.cost_table import cost_table
 from losstune.tuning.study.study import Study
+from losstune.tuning.study.trial import ranked
 
 SLICES = 3
 """Parameters of a loss whose values are shown trial by trial: those that decide most."""
@@ -111,6 +115,8 @@ def _confirmed_text(comparison: Comparison) -> dict[str, Any]:
         "scores": scores_table(comparison, comparison.metrics),
         "tuning": tuning_table(comparison),
         "geometry": geometry_table(comparison),
+        "costs": cost_table(comparison),
+        "smallest": smallest_sentence(comparison),
     }
 
 
@@ -123,6 +129,8 @@ def _unconfirmed_text(facts: Facts) -> dict[str, Any]:
         "scores": search_table(facts.trials, facts.objective),
         "tuning": None,
         "geometry": None,
+        "costs": None,
+        "smallest": [],
     }
 
 
@@ -151,6 +159,9 @@ def _figures(facts: Facts) -> dict[str, Figure]:
     learned = {loss: curve for loss, curve in learned.items() if curve.epochs}
     if learned:
         found["learning"] = learning_figure(learned, facts.levels(), facts.objective, styles)
+    if costed := ranked(trial for own in facts.trials.values() for trial in own if trial.name in facts.sizes):
+        chosen = {trial.name for trial in facts.chosen.values()}
+        found["cost"] = cost_figure(costed, facts.sizes, chosen, styles, facts.objective)
     if facts.search or facts.confirm:
         found["rungs"] = agreement_figure(facts.search, facts.confirm)
     return found | _parameter_figures(facts)

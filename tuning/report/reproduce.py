@@ -35,7 +35,7 @@ def steps(study: Study, plan: Plan | None) -> list[Step]:
     """Search, confirmation as it was done (else as it is done by default), export, final training, report."""
     name = study.spec.name
     cpus = _cpus(study)
-    confirmation = ("--top", str(plan.top), "--seeds", str(plan.seeds)) if plan else ()
+    confirmation = plan.options if plan else ()
     return [
         Step("search", (*_launch(study), *cpus)),
         Step("confirm the best settings with fresh seeds", ("confirm", name, *confirmation, *cpus)),

@@ -9,6 +9,7 @@ from losstune.trainer.base.console import say
 from losstune.tuning.confirm.findings import LABELS, ComparedArm, Comparison
 from losstune.tuning.confirm.sentences import answer_sentences, guide_sentence
 from losstune.tuning.confirm.short_answer import MARK, short_answer
+from losstune.tuning.show.cost_table import cost_table
 from losstune.tuning.show.progress import time_text
 from losstune.tuning.show.table import Cell, Column, Measured, Noted, Table, TableRow, TerminalTable, number_text
 
@@ -152,6 +153,8 @@ def show_comparison(comparison: Comparison, console: Console) -> None:
         console.print(table)
     console.print(TerminalTable(tuning_table(comparison)))
     console.print(TerminalTable(geometry_table(comparison)))
+    if costs := cost_table(comparison):
+        console.print(TerminalTable(costs))
 
 
 def _title(comparison: Comparison) -> str:

@@ -53,7 +53,7 @@ def confirm_note(study: Study, newest: Plan, *, done: bool) -> str:
         done: whether the newest one has its results.
     """
     again = f"Of each loss the best {newest.top} and its untuned start, again with {newest.seeds} fresh seeds."
-    command = f"confirm {study.spec.name} --top {newest.top} --seeds {newest.seeds}{study.home.options()}"
+    command = f"confirm {study.spec.name} {' '.join(newest.options)}{study.home.options()}"
     return "\n\n".join(
         [
             f"**Does the search's answer hold?** {again}",

@@ -16,6 +16,7 @@ from losstune.tuning.confirm.plan import (
     record_test_use,
     save_plan,
     saw_test_rows,
+    with_smallest,
 )
 from losstune.tuning.study.loss_trials import LossTrials
 from losstune.tuning.study.study import Study
@@ -71,6 +72,27 @@ def test_a_study_whose_every_trial_failed_has_nothing_to_confirm(tmp_path: Path)
         own.end(own.add(point_of(loss, 0.5, 0), seed=0), failed())
     with pytest.raises(UserError, match="study 'study': no loss has a trial with a value to confirm"):
         plan_of(study)
+
+
+def test_a_trial_that_is_sought_for_being_small_is_one_more_candidate_once(tmp_path: Path) -> None:
+    study = searched(tmp_path, trials=(9, 6))
+    plan = plan_of(study, top=1)
+    assert plan.options == ("--top", "1", "--seeds", "10")
+    *_, third = ranked(study.trials()["cosine"])[:3]
+    wider = with_smallest(study, plan, third, 0.05, threads=1)
+    assert [arm.name for arm in wider.arms] == [*(arm.name for arm in plan.arms), third.name]
+    added = wider.arms[-1]
+    assert (added.role, added.loss_fn, added.search_value) == ("candidate", "cosine", third.rank_value)
+    assert added.settings.keys() == plan.candidates("cosine")[0].settings.keys()
+    assert wider.options == ("--top", "1", "--seeds", "10", "--smallest", "--margin", "0.05")
+    assert with_smallest(study, wider, third, 0.05, threads=1) == wider
+    start = plan.model_copy(
+        update={"arms": [arm.model_copy(update={"name": "cosine-start"}) for arm in wider.arms[-1:]]}
+    )
+    assert with_smallest(study, start, third, 0.05, threads=1).arms == start.arms  # trained already, under another name
+    assert with_smallest(study, plan, None, 0.05, threads=1).arms == plan.arms
+    save_plan(study, wider)
+    assert list(plans(study)) == [wider]
 
 
 def test_plans_are_kept_in_order_and_the_newest_with_results_counts(tmp_path: Path) -> None:

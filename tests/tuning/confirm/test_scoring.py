@@ -9,12 +9,14 @@ import torch
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.data.pairs import Pairs, load_pairs
 from losstune.trainer.data.resident import SplitTensors
+from losstune.trainer.data.splits import split_rows
 from losstune.tuning.confirm import scoring
 from losstune.tuning.confirm.confirm_runs import RESULT_FILE, RunResult, runs_of
 from losstune.tuning.confirm.plan import Arm, Plan, is_finished, latest_finished
 from losstune.tuning.confirm.results import ArmResult, load_results
 from losstune.tuning.confirm.scoring import pick, score_plan
 from losstune.tuning.study.study import Study
+from tests.tuning.confirm.test_cost import COST
 from tests.tuning.reported import BASELINES, confirmed, searched
 
 
@@ -82,6 +84,7 @@ def test_picks_untuned_starts_and_baselines_are_scored_on_the_test_split(
         return scoring._Scored(dict.fromkeys(("mrr", "cosine_sim"), ones), {"hubness": 0.5})
 
     monkeypatch.setattr(scoring, "_score_run", score)
+    monkeypatch.setattr(scoring, "_cost", lambda run, split: COST)
     plan = newest(study)
     found = score_plan(study, plan, pairs, test_uses_before=3)
     arms = [*(plan.candidates(loss)[0].name for loss in plan.losses), *plan.starts.values()]
@@ -93,7 +96,29 @@ def test_picks_untuned_starts_and_baselines_are_scored_on_the_test_split(
     assert scores[arms[0]]["mrr"].min() == 1.0
     assert 0 < scores["ridge"]["mrr"].mean() < 1.0
     assert found.arm(arms[0]).geometry == {"hubness": [0.5, 0.5]}
+    assert {own.name for own in found.arms if own.cost == COST} == set(arms)
     assert found.arm(plan.candidates("cosine")[1].name).geometry == {}
+
+
+def test_settings_of_fewer_parameters_than_the_best_picks_are_scored_too(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whichever margin is asked for later, the smallest within it has its scores; the test split is used once."""
+    plan = newest(study)
+    best, other = plan.candidates("infonce")
+    arms = [
+        arm.model_copy(update={"settings": arm.settings | {"model.hidden_dim": 8 if arm == other else 64}})
+        for arm in plan.arms
+    ]
+    plan = plan.model_copy(update={"arms": arms})
+    ones = torch.ones(len(split_rows(load_pairs("digits"), 0).test))
+    monkeypatch.setattr(scoring, "_score_run", lambda *_: scoring._Scored({"mrr": ones, "cosine_sim": ones}, {}))
+    monkeypatch.setattr(scoring, "_cost", lambda run, split: COST)
+    found = score_plan(study, plan, load_pairs("digits"), test_uses_before=0)
+    assert found.picks["infonce"] == best.name
+    expected = {*found.picks.values(), *plan.starts.values(), other.name, *BASELINES}
+    assert set(load_results(study, plan)[1]) == expected
+    assert plan.candidates("cosine")[1].name not in expected
 
 
 def end_all(study: Study, plan: Plan, end: str) -> None:

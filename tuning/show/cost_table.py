@@ -1,0 +1,46 @@
+"""What the models of a comparison cost, beside their scores."""
+
+from losstune.tuning.confirm.cost import BATCH, Cost
+from losstune.tuning.confirm.findings import LABELS, Comparison
+from losstune.tuning.confirm.statistics import Interval
+from losstune.tuning.show.table import Column, Measured, Table, TableRow
+
+
+def cost_table(comparison: Comparison) -> Table | None:
+    """The picks and the smallest that may be as good, that of fewest parameters first; None without their costs."""
+    primary = comparison.measures[0]
+    costed = {
+        row.name: (str(row.loss_fn), row.cost, row.test[primary])
+        for row in comparison.rows
+        if row.role == "pick" and row.cost is not None
+    }
+    if (small := comparison.smallest) is not None:
+        costed[small.name] = (small.loss_fn, small.cost, small.test)
+    if not costed:
+        return None
+    columns = [
+        Column("model"),
+        Column(f"test {LABELS[primary]}", short=LABELS[primary]),
+        Column("parameters"),
+        Column("file"),
+        Column("dimensions", short="dims"),
+        Column("rows/s, 1 at a time", short="rows/s by 1"),
+        Column(f"rows/s, {BATCH} at a time", short=f"by {BATCH}"),
+    ]
+    order = sorted(costed, key=lambda name: (costed[name][1].parameters, name))
+    return Table(columns, [_row(name, *costed[name]) for name in order])
+
+
+def _row(name: str, loss_fn: str, cost: Cost, test: Interval) -> TableRow:
+    counts = [f"{cost.parameters:,}", size_text(cost.file_bytes), str(cost.dims)]
+    return TableRow(name, [Measured(test), *counts, speed_text(cost.single), speed_text(cost.batched)], loss_fn)
+
+
+def size_text(count: int) -> str:
+    """``12 kB``, ``1.2 MB``."""
+    return f"{count / 1e3:,.0f} kB" if count < 1e6 else f"{count / 1e6:,.1f} MB"
+
+
+def speed_text(speed: float) -> str:
+    """Two digits, which is what a speed can be measured to: ``14,000``, ``0.52``."""
+    return f"{float(f'{speed:.2g}'):,.0f}" if speed >= 10 else f"{speed:.2g}"
