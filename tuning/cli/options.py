@@ -67,7 +67,7 @@ Margin = Annotated[
     typer.Option(
         parser=margin_of,
         metavar="FLOAT",
-        help=f"how much worse in the objective a smaller model may be to be as good  (default: {MARGIN})",
+        help=f"how much worse in the objective is as good, for a smaller model  (default: as confirmed, else {MARGIN})",
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="print nothing but errors, and what --json prints")]

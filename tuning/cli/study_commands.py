@@ -140,8 +140,8 @@ def export(
     from losstune.tuning.commands.studies import existing
 
     home = home_of(context, storage, study_storage)
-    within = smallest_margin(smallest=smallest, margin=margin)
-    exported = write_export(existing(home, name, files=True), loss_fn, output, within)
+    smallest_margin(smallest=smallest, margin=margin)
+    exported = write_export(existing(home, name, files=True), loss_fn, output, smallest=smallest, margin=margin)
     print(f"Wrote {output}: {exported.trial}, {exported.value:.4f}")
     if exported.seeds:
         print(f"Confirmed: that is the mean over {exported.seeds} fresh seeds.")

@@ -85,7 +85,7 @@ def _provenance(study: Study) -> dict[str, Any]:
     return {"data_digest": spec.data_digest, "versions": spec.versions, "git_commit": spec.git_commit}
 
 
-def smallest_run(study: Study, loss_fn: str | None, margin: float) -> ConfirmRun:
+def smallest_run(study: Study, loss_fn: str | None, margin: float | None) -> ConfirmRun:
     """The run that stands for the smallest setting that was shown to be as good as the winner.
 
     Raises:
@@ -119,18 +119,21 @@ class Exported:
     seeds: int
 
 
-def export(study: Study, loss_fn: str | None, output: Path, margin: float | None = None) -> Exported:
+def export(
+    study: Study, loss_fn: str | None, output: Path, *, smallest: bool = False, margin: float | None = None
+) -> Exported:
     """Write the confirmed winner to a file, or a loss's confirmed setting; before a confirmation, the search's best.
 
     Args:
-        margin: with one, in place of the winner the smallest confirmed setting that is as good within it.
+        smallest: in place of the winner the smallest confirmed setting that is as good within the margin.
+        margin: as of :func:`compare`.
 
     Raises:
         UserError: nothing to export, or the file can not be written.
     """
     best = best_of(study, loss_fn)
     plan = latest_finished(study)
-    run = confirmed_run(study, loss_fn) if margin is None else smallest_run(study, loss_fn, margin)
+    run = smallest_run(study, loss_fn, margin) if smallest else confirmed_run(study, loss_fn)
     if plan is not None and run is not None:
         results, _ = load_results(study, plan)
         mean = results.arm(run.arm.name).validation_mean

@@ -237,12 +237,13 @@ def export(
 
     Args:
         smallest: in place of the best, the confirmed setting of fewest parameters that is as good within ``margin``.
+        margin: as of :func:`compare`.
 
     Raises:
         LosstuneError: there is nothing to export, or the file can not be written.
     """
-    within = smallest_margin(smallest=smallest, margin=margin)
-    return write_export(_read_anew(study), loss_fn, Path(output), within)
+    smallest_margin(smallest=smallest, margin=margin)
+    return write_export(_read_anew(study), loss_fn, Path(output), smallest=smallest, margin=margin)
 
 
 def _check_settings(settings: dict[str, Any]) -> None:

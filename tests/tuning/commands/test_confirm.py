@@ -225,13 +225,30 @@ def scores_by_hand(run: ConfirmRun, pairs: Pairs) -> dict[str, npt.NDArray[np.fl
 def test_scores_are_those_of_the_checkpoints(sample: Sample) -> None:
     pairs = load_pairs("digits")
     results, scores = sample.results
-    shown = {*results.picks.values(), *sample.confirmed.plan.starts.values()}
+    shown = {arm.name for arm in results.arms if arm.cost is not None}
+    assert shown >= {*results.picks.values(), *sample.confirmed.plan.starts.values()}
     assert set(scores) == shown | BASELINES
     for run in sample.runs:
         if run.arm.name in shown:
             for metric, by_hand in scores_by_hand(run, pairs).items():
                 stored = scores[run.arm.name][metric][run.seed]
                 np.testing.assert_allclose(stored, by_hand, atol=1e-5, err_msg=f"{run.name} {metric}")
+
+
+def test_costs_are_those_of_the_checkpoints_and_whatever_is_smaller_than_the_choice_has_them(sample: Sample) -> None:
+    results, _ = sample.results
+    sizes = {}
+    for run in (run for run in sample.runs if run.seed == 0):
+        model, cost = load_model(run.folder / "best.pt").model, results.arm(run.arm.name).cost
+        sizes[run.arm.name] = sum(parameter.numel() for parameter in model.parameters())
+        if cost is not None:
+            assert (cost.parameters, cost.dims) == (sizes[run.arm.name], 32)
+            assert cost.file_bytes == (run.folder / "best.pt").stat().st_size
+            assert min(cost.single, cost.batched) > 0
+    choice = sizes[results.picks[results.winner]]
+    smaller = {name for name, size in sizes.items() if size < choice}
+    needed = {*results.picks.values(), *sample.confirmed.plan.starts.values()}
+    assert {arm.name for arm in results.arms if arm.cost is not None} == needed | smaller
 
 
 def test_the_pick_of_a_loss_has_the_highest_mean(sample: Sample) -> None:

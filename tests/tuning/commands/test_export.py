@@ -72,7 +72,7 @@ def small_one(study: Study, seeds: int = 10) -> Smallest:
 
 def test_the_smallest_that_is_as_good_is_exported_in_place_of_the_winner(study: Study, tmp_path: Path) -> None:
     found = small_one(study)
-    exported = export(study, None, tmp_path / "small.yaml", 0.02)
+    exported = export(study, None, tmp_path / "small.yaml", smallest=True)
     assert exported.trial == found.name == yaml.safe_load((tmp_path / "small.yaml").read_text())["source"]["trial"]
     assert (exported.seeds, found.loss_fn) == (10, "cosine")
     assert export(study, None, tmp_path / "best.yaml").trial.startswith("infonce-")
@@ -81,7 +81,7 @@ def test_the_smallest_that_is_as_good_is_exported_in_place_of_the_winner(study: 
 def test_what_is_not_known_to_be_as_good_is_not_handed_over(study: Study, tmp_path: Path) -> None:
     output = tmp_path / "small.yaml"
     with pytest.raises(UserError) as refused:
-        export(study, None, output, 0.02)
+        export(study, None, output, smallest=True)
     assert str(refused.value) == (
         "--smallest: study 'study' is not confirmed yet, and fresh seeds alone tell what is as good: "
         f"losstune confirm study --storage {study.home.where} --smallest"
@@ -90,12 +90,12 @@ def test_what_is_not_known_to_be_as_good_is_not_handed_over(study: Study, tmp_pa
     with pytest.raises(
         UserError, match=r"--smallest: no smaller setting is known to be as good. cosine-.* too few seeds"
     ):
-        export(study, None, output, 0.02)
+        export(study, None, output, smallest=True)
     with pytest.raises(UserError, match="--smallest --loss-fn cosine: the smallest is that of all losses"):
-        export(study, "cosine", output, 0.02)
+        export(study, "cosine", output, smallest=True)
     confirmed_before = confirmed(searched(tmp_path / "before", (4, 4)))
     with pytest.raises(UserError, match="An earlier release confirmed it, without what models cost"):
-        export(confirmed_before, None, output, 0.02)
+        export(confirmed_before, None, output, smallest=True)
     assert not output.exists()
 
 
