@@ -89,6 +89,25 @@ def test_a_process_starts_without_what_it_does_not_need(module: str, tmp_path: P
     assert loaded & UNNEEDED_BY_MODULE[module] == set()
 
 
+FIRST_PROPOSALS = """
+from optuna.storages import InMemoryStorage
+from losstune.tuning.search.improvement import FIRST
+from losstune.tuning.search.proposals import propose
+from losstune.tuning.space.reader import load_space
+from losstune.tuning.study.loss_trials import LossTrials
+
+trials = LossTrials(InMemoryStorage(), "mse", load_space("mse"))
+for _ in range(FIRST):
+    trials.add(propose(trials, "gp", 0), seed=0)
+"""
+
+
+def test_the_first_trials_do_not_wait_for_scipy(tmp_path: Path) -> None:
+    loaded = loaded_after(FIRST_PROPOSALS.splitlines(), tmp_path)
+    assert "optuna.storages" in loaded
+    assert loaded & {"scipy", "sklearn", "threadpoolctl"} == set()
+
+
 def test_a_worker_has_all_that_a_trial_needs_before_it_has_one(tmp_path: Path) -> None:
     ready = loaded_after([f"import {ENVIRONMENT['RAY_preload_python_modules']}"], tmp_path)
     asked = "from losstune.tuning.execute.worker import TrialTrainable; from losstune.trainer.run.loop import Trainer"

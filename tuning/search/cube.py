@@ -7,6 +7,7 @@ between: places, with a column for each choice where choices have no order.
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,15 @@ Rows = npt.NDArray[np.float64]
 Key = tuple[tuple[str, object], ...]
 INACTIVE = 0.5
 """Where a parameter lies that a point does not have: what it depends on has a column that says so."""
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What a model learns from: rows (n, width + 1) in 0 … 1, their values (n,), and the trial of each (n,)."""
+
+    rows: Rows
+    values: Rows
+    trials: Rows
 
 
 def key(point: Point) -> Key:

@@ -10,8 +10,7 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from losstune.tuning.search.cube import Cube, Key, Rows, key
-from losstune.tuning.search.process import Observed, Process
+from losstune.tuning.search.cube import Cube, Key, Observed, Rows, key
 from losstune.tuning.space.search_space import Point, SearchSpace
 from losstune.tuning.study.trial import TrialView
 
@@ -39,17 +38,23 @@ def promising(trials: Sequence[TrialView], space: SearchSpace, seed: int, known:
     seen = _seen(trials)
     if len(trials) < FIRST or not seen:
         return _first(cube, anywhere, known)
-    process = Process(_observed(seen, cube))
-    told = cube.places(list({trial.number: trial.point for trial, _, _ in seen}.values()))
-    expected = process.mean(_at_end(cube.rows(told)))
-    best = np.repeat(told[np.argsort(-expected, kind="stable")[:BEST]], BESIDE_BEST, axis=0)
-    closer = cube.near(best, 0.01 + 0.3 * random.random(len(best)) ** 2, random)  # most of them close by
-    places = np.concatenate([anywhere, closer])
-    rows = cube.rows(places)
-    score = process.log_improvement(_at_end(rows), float(expected.max()))
-    running = [trial.point for trial in trials if trial.ending is None]
-    if running:  # what these will tell is as good as known
-        score += np.log1p(-0.99 * process.likeness(_at_end(rows), _at_end(cube.rows(cube.places(running)))))
+    from threadpoolctl import threadpool_limits
+
+    from losstune.tuning.search.process import Process  # loads SciPy, for which the first trials need not wait
+
+    # The matrices are small: more threads take longer, several times so where the trials keep the cores busy.
+    with threadpool_limits(1, "blas"):
+        process = Process(_observed(seen, cube))
+        told = cube.places(list({trial.number: trial.point for trial, _, _ in seen}.values()))
+        expected = process.mean(_at_end(cube.rows(told)))
+        best = np.repeat(told[np.argsort(-expected, kind="stable")[:BEST]], BESIDE_BEST, axis=0)
+        closer = cube.near(best, 0.01 + 0.3 * random.random(len(best)) ** 2, random)  # most of them close by
+        places = np.concatenate([anywhere, closer])
+        rows = _at_end(cube.rows(places))
+        score = process.log_improvement(rows, float(expected.max()))
+        running = [trial.point for trial in trials if trial.ending is None]
+        if running:  # what these will tell is as good as known
+            score += np.log1p(-0.99 * process.likeness(rows, _at_end(cube.rows(cube.places(running)))))
     return _first(cube, places[np.argsort(-score, kind="stable")], known)
 
 

@@ -6,26 +6,15 @@ the same trial, and noise. The hyperparameters are the likeliest under priors th
 a few steps of L-BFGS from one place: the same rows give the same process.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 from scipy.optimize import minimize
 from scipy.special import ndtr
 
-from losstune.tuning.search.cube import Rows
+from losstune.tuning.search.cube import Observed, Rows
 
 STEPS = 12
 JITTER = 1e-6
-
-
-@dataclass(frozen=True)
-class Observed:
-    """What a process learns from: rows (n, width + 1) in 0 … 1, their values (n,), and the trial of each (n,)."""
-
-    rows: Rows
-    values: Rows
-    trials: Rows
 
 
 class Process:

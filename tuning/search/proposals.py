@@ -12,6 +12,7 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
 from losstune.tuning.search.cube import Key, key
+from losstune.tuning.search.improvement import promising
 from losstune.tuning.space.search_space import MAX_GRID, Point, Range, SearchSpace
 from losstune.tuning.space.settings import SamplerName
 from losstune.tuning.study.loss_trials import LossTrials, distributions
@@ -29,7 +30,10 @@ def propose(trials: LossTrials, sampler: SamplerName, study_seed: int) -> Point 
             return point
     if sampler == "grid":
         return next((point for point in trials.space.points() if key(point) not in known), None)
-    drawn = _promising(trials, known, study_seed) if sampler == "gp" else _drawn(trials, known, sampler, study_seed)
+    if sampler == "gp":
+        drawn = promising(list(trials), trials.space, derived_seed(study_seed, trials.loss_fn, len(trials)), known)
+    else:
+        drawn = _drawn(trials, known, sampler, study_seed)
     if drawn is not None:
         return drawn
     return _unseen(trials, known, derived_seed(study_seed, trials.loss_fn, len(trials), "unseen"))
@@ -43,14 +47,6 @@ def _drawn(trials: LossTrials, known: Collection[Key], sampler: SamplerName, stu
         if key(point) not in known:
             return point
     return None
-
-
-def _promising(trials: LossTrials, known: Collection[Key], study_seed: int) -> Point | None:
-    """A new point that a Gaussian process expects most of; None if all of its candidates are known."""
-    from losstune.tuning.search.improvement import promising  # loads SciPy, for which others would wait
-
-    seed = derived_seed(study_seed, trials.loss_fn, len(trials))
-    return promising(list(trials), trials.space, seed, known)
 
 
 def _make_sampler(name: SamplerName, space: SearchSpace, seed: int) -> BaseSampler:

@@ -5,8 +5,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
-from losstune.tuning.search.cube import Cube, key
+from losstune.tuning.search import process
+from losstune.tuning.search.cube import Cube, Observed, key
 from losstune.tuning.search.improvement import FIRST, MOST, _observed, _seen, promising
 from losstune.tuning.search.proposals import propose
 from losstune.tuning.space.search_space import Point, SearchSpace
@@ -77,6 +79,25 @@ def test_values_of_early_epochs_tell_of_the_last_one() -> None:
         assert trials[number].ending is not None
     found = [promising(list(trials), space, seed, set()) for seed in range(5)]
     assert np.mean([peak(point) for point in found if point is not None]) > max(map(peak, points)) - 0.03
+
+
+def test_it_takes_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The trials have the other cores; and threads wait for each other where all are busy."""
+
+    def threads() -> list[int]:
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+
+    class Watched(process.Process):
+        def __init__(self, seen: Observed) -> None:
+            found.append(threads())
+            super().__init__(seen)
+
+    found: list[list[int]] = []
+    monkeypatch.setattr(process, "Process", Watched)
+    with threadpool_limits(2, "blas"):
+        searched(space_of(CONTINUOUS), peak, FIRST + 1)
+        assert set(threads()) == {2}
+    assert [set(own) for own in found] == [{1}]
 
 
 def test_where_a_trial_runs_no_other_is_begun() -> None:

@@ -7,8 +7,8 @@ from scipy.stats import norm
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import Matern
 
-from losstune.tuning.search.cube import Rows
-from losstune.tuning.search.process import Observed, Process, _loss
+from losstune.tuning.search.cube import Observed, Rows
+from losstune.tuning.search.process import Process, _loss
 
 
 def observed(count: int = 40, width: int = 3, noise: float = 0.05, seed: int = 0) -> Observed:

@@ -57,6 +57,7 @@ SMALL = """
 
 samplers = pytest.mark.parametrize("sampler", ["gp", "tpe", "random", "grid"])
 drawing = pytest.mark.parametrize("sampler", ["gp", "tpe", "random"])
+learning = pytest.mark.parametrize("sampler", ["gp", "tpe"])
 
 
 def ending_of(number: int) -> Ending:
@@ -155,26 +156,28 @@ from pathlib import Path
 from tests.tuning.samples import new_trials, sqlite
 from losstune.tuning.search.proposals import propose
 from losstune.tuning.space.reader import load_space
-print(json.dumps(propose(new_trials(load_space("infonce"), sqlite(Path(sys.argv[1]))), "tpe", 0)))
+print(json.dumps(propose(new_trials(load_space("infonce"), sqlite(Path(sys.argv[1]))), sys.argv[2], 0)))
 """
 
 
-def test_a_new_process_with_other_hashes_proposes_the_same(tmp_path: Path) -> None:
+@learning
+def test_a_new_process_with_other_hashes_and_threads_proposes_the_same(sampler: SamplerName, tmp_path: Path) -> None:
     trials = new_trials(load_space("infonce"), sqlite(tmp_path))
-    train(trials, "tpe", 16)
-    command = [sys.executable, "-c", NEXT_IN_A_NEW_PROCESS, str(tmp_path)]
-    environment = {**os.environ, "PYTHONHASHSEED": "1"}
+    train(trials, sampler, 16)
+    command = [sys.executable, "-c", NEXT_IN_A_NEW_PROCESS, str(tmp_path), sampler]
+    environment = {**os.environ, "PYTHONHASHSEED": "1", "OPENBLAS_NUM_THREADS": "1"}
     found = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert json.loads(found.stdout) == propose(trials, "tpe", 0)
+    assert json.loads(found.stdout) == propose(trials, sampler, 0)
 
 
-def test_trials_under_way_are_part_of_the_history() -> None:
+@learning
+def test_trials_under_way_are_part_of_the_history(sampler: SamplerName) -> None:
     alone, beside = new_trials(space_of(CONTINUOUS)), new_trials(space_of(CONTINUOUS))
-    train(alone, "tpe", 12)
-    train(beside, "tpe", 12)
+    train(alone, sampler, 12)
+    train(beside, sampler, 12)
     alone.add({"lr": 0.001, "model.dropout": 0.1}, seed=0)
     beside.add({"lr": 0.05, "model.dropout": 0.8}, seed=0)
-    assert propose(alone, "tpe", 0) != propose(beside, "tpe", 0)
+    assert propose(alone, sampler, 0) != propose(beside, sampler, 0)
 
 
 @samplers
@@ -193,10 +196,11 @@ def every_point(space: SearchSpace, points: list[Point]) -> list[Point]:
     return [next(point for point in points if point == wanted) for wanted in space.points()]
 
 
-def test_a_space_of_one_point_is_used_up_after_it() -> None:
+@drawing
+def test_a_space_of_one_point_is_used_up_after_it(sampler: SamplerName) -> None:
     trials = new_trials(space_of("loss_fn: mse"))
-    assert train(trials, "tpe", 1) == [{}]
-    assert propose(trials, "tpe", 0) is None
+    assert train(trials, sampler, 1) == [{}]
+    assert propose(trials, sampler, 0) is None
 
 
 @drawing
@@ -260,10 +264,11 @@ def values_of(sampler: SamplerName, seed: int) -> list[float]:
     return [trial.rank_value for trial in trials]
 
 
+@learning
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_tpe_exploits_what_it_has_seen(seed: int) -> None:
+def test_it_exploits_what_it_has_seen(seed: int, sampler: SamplerName) -> None:
     by_chance = values_of("random", seed)
-    learned = values_of("tpe", seed)[-20:]
+    learned = values_of(sampler, seed)[-20:]
     assert sum(learned) / 20 > sum(by_chance) / len(by_chance)
     assert sorted(learned)[10] > sorted(by_chance)[45]
 
