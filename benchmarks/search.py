@@ -1,6 +1,6 @@
 """How good the setting in hand is after how much training: losstune's search and others on real learning curves.
 
-    python benchmarks/search.py [--curves FOLDER] [--seeds 24] [--only '*_infonce_27'] [--json FILE]
+    python benchmarks/search.py [--curves FOLDER] [--seeds 24] [--only '*_infonce_27'] [--json FIGURES]
 
 Nothing is trained. The curves of ``curves.py`` stand in for training, and four simulated workers, each as fast as its
 trial's epochs were, run the product's own proposals, rungs and turns on them (``search_simulation.py``). A table has,
@@ -9,6 +9,9 @@ files and seeds, and behind ± the standard error over seeds, which all files sh
 epochs, then the worker seconds of a median one. Files of several horizons make a table each. All of it is done twice:
 on a stated model between the trained settings, with its error where a setting is left out, and by looking up the
 nearest trained setting, since a smooth model flatters smooth searches (``search_curves.py``).
+
+FIGURES keeps what it has of other files and searches, so that a long run can be done in parts;
+``shares.json`` beside this script is one, which docs/spaces.md quotes.
 """
 
 import argparse
@@ -118,17 +121,21 @@ def compared(found: Mapping[str, Shares], base: str) -> Iterator[str]:
                 yield f"{search} is worse on {name} at {budget} ({unit}): {100 * mean[at]:.1f} ±{100 * error[at]:.1f}"
 
 
-def as_json(found: Mapping[str, Shares]) -> Mapping[str, Any]:
-    """Per file and search: mean and standard error by unit and budget."""
+def keep(file: Path, kind: str, name: str, found: Shares) -> None:
+    """Put into a file of figures what was found on one file of curves: mean and standard error by unit and budget."""
 
     def one(values: Values) -> dict[str, Any]:
-        mean, error = (part.reshape(len(UNITS), -1) for part in summary([values]))
-        return {
-            unit: {str(b): {"mean": float(mean[u, i]), "error": float(error[u, i])} for i, b in enumerate(BUDGETS)}
+        mean, error = (part.reshape(len(UNITS), -1).round(4).tolist() for part in summary([values]))
+        cells = {
+            unit: {str(b): {"mean": m, "error": e} for b, m, e in zip(BUDGETS, mean[u], error[u], strict=True)}
             for u, unit in enumerate(UNITS)
         }
+        return {"seeds": len(values), **cells}
 
-    return {name: {search: one(values) for search, values in own.items()} for name, own in found.items()}
+    kept = json.loads(file.read_text()) if file.exists() else {}
+    of_file = kept.setdefault(kind, {}).setdefault(name, {})
+    of_file.update({search: one(values) for search, values in found.items()})
+    file.write_text(json.dumps(kept).replace("}}}, ", "}}},\n ") + "\n")  # a line a search
 
 
 def main() -> None:
@@ -141,13 +148,15 @@ def main() -> None:
     parser.add_argument("--between", nargs="+", choices=LANDSCAPES, default=list(LANDSCAPES), help="trained settings")
     parser.add_argument("--json", type=Path, help="a file for the figures of each data set")
     given = parser.parse_args()
-    console, kept = Console(width=150), {}
+    console = Console(width=150)
     files = [file for file in sorted(given.curves.glob("*.npz")) if fnmatch.fnmatchcase(file.stem, given.only)]
     for kind in given.between:
         by_horizon: dict[int, dict[str, Shares]] = {}
         lands = [LANDSCAPES[kind](read_curves(file)) for file in files]
         for land, found in measured(lands, given.searches, given.seeds):
             by_horizon.setdefault(land.curves.epochs, {})[land.curves.name] = found
+            if given.json:
+                keep(given.json, kind, land.curves.name, found)
             if isinstance(land, Surrogate):
                 error = ", ".join(f"{what} {value:.3f}" for what, value in land.error.items())
                 console.print(
@@ -158,9 +167,6 @@ def main() -> None:
             console.print(table(title, by_file))
             for line in compared(by_file, given.searches[0]):
                 console.print(line)
-        kept[kind] = {name: own for by_file in by_horizon.values() for name, own in as_json(by_file).items()}
-    if given.json:
-        given.json.write_text(json.dumps(kept, indent=1))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from losstune.tuning.space.settings import StudySettings
 
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "benchmarks"))  # its modules stand side by side
-from search import LEARNS, learnt_start, shares, summary  # noqa: E402
+from search import BUDGETS, LEARNS, keep, learnt_start, shares, summary  # noqa: E402
 from search_curves import Curves, LookUp, Run, Surrogate, read_curves, spreading, windows  # noqa: E402
 from search_simulation import PEERS, Own, Peer, Trace, simulate  # noqa: E402
 
@@ -249,3 +249,51 @@ def test_the_command_prints_tables_and_writes_json(tmp_path: Path) -> None:
     assert set(found["model"]) == {"a_mse_27"}
     assert set(found["model"]["a_mse_27"]) == set(searches)
     assert 0.0 < found["nearest"]["a_mse_27"]["random"]["epochs"]["5"]["mean"] <= 1.0
+
+
+def test_figures_of_other_files_and_searches_are_kept(tmp_path: Path) -> None:
+    figures = tmp_path / "shares.json"
+    some, more = np.full((3, 2, 4), 0.5), np.full((2, 2, 4), 0.25)
+    keep(figures, "model", "a", {"gp": some})
+    keep(figures, "model", "b", {"gp": some})
+    keep(figures, "model", "a", {"tpe": more})
+    keep(figures, "nearest", "a", {"gp": more})
+    found = json.loads(figures.read_text())
+    assert {kind: {name: set(own) for name, own in by.items()} for kind, by in found.items()} == {
+        "model": {"a": {"gp", "tpe"}, "b": {"gp"}},
+        "nearest": {"a": {"gp"}},
+    }
+    assert found["model"]["a"]["tpe"]["seeds"] == 2
+    assert found["model"]["a"]["gp"]["seconds"]["20"] == {"mean": 0.5, "error": 0.0}
+
+
+IN_THE_DOCS = {
+    "Optuna's TPE with its Hyperband": "BOHB-like",
+    "Optuna's Hyperband, by chance": "Hyperband",
+    "Optuna's TPE with its median rule": "median stop",
+}
+
+
+def kept_means(between: str, files: str, search: str) -> list[str]:
+    """What ``shares.json`` has of a search, as the docs write it: per cent after 2, 5, 10 and 20 full trainings."""
+    figures = json.loads((ROOT / "benchmarks" / "shares.json").read_text())[between]
+    curves = [file.stem for file in (ROOT / "benchmarks" / "curves").glob(f"*_{files}.npz")]
+    assert len(curves) >= 2
+    epochs = [figures[name][search]["epochs"] for name in curves]
+    return [f"{100 * sum(own[str(budget)]['mean'] for own in epochs) / len(epochs):.1f}" for budget in BUDGETS]
+
+
+def test_the_figures_of_the_docs_are_those_that_are_kept() -> None:
+    text = (ROOT / "docs" / "spaces.md").read_text()
+    section = text[text.index("## Which sampler") : text.index("## YAML, strictly")]
+    tables = [part.strip().splitlines()[2:] for part in section.split("\n\n") if part.startswith("|")]
+    searches, others = [[[cell.strip() for cell in line.strip("|").split("|")] for line in lines] for lines in tables]
+    assert len(searches) == 8
+    for name, *cells in searches:
+        assert cells == kept_means("model", "infonce_27", IN_THE_DOCS.get(name, name.replace("`", "")))
+    assert len(others) == 8
+    for name, between, *cells in others:
+        own, former = (kept_means(between, name.replace(", ", "_"), search) for search in ("gp", "tpe"))
+        assert cells == [f"{one} ({other})" for one, other in zip(own, former, strict=True)]
+    _, _, *by_chance = kept_means("nearest", "infonce_27", "random")
+    assert "`random`, for infonce at {} after 10 and {} after 20, is no worse".format(*by_chance) in section

@@ -8,11 +8,11 @@ from pydantic import ValidationError
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.config.train_config import describe
 from losstune.tuning.space.search_space import SearchSpace
-from losstune.tuning.space.settings import BUDGET_FIELDS, StudySettings
+from losstune.tuning.space.settings import BUDGET_FIELDS, SAMPLER, StudySettings
 
 
 def merged_settings(spaces: list[SearchSpace], options: Mapping[str, Any]) -> StudySettings:
-    """The settings of a study over several spaces; ``options`` of the command line come first.
+    """The settings of a new study over several spaces; ``options`` of the command line come first.
 
     Raises:
         UserError: two files disagree, or the user's settings contradict each other.
@@ -33,7 +33,7 @@ def merged_settings(spaces: list[SearchSpace], options: Mapping[str, Any]) -> St
             merged[name], origin[name] = value, space.file
             wished |= set() if space.shipped else {name}
     try:
-        return StudySettings.model_validate({**merged, **_bent(merged, wished)})
+        return StudySettings.model_validate({"sampler": SAMPLER, **merged, **_bent(merged, wished)})
     except ValidationError as error:
         raise UserError(f"study: {describe(error)}") from None
 

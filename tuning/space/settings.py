@@ -10,6 +10,8 @@ from losstune.trainer.config.eval_queries import EvalQueries
 from losstune.trainer.config.objective import Objective
 
 SamplerName = Literal["tpe", "gp", "random", "grid"]
+SAMPLER: SamplerName = "gp"
+"""What proposes the trials of a new study, where neither its spaces nor options say: docs/spaces.md has the figures."""
 QUERIES = 1024
 """Validation rows that a new study scores its trials on, where it does not say how many.
 
@@ -27,7 +29,10 @@ class StudySettings(BaseModel):
     max_epochs: int = Field(81, ge=1, le=1_000_000, description="epochs of a trial that is never cut")
     grace_epochs: int = Field(3, ge=1, le=1_000_000, description="epochs before the first cut: the first rung")
     reduction_factor: int = Field(3, ge=2, le=100, description="at a rung, one trial in this many goes on")
-    sampler: SamplerName = Field("tpe", description="what proposes trials")
+    sampler: SamplerName = Field(
+        "tpe",  # as in studies begun before there was another default
+        description=f"what proposes trials, of a new study  (default: {SAMPLER})",
+    )
     seed: int = Field(0, ge=0, lt=2**63, description="seed of the proposals, of training and of the train/val split")
     epochs_per_loss: int | None = Field(
         None, ge=1, description="epochs that each loss may spend; null: ten times max_epochs"

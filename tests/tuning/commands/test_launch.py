@@ -294,7 +294,7 @@ def test_a_time_budget_ends_the_study_and_leaves_nothing_running(
     [
         ({"max_epochs": 4}, "max_epochs: 9 in the study, 4 now"),
         ({"seed": 9}, "seed: 3 in the study, 9 now"),
-        ({"sampler": "random"}, "sampler: tpe in the study, random now"),
+        ({"sampler": "random"}, "sampler: gp in the study, random now"),
     ],
 )
 def test_changed_settings_are_refused(finished: Outcome, change: dict[str, object], message: str) -> None:

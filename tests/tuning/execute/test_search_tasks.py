@@ -17,7 +17,7 @@ from ray.tune.schedulers import TrialScheduler
 
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.tuning.space.search_space import SearchSpace
-from losstune.tuning.space.settings import StudySettings
+from losstune.tuning.space.settings import SamplerName, StudySettings
 from losstune.tuning.study.lost_trials import try_again
 from losstune.tuning.study.messages import Report, Task
 from losstune.tuning.study.seeds import derived_seed
@@ -359,11 +359,11 @@ def story(run: Launch) -> Story:
     return [facts(trial) for own in run.trials.values() for trial in own]
 
 
-def play(storage: BaseStorage, folder: Path, crashes: set[int], losses: tuple[str, ...], **given: Any) -> Story:
-    """A study to its end, whose process dies after some of its events."""
+def play(storage: BaseStorage, folder: Path, crashes: set[int], **given: Any) -> Story:
+    """A study of two losses to its end, whose process dies after some of its events."""
     turn = itertools.count(1)
     while True:
-        run = launch(folder, *losses, storage=storage, fate=mixed_fates, **given)
+        run = launch(folder, "mse", "cosine", storage=storage, fate=mixed_fates, epochs_per_loss=60, **given)
         for _ in run.events():
             if next(turn) in crashes:
                 break
@@ -372,31 +372,28 @@ def play(storage: BaseStorage, folder: Path, crashes: set[int], losses: tuple[st
 
 
 @functools.cache
-def undisturbed() -> Story:
+def undisturbed(sampler: SamplerName = "gp") -> Story:
     with TemporaryDirectory() as folder:
-        return play(InMemoryStorage(), Path(folder), set(), ("mse", "cosine"), epochs_per_loss=60)
+        return play(InMemoryStorage(), Path(folder), set(), sampler=sampler)
 
 
+@pytest.mark.parametrize("sampler", ["gp", "tpe"])
 @hypothesis_settings(max_examples=12, suppress_health_check=[HealthCheck.too_slow])
-@given(st.sets(st.integers(1, 150), min_size=1, max_size=6))
-def test_a_study_that_crashed_proposes_and_cuts_as_if_it_had_not(crashes: set[int]) -> None:
+@given(crashes=st.sets(st.integers(1, 150), min_size=1, max_size=6))
+def test_a_study_that_crashed_proposes_and_cuts_as_if_it_had_not(sampler: SamplerName, crashes: set[int]) -> None:
     with TemporaryDirectory() as folder:
-        found = play(InMemoryStorage(), Path(folder), crashes, ("mse", "cosine"), epochs_per_loss=60)
-    assert found == undisturbed()
+        found = play(InMemoryStorage(), Path(folder), crashes, sampler=sampler)
+    assert found == undisturbed(sampler)
 
 
-def test_a_study_of_another_sampler_that_crashed_proposes_and_cuts_as_if_it_had_not(tmp_path: Path) -> None:
-    found = [
-        play(InMemoryStorage(), tmp_path / name, crashes, ("mse", "cosine"), epochs_per_loss=60, sampler="gp")
-        for name, crashes in (("calm", set[int]()), ("crashed", {7, 30, 31, 80}))
-    ]
-    assert found[0] == found[1] != undisturbed()
+def test_the_samplers_propose_differently() -> None:
+    assert undisturbed("gp") != undisturbed("tpe")
 
 
 def test_a_study_on_disk_that_crashed_proposes_and_cuts_as_if_it_had_not(tmp_path: Path) -> None:
     turn, run = 0, None
     while run is None or turn in (7, 40, 101):
-        run = launch(tmp_path, "mse", "cosine", epochs_per_loss=60, fate=mixed_fates)
+        run = launch(tmp_path, "mse", "cosine", epochs_per_loss=60, sampler="gp", fate=mixed_fates)
         for _ in run.events():
             turn += 1
             if turn in (7, 40, 101):

@@ -14,7 +14,14 @@ from tests.tuning.samples import space_of
 def test_two_files_may_leave_settings_to_each_other() -> None:
     first = space_of("loss_fn: mse\nstudy: {max_epochs: 27, seed: 3}", "a.yaml")
     second = space_of("loss_fn: cosine\nstudy: {max_epochs: 27, trials: 5}", "b.yaml")
-    assert merged_settings([first, second], {}) == StudySettings(max_epochs=27, seed=3, trials=5)
+    expected = StudySettings(max_epochs=27, seed=3, trials=5, sampler="gp")
+    assert merged_settings([first, second], {}) == expected
+
+
+def test_a_new_study_has_the_sampler_of_its_space_else_the_process() -> None:
+    assert merged_settings([space_of("loss_fn: mse")], {}).sampler == "gp"
+    assert merged_settings([space_of("loss_fn: mse\nstudy: {sampler: tpe}")], {}).sampler == "tpe"
+    assert merged_settings([space_of("loss_fn: mse")], {"sampler": "tpe"}).sampler == "tpe"
 
 
 def test_two_files_that_disagree_are_named() -> None:

@@ -78,6 +78,10 @@ def test_what_is_an_estimate_is_said_to_be_one(given: dict[str, Any], words: str
     assert settings_of(**given).estimate == words
 
 
+def test_a_study_that_names_no_sampler_is_one_of_the_former_default() -> None:
+    assert StudySettings.model_validate({}).sampler == "tpe"
+
+
 def test_a_budget_of_one_full_trial_is_enough() -> None:
     assert settings_of(epochs_per_loss=81, max_epochs=81).budget == Budget(epochs=81, trials=None)
 

@@ -18,7 +18,7 @@ def test_a_study_reads_back_as_it_was_created(tmp_path: Path) -> None:
     study = created(tmp_path, PLAIN, CONDITIONAL, seed=2**63 - 1)
     again = open_study(Home(tmp_path), "first")
     assert again == study
-    assert again.spec.settings == StudySettings(max_epochs=27, epochs_per_loss=270, seed=2**63 - 1)
+    assert again.spec.settings == StudySettings(max_epochs=27, epochs_per_loss=270, seed=2**63 - 1, sampler="gp")
     assert (again.spec.data_source, again.spec.data_digest) == ("digits", DIGEST)
     assert {"python", "losstune", "torch", "ray", "optuna", "mlflow"} <= set(again.spec.versions)
     assert again.folder == tmp_path / "studies" / "first"
