@@ -178,7 +178,7 @@ REMOVALS: tuple[Removal, ...] = (
         "trainer/base/files.py",
         "    if sealed(body) != text:",
         "    if False:",
-        ("tests/reliability/test_damage.py",),
+        ("tests/trainer/base/test_files.py",),
     ),
     Removal(
         6,
@@ -226,7 +226,7 @@ REMOVALS: tuple[Removal, ...] = (
         "tuning/study/continuation.py",
         "    if data_digest != spec.data_digest:\n",
         "    if False:\n",
-        ("tests/reliability/test_changed.py", "tests/tuning/study/test_continuation.py"),
+        ("tests/tuning/study/test_continuation.py",),
     ),
     Removal(
         9,
@@ -250,7 +250,7 @@ REMOVALS: tuple[Removal, ...] = (
         "tuning/study/users_code.py",
         "if before.get(module, digest) != digest]",
         "if False]",
-        ("tests/reliability/test_changed.py",),
+        ("tests/tuning/study/test_users_code.py",),
     ),
     Removal(
         10,
