@@ -34,5 +34,5 @@ def smallest_margin(*, smallest: bool, margin: float | None) -> float | None:
     if smallest:
         return MARGIN if margin is None else margin_of(margin)
     if margin is not None:
-        raise UserError("--margin: goes with --smallest here; losstune compare takes it alone")
+        raise UserError("--margin: goes with --smallest here; a comparison takes it alone")
     return None

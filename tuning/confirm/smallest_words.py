@@ -13,7 +13,7 @@ def smallest_sentence(comparison: Comparison) -> list[str]:
             f"No confirmed setting of fewer parameters than the choice's {choice.cost.parameters:,} came within "
             f"{comparison.margin:g} of it in validation"
         )
-        more = f"; losstune confirm {comparison.study} --smallest adds the cheapest of the search"
+        more = f"; to try the cheapest of the search: losstune confirm {comparison.study} --smallest"
         return [f"{found}{'' if comparison.smallest_sought else more}."]
     model = f"{small.name}, with {share_text(small.share)} of the parameters ({small.cost.parameters:,})"
     gap = f"{_gap(small)} in {LABELS[small.measure]}"

@@ -29,7 +29,7 @@ def test_the_smallest_has_a_margin_and_without_it_there_is_none(
 
 
 def test_a_margin_that_would_change_nothing_is_refused() -> None:
-    with pytest.raises(UserError, match="--margin: goes with --smallest here; losstune compare takes it alone"):
+    with pytest.raises(UserError, match="--margin: goes with --smallest here; a comparison takes it alone"):
         smallest_margin(smallest=False, margin=0.1)
     with pytest.raises(UserError, match="--margin: found 3"):
         smallest_margin(smallest=True, margin=3)
