@@ -31,12 +31,12 @@ from losstune.trainer.run.loop import Trainer
 
 WAYS: Mapping[str, Mapping[str, Any]] = {
     "infonce": {},
-    "1 negative": {"hard_negatives": 1},
-    "4 negatives": {"hard_negatives": 4},
-    "4, skip 8": {"hard_negatives": 4, "hard_negatives_skip": 8},
-    "4, margin 0.1": {"hard_negatives": 4, "guide_margin": 0.1},
-    "16 negatives": {"hard_negatives": 16},
-    "4 of 8192": {"hard_negatives": 4, "hard_negatives_sample": 8192},
+    "1, skip 0": {"hard_negatives": 1, "hard_negatives_skip": 0},
+    "4, skip 0": {"hard_negatives": 4, "hard_negatives_skip": 0},
+    "4, skip 8": {"hard_negatives": 4},
+    "4, skip 32": {"hard_negatives": 4, "hard_negatives_skip": 32},
+    "16, skip 8": {"hard_negatives": 16},
+    "4, margin 0.1": {"hard_negatives": 4, "hard_negatives_skip": 0, "guide_margin": 0.1},
 }
 CPU = torch.device("cpu")
 
@@ -96,7 +96,7 @@ def test_mrr(pairs: Pairs, seed: int, epochs: int, way: Mapping[str, Any]) -> fl
     return trainer.evaluate(split_tensors(pairs, split_rows(pairs, seed).test, CPU))["mrr"]
 
 
-def worth(sources: list[str], seeds: int, epochs: int, rows: int) -> None:
+def worth(sources: list[str], seeds: int, epochs: int, rows: int, temperature: float) -> None:
     """Train each way with each seed, and print the differences."""
     table = Table("data", *WAYS)
     for source in sources:
@@ -104,7 +104,8 @@ def worth(sources: list[str], seeds: int, epochs: int, rows: int) -> None:
         pairs = make_pairs({n: np.asarray(getattr(whole, n)[:rows]) for n in ("inputs", "targets", "ids")}, source)
         found: dict[str, npt.NDArray[np.float64]] = {}
         for name, way in WAYS.items():
-            found[name] = np.array([test_mrr(pairs, seed, epochs, way) for seed in range(seeds)])
+            settings = {"temperature": temperature, **way}
+            found[name] = np.array([test_mrr(pairs, seed, epochs, settings) for seed in range(seeds)])
             print(json.dumps({"data": source, "way": name, "mrr": found[name].round(4).tolist()}), flush=True)
         cells = [f"{found['infonce'].mean():.4f}"]
         for name in list(WAYS)[1:]:
@@ -122,15 +123,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--epochs", type=int, default=40)
     parser.add_argument("--rows", type=int, default=5000, help="of each data set")
+    parser.add_argument("--temperature", type=float, default=0.07, help="of all")
     parser.add_argument("--tiny", action="store_true", help="few rows, seeds and epochs")
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.what == "cost":
         cost(*((600, 16) if given.tiny else (60_000, 384)))
     elif given.tiny:
-        worth(given.data, 2, 2, 600)
+        worth(given.data, 2, 2, 600, given.temperature)
     else:
-        worth(given.data, given.seeds, given.epochs, given.rows)
+        worth(given.data, given.seeds, given.epochs, given.rows, given.temperature)
 
 
 if __name__ == "__main__":

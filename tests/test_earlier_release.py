@@ -42,7 +42,7 @@ TRAINING_SINCE: dict[str, Any] = {
 LOSS_SINCE: dict[str, dict[str, Any]] = {
     "infonce": {
         **{"decoupled": False, "hardness": 0.0, "guide_margin": None, "target_temperature": None, "hard_negatives": 0},
-        **{"hard_negatives_every": 5, "hard_negatives_sample": 1024, "hard_negatives_skip": 0},
+        **{"hard_negatives_every": 5, "hard_negatives_sample": 1024, "hard_negatives_skip": 8},
     },
 }
 """Those of losses."""

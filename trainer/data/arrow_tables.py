@@ -9,11 +9,11 @@ import numpy as np
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.data.arrow_notes import ArrowNotes
-from losstune.trainer.data.arrow_values import embeddings, labels
+from losstune.trainer.data.arrow_values import embeddings, label_lists, labels
 from losstune.trainer.data.guards import bounded
 from losstune.trainer.data.npy import Array
 from losstune.trainer.data.remedies import WITHOUT_NULLS
-from losstune.trainer.data.table import VECTORS
+from losstune.trainer.data.table import LISTS, VECTORS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -150,6 +150,8 @@ def _by_role(
             found[role] = np.array(notes.ranges[name][done : done + len(batch)])
         elif role in VECTORS:
             found[role] = embeddings(batch.column(name), what, start + done)
+        elif role in LISTS:
+            found[role] = label_lists(batch.column(name), what, start + done)
         else:
             found[role] = notes.named(name, labels(batch.column(name), what, start + done))
     return found

@@ -44,6 +44,23 @@ def embeddings(array: "pa.Array", what: str, start: int) -> Array:
     return np.asarray(leaf.to_numpy(zero_copy_only=False)).reshape(shape)
 
 
+def label_lists(array: "pa.Array", what: str, start: int) -> Array:
+    """Rows of labels (n, k), or of numbers as of :func:`embeddings`; the arguments as there.
+
+    Raises:
+        UserError: as of these two.
+    """
+    lists = _storage(array)
+    inner = lists.type.value_type if _is_list(lists.type) else None
+    if inner is None or _is_list(inner) or _is_number(inner):
+        return embeddings(array, what, start)
+    _refuse_null(array, what, start)
+    width = _common_length(lists, [len(lists)], what, start)
+    every = lists.flatten()
+    _refuse_inner_null(every, width, what, start)
+    return labels(every, what, start).reshape(len(lists), width)
+
+
 def labels(array: "pa.Array", what: str, start: int) -> Array:
     """One value a row (n,), of ids or a split: whole numbers, or an object array of text, bytes or decimals.
 

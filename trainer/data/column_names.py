@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 from losstune.trainer.base.errors import UserError
 
-ROLES = ("inputs", "targets", "ids", "groups", "split")
+ROLES = ("inputs", "targets", "ids", "groups", "split", "negatives")
 """What a column can be; it is named so in a file where nothing else is said."""
+ONLY_SAID = ("negatives",)
+"""What no column is unless that is said, whatever its name: studies of before there was such a role ignore it."""
 SHOWN = 12
 """So many names stand in a message at most."""
 
@@ -48,8 +50,8 @@ class ColumnNames:
         return cls(said)
 
     def wanted(self, roles: Iterable[str] = ROLES) -> dict[str, str]:
-        """The name of each of these roles, by role."""
-        return {role: self.said.get(role, role) for role in roles}
+        """The name of each of these roles, by role, but for those that are only said and were not."""
+        return {role: self.said.get(role, role) for role in roles if role in self.said or role not in ONLY_SAID}
 
     def check(self, names: Iterable[str], roles: Iterable[str], source: str) -> None:
         """Refuse a name that was said and is not among those of the data.
@@ -78,6 +80,11 @@ class ColumnNames:
 def columns_text(columns: Columns) -> str | None:
     """Columns as a study or a file of settings keeps them; None where nothing is said."""
     return str(ColumnNames.of(columns)) or None
+
+
+def columns_of_roles(roles: Iterable[str]) -> str | None:
+    """What is to be said of data whose columns are named by their roles."""
+    return columns_text({role: role for role in roles if role in ONLY_SAID})
 
 
 def listed(names: Iterable[str]) -> str:

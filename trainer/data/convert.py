@@ -79,8 +79,7 @@ def convert(sources: Sequence[str], output: Path, columns: Columns = None) -> in
         with shown_if_long(f"Converting {source}", rows) as advance:
             written, labels = _write_rows(partial, source, rows, _told(batches, advance))
         for role, found in labels.items():
-            own = split_codes(found, source) if role == "split" else whole_ids(found, written, source, role)
-            np.save(partial / f"{role}.npy", own)
+            np.save(partial / f"{role}.npy", _kept_labels(found, role, source))
         partial.rename(output)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -94,7 +93,7 @@ def _write_rows(folder: Path, source: str, rows: int, batches: Batches) -> tuple
     with ExitStack() as stack:
         for batch in batches:
             for role, part in batch.items():
-                if role not in VECTORS:
+                if role not in VECTORS and (role != "negatives" or part.ndim < 3):
                     labels.setdefault(role, []).append(part)
                     continue
                 if role not in writers:
@@ -106,6 +105,12 @@ def _write_rows(folder: Path, source: str, rows: int, batches: Batches) -> tuple
         for writer in writers.values():
             writer.close()
     return writers["inputs"].rows, {role: np.concatenate(parts) for role, parts in labels.items()}
+
+
+def _kept_labels(found: Array, role: str, source: str) -> Array:
+    if role == "split":
+        return split_codes(found, source)
+    return whole_ids(found.reshape(-1), found.size, source, role).reshape(found.shape)
 
 
 def _told(batches: Batches, advance: Callable[[int], None]) -> Batches:

@@ -13,7 +13,7 @@ from losstune.trainer.base.memory import free_memory
 from losstune.trainer.data.guards import check_size, readable
 from losstune.trainer.data.npy import MappedArray, NpyFile, NpyHeader, Rows, read_npy_header
 from losstune.trainer.data.shards import TABLES, Shards, in_file, in_folder
-from losstune.trainer.data.table import VECTORS, gathered
+from losstune.trainer.data.table import LISTS, gathered
 
 BYTES_PER_ROW, ROWS_AT_ONCE = 160, 64
 """What memory must hold of an array that stays on disk: ids, splits, keys and row numbers, and some rows."""
@@ -99,7 +99,7 @@ def read_folder(path: Path, columns: Mapping[str, str]) -> Contents:
 def _npy_column(file: Path, role: str, where: str) -> Rows:
     found = NpyFile.found(file, where)
     mapped = MappedArray(found, found.header.dtype)
-    if role in VECTORS:
+    if role in LISTS and (role != "negatives" or found.header.dtype.kind == "f"):
         _check_room(file, found.header)
         return mapped
     check_size(file, found.header.nbytes)

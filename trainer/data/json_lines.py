@@ -11,7 +11,7 @@ from losstune.trainer.base.errors import UserError, shown
 from losstune.trainer.data.guards import readable
 from losstune.trainer.data.npy import Array
 from losstune.trainer.data.remedies import OF_ONE_LENGTH, PADDED, WITHOUT_NULLS, another
-from losstune.trainer.data.table import VECTORS
+from losstune.trainer.data.table import LISTS
 
 BATCH_BYTES = 4 * 1024 * 1024
 
@@ -66,14 +66,16 @@ class JsonLines:
 
     def _arrays(self, values: Mapping[str, list[Any]], start: int) -> dict[str, Array]:
         return {
-            role: (_vectors if role in VECTORS else _labels)(found, f"{self.path}: {role}", start)
+            role: (_vectors if role in LISTS else _labels)(found, f"{self.path}: {role}", start)
             for role, found in values.items()
         }
 
 
 def _vectors(values: Sequence[Any], what: str, start: int) -> Array:
-    """Lists of numbers, nested to any depth, as rows (n, …)."""
+    """Lists of numbers, nested to any depth, as rows (n, …); of negatives, lists of text too, as (n, k)."""
     role = what.rpartition(" ")[2]
+    if role == "negatives" and (texts := _text_lists(values)) is not None:
+        return texts
     try:
         rows = np.array(values)
     except (ValueError, OverflowError):
@@ -93,6 +95,14 @@ def _vectors(values: Sequence[Any], what: str, start: int) -> Array:
             mend = OF_ONE_LENGTH.format(role, first[0]) if row.ndim else ""
             raise UserError(f"{what} row {number} has shape {row.shape}, row {start} has {first}{mend}")
     raise UserError(f"{what} row {start} is {shown(values[0])}; expected a list of numbers{another(role)}")
+
+
+def _text_lists(values: Sequence[Any]) -> Array | None:
+    """Lists of text of one length as (n, k); None where they are something else."""
+    lists = all(isinstance(row, list) and len(row) == len(values[0]) for row in values)
+    if lists and all(isinstance(text, str) for row in values for text in row):
+        return np.array(values, dtype=object)
+    return None
 
 
 def _labels(values: Sequence[Any], what: str, start: int) -> Array:

@@ -27,7 +27,7 @@ def typed_targets(targets: Rows, source: str) -> Rows:
         raise UserError(
             f"{source}: targets has type {targets.dtype}; expected float{_way_on('targets', targets.dtype)}"
         )
-    return _as_type(targets, np.float32)
+    return as_type(targets, np.float32)
 
 
 def typed_inputs(inputs: Rows, source: str) -> Rows:
@@ -37,9 +37,9 @@ def typed_inputs(inputs: Rows, source: str) -> Rows:
             f"{source}: inputs has shape {inputs.shape}; expected (rows, …) with at least 2 axes{FLAT.format('inputs')}"
         )
     if np.issubdtype(inputs.dtype, np.floating):
-        return _as_type(inputs, np.float32)
+        return as_type(inputs, np.float32)
     if inputs.dtype == np.uint8 or inputs.dtype == np.bool_:
-        return _as_type(inputs, np.uint8)
+        return as_type(inputs, np.uint8)
     if np.issubdtype(inputs.dtype, np.integer):
         return _as_whole(inputs)
     raise UserError(
@@ -65,7 +65,8 @@ def _as_whole(rows: Rows) -> Rows:
     return rows.astype(np.int64) if isinstance(rows, MappedArray) else rows
 
 
-def _as_type(rows: Rows, dtype: npt.DTypeLike) -> Rows:
+def as_type(rows: Rows, dtype: npt.DTypeLike) -> Rows:
+    """The rows in another type."""
     if isinstance(rows, MappedArray):
         return rows.astype(dtype)
     with np.errstate(over="ignore", invalid="ignore"):  # too large a number becomes infinity, and is refused as that
@@ -93,7 +94,7 @@ def check_inputs(parts: Iterator[tuple[int, Array]], source: str) -> None:
     bad = _BadRows()
     for start, part in parts:
         if np.issubdtype(part.dtype, np.floating):
-            bad.add(start, ~_finite(part))
+            bad.add(start, ~finite(part))
     bad.refuse_non_finite("inputs", source)
 
 
@@ -109,11 +110,11 @@ def check_targets(parts: Iterator[tuple[int, Array]], source: str, *, identify: 
     non_finite, zero = _BadRows(), _BadRows()
     ids: list[npt.NDArray[np.int64]] = []
     for start, part in parts:
-        non_finite.add(start, ~_finite(part))
+        non_finite.add(start, ~finite(part))
         with np.errstate(over="ignore", invalid="ignore"):
             zero.add(start, np.linalg.norm(part, axis=1) <= UNIT_EPS)
         if identify:
-            ids.append(_ids_by_content(part))
+            ids.append(ids_by_content(part))
     non_finite.refuse_non_finite("targets", source)
     if zero.count:
         raise UserError(
@@ -144,11 +145,12 @@ class _BadRows:
             )
 
 
-def _finite(rows: Array) -> Array:
+def finite(rows: Array) -> Array:
+    """(n,) bool: whether all numbers of a row (n, …) are."""
     return np.asarray(np.isfinite(rows.reshape(len(rows), -1)).all(axis=1))
 
 
-def _ids_by_content(targets: Array) -> npt.NDArray[np.int64]:
+def ids_by_content(targets: Array) -> npt.NDArray[np.int64]:
     """Equal target rows get equal ids, wherever they stand: a 64-bit hash of the row (−0 counts as 0)."""
     rows = targets + np.float32(0)
     digests = b"".join(hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows)

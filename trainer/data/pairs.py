@@ -14,6 +14,7 @@ from losstune.trainer.config.data_rules import BEFORE, NEW_RULES, DataRules
 from losstune.trainer.data.column_names import ROLES, ColumnNames, Columns, listed
 from losstune.trainer.data.labels import SPLIT_NAMES, whole_ids
 from losstune.trainer.data.likeness import Labels, Likeness, Sketch, first_of, joined
+from losstune.trainer.data.negatives import Negatives, negatives_of
 from losstune.trainer.data.npy import Array, MappedArray, Rows
 from losstune.trainer.data.pair_checks import (
     check_inputs,
@@ -43,11 +44,12 @@ class Pairs:
         blocks: (N,) int64, what rows are split by where that is more than ids: all of one are in one split.
         queries: (N,) int64, identity of the input, where an input has several targets and each is right; else None.
         split: (N,) int8 index into ``SPLIT_NAMES`` where the data fixes the split, else None.
-        digest: SHA-256 of inputs, targets, ids, split and groups, hexadecimal; the same wherever these lie.
+        digest: SHA-256 of inputs, targets, ids, split, groups and negatives, hexadecimal; the same wherever these lie.
         columns: what ``--columns`` said.
         unused: names of what else the source has.
         rules: how rows are split, and which targets are right.
         inputs_alike, targets_alike: what is equal and nearly so.
+        negatives: those that the data gives to its rows, where ``--columns`` says which column has them.
     """
 
     source: str
@@ -63,6 +65,7 @@ class Pairs:
     rules: DataRules = BEFORE
     inputs_alike: Likeness | None = None
     targets_alike: Likeness | None = None
+    negatives: Negatives | None = None
 
     @property
     def split_labels(self) -> Labels:
@@ -77,7 +80,8 @@ class Pairs:
     @property
     def bytes_in_memory(self) -> int:
         """What a copy of these pairs takes: arrays that stay on disk take nothing."""
-        arrays = (self.inputs, self.targets, self.ids, self.split, self.blocks, self.queries)
+        given = () if self.negatives is None else (self.negatives.rows, self.negatives.vectors)
+        arrays = (self.inputs, self.targets, self.ids, self.split, self.blocks, self.queries, *given)
         return sum(array.nbytes for array in arrays if array is not None and not isinstance(array, MappedArray))
 
 
@@ -124,7 +128,7 @@ def load_targets(source: str, columns: Columns = None) -> Rows:
 
 
 def make_pairs(arrays: Mapping[str, Rows], source: str, rules: DataRules = NEW_RULES) -> Pairs:
-    """Check raw arrays named ``inputs``, ``targets`` and, optionally, ``ids``, ``groups`` and ``split``."""
+    """Check raw arrays by role: ``inputs``, ``targets`` and, optionally, the others."""
     targets, inputs = typed_targets(arrays["targets"], source), typed_inputs(arrays["inputs"], source)
     if len(inputs) != len(targets):
         raise UserError(
@@ -154,6 +158,17 @@ def make_pairs(arrays: Mapping[str, Rows], source: str, rules: DataRules = NEW_R
         if array is not None:
             _begin(digest, array)
             digest.update(array.data)
+    negatives = None
+    if "negatives" in arrays:
+        digest.update(f"negatives{arrays['negatives'].shape}".encode())
+        negatives = negatives_of(
+            arrays["negatives"],
+            targets,
+            ids,
+            source,
+            named="ids" in arrays,
+            passed=lambda piece: digest.update(np.ascontiguousarray(piece).data),
+        )
     rules = replace(rules, split_by=rules.split_by or ("ids" if groups is None else "groups"))
     inputs_alike = of_inputs.likeness()
     blocks = _blocks(ids, groups, inputs_alike.equal if rules.split_by == "inputs" else None)
@@ -172,6 +187,7 @@ def make_pairs(arrays: Mapping[str, Rows], source: str, rules: DataRules = NEW_R
         rules=rules,
         inputs_alike=inputs_alike,
         targets_alike=of_targets.likeness(),
+        negatives=negatives,
     )
 
 

@@ -13,6 +13,7 @@ from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.answers import Answers, RightOfBatch
 from losstune.trainer.data.columns import Column, Moments, column, mean_of, moments_of
 from losstune.trainer.data.pairs import Pairs
+from losstune.trainer.data.split_negatives import SplitNegatives, split_negatives
 from losstune.trainer.data.splits import Rows, query_rows, split_rows
 from losstune.trainer.losses import centered
 from losstune.trainer.score.metrics import OtherPositives
@@ -25,6 +26,7 @@ class TrainSplit:
     Attributes:
         inputs: (N, …).  targets: (N, d).  ids: (N,) int64.
         queries: (N,) int64, identities of the inputs, and their right targets, where inputs have several.
+        negatives: those that the data gives to each row, where it does.
     """
 
     inputs: Column
@@ -32,6 +34,7 @@ class TrainSplit:
     ids: Tensor
     queries: Tensor | None = None
     answers: Answers | None = None
+    negatives: SplitNegatives | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -134,6 +137,7 @@ def train_split(pairs: Pairs, rows: Rows, device: torch.device, answers: Answers
         ids=torch.from_numpy(pairs.ids[rows]).to(device),
         queries=None if answers is None else _queries(pairs, rows, device),
         answers=answers,
+        negatives=split_negatives(pairs, rows, device),
     )
 
 

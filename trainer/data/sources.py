@@ -27,7 +27,7 @@ IN_MEMORY = "arrays in memory"
 """Where such pairs come from, for messages."""
 
 Source = str | os.PathLike[str] | Mapping[str, Any]
-"""Where pairs come from, or the arrays themselves, by name: ``inputs``, ``targets``, ``ids``, ``groups``, ``split``."""
+"""Where pairs come from, or the arrays themselves by name: ``inputs``, ``targets``, and the other roles if you like."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,9 @@ from losstune.trainer.data.guards import check_size
 from losstune.trainer.data.npy import Array, DType
 
 VECTORS = ("inputs", "targets")
-"""Roles with many numbers a row; a column of another has one label."""
+"""Roles with many numbers a row, which data has to have."""
+LISTS = (*VECTORS, "negatives")
+"""Roles with many numbers a row, or with many labels; a column of another has one label."""
 
 
 class Table(Protocol):
@@ -42,7 +44,7 @@ class Table(Protocol):
 
 def kept_type(role: str, dtype: DType) -> DType:
     """The type in which a column is kept: floating numbers as training takes them."""
-    return np.dtype(np.float32) if role in VECTORS and dtype.kind == "f" else dtype
+    return np.dtype(np.float32) if role in LISTS and dtype.kind == "f" else dtype
 
 
 def gathered(tables: Sequence[Table], batches: Iterable[dict[str, Array]]) -> dict[str, Array]:

@@ -48,7 +48,7 @@ class InfoNceConfig(TemperatureConfig):
     hard_negatives_every: int = Field(5, ge=1, le=1_000_000, description="epochs after which they are mined anew")
     hard_negatives_sample: int = Field(1024, ge=16, le=1_048_576, description="targets among which they are looked for")
     hard_negatives_skip: int = Field(
-        0, ge=0, le=1024, description="nearest targets that are passed over: some may be right answers"
+        8, ge=0, le=1024, description="nearest targets that are passed over: some may be right answers"
     )
 
     @model_validator(mode="after")

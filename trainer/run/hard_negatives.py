@@ -1,12 +1,12 @@
-"""Hard negatives: of each training row the nearest wrong targets, mined with the model as it stands (ANCE).
+"""Hard negatives: those that the data gives, and of each training row the nearest wrong targets (ANCE).
 
-They are looked for in a bounded random sample of the training targets, the same one for all rows, and kept until the
-next mining (Xiong et al., 2021, *Approximate nearest neighbor negative contrastive learning*).
+These are mined with the model as it stands, in a bounded random sample of the training targets, the same one for all
+rows, and kept until the next mining (Xiong et al., 2021, *Approximate nearest neighbor negative contrastive learning*).
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -14,13 +14,49 @@ from torch.nn import functional as F  # noqa: N812 - the name everyone uses
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.config.loss_config import LossConfig, Mining
+from losstune.trainer.data.columns import Column
 from losstune.trainer.data.resident import TrainSplit
+from losstune.trainer.data.split_negatives import SplitNegatives
 from losstune.trainer.losses.base import OwnNegatives, takes_negatives, unit
 from losstune.trainer.run.gradients import CenteredLoss, Gradients
 from losstune.trainer.run.matryoshka import loss_of_whole
 
 SCORES_AT_ONCE = 2**19
 """Scores held at once: 2 MiB in float32, which stay in a cache."""
+
+
+class NegativesOfRows(Protocol):
+    """Negatives of each training row's own, wherever they come from."""
+
+    def of(self, rows: Tensor) -> OwnNegatives:
+        """Those of some training rows (B,)."""
+        ...
+
+
+def all_of(sources: Sequence[NegativesOfRows], rows: Tensor) -> OwnNegatives | None:
+    """Those of some rows (B,) from each source, one after the other; None without a source."""
+    found = [source.of(rows) for source in sources]
+    if len(found) < 2:
+        return found[0] if found else None
+    return OwnNegatives(*(torch.cat(column, dim=1) for column in zip(*found, strict=True)))
+
+
+@dataclass(frozen=True)
+class GivenNegatives:
+    """Those that the data gives.
+
+    Attributes:
+        aims: makes of targets (n, d) what the loss takes.
+    """
+
+    given: SplitNegatives
+    targets: Column
+    aims: Callable[[Tensor], Tensor]
+
+    def of(self, rows: Tensor) -> OwnNegatives:
+        """Those of some training rows (B,)."""
+        vectors = self.given.of(rows, self.targets)
+        return OwnNegatives(self.aims(vectors.flatten(0, 1)).view_as(vectors), self.given.usable.index_select(0, rows))
 
 
 @dataclass(frozen=True)
@@ -117,6 +153,13 @@ class Miner:
         highest, places = cosines.topk(min(skip + wanted, cosines.shape[1]), dim=1)
         kept = places.int().masked_fill_(torch.isneginf(highest), -1)[:, skip:]
         return F.pad(kept, (0, wanted - kept.shape[1]), value=-1)
+
+
+def given_to(trained: CenteredLoss, split: TrainSplit, gradients: Gradients) -> list[NegativesOfRows]:
+    """The negatives that the data gives, if it does and the loss takes any: others go by the pairs alone."""
+    if split.negatives is None or not takes_negatives(trained.module.forward):
+        return []
+    return [GivenNegatives(split.negatives, split.targets, gradients.aims)]
 
 
 def miner_of(loss: LossConfig, trained: CenteredLoss, split: TrainSplit, gradients: Gradients) -> Miner | None:

@@ -23,7 +23,7 @@ from losstune.trainer.run.batches import Batch, batches_of, grouped
 from losstune.trainer.run.device import autocast, embed_pieces, seeded
 from losstune.trainer.run.epoch_means import EpochMeans
 from losstune.trainer.run.gradients import CenteredLoss, Trained, gradients_of
-from losstune.trainer.run.hard_negatives import MinedNegatives, miner_of
+from losstune.trainer.run.hard_negatives import MinedNegatives, all_of, given_to, miner_of
 from losstune.trainer.run.history import End, Record
 from losstune.trainer.run.matryoshka import loss_module
 from losstune.trainer.run.watched import WatchedGradients
@@ -74,6 +74,7 @@ class Trainer:
         self._average = self._new_average()
         self._miner = miner_of(config.loss, self._loss_of, data.train, self._gradients)
         self._mined: MinedNegatives | None = None
+        self._given = given_to(self._loss_of, data.train, self._gradients)
         self._lr = config.lr
 
     def _new_model(self) -> nn.Module:
@@ -212,7 +213,7 @@ class Trainer:
         return grouped(batches, self.config.accumulate)
 
     def _negatives(self, rows: Tensor) -> OwnNegatives | None:
-        return None if self._mined is None else self._mined.of(rows)
+        return all_of(self._given if self._mined is None else [*self._given, self._mined], rows)
 
     def _step(self, group: list[Batch]) -> list[Trained]:
         """One step of the optimizer, on the batches' gradients averaged by their rows."""

@@ -12,7 +12,7 @@ from rich.console import Console
 from losstune.trainer.base.console import say
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.signals import StopRequest
-from losstune.trainer.data.column_names import ColumnNames, Columns
+from losstune.trainer.data.column_names import ColumnNames, Columns, columns_of_roles
 from losstune.trainer.data.leaks import findings
 from losstune.trainer.data.pairs import Pairs, load_pairs
 from losstune.trainer.data.sources import DIGITS, Source, find_arrays
@@ -126,7 +126,8 @@ def _created(request: LaunchRequest, console: Console) -> Iterator[tuple[Study, 
         source, columns = pairs.source, pairs.columns
         if isinstance(data, Mapping):
             found = find_arrays(data, ColumnNames.of(columns))
-            source, columns = keep_arrays(home.files(request.name), found.arrays), None
+            source = keep_arrays(home.files(request.name), found.arrays)
+            columns = columns_of_roles(found.arrays)
         told = [finding.text for finding in findings(pairs, settings.seed)]
         yield create_study(home, request.name, spaces, settings, source, pairs.digest, columns, told), pairs
 

@@ -85,7 +85,8 @@ def launch(
         spaces: a search space for each loss: shipped names, paths of YAML files, or what such a file says as a dict.
             None is needed to continue a study.
         data: arrays by name (``inputs`` (N, …) and ``targets`` (N, d), optionally ``ids``, ``groups`` and ``split``
-            (N,)), which are then kept with the study; or ``digits``, a path, ``package.module:function``.
+            (N,), and ``negatives`` if ``columns`` says so), which are then kept with the study; or ``digits``, a path,
+            ``package.module:function``.
         study: its name.
         columns: names of the arrays where they differ, ``{"inputs": "anchor", "targets": "positive"}``.
         time_budget: stop after so many seconds, or after ``90s``, ``30m``, ``2h``.

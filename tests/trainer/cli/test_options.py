@@ -54,7 +54,7 @@ VALUES: dict[str, tuple[str | None, Any]] = {
     "hard_negatives": ("4", 4),
     "hard_negatives_every": ("2", 2),
     "hard_negatives_sample": ("512", 512),
-    "hard_negatives_skip": ("8", 8),
+    "hard_negatives_skip": ("3", 3),
     "margin": ("0.3", 0.3),
     "negatives": ("semi_hard", "semi_hard"),
     "similarity_weight": ("0.5", 0.5),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from losstune.trainer.data.column_names import ColumnNames, columns_text, listed
+from losstune.trainer.data.column_names import ColumnNames, columns_of_roles, columns_text, listed
 from tests.trainer.samples import refusal
 
 
@@ -27,6 +27,13 @@ def test_names_by_role(said: str | dict[str, str]) -> None:
     assert columns_text(said) == "inputs=anchor,targets=positive"
 
 
+def test_negatives_are_only_what_is_said_to_be() -> None:
+    assert "negatives" not in ColumnNames.of(None).wanted()
+    assert ColumnNames.of("negatives=hard").wanted()["negatives"] == "hard"
+    assert columns_of_roles(["inputs", "targets", "negatives"]) == "negatives=negatives"
+    assert columns_of_roles(["inputs", "targets"]) is None
+
+
 def test_nothing_said_is_nothing_kept() -> None:
     assert ColumnNames.of(None).wanted()["inputs"] == "inputs"
     assert columns_text(None) is columns_text({}) is None
@@ -41,12 +48,13 @@ def test_a_name_may_hold_an_equals_sign() -> None:
     [
         ("anchor", "--columns: found 'anchor'; expected for example inputs=anchor,targets=positive"),
         ("", "--columns: found ''; expected for example inputs=anchor,targets=positive"),
-        ("input=anchor", "--columns: found 'input'; allowed: inputs, targets, ids, groups, split"),
+        ("input=anchor", "--columns: found 'input'; allowed: inputs, targets, ids, groups, split, negatives"),
         ("inputs=", "--columns: inputs: found ''; a name has no comma, and is not empty"),
         ({"inputs": "a,b"}, "--columns: inputs: found 'a,b'; a name has no comma, and is not empty"),
         (
             "inputs=a,inputs=b",
-            "--columns: found 'inputs=a,inputs=b'; each of inputs, targets, ids, groups, split can be said once",
+            "--columns: found 'inputs=a,inputs=b'; "
+            "each of inputs, targets, ids, groups, split, negatives can be said once",
         ),
     ],
 )

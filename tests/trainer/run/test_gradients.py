@@ -15,6 +15,7 @@ from losstune.trainer.losses.base import asked_for
 from losstune.trainer.losses.infonce import InfoNceConfig, InfoNceLoss
 from losstune.trainer.run.device import seeded
 from losstune.trainer.run.gradients import AutogradGradients, EncoderGradients, PartedGradients
+from losstune.trainer.run.hard_negatives import all_of
 from losstune.trainer.run.loop import Trainer
 from tests.trainer.samples import refusal, sample_arrays, sample_config, sample_pairs, sample_trainer
 
@@ -51,7 +52,8 @@ def plain_epochs(trainer: Trainer, epochs: int) -> nn.Module:
             for rows in order.split(config.batch_size)[:steps]:
                 predictions, targets = model(split.inputs[rows]) - center, split.targets[rows] - center
                 optimizer.zero_grad()
-                own = None if trainer._miner is None else mined.of(rows)
+                sources = [*trainer._given, *([] if trainer._miner is None else [mined])]
+                own = all_of(sources, rows)
                 also = asked_for(loss.forward, split.right(rows), own)
                 loss(predictions, targets, split.ids[rows], **also).loss.backward()
                 if config.clip_norm is not None:
@@ -69,7 +71,13 @@ def several() -> Pairs:
     return pairs
 
 
-@pytest.mark.parametrize("pairs", [sample_pairs, twins, several])
+def with_negatives() -> Pairs:
+    """Two of each row's own."""
+    negatives = np.random.default_rng(2).normal(size=(200, 2, 5)).astype(np.float32)
+    return make_pairs({**sample_arrays(), "negatives": negatives}, "negatives")
+
+
+@pytest.mark.parametrize("pairs", [sample_pairs, twins, several, with_negatives])
 @pytest.mark.parametrize(
     "settings",
     [

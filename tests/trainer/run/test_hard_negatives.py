@@ -42,7 +42,9 @@ def several() -> Pairs:
 
 
 def miner(pairs: Pairs | None = None, **settings: Any) -> Miner:
-    trainer = sample_trainer(sample_config("infonce", **{"hard_negatives": 3, **settings}), pairs)
+    trainer = sample_trainer(
+        sample_config("infonce", **{"hard_negatives": 3, "hard_negatives_skip": 0, **settings}), pairs
+    )
     assert trainer._miner is not None
     return trainer._miner
 
@@ -265,5 +267,69 @@ def test_validation_goes_without_them() -> None:
 
 def test_settings_name_what_is_mined() -> None:
     assert InfoNceConfig().mining() is None
+    assert InfoNceConfig(hard_negatives=4).mining() == Mining(negatives=4, every=5, sample=1024, skip=8, margin=None)
     config = InfoNceConfig(hard_negatives=4, hard_negatives_skip=2, guide_margin=0.1)
     assert config.mining() == Mining(negatives=4, every=5, sample=1024, skip=2, margin=0.1)
+
+
+def given_pairs(by_id: bool = False, **arrays: Any) -> Pairs:
+    """Two negatives a row: any vectors, or the targets of the next two rows by id."""
+    ids = np.arange(200)
+    vectors = np.random.default_rng(3).normal(size=(200, 2, 5)).astype(np.float32)
+    negatives = (ids[:, None] + [1, 2]) % 200 if by_id else vectors
+    return make_pairs({**sample_arrays(), "ids": ids, "negatives": negatives, **arrays}, "given")
+
+
+@pytest.mark.parametrize("loss", ["infonce", "infonce_cosine"])
+@pytest.mark.parametrize("by_id", [False, True])
+@pytest.mark.parametrize("mined", [0, 3])
+def test_those_that_the_data_gives_are_the_row_s_own(mined: int, by_id: bool, loss: str) -> None:
+    pairs = given_pairs(by_id)
+    trainer = sample_trainer(sample_config(loss, hard_negatives=mined, center=True), pairs)
+    trainer.run_epoch()
+    rows = torch.tensor([3, 0])
+    own = trainer._negatives(rows)
+    assert own is not None
+    assert own.targets.shape == (2, 2 + mined, 5)
+    train = split_rows(pairs, 0).train
+    assert pairs.negatives is not None
+    assert trainer.center is not None
+    for row, targets, usable in zip(train[rows], own.targets, own.usable, strict=True):
+        for place in range(2):
+            if by_id:
+                assert bool(usable[place]) == ((row + 1 + place) % 200 in train)
+                vector = pairs.targets[[(row + 1 + place) % 200]][0]
+            else:
+                assert usable[place]
+                assert pairs.negatives.vectors is not None
+                vector = pairs.negatives.vectors[[row]][0, place]
+            if usable[place]:
+                about = torch.from_numpy(vector) - trainer.center
+                torch.testing.assert_close(targets[place], about / about.norm())
+
+
+def test_given_ones_change_training_and_the_same_run_gives_the_same() -> None:
+    plain, one, other = (run_of(pairs, hard_negatives=0) for pairs in (sample_pairs(), *[given_pairs()] * 2))
+    first, second = timeless(train_to_end(one)), timeless(train_to_end(other))
+    assert first == second
+    assert first[0]["train/loss"] > plain.run_epoch()["train/loss"] + 0.05
+
+
+@pytest.mark.parametrize("loss", ["cosine", "siglip", "full_softmax"])
+def test_a_loss_that_takes_none_goes_by_the_pairs_alone(loss: str) -> None:
+    given = given_pairs()
+    plain = make_pairs({name: getattr(given, name) for name in ("inputs", "targets", "ids")}, "plain")
+    trainers = [sample_trainer(sample_config(loss), pairs) for pairs in (plain, given)]
+    assert trainers[1]._given == []
+    assert timeless(train_to_end(trainers[0])) == timeless(train_to_end(trainers[1]))
+
+
+def test_given_ones_on_disk_are_those_in_memory(tmp_path: Path) -> None:
+    pairs = given_pairs()
+    assert pairs.negatives is not None
+    assert pairs.negatives.vectors is not None
+    arrays = {name: getattr(pairs, name) for name in ("inputs", "targets", "ids")}
+    for name, array in {**arrays, "negatives": pairs.negatives.vectors}.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    on_disk = run_of(load_pairs(str(tmp_path), "negatives=negatives"))
+    assert timeless(train_to_end(on_disk)) == timeless(train_to_end(run_of(pairs)))

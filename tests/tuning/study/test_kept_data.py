@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from losstune.trainer.data.column_names import columns_of_roles
 from losstune.trainer.data.pairs import load_pairs
 from losstune.trainer.data.sources import raw_arrays
 from losstune.tuning.storage.home import Home
@@ -17,21 +18,29 @@ from losstune.tuning.study.study import create_study, open_study
 from tests.trainer.samples import refusal, sample_arrays
 from tests.tuning.samples import CONTINUOUS, settings_of, space_of
 
+NEGATIVES = np.random.default_rng(0).normal(size=(200, 2, 5))
 
-@pytest.mark.parametrize("more", [{}, {"ids": range(200)}, {"split": ["train", "val", "test", "train"] * 50}])
+
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"ids": range(200)}, {"split": ["train", "val", "test", "train"] * 50}, {"negatives": NEGATIVES}],
+    ids=lambda more: next(iter(more), "nothing"),
+)
 def test_they_come_back_as_the_same_data_also_where_the_folder_was_moved(tmp_path: Path, more: dict) -> None:
     given = {**sample_arrays(), **more}
     home = Home(tmp_path / "one")
     files = home.files("study")
     files.folder.mkdir(parents=True)
     source = keep_arrays(files, raw_arrays(given))
-    digest = load_pairs(given).digest
-    create_study(home, "study", [space_of(CONTINUOUS)], settings_of(), source, digest)
+    columns = columns_of_roles(given)
+    digest = load_pairs(given, columns).digest
+    create_study(home, "study", [space_of(CONTINUOUS)], settings_of(), source, digest, columns)
     (tmp_path / "one").rename(tmp_path / "two")
     study = open_study(Home(tmp_path / "two"), "study")
     assert study.keeps_data
     assert study.data_source == str(tmp_path / "two" / "studies" / "study" / "data.npz")
     assert study_pairs(study).digest == digest
+    assert (study_pairs(study).negatives is None) == ("negatives" not in more)
 
 
 def test_a_study_knows_how_its_arrays_are_named(tmp_path: Path) -> None:
