@@ -40,7 +40,7 @@ def trial_sizes(study: Study, trials: Iterable[TrialView], shape: Shape) -> dict
             if key not in counts:
                 counts[key] = None
                 counts[key] = parameter_count(model, *shape)
-        except (UserError, ValueError):
+        except (UserError, ValueError, TypeError, RuntimeError):  # torch has the last two for what no shape can be
             continue
         if (count := counts[key]) is not None:
             sizes[trial.name] = count

@@ -48,6 +48,12 @@ def test_every_trial_has_its_parameters_without_a_file_of_it(tmp_path: Path) -> 
     assert trial_sizes(study, trials_of(study), SHAPE) == expected
 
 
+@pytest.mark.parametrize("shape", [((2**62,), 2**62), ((-3,), 5), ((10**30,), 5)])
+def test_a_shape_that_no_model_can_have_has_no_parameters(shape: tuple[tuple[int], int], tmp_path: Path) -> None:
+    study = searched(tmp_path, (16, 0.5))
+    assert trial_sizes(study, trials_of(study), shape) == {}
+
+
 def test_a_model_whose_factory_is_not_here_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / "code"
     folder.mkdir()
