@@ -81,7 +81,7 @@ CHANGES: dict[str, tuple[Callable[[Study], list[object]], str]] = {
         "objective: val/mrr in the study, val/cosine_sim now",
     ),
     "epochs": (lambda study: ["--max-epochs", 27], "max_epochs: 9 in the study, 27 now"),
-    "sampler": (lambda study: ["--sampler", "random"], "sampler: gp in the study, random now"),
+    "sampler": (lambda study: ["--sampler", "random"], "sampler: tpe in the study, random now"),
 }
 
 
