@@ -10,12 +10,17 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Locator, Page, sync_playwright
 
+from losstune.trainer.run.history import history_line, read_history
+from losstune.trainer.run.layout import HISTORY_FILE
 from losstune.tuning.study.study import Study
 from losstune.tuning.study.trial import ranked
 from losstune.tuning.track.mlflow_sync import Tracker
 from tests.integration.servers import BIN
 from tests.tuning.reported import confirmed, searched
 
+MEASURED = "infonce-0000"
+TAKEN = {"system/cpu_utilization_percentage": 98.7, "system/memory_usage_megabytes": 432.1}
+"""What the epochs of a trial took, as a worker tells it."""
 PATIENCE = 60_000
 """Milliseconds; a busy machine takes some seconds."""
 
@@ -24,6 +29,8 @@ PATIENCE = 60_000
 def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     root = tmp_path_factory.mktemp("root")
     study = confirmed(searched(root, (5, 4)), top=1, seeds=2)
+    history = study.trials_folder / MEASURED / HISTORY_FILE
+    history.write_text("".join(history_line(record | TAKEN) for record in read_history(history)))
     Tracker(study, f"sqlite:///{root}/mlflow.db").sync("confirm")
     return study
 
@@ -110,3 +117,11 @@ def test_a_run_says_its_data_its_code_and_its_settings(addresses: list[str], pag
     shown = page.inner_text("body")
     for words in ("digits (train)", "losstune: study study", "losstune.version.torch", "Parent run", "temperature"):
         assert words in shown, words
+
+
+def test_what_a_trial_took_of_its_machine_is_under_system_metrics(addresses: list[str], page: Page) -> None:
+    link(opened(page, addresses[0], MEASURED), MEASURED).click()
+    page.get_by_role("tab", name="System metrics").click()
+    for name in TAKEN:
+        page.get_by_text(name.removeprefix("system/")).first.wait_for()
+    assert "val/mrr" not in page.inner_text("main")

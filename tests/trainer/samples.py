@@ -12,6 +12,7 @@ from losstune.trainer.base.errors import UserError
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.pairs import Pairs, make_pairs
 from losstune.trainer.data.resident import resident_data
+from losstune.trainer.run.history import SYSTEM
 from losstune.trainer.run.loop import Trainer
 
 Arrays = dict[str, npt.NDArray[Any]]
@@ -60,8 +61,13 @@ def train_to_end(trainer: Trainer) -> list[dict[str, float]]:
 
 
 def timeless(records: list[dict[str, float]]) -> list[dict[str, float]]:
-    """Records without what the clock put into them."""
-    return [{name: value for name, value in record.items() if name not in ("time", "seconds")} for record in records]
+    """Records without what the clock and the machine put into them."""
+    return [{name: value for name, value in record.items() if not machines_own(name)} for record in records]
+
+
+def machines_own(name: str) -> bool:
+    """Whether a record's value may differ when the same epoch is trained again."""
+    return name in ("time", "seconds") or name.startswith(SYSTEM)
 
 
 def refusal(call: Callable[..., object], *arguments: Any, **named: Any) -> str:

@@ -16,6 +16,9 @@ End = Literal["epochs", "patience", "diverged"]
 Record = dict[str, float]
 """One epoch: ``epoch``, ``time`` (Unix seconds), ``seconds``, ``lr`` and the metrics by their full names."""
 
+SYSTEM = "system/"
+"""Begins the names of what an epoch of a study took of its machine, which differs when it is trained again."""
+
 
 def to_json(record: Mapping[str, float]) -> dict[str, float | str]:
     """JSON has no NaN or infinity: they are written as the strings ``"nan"``, ``"inf"``, ``"-inf"``."""

@@ -30,6 +30,7 @@ from losstune.tuning.cli.options import (
     RetryFailed,
     Storage,
     StudyStorage,
+    SystemMetrics,
     TimeBudget,
     TrackingUri,
     home_of,
@@ -107,6 +108,7 @@ def launch(
     debug_nan: DebugNan = False,
     resume: Annotated[bool, typer.Option("--resume", hidden=True)] = False,
     tracking_uri: TrackingUri = None,
+    system_metrics: SystemMetrics = True,
     storage: Storage = ".",
     study_storage: StudyStorage = None,
     quiet: Quiet = False,
@@ -126,12 +128,13 @@ def launch(
     if not study:
         raise UserError("--study NAME is missing: the name under which the study is kept and continued")
     home = home_of(context, storage, study_storage)
+    resources = Resources(concurrency, cpus_per_trial, gpus_per_trial)
     request = LaunchRequest(
         spaces=spaces or [],
         data=data,
         name=study,
         home=home,
-        execution=Execution(Resources(concurrency, cpus_per_trial, gpus_per_trial), address, tracking_uri),
+        execution=Execution(resources, address, tracking_uri, system_metrics),
         options=given(settings),
         time_budget=seconds_of(time_budget) if time_budget else None,
         accept_change=accept_change,
@@ -160,6 +163,7 @@ def check(
     retry_failed: RetryFailed = False,
     debug_nan: DebugNan = False,
     tracking_uri: TrackingUri = None,
+    system_metrics: SystemMetrics = True,
     storage: Storage = ".",
     study_storage: StudyStorage = None,
     as_json: AsJson = False,
@@ -171,12 +175,13 @@ def check(
     from losstune.tuning.execute.placement import Resources
     from losstune.tuning.execute.session import Execution
 
+    resources = Resources(concurrency, cpus_per_trial, gpus_per_trial)
     request = LaunchRequest(
         spaces=spaces or [],
         data=data,
         name=study,
         home=home_of(context, storage, study_storage),
-        execution=Execution(Resources(concurrency, cpus_per_trial, gpus_per_trial), address, tracking_uri),
+        execution=Execution(resources, address, tracking_uri, system_metrics),
         options=given(settings),
         time_budget=seconds_of(time_budget) if time_budget else None,
         accept_change=accept_change,
@@ -209,6 +214,7 @@ def confirm(
     address: Address = None,
     accept_change: AcceptChange = False,
     tracking_uri: TrackingUri = None,
+    system_metrics: SystemMetrics = True,
     storage: Storage = ".",
     study_storage: StudyStorage = None,
     quiet: Quiet = False,
@@ -222,7 +228,7 @@ def confirm(
         from losstune.tuning.execute.placement import Resources
         from losstune.tuning.execute.session import Execution
 
-    execution = Execution(Resources(concurrency, cpus_per_trial, gpus_per_trial), address, tracking_uri)
+    execution = Execution(Resources(concurrency, cpus_per_trial, gpus_per_trial), address, tracking_uri, system_metrics)
     home = home_of(context, storage, study_storage)
     within = smallest_margin(smallest=smallest, margin=margin)
     request = ConfirmRequest(name, home, top, seeds, execution, accept_change, data, columns, within)

@@ -50,6 +50,10 @@ TrackingUri = Annotated[
     str | None,
     typer.Option(envvar="LOSSTUNE_TRACKING_URI", help="MLflow's store  (default: mlflow.db in --storage)"),
 ]
+SystemMetrics = Annotated[
+    bool,
+    typer.Option("--system-metrics/--no-system-metrics", help="what an epoch takes of CPU, memory and GPU, in MLflow"),
+]
 AcceptChange = Annotated[
     bool, typer.Option("--accept-change", help="go on with other versions of the libraries, and keep that on record")
 ]

@@ -74,6 +74,7 @@ def launch(
     retry_failed: bool = False,
     debug_nan: bool = False,
     tracking_uri: str | None = None,
+    system_metrics: bool = True,
     storage: AnyPath | None = None,
     study_storage: str | None = None,
     quiet: bool = False,
@@ -98,6 +99,7 @@ def launch(
         retry_failed: try failed trials again, once their cause is mended.
         debug_nan: of a trial that diverges, say where the first NaN or infinity arose; slower, with the same numbers.
         tracking_uri: MLflow's store; None is ``mlflow.db`` in ``storage``.
+        system_metrics: whether MLflow shows what each epoch took of CPU, memory and GPU.
         storage: folder, or ``s3://BUCKET/PREFIX``, that holds ``studies/``; None is the working directory.
         study_storage: ``postgresql://…`` that keeps the trials; None is SQLite in the study's folder.
         quiet: print nothing.
@@ -117,7 +119,7 @@ def launch(
             data=data,
             name=study,
             home=home,
-            execution=Execution(resources, address, uri, own_process=False),
+            execution=Execution(resources, address, uri, system_metrics, own_process=False),
             options={name: value for name, value in settings.items() if value is not None},
             time_budget=None if time_budget is None else seconds_of(time_budget),
             accept_change=accept_change,
@@ -168,6 +170,7 @@ def confirm(
     gpus_per_trial: Share = None,
     address: str | None = None,
     accept_change: bool = False,
+    system_metrics: bool = True,
     data: Source | None = None,
     columns: Columns = None,
     quiet: bool = False,
@@ -182,6 +185,7 @@ def confirm(
         seeds: fresh seeds; claims need at least 10.
         smallest: also the setting of fewest parameters whose search value is within ``margin`` of the best.
         margin: how much worse in the objective a smaller model may be to be as good; None is 0.02.
+        system_metrics: whether MLflow shows what each epoch took of CPU, memory and GPU.
         data, columns: the study's data, where it is elsewhere now.
 
     Raises:
@@ -191,7 +195,7 @@ def confirm(
         raise UserError(f"--top {top} --seeds {seeds}: expected at least 1 setting, and at least 2 seeds")
     view = _view(study)
     resources = Resources(concurrency, cpus_per_trial, None if gpus_per_trial is None else share_of(gpus_per_trial))
-    execution = Execution(resources, address, view.tracking_uri, own_process=False)
+    execution = Execution(resources, address, view.tracking_uri, system_metrics, own_process=False)
     within = smallest_margin(smallest=smallest, margin=margin)
     request = ConfirmRequest(view.name, view.stored.home, top, seeds, execution, accept_change, data, columns, within)
     with _running(quiet) as console:

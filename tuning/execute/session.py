@@ -42,12 +42,14 @@ class Execution:
         resources: what a task takes, and how many run at a time.
         address: a Ray cluster to join.
         tracking_uri: MLflow's store.
+        system_metrics: whether epochs tell what they took of their machine.
         own_process: whether the process is a command's, which a signal may end at once; a program's is its own.
     """
 
     resources: Resources
     address: str | None = None
     tracking_uri: str | None = None
+    system_metrics: bool = True
     own_process: bool = True
 
 
@@ -57,6 +59,7 @@ class Session:
 
     Attributes:
         tracker: follows the study from the first result on.
+        system_metrics: whether epochs tell what they took of their machine.
         data: Ray's reference to the pairs: one copy on each node, that all workers there read.
         slots: how tasks are placed.
         folder: a private one, for what Tune writes.
@@ -67,6 +70,7 @@ class Session:
 
     stop: StopRequest
     tracker: TrackerProcess
+    system_metrics: bool = True
     data: Any = None
     slots: Slots = field(init=False)
     folder: Path = field(init=False)
@@ -96,7 +100,13 @@ class Session:
 
         with nullcontext() if self.nodes else same_environment():
             tune.run(
-                tune.with_parameters(TrialTrainable, pairs=self.data, expected=expected, folders=drivers_folders()),
+                tune.with_parameters(
+                    TrialTrainable,
+                    pairs=self.data,
+                    expected=expected,
+                    folders=drivers_folders(),
+                    system_metrics=self.system_metrics,
+                ),
                 name="study",
                 search_alg=searcher,
                 scheduler=scheduler,
@@ -135,7 +145,7 @@ def session(
     cores = (wish.concurrency or 1) * wish.cpus_per_trial
     with stop_on_signal(STOP_SECONDS, own_process=execution.own_process) as stop:
         tracker = TrackerProcess(study, execution.tracking_uri, activity)
-        running = Session(stop, tracker)
+        running = Session(stop, tracker, execution.system_metrics)
         try:
             with ExitStack() as stack:
                 workers = partial(workers_at_start, wish, tasks)

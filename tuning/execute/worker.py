@@ -22,6 +22,7 @@ from losstune.trainer.run.device import pick_device
 from losstune.trainer.run.history import Record
 from losstune.trainer.run.loop import Trainer
 from losstune.trainer.run.train import set_threads
+from losstune.tuning.execute.counters import measured
 from losstune.tuning.execute.nodes import wait_if_unlike
 from losstune.tuning.execute.requirements import Expected
 from losstune.tuning.study.messages import Report, Task
@@ -42,12 +43,14 @@ class TrialTrainable(tune.Trainable):
         pairs: Pairs | None = None,
         expected: Expected | None = None,
         folders: Sequence[str] = (),
+        system_metrics: bool = True,
     ) -> None:
         """Take the data, once for the life of the actor, and the first trial.
 
         Args:
             expected: what a node of a cluster must have; None on a machine of our own.
             folders: where the driver finds the user's modules.
+            system_metrics: whether epochs tell what they took of their machine.
         """
         assert pairs is not None
         search_in(*folders)
@@ -58,6 +61,7 @@ class TrialTrainable(tune.Trainable):
         if ray.is_initialized() and not ray.get_gpu_ids():
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
         self._pairs = pairs
+        self._system_metrics = system_metrics
         self._data: dict[int, ResidentData] = {}
         self._run: _TrialRun | None = None
         self.reset_config(config)
@@ -96,7 +100,11 @@ class TrialTrainable(tune.Trainable):
             self._data = {config.split_seed: resident_data(self._pairs, config, pick_device(config.device))}
         data = self._data[config.split_seed]
         check_rows(config, data)
-        return _TrialRun(self._task, lambda: Trainer(config, data, debug_nan=self._task.debug_nan))
+
+        def new_trainer() -> Trainer:
+            return Trainer(config, data, debug_nan=self._task.debug_nan)
+
+        return _TrialRun(self._task, new_trainer, system_metrics=self._system_metrics)
 
     def _failed(self, error: Exception) -> Report:
         """The trial ends here; its siblings, and this actor, go on."""
@@ -122,8 +130,9 @@ class TrialTrainable(tune.Trainable):
 class _TrialRun:
     """A trial in training: its trainer, and where it is kept."""
 
-    def __init__(self, task: Task, new_trainer: Callable[[], Trainer]) -> None:
+    def __init__(self, task: Task, new_trainer: Callable[[], Trainer], *, system_metrics: bool) -> None:
         self._task = task
+        self._system_metrics = system_metrics
         self._trainer = new_trainer()
         self._notes: tuple[str, ...] = ()
         with ExitStack() as opening:
@@ -176,7 +185,13 @@ class _TrialRun:
         began = time.monotonic()
         records: list[Record] = []
         while self._trainer.end is None and self._trainer.epoch != target:
-            records.append(self._trainer.run_epoch())
+            records.append(self._epoch())
             if time.monotonic() - began > STEP_SECONDS:
                 break
         return records
+
+    def _epoch(self) -> Record:
+        trainer = self._trainer
+        if not self._system_metrics:
+            return trainer.run_epoch()
+        return measured(trainer.run_epoch, trainer.config.threads or 1, trainer.device)

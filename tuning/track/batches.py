@@ -8,7 +8,7 @@ from typing import TypedDict, TypeVar
 from mlflow.entities import Metric, Param, RunTag
 
 from losstune.trainer.config.config_file import read_run_settings
-from losstune.trainer.run.history import Record, read_history
+from losstune.trainer.run.history import SYSTEM, Record, read_history
 from losstune.tuning.track.mlflow_store import millis
 from losstune.tuning.track.runs import MetricPoint, RunPicture
 
@@ -53,7 +53,10 @@ def metric_of(point: MetricPoint, model_id: str | None = None) -> Metric:
 
 
 def epoch_points(records: Sequence[Record]) -> Iterator[MetricPoint]:
-    """Epochs' metrics; a name of before such names were refused, as ``acc@0.5``, is ``acc_0.5``."""
+    """Epochs' metrics; a name of before such names were refused, as ``acc@0.5``, is ``acc_0.5``.
+
+    What begins with ``system/`` MLflow's UI shows apart, under *System metrics*.
+    """
     for record in records:
         named = {EPOCH_METRIC: record["lr"]} if "lr" in record else {}
         named |= {_REFUSED.sub("_", name): value for name, value in record.items() if "/" in name}
@@ -78,7 +81,8 @@ def points_of_model(picture: RunPicture) -> list[MetricPoint]:
     """What is true of a closed run's checkpoint: the metrics of its best epoch, and those of the run as a whole."""
     records = read_history(picture.history) if picture.history is not None else []
     best = {point.step for point in picture.points}
-    return [*epoch_points([record for record in records if record["epoch"] in best]), *picture.points]
+    of_best = epoch_points([record for record in records if record["epoch"] in best])
+    return [*(point for point in of_best if not point.metric.startswith(SYSTEM)), *picture.points]
 
 
 def _parts(items: Sequence[_T], size: int) -> list[list[_T]]:

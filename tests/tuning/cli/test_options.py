@@ -8,7 +8,7 @@ import typer
 from typer.testing import CliRunner
 
 from losstune.trainer.cli.field_options import given
-from losstune.tuning.cli.app import check, launch
+from losstune.tuning.cli.app import app, check, launch
 from losstune.tuning.cli.options import study_options
 from losstune.tuning.space.settings import StudySettings
 
@@ -49,3 +49,29 @@ def test_every_setting_of_a_study_is_an_option(name: str) -> None:
 @pytest.mark.parametrize("command", [launch, check])
 def test_launch_and_check_take_all_of_them(command: Any) -> None:
     assert set(StudySettings.model_fields) <= set(inspect.signature(command).parameters)
+
+
+class AskedError(Exception):
+    """Ends a command where it begins its work, with what it was asked to do."""
+
+
+def ask(request: Any, *_: Any) -> None:
+    raise AskedError(request)
+
+
+@pytest.mark.parametrize(
+    ("command", "worker"),
+    [
+        (["launch", "cosine", "--study", "one"], "losstune.tuning.commands.launch.launch"),
+        (["check", "cosine"], "losstune.tuning.commands.check.check_request"),
+        (["confirm", "one"], "losstune.tuning.commands.confirm.confirm"),
+    ],
+)
+@pytest.mark.parametrize(("option", "wished"), [([], True), (["--no-system-metrics"], False)])
+def test_what_trials_take_of_the_machine_is_told_unless_that_is_turned_off(
+    command: list[str], worker: str, option: list[str], wished: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, ask)
+    ended = CliRunner().invoke(app, [*command, *option])
+    assert isinstance(ended.exception, AskedError), ended.output
+    assert ended.exception.args[0].execution.system_metrics is wished

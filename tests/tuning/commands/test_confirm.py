@@ -47,6 +47,7 @@ from losstune.tuning.study.study import Study, create_study, open_study
 from losstune.tuning.study.trial import Ending
 from losstune.tuning.track.mlflow_store import default_store
 from tests.conftest import without_tracker
+from tests.trainer.samples import timeless
 from tests.tuning.conftest import request_for
 from tests.tuning.samples import diverged, used_up
 
@@ -73,10 +74,7 @@ def files_digest(folder: Path) -> dict[str, str]:
 
 def numbers(run: ConfirmRun) -> list[Numbers]:
     """A run's history without its clock."""
-    return [
-        {name: value for name, value in record.items() if name not in ("seconds", "time")}
-        for record in read_history(run.folder / "history.jsonl")
-    ]
+    return timeless(read_history(run.folder / "history.jsonl"))
 
 
 def uses_in(root: Path) -> list[Numbers]:

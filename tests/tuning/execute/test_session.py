@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal, cast
@@ -250,8 +251,19 @@ def test_a_trial_is_tried_three_times_more_and_workers_are_used_again(asked: dic
     assert asked["search_alg"] is searcher
     assert (asked["max_failures"], asked["reuse_actors"], asked["raise_on_failed_trial"]) == (3, True, False)
     assert asked["resources_per_trial"] == {"cpu": 2, "gpu": 0.5}
-    assert asked["trainable"][1] == {"pairs": "reference", "expected": None, "folders": drivers_folders()}
+    shared = {"pairs": "reference", "expected": None, "folders": drivers_folders(), "system_metrics": True}
+    assert asked["trainable"][1] == shared
     assert not asked["checkpoint_config"].checkpoint_at_end
+
+
+@pytest.mark.parametrize("wished", [True, False])
+def test_workers_are_told_whether_epochs_tell_what_they_took(
+    wished: bool, study: Study, log: list[str], asked: dict[str, Any]
+) -> None:
+    wish = replace(execution(), system_metrics=wished)
+    with session(study, sample_pairs(), wish, "search", 2, QUIET) as running:
+        running.run(cast("Any", object()), NO_CUTS, over=lambda: False)
+    assert asked["trainable"][1]["system_metrics"] is wished
 
 
 def test_tune_stops_by_a_signal_the_launch_or_a_node(asked: dict[str, Any], tmp_path: Path) -> None:

@@ -34,8 +34,10 @@ class Worker(TrialTrainable):
 
     sent = pickle.dumps(sample_pairs())
 
+    system_metrics = True
+
     def setup(self, config: dict[str, Any], pairs: Pairs | None = None, expected: Expected | None = None) -> None:
-        super().setup(config, pickle.loads(self.sent))
+        super().setup(config, pickle.loads(self.sent), system_metrics=self.system_metrics)
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +82,17 @@ def test_a_trial_reports_at_its_rungs_and_its_end(task: Task) -> None:
 def test_a_step_ends_before_its_rung_when_it_has_lasted(task: Task, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "STEP_SECONDS", -1.0)
     assert [report.epoch for report in reports(Worker({"task": task}))] == [1, 2, 3, 4, 5, 6]
+    assert history(task) == undisturbed()
+
+
+@pytest.mark.parametrize("wished", [True, False])
+def test_epochs_tell_what_they_took_unless_that_is_not_wished(task: Task, wished: bool) -> None:
+    worker = type("Measured", (Worker,), {"system_metrics": wished})({"task": task})
+    reports(worker)
+    records = read_history(folder_of(task) / HISTORY_FILE)
+    told = {"system/cpu_utilization_percentage", "system/memory_usage_megabytes"}
+    assert all(record.keys() >= told for record in records) == wished
+    assert any(record.keys() & told for record in records) == wished
     assert history(task) == undisturbed()
 
 

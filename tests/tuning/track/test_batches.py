@@ -1,10 +1,13 @@
 """What is logged of a run: MLflow's own limits are kept, nothing is left out, tags come last."""
 
+from pathlib import Path
+
 import pytest
 from mlflow.utils.validation import _validate_batch_log_data, _validate_batch_log_limits
 
-from losstune.tuning.track.batches import batches, epoch_points
-from losstune.tuning.track.runs import MetricPoint
+from losstune.trainer.run.history import history_line
+from losstune.tuning.track.batches import batches, epoch_points, points_of_model
+from losstune.tuning.track.runs import MetricPoint, RunPicture
 
 
 @pytest.mark.parametrize(
@@ -33,3 +36,13 @@ def test_the_learning_rate_of_an_epoch_is_no_namesake_of_the_parameter() -> None
     assert [(p.metric, p.value, p.step, p.time) for p in found] == [
         ("train/lr", 0.01, 2, 7.0), ("train/loss", 1.0, 2, 7.0), ("val/acc_5", 0.5, 2, 7.0), ("val/mrr", 0.4, 3, 8.0)
     ]  # fmt: skip
+
+
+def test_what_an_epoch_took_is_shown_of_a_run_and_not_of_its_model(tmp_path: Path) -> None:
+    taken = "system/cpu_utilization_percentage"
+    records = [{"epoch": e, "time": 7.0, "seconds": 0.1, "val/mrr": 0.1 * e, taken: 99.0} for e in (1, 2)]
+    (tmp_path / "history.jsonl").write_text("".join(map(history_line, records)))
+    best = MetricPoint("best/mrr", 0.2, 2, 7.0)
+    picture = RunPicture("infonce-0000", "infonce", "FINISHED", 0.0, history=tmp_path / "history.jsonl", points=(best,))
+    assert [(p.metric, p.step) for p in epoch_points(records) if p.metric == taken] == [(taken, 1), (taken, 2)]
+    assert points_of_model(picture) == [MetricPoint("val/mrr", 0.2, 2, 7.0), best]

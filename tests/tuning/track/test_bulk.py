@@ -17,6 +17,7 @@ from losstune.tuning.track import mlflow_sync
 from losstune.tuning.track.mlflow_sync import Tracker
 from tests.tuning.reported import confirmed, searched
 
+CPU = "system/cpu_utilization_percentage"
 WITHOUT_RUNS = {"alembic_version", "experiments", "experiment_tags", "model_versions", "registered_models"}
 IDS = ("run_uuid", "artifact_uri", "dataset_uuid", "input_uuid", "source_id", "destination_id", "experiment_id")
 
@@ -28,7 +29,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     for run in runs_of(study, next(plans(study))):  # for a run that began in 1970 MLflow takes the time of now
         run.finish(run.result().model_copy(update={"started": 5.0, "finished": 7.0}))
     records = [
-        {"epoch": e, "time": 100.0 + e, "seconds": 0.1, "lr": 0.1, "train/loss": loss, "val/mrr": 0.1}
+        {"epoch": e, "time": 100.0 + e, "seconds": 0.1, "lr": 0.1, "train/loss": loss, "val/mrr": 0.1, CPU: 99.5}
         for e, loss in enumerate((1.0, math.inf, -math.inf, math.nan), start=1)
     ]
     (study.trials_folder / "infonce-0001" / HISTORY_FILE).write_text("".join(map(history_line, records)))
