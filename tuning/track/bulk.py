@@ -49,9 +49,7 @@ def insert_runs(
     """
     ids = [uuid.uuid4().hex for _ in runs]
     with closing(sqlite3.connect(store, timeout=60)) as database, database:
-        known = database.execute(
-            "SELECT name, digest, dataset_uuid FROM datasets WHERE experiment_id = ?", (experiment_id,)
-        )
+        known = database.execute(_DATASETS, (experiment_id,))
         datasets = {(name, digest): dataset for name, digest, dataset in known}
         for run_id, run in zip(ids, runs, strict=True):
             metrics, params, tags = _valid(run)

@@ -1,8 +1,9 @@
 """The experiment of a study in MLflow: known by the study's id, whatever it is called there, also from the trash."""
 
 import time
+from collections.abc import Iterator
 
-from mlflow.entities import Experiment, LifecycleStage
+from mlflow.entities import Experiment, LifecycleStage, Run, ViewType
 from mlflow.tracking import MlflowClient
 
 from losstune.trainer.base.errors import UserError
@@ -54,6 +55,23 @@ def shown_studies(client: MlflowClient) -> dict[str, str]:
     newest = ["last_update_time DESC"]
     found = client.search_experiments(filter_string=f"tags.`{STUDY_TAG}` LIKE '%'", order_by=newest)
     return {experiment.name: experiment.experiment_id for experiment in found}
+
+
+def runs_of(client: MlflowClient, experiment_id: str) -> Iterator[Run]:
+    """All runs of an experiment, in the trash too, the one that began first at first."""
+    token: str | None = None
+    while True:
+        page = client.search_runs(
+            [experiment_id],
+            run_view_type=ViewType.ALL,
+            max_results=1000,
+            page_token=token,
+            order_by=["attributes.start_time ASC"],
+        )
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 def _set_aside(client: MlflowClient, experiment: Experiment) -> None:

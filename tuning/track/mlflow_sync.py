@@ -4,11 +4,12 @@ Live logging, ``losstune sync`` and rebuilding from nothing are one function, :m
 steps and timestamps all come from the truth, so that doing it again changes nothing.
 """
 
-from collections.abc import Iterator
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from mlflow.entities import LifecycleStage, Run, ViewType
+from mlflow.entities import LifecycleStage, Run
 from optuna.storages import get_storage
 
 from losstune.trainer.run.history import Record, read_history
@@ -24,7 +25,7 @@ from losstune.tuning.track.batches import (
 )
 from losstune.tuning.track.bulk import RUNS_AT_ONCE, NewRun, insert_runs
 from losstune.tuning.track.description import describe_experiment, describe_run, study_note
-from losstune.tuning.track.experiment import study_experiment
+from losstune.tuning.track.experiment import runs_of, study_experiment
 from losstune.tuning.track.mlflow_store import SQLITE, client_of, create_store, millis
 from losstune.tuning.track.moved import ARTIFACTS, follow_artifacts
 from losstune.tuning.track.provenance import USER_TAG, dataset_inputs, source_tags
@@ -37,6 +38,9 @@ PARENT_TAG = "mlflow.parentRunId"
 RUN_NAME_TAG = "mlflow.runName"
 REPLACED_TAG = "losstune.replaced"
 """On runs that the tracker has deleted itself; what else is in MLflow's trash of a study is restored."""
+SERVER_WRITERS = 4
+"""Runs at a time to a server or a database: each of a run's calls waits for its disk. ``mlflow server`` has as many
+processes, and on SQLite, which writes one thing at a time, more of them would wait for each other."""
 _FORMER_EPOCH_METRIC = "lr"
 """What epochs were counted by when it was a parameter and a metric alike; a run of then that goes on still is."""
 
@@ -86,7 +90,7 @@ class Tracker:
         self._described = ""
         self._logged: dict[str, _Logged] = {}
         self._trash: dict[str, Run] = {}
-        self._take_in(list(self._existing_runs()))
+        self._take_in(list(runs_of(self._client, self._experiment)))
 
     def _take_in(self, runs: list[Run]) -> None:
         """Learn which runs there are; of two of one name, made twice as the first answer never arrived, keep one."""
@@ -109,16 +113,20 @@ class Tracker:
         trials = self._study.trials(self._storage)
         self._study.files.update()  # after it: what has ended by then is whole in the files
         new: list[RunPicture] = []
+        others: list[RunPicture] = []
         for picture in study_picture(self._study, trials, activity):
             shown[picture.key] = picture
             if self._can_be_inserted(picture):
                 new.append(picture)
-            else:
+            elif picture.parent is None:
                 self._sync_run(picture)
+            else:
+                others.append(picture)
             if len(new) == RUNS_AT_ONCE:
                 self._insert(new)
                 new = []
         self._insert(new)
+        self._sync_runs([picture for picture in others if not self._has(picture)])
         for key in self._logged.keys() - shown.keys():  # as of a storage that was put back to an earlier state
             self._delete(self._logged.pop(key).run_id)
         if (text := study_note(self._study)) != self._described:
@@ -159,6 +167,16 @@ class Tracker:
         ids = insert_runs(self._store, self._experiment, self._location, runs, dataset_inputs(self._study))
         for picture, logged, run_id in zip(pictures, known, ids, strict=True):
             self._logged[picture.key] = replace(logged, run_id=run_id)
+
+    def _has(self, picture: RunPicture) -> bool:
+        """Whether MLflow has all of a closed run that stands below another."""
+        logged = self._logged.get(picture.key)
+        return logged is not None and (logged.parent, logged.content) == (self._parent(picture), content_of(picture))
+
+    def _sync_runs(self, pictures: list[RunPicture]) -> None:
+        """Runs whose parents are there, some at a time; the first error ends it, and no other run is begun."""
+        with ThreadPoolExecutor(1 if self._store is not None else SERVER_WRITERS) as pool:
+            deque(pool.map(self._sync_run, pictures), maxlen=0)
 
     def _sync_run(self, picture: RunPicture) -> None:
         logged = self._logged.get(picture.key) or self._restored(picture) or self._create(picture)
@@ -246,21 +264,6 @@ class Tracker:
             steps = [point.step for name in counted for point in self._client.get_metric_history(run_id, name)]
             known.reached = max(steps, default=0)
         return known
-
-    def _existing_runs(self) -> Iterator[Run]:
-        token: str | None = None
-        while True:
-            page = self._client.search_runs(
-                [self._experiment],
-                run_view_type=ViewType.ALL,
-                max_results=1000,
-                page_token=token,
-                order_by=["attributes.start_time ASC"],
-            )
-            yield from page
-            token = page.token
-            if not token:
-                return
 
 
 def _records(picture: RunPicture) -> list[Record]:

@@ -1,5 +1,6 @@
 """MLflow holds what the truth says, also of a trial whose history became shorter: on MLflow's own SQLite store."""
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ from losstune.tuning.storage.study_files import FolderFiles
 from losstune.tuning.study.loss_trials import LossTrials
 from losstune.tuning.study.study import Study
 from losstune.tuning.study.trial import Ending
-from losstune.tuning.track.mlflow_sync import PARENT_TAG, REPLACED_TAG, Tracker
+from losstune.tuning.track.mlflow_sync import PARENT_TAG, REPLACED_TAG, SERVER_WRITERS, Tracker
+from losstune.tuning.track.runs import RunPicture, study_picture
 from tests.tuning.reported import curve, point_of, searched, write_run
 
 POINT = point_of("infonce", 0.5, 4)
@@ -154,3 +156,56 @@ def test_what_a_part_may_be_named_mlflow_takes(name: str) -> None:
     if can_be_a_name(name):
         _validate_metric_name(f"train/{name}")
         _validate_length_limit("Metric name", MAX_ENTITY_KEY_LENGTH, f"train/{name}")
+
+
+@pytest.fixture
+def to_a_server(tmp_path: Path) -> tuple[Tracker, list[RunPicture]]:
+    """A tracker that takes its store for a server, and runs that it has to write."""
+    study = searched(tmp_path, (12, 0))
+    tracker = Tracker(study, f"sqlite:///{tmp_path}/mlflow.db")
+    tracker._store = None
+    return tracker, [picture for picture in study_picture(study, study.trials(), None) if picture.parent is not None]
+
+
+def test_a_server_gets_some_runs_at_a_time(
+    to_a_server: tuple[Tracker, list[RunPicture]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker, pictures = to_a_server
+    together, written = threading.Barrier(SERVER_WRITERS), []
+
+    def write(picture: RunPicture) -> None:
+        together.wait(timeout=60)  # until as many are written as can be
+        written.append(picture.key)
+
+    monkeypatch.setattr(tracker, "_sync_run", write)
+    tracker._sync_runs(pictures)
+    assert len(pictures) == 12
+    assert sorted(written) == [picture.key for picture in pictures]
+
+
+def test_after_an_error_no_other_run_is_begun(
+    to_a_server: tuple[Tracker, list[RunPicture]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker, pictures = to_a_server
+    begun: list[str] = []
+
+    def fail(picture: RunPicture) -> None:
+        begun.append(picture.key)
+        raise OSError(f"{picture.key}: the server is gone")
+
+    monkeypatch.setattr(tracker, "_sync_run", fail)
+    with pytest.raises(OSError, match="infonce-0000: the server is gone"):
+        tracker._sync_runs(pictures * 1000)
+    assert len(begun) < 12 * 1000
+
+
+def test_what_a_store_has_already_is_not_written_again(
+    to_a_server: tuple[Tracker, list[RunPicture]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tracker, _ = to_a_server
+    tracker.sync(None)
+    asked: list[str] = []
+    for name in ("create_run", "log_batch", "log_inputs", "set_terminated", "set_tag", "update_run"):
+        monkeypatch.setattr(tracker._client, name, lambda *args, called=name, **rest: asked.append(called))
+    tracker.sync(None)
+    assert asked == []
