@@ -157,7 +157,7 @@ class Miner:
 
 def given_to(trained: CenteredLoss, split: TrainSplit, gradients: Gradients) -> list[NegativesOfRows]:
     """The negatives that the data gives, if it does and the loss takes any: others go by the pairs alone."""
-    if split.negatives is None or not takes_negatives(trained.module.forward):
+    if split.negatives is None or not takes_negatives(loss_of_whole(trained.module).forward):
         return []
     return [GivenNegatives(split.negatives, split.targets, gradients.aims)]
 

@@ -321,6 +321,7 @@ def test_a_loss_that_takes_none_goes_by_the_pairs_alone(loss: str) -> None:
     plain = make_pairs({name: getattr(given, name) for name in ("inputs", "targets", "ids")}, "plain")
     trainers = [sample_trainer(sample_config(loss), pairs) for pairs in (plain, given)]
     assert trainers[1]._given == []
+    assert sample_trainer(sample_config(loss, matryoshka_dims=[2]), given)._given == []
     assert timeless(train_to_end(trainers[0])) == timeless(train_to_end(trainers[1]))
 
 
