@@ -18,7 +18,7 @@ from losstune.tuning.search.proposals import propose
 from losstune.tuning.space.reader import load_space
 from losstune.tuning.space.search_space import Point, SearchSpace
 from losstune.tuning.space.settings import SamplerName
-from losstune.tuning.study.loss_trials import LossTrials
+from losstune.tuning.study.loss_trials import LossTrials, read_trials
 from losstune.tuning.study.trial import Ending
 from tests.tuning.samples import (
     CONDITIONAL,
@@ -86,6 +86,27 @@ def test_start_points_come_first_in_their_order(sampler: SamplerName) -> None:
         {"temperature": 0.07, "schedule": "constant"},
         {"temperature": 0.05, "schedule": "cosine", "warmup_epochs": 2},
     ]
+
+
+@samplers
+def test_lists_of_prefixes_are_choices_that_a_study_keeps(sampler: SamplerName, tmp_path: Path) -> None:
+    space = space_of("""
+        loss_fn: infonce
+        start: [{matryoshka_dims: [8, 16]}]
+        space:
+          matryoshka_dims: {choices: [null, [8, 16], 4, [4, 8, 16]]}
+          matryoshka_weights: {choices: [null, [0.5, 1]], when: {matryoshka_dims: ["8,16"]}}
+          batch_size: {choices: [32, 64, 128]}
+    """)
+    trials = new_trials(space, sqlite(tmp_path))
+    points = train(trials, sampler, 12)
+    assert points[0] == {"matryoshka_dims": "8,16", "matryoshka_weights": None, "batch_size": 32}
+    assert {point["matryoshka_dims"] for point in points} <= {None, "8,16", "4", "4,8,16"}
+    kept = read_trials(sqlite(tmp_path), "infonce")
+    assert [trial.point for trial in kept] == points
+    sizes = [[prefix.dims for prefix in space.train_config(point).prefixes] for point in points]
+    assert sizes[0] == [8, 16]
+    assert len({tuple(own) for own in sizes}) > 1
 
 
 def test_equal_start_points_are_tried_once() -> None:
