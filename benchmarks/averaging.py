@@ -74,7 +74,7 @@ def confirmed(folder: Path, arrays: Mapping[str, Any], average: float | None, se
         values = [record["val/mrr"] for record in read_history(run.folder / "history.jsonl")]
         jumps.setdefault(run.arm.name, []).append(float(np.abs(np.diff(values[len(values) // 2 :])).mean()))
     return {
-        f"{arm.loss_fn}: {'tuned' if arm.role == 'candidate' else 'untuned'}": Found(
+        f"{arm.loss}: {'tuned' if arm.role == 'candidate' else 'untuned'}": Found(
             scores[arm.name]["mrr"].mean(axis=1), np.array(jumps[arm.name])
         )
         for arm in plan.arms

@@ -50,7 +50,7 @@ class NoWork(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         task, value = self._task, 1 / (1 + self._task.settings["lr"])
-        return Report(task.loss_fn, task.number, 1, value, 1, "epochs", "", task.passed, 0.0).to_result()
+        return Report(task.loss, task.number, 1, value, 1, "epochs", "", task.passed, 0.0).to_result()
 
 
 def resident() -> int:

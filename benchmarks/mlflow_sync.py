@@ -84,7 +84,7 @@ def made(root: Path, trials: int, more: Record | None = None) -> Study:
     """A search that has ended, of trials that used their epochs; ``more`` are further metrics of each."""
     space, settings = load_space(str(SPACE)), StudySettings(trials=trials, max_epochs=EPOCHS)
     study = create_study(Home(root), "study", [space], settings, "digits", "0" * 64)
-    own = LossTrials(study.storage(), space.loss_fn, study.spec.search_spaces()[space.loss_fn])
+    own = LossTrials(study.storage(), space.name, study.spec.search_spaces()[space.name])
     point = typical_point(space)
     config = TrainConfig.from_flat({**space.settings(point), "num_epochs": EPOCHS})
     for seed in range(trials):

@@ -117,12 +117,12 @@ class Own:
         """Begin a study in memory."""
         self.stops = (*settings.rungs, settings.max_epochs)
         self._settings = settings
-        self._trials = LossTrials(InMemoryStorage(), space.loss_fn, space)
-        self._turns = Turns({space.loss_fn: self._trials}, settings)
+        self._trials = LossTrials(InMemoryStorage(), space.name, space)
+        self._turns = Turns({space.name: self._trials}, settings)
         self._rungs = Rungs(settings.rungs, settings.reduction_factor)
 
     def next(self) -> tuple[int, Point] | None:
-        loss = self._trials.loss_fn
+        loss = self._trials.loss
         if self._turns.next_loss([]) is None:
             return None
         point = propose(self._trials, self._settings.sampler, self._settings.seed)
@@ -144,7 +144,7 @@ class Own:
         self._end(number, Ending("pruned" if diverged else "complete", reason, epoch, value, epoch))
 
     def _end(self, number: int, ending: Ending) -> None:
-        self._turns.spend(self._trials.loss_fn, ending.epochs)
+        self._turns.spend(self._trials.loss, ending.epochs)
         self._trials.end(number, ending)
 
 

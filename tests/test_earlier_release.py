@@ -101,10 +101,10 @@ def test_a_trial_trains_with_the_settings_that_0_1_wrote(study: Study) -> None:
     for trials in study.trials().values():
         for trial in trials:
             written = read_run_settings(study.trials_folder / trial.name / "config.yaml")
-            meant = {**TRAINING_SINCE, **LOSS_SINCE.get(trial.loss_fn, {}), **written}
+            meant = {**TRAINING_SINCE, **LOSS_SINCE.get(trial.loss, {}), **written}
             managed = {name: meant[name] for name in study.spec.settings.training(study.spec.data_source, 1)}
             now = TrainConfig.from_flat(
-                {**spaces[trial.loss_fn].settings(trial.point), **managed, "seed": written["seed"]}
+                {**spaces[trial.loss].settings(trial.point), **managed, "seed": written["seed"]}
             ).flat()
             assert managed == study.spec.settings.training(study.spec.data_source, 1)
             assert now == meant
@@ -125,7 +125,7 @@ def test_only_the_new_version_is_asked_for_and_once(study: Study) -> None:
 def test_a_shipped_space_that_is_another_by_now_is_the_study_s(root: Path) -> None:
     study = open_study(Home(root), "half")
     spaces = load_spaces(["infonce", "cosine"], study.spec.search_spaces())
-    assert {space.loss_fn: space.source for space in spaces} == study.spec.spaces
+    assert {space.name: space.source for space in spaces} == study.spec.spaces
 
 
 @pytest.mark.parametrize("name", STUDIES)

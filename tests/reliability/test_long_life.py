@@ -87,7 +87,7 @@ def points_of(space: SearchSpace) -> Iterator[Point]:
     if space.size is not None:
         yield from itertools.islice(space.points(), TRIALS)
         return
-    drawn = LossTrials(InMemoryStorage(), space.loss_fn, space)
+    drawn = LossTrials(InMemoryStorage(), space.name, space)
     for seed in range(TRIALS):
         point = propose(drawn, "random", seed)
         assert point is not None
@@ -99,7 +99,7 @@ def many_trials(root: Path, space: SearchSpace, sampler: SamplerName) -> Study:
     """A study of 2,000 ended trials, with their files, as if each had been cut at its first rung."""
     budget = {"sampler": sampler, "max_epochs": EPOCHS, "trials": TRIALS + 1}
     study = create_study(Home(root), "many", [space], settings_of(**budget), "digits", load_pairs("digits").digest)
-    LossTrials(study.storage(), space.loss_fn, space)
+    LossTrials(study.storage(), space.name, space)
     known, ended = distributions(space), []
     for number, point in enumerate(points_of(space)):
         value = 0.01 + number * 0.377 % 0.3
@@ -115,7 +115,7 @@ def many_trials(root: Path, space: SearchSpace, sampler: SamplerName) -> Study:
                 user_attrs=attributes,
             )
         )
-        folder = study.trials_folder / f"{space.loss_fn}-{number:04d}"
+        folder = study.trials_folder / f"{space.name}-{number:04d}"
         write_run(folder, space.settings(point), [0.0, value / 2, value])
         (folder / HISTORY_FILE).write_text("".join(timed(folder / HISTORY_FILE)))
     write_rows(study.folder / "optuna.db", ended)

@@ -134,7 +134,7 @@ class Worker:
 
     def __init__(self, task: Task) -> None:
         self.task = task
-        self.name: Name = task.loss_fn, task.number
+        self.name: Name = task.loss, task.number
         self.folder = folder_of(task)
         if not (self.folder / CONFIG_FILE).exists():
             RunDirectory(self.folder, task.attempt).start(TrainConfig.from_flat(task.settings))
@@ -263,9 +263,9 @@ class SearchMachine(RuleBasedStateMachine):
             assert (answer or "wait").lower() == expected
             self.over = answer == "FINISHED"
             return None
-        name = answer.loss_fn, answer.number
+        name = answer.loss, answer.number
         assert name == expected
-        point = self.run.trials[answer.loss_fn][answer.number].point
+        point = self.run.trials[answer.loss][answer.number].point
         self.model.started(name, point)
         assert answer.passed == tuple(sorted(self.model.trials[name].values))
         self.workers[f"id{len(self.run.tasks) - 1}"] = Worker(answer)
@@ -357,9 +357,9 @@ class SearchMachine(RuleBasedStateMachine):
     @invariant()
     def what_was_told_is_there(self) -> None:
         views = self.views()
-        found = {(trial.loss_fn, trial.number): as_told(trial) for trial in views}
+        found = {(trial.loss, trial.number): as_told(trial) for trial in views}
         assert found == self.model.trials
-        states = {(trial.loss_fn, trial.number): trial.state for trial in views if trial.ending is None}
+        states = {(trial.loss, trial.number): trial.state for trial in views if trial.ending is None}
         assert states == {name: "running" if name in self.model.running else "paused" for name in states}
         points = [(loss, json.dumps(trial.point, sort_keys=True)) for (loss, _), trial in found.items()]
         assert len(set(points)) == len(points)
@@ -400,7 +400,7 @@ class SearchMachine(RuleBasedStateMachine):
 
     def tell(self, trial_id: str, report: Report) -> None:
         """Pass a result on; the model decides for itself."""
-        name = report.loss_fn, report.number
+        name = report.loss, report.number
         if report.end is not None:
             self.end(trial_id, report, end_of(report))
             return
@@ -418,7 +418,7 @@ class SearchMachine(RuleBasedStateMachine):
     def end(self, trial_id: str, report: Report, end: End) -> None:
         del self.workers[trial_id]
         with self.watching():
-            self.model.ended((report.loss_fn, report.number), end)
+            self.model.ended((report.loss, report.number), end)
             self.run.tell(trial_id, report)
             assert trial_id not in self.run.workers, "not cut, against the rule"
 
@@ -430,7 +430,7 @@ class SearchMachine(RuleBasedStateMachine):
                 self.model.ended(name, end_on_disk(folder, "pruned", "time budget"))
         with suppress(*STORAGE_FAILURES):
             for trial in self.run.search.unfinished():
-                own = self.run.trials[trial.loss_fn]
+                own = self.run.trials[trial.loss]
                 if timed_out:
                     folder = self.study.trials_folder / trial.name
                     own.end(trial.number, ending_from_history(folder, self.settings, "pruned", "time budget"))
@@ -487,7 +487,7 @@ class SearchMachine(RuleBasedStateMachine):
         return [trial for own in self.study.trials(self.reader).values() for trial in own]
 
     def found(self) -> dict[Name, Trial]:
-        return {(trial.loss_fn, trial.number): as_told(trial) for trial in self.views()}
+        return {(trial.loss, trial.number): as_told(trial) for trial in self.views()}
 
 
 def test_the_search_is_what_its_model_says(record: Recorder) -> None:

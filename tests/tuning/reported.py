@@ -1,5 +1,6 @@
 """A study with its search and its confirmation on disk, made by formulas instead of training, without Ray."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,17 +35,19 @@ SPACES = {
           model.dropout: {low: 0.0, high: 0.9}
     """,
 }
+VARIANTS = {"infonce": SPACES["infonce"], "sharp": f"{SPACES['infonce']}    name: sharp"}
+"""Two spaces of one loss."""
 RUNGS, LAST = (1, 3), 9
-LEVEL = {"infonce": 0.4, "cosine": 0.3}
+LEVEL = {"infonce": 0.4, "cosine": 0.3, "sharp": 0.5}
 BASELINES = {"chance": 0.02, "mean_target": 0.02, "ridge": 0.15, "ridge_centered": 0.17, "untrained": 0.02}
 METRICS = ("cosine_sim", "mse", "mrr", "recall_at_1", "recall_at_5", "recall_at_10", "mrr_at_10", "ndcg_at_10")
 SIGNS = {"effective_rank": 5.0, "hubness": 0.5, "alignment": 0.2, "uniformity": -1.0}
 
 
-def searched(root: Path, trials: tuple[int, int], data: str = "digits") -> Study:
+def searched(root: Path, trials: tuple[int, int], data: str = "digits", spaces: Mapping[str, str] = SPACES) -> Study:
     """A study whose search has ended, with this many trials of infonce and cosine; one each diverged and failed."""
     settings = settings_of(max_epochs=LAST, grace_epochs=1, reduction_factor=3, trials=max(*trials, 1))
-    study = create_study(Home(root), "study", [space_of(text) for text in SPACES.values()], settings, data, "0" * 64)
+    study = create_study(Home(root), "study", [space_of(text) for text in spaces.values()], settings, data, "0" * 64)
     for (loss, space), count in zip(study.spec.search_spaces().items(), trials, strict=True):
         own = LossTrials(study.storage(), loss, space)
         generator = np.random.default_rng(len(loss))
@@ -127,8 +130,8 @@ def confirmed(study: Study, top: int = 2, seeds: int = 10) -> Study:
 def arm_level(plan: Plan, name: str) -> float:
     """Candidates in the order of the search, starts a little below."""
     arm = next(arm for arm in plan.arms if arm.name == name)
-    candidates = [candidate.name for candidate in plan.candidates(arm.loss_fn)]
-    return LEVEL[arm.loss_fn] - 0.01 * (candidates.index(name) if name in candidates else len(candidates))
+    candidates = [candidate.name for candidate in plan.candidates(arm.loss)]
+    return LEVEL[arm.loss] - 0.01 * (candidates.index(name) if name in candidates else len(candidates))
 
 
 def found(plan: Plan) -> tuple[Results, dict[str, Scores]]:
@@ -139,6 +142,7 @@ def found(plan: Plan) -> tuple[Results, dict[str, Scores]]:
         arms.append(
             ArmResult(
                 name=arm.name,
+                loss=arm.loss,
                 loss_fn=arm.loss_fn,
                 role=arm.role,
                 search_value=arm.search_value,
@@ -150,7 +154,7 @@ def found(plan: Plan) -> tuple[Results, dict[str, Scores]]:
                 output_dim=8,
             )
         )
-        scores[arm.name] = _scores(arm_level(plan, arm.name), arm.loss_fn, plan.seeds, index)
+        scores[arm.name] = _scores(arm_level(plan, arm.name), arm.loss, plan.seeds, index)
     for index, (name, level) in enumerate(BASELINES.items()):
         arms.append(ArmResult(name=name, loss_fn=None, role="baseline", validation=[level] * plan.seeds))
         scores[name] = _scores(level, None, plan.seeds, 100 + index)

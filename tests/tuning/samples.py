@@ -63,7 +63,7 @@ def stored(folder: Path, loss_fn: str) -> list[FrozenTrial]:
 
 
 def new_trials(space: SearchSpace, storage: BaseStorage | None = None) -> LossTrials:
-    return LossTrials(storage or InMemoryStorage(), space.loss_fn, space)
+    return LossTrials(storage or InMemoryStorage(), space.name, space)
 
 
 def facts(trial: TrialView) -> tuple[Any, ...]:

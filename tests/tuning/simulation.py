@@ -80,7 +80,7 @@ class Worker:
         return self._report(len(values), best, best_epoch, end, "")
 
     def _report(self, epoch: int, best: float, best_epoch: int, end: Any, error: str) -> Report:
-        return Report(self.task.loss_fn, self.task.number, epoch, best, best_epoch, end, error, self.task.passed, 0.0)
+        return Report(self.task.loss, self.task.number, epoch, best, best_epoch, end, error, self.task.passed, 0.0)
 
     def _save(self, epochs: int) -> None:
         values = [value_at(self.task.settings, epoch) for epoch in range(1, epochs + 1)]
@@ -103,7 +103,7 @@ class Launch:
         concurrency: int = 1,
         fate: Fate = uses_its_epochs,
     ) -> None:
-        self.trials = {space.loss_fn: LossTrials(storage, space.loss_fn, space) for space in spaces}
+        self.trials = {space.name: LossTrials(storage, space.name, space) for space in spaces}
         for own in self.trials.values():
             own.settle()
         rungs = {loss: Rungs(settings.rungs, settings.reduction_factor) for loss in self.trials}

@@ -110,7 +110,7 @@ def _confirmation_json(confirmed: Confirmed) -> dict[str, Any]:
         return {**told, "best": None, "answer": []}
     comparison = compare(confirmed.study, confirmed.margin)
     pick = comparison.pick(comparison.winner)
-    best = {"trial": pick.name, "loss": pick.loss_fn, "value": pick.validation}
+    best = {"trial": pick.name, "loss": pick.loss, "loss_fn": pick.loss_fn, "value": pick.validation}
     return {**told, "best": best, "answer": answer_sentences(comparison)}
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from losstune.tuning.storage.home import Home
 
 Name = Annotated[str, typer.Argument(help="name of the study")]
-SPACES_HELP = "search spaces: shipped names or paths, one a loss"
+SPACES_HELP = "search spaces: shipped names or paths, one of a name"
 Data = Annotated[
     str | None, typer.Option(help="digits, a file or folder, a quoted pattern, or package.module:function")
 ]

@@ -127,7 +127,9 @@ def export(
     context: typer.Context,
     name: Name,
     output: Annotated[Path, typer.Option(help="the YAML file to write")],
-    loss_fn: Annotated[str | None, typer.Option(help="the best of this loss  (default: of all)")] = None,
+    loss_fn: Annotated[
+        str | None, typer.Option(help="the best of this loss, by its name in the study  (default: of all)")
+    ] = None,
     smallest: Annotated[
         bool, typer.Option("--smallest", help="the confirmed setting of fewest parameters that is as good as the best")
     ] = False,

@@ -87,7 +87,7 @@ def estimate(space: SearchSpace, settings: StudySettings, pairs: Pairs, *, debug
 def probe(space: SearchSpace, settings: StudySettings, pairs: Pairs, *, debug_nan: bool = False) -> float:
     """Seconds of one epoch: single batches for about a second, scaled up, and one evaluation."""
     managed = settings.training(pairs.source, threads=1, columns=pairs.columns)
-    seed = derived_seed(settings.seed, space.loss_fn, 0)
+    seed = derived_seed(settings.seed, space.name, 0)
     before = torch.get_num_threads()
     try:
         config = set_threads(space.train_config(typical_point(space), **managed, seed=seed))
@@ -225,7 +225,9 @@ def checked_json(checked: Checked) -> dict[str, Any]:
         "unused_columns": list(checked.pairs.unused),
         "data": [asdict(finding) for finding in findings(checked.pairs, checked.settings.seed)],
         "seconds": checked.seconds,
-        "losses": {s.loss_fn: vars(e) for s, e in zip(checked.spaces, checked.estimates, strict=True)},
+        "losses": {
+            s.name: {**vars(e), "loss_fn": s.loss_fn} for s, e in zip(checked.spaces, checked.estimates, strict=True)
+        },
     }
 
 
@@ -254,7 +256,7 @@ def show_checked(checked: Checked, console: Console) -> None:
     for note in checked.left_out:
         say(console, f"Note: {note}")
     for space, cost in zip(checked.spaces, checked.estimates, strict=True):
-        console.print(TerminalTable(_space_table(space), f"{space.loss_fn}  ({space.file})"))
+        console.print(TerminalTable(_space_table(space), f"{space.title}  ({space.file})"))
         size = f"{space.size:,} points; " if space.size is not None and space.size <= MAX_GRID else ""
         say(
             console,

@@ -197,7 +197,7 @@ def _search(
             timed_out = time.monotonic() > deadline and not running.stop
             with suppress(*STORAGE_FAILURES):  # the next launch settles what can not be written now
                 for trial in tasks.unfinished():
-                    own = trials[trial.loss_fn]
+                    own = trials[trial.loss]
                     if timed_out:
                         folder = study.trials_folder / trial.name
                         study.files.update_run(folder)

@@ -83,8 +83,8 @@ def launch(
     """Start a study over one or more losses, or continue it: the same call.
 
     Args:
-        spaces: a search space for each loss: shipped names, paths of YAML files, or what such a file says as a dict.
-            None is needed to continue a study.
+        spaces: search spaces, each of its loss's name or with a ``name`` of its own: shipped names, paths of YAML
+            files, or what such a file says as a dict. None is needed to continue a study.
         data: arrays by name (``inputs`` (N, …) and ``targets`` (N, d), optionally ``ids``, ``groups`` and ``split``
             (N,), and ``negatives`` if ``columns`` says so), which are then kept with the study; or ``digits``, a path,
             ``package.module:function``.
@@ -238,7 +238,7 @@ def export(
     smallest: bool = False,
     margin: float | None = None,
 ) -> Exported:
-    """Write the best setting, of all losses or of one, as a YAML that trains the final model.
+    """Write the best setting, of all losses or of one by its name in the study, as a YAML that trains the final model.
 
     Args:
         smallest: in place of the best, the confirmed setting of fewest parameters that is as good within ``margin``.

@@ -24,7 +24,7 @@ class BestTrial:
 
     Attributes:
         trial: ``infonce-0007``, also the name of its run in MLflow.
-        loss_fn: the loss by its short name.
+        loss: by its name in the study. loss_fn: the loss function; that has the same name, where the space gave none.
         value: its best value so far of the study's objective.
         best_epoch: the epoch of that value. epochs: how many it trained.
         state: complete, pruned or failed.
@@ -33,6 +33,7 @@ class BestTrial:
     """
 
     trial: str
+    loss: str
     loss_fn: str
     value: float
     best_epoch: int
@@ -79,13 +80,18 @@ class StudyView:
 
         ``trial, loss, number, state, reason, value, best_epoch, epochs, started, seconds``, and ``params_NAME`` for
         every searched setting, as Optuna's data frames have it. ``value`` is the best so far, NaN where there is none.
+        Where a space has a name of its own, ``loss`` is that, and ``loss_fn`` the loss function.
         """
         trials = [trial for own in self.stored.trials().values() for trial in own]
-        return pd.DataFrame([_row(trial) for trial in trials], columns=None if trials else list(_COLUMNS))
+        frame = pd.DataFrame([_row(trial) for trial in trials], columns=None if trials else list(_COLUMNS))
+        loss_fns = self.stored.spec.loss_fns
+        if any(loss != loss_fn for loss, loss_fn in loss_fns.items()):
+            frame.insert(_COLUMNS.index("loss") + 1, "loss_fn", frame["loss"].map(loss_fns))
+        return frame
 
     @for_programs
     def best(self, loss_fn: str | None = None) -> BestTrial:
-        """The best ended trial, of all losses or of one.
+        """The best ended trial, of all losses or of one, by its name in the study.
 
         Raises:
             LosstuneError: there is no such loss, or no trial with a value yet.
@@ -97,7 +103,8 @@ class StudyView:
         self.stored.files.keep(checkpoint)
         return BestTrial(
             trial.name,
-            trial.loss_fn,
+            trial.loss,
+            self.stored.spec.loss_fns[trial.loss],
             trial.rank_value,
             ending.best_epoch,
             ending.epochs,
@@ -108,7 +115,7 @@ class StudyView:
 
     @for_programs
     def optuna(self, loss_fn: str) -> optuna.Study:
-        """The trials of a loss as Optuna has them, for its plots and analyses; do not write to it.
+        """The trials of a loss, by its name in the study, as Optuna has them, for its plots; do not write to it.
 
         Raises:
             LosstuneError: there is no such loss, or the storage can not be read.
@@ -127,7 +134,7 @@ def _row(trial: TrialView) -> dict[str, Any]:
     ending = trial.ending
     known = (
         trial.name,
-        trial.loss_fn,
+        trial.loss,
         trial.number,
         trial.shown_state,
         ending.reason if ending else None,

@@ -164,10 +164,10 @@ def _loss_rows(
 ) -> list[ComparedArm]:
     rows = []
     trials = study.trials()
-    for loss_fn, name in results.picks.items():
-        start = plan.starts[loss_fn]
-        epochs = sum(trial.epochs for trial in trials[loss_fn])
-        folders = (study.trials_folder / trial.name / HISTORY_FILE for trial in trials[loss_fn])
+    for loss, name in results.picks.items():
+        start = plan.starts[loss]
+        epochs = sum(trial.epochs for trial in trials[loss])
+        folders = (study.trials_folder / trial.name / HISTORY_FILE for trial in trials[loss])
         seconds = sum(record["seconds"] for path in folders for record in read_history(path))
         gain = {m: difference(scores[name][m], scores[start][m]) for m in measures if start in scores and start != name}
         rows.append(_row(results.arm(name), scores[name], "pick", gain, epochs, seconds))
@@ -193,6 +193,7 @@ def _row(
     picked = role == "pick" and arm.search_value is not None and validation is not None
     return ComparedArm(
         name=arm.name,
+        loss=arm.loss,
         loss_fn=arm.loss_fn,
         role=role,
         test={metric: mean_interval(scores[metric]) for metric in TEST_METRICS if metric in scores},
@@ -211,8 +212,8 @@ def _row(
     )
 
 
-def _failure(results: Results, loss_fn: str) -> str:
-    ends = [end for arm in results.arms if arm.loss_fn == loss_fn and arm.role == "candidate" for end in arm.ends]
+def _failure(results: Results, loss: str) -> str:
+    ends = [end for arm in results.arms if arm.loss == loss and arm.role == "candidate" for end in arm.ends]
     if not ends:
         return "every trial of its search diverged or failed"
     bad = [end for end in ends if end not in ("epochs", "patience")]

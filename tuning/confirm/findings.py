@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from losstune.tuning.confirm.cost import Cost
 from losstune.tuning.confirm.margin import MARGIN
 from losstune.tuning.confirm.statistics import MIN_SEEDS, Difference, Interval
+from losstune.tuning.space.search_space import loss_title
 
 LABELS = {
     "cosine_sim": "cosine similarity",
@@ -35,6 +36,7 @@ class ComparedArm(_Frozen):
 
     Attributes:
         name: the arm; its runs in MLflow are ``name/seed-00`` …
+        loss: by its name in the study, None of a baseline. loss_fn: the loss function.
         role: ``pick`` of its loss, ``start`` untuned, or ``baseline``.
         test: each metric's mean over seeds and test targets, with its 95 % interval.
         validation, search_value, optimism: mean confirmed objective, the search's value, and by how much that
@@ -47,6 +49,7 @@ class ComparedArm(_Frozen):
     """
 
     name: str
+    loss: str | None
     loss_fn: str | None
     role: Literal["pick", "start", "baseline"]
     test: dict[str, Interval]
@@ -62,6 +65,11 @@ class ComparedArm(_Frozen):
     flags: list[str]
     note: str
     cost: Cost | None = None
+
+    @property
+    def title(self) -> str:
+        """Its loss by name, with the loss function beside it where that has another."""
+        return loss_title(str(self.loss), str(self.loss_fn))
 
 
 class Pair(_Frozen):
@@ -96,6 +104,7 @@ class Smallest(_Frozen):
     """
 
     name: str
+    loss: str
     loss_fn: str
     measure: str
     margin: float
@@ -158,6 +167,6 @@ class Comparison(_Frozen):
         """Whether claims can be made at all."""
         return bool(self.seeds >= MIN_SEEDS)
 
-    def pick(self, loss_fn: str) -> ComparedArm:
+    def pick(self, loss: str) -> ComparedArm:
         """The row of a loss's pick."""
-        return next(row for row in self.rows if row.role == "pick" and row.loss_fn == loss_fn)
+        return next(row for row in self.rows if row.role == "pick" and row.loss == loss)

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.files import check_seal, make_folder, sealed
@@ -36,11 +36,17 @@ SCORES_FILE = "scores.npz"
 Role = Literal["candidate", "start"]
 
 
+def with_loss(kept: dict[str, Any]) -> dict[str, Any]:
+    """What is kept of an arm, with the name of its loss: in an earlier release that was the loss function's."""
+    return {"loss": kept["loss_fn"], **kept} if "loss_fn" in kept else kept
+
+
 class Arm(BaseModel):
     """One setting that is trained with every seed.
 
     Attributes:
         name: the trial it comes from, ``infonce-0007``, or ``infonce-start``.
+        loss: by its name in the study. loss_fn: the loss function.
         role: a candidate of the search, or the guide's recommended start, untuned.
         settings: flat training settings, complete but for the seeds.
         search_value: the trial's best value in the search; None for a start.
@@ -49,10 +55,16 @@ class Arm(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
+    loss: str
     loss_fn: str
     role: Role
     settings: dict[str, Any]
     search_value: float | None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before(cls, data: dict[str, Any]) -> dict[str, Any]:
+        return with_loss(data)
 
     def as_now(self, study: Study) -> "Arm":
         """With settings that are younger than it at their defaults, and the data where the study has it now."""
@@ -79,9 +91,9 @@ class Plan(BaseModel):
     margin: float | None = None
     """Where a setting was to be added for being small: how much worse than the best of the search it might be."""
 
-    def candidates(self, loss_fn: str) -> list[Arm]:
+    def candidates(self, loss: str) -> list[Arm]:
         """The settings of a loss that the pick is made from, best of the search first."""
-        return [arm for arm in self.arms if arm.loss_fn == loss_fn and arm.role == "candidate"]
+        return [arm for arm in self.arms if arm.loss == loss and arm.role == "candidate"]
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -118,16 +130,16 @@ def make_plan(study: Study, number: int, top: int, seeds: int, threads: int, *, 
     """
     arms: list[Arm] = []
     starts: dict[str, str] = {}
-    for loss_fn, trials in study.trials().items():
+    for loss, trials in study.trials().items():
         best = ranked(trials)[:top]
         if not best and (not trials or any(trial.ending is None for trial in trials)):
-            raise UserError(f"study {study.spec.name!r}: {loss_fn} has no finished trial with a value to confirm yet")
+            raise UserError(f"study {study.spec.name!r}: {loss} has no finished trial with a value to confirm yet")
         if not best:  # every trial diverged or failed: the others can be compared without it
             continue
         candidates = [_candidate(study, trial, threads) for trial in best]
-        start = _start(study, loss_fn, candidates[0], threads)
+        start = _start(study, loss, candidates[0], threads)
         same = next((arm for arm in candidates if arm.settings == start.settings), None)
-        starts[loss_fn] = (same or start).name
+        starts[loss] = (same or start).name
         arms += candidates if same else [*candidates, start]
     if not arms:
         raise UserError(f"study {study.spec.name!r}: no loss has a trial with a value to confirm")
@@ -201,19 +213,27 @@ def _candidate(study: Study, trial: TrialView, threads: int) -> Arm:
     # Through the config, so that settings younger than the study stand at their defaults.
     config = TrainConfig.from_flat(read_run_settings(study.trials_folder / trial.name / CONFIG_FILE))
     own = _seedless(config) | {"threads": threads} | study.data_settings
-    return Arm(name=trial.name, loss_fn=trial.loss_fn, role="candidate", settings=own, search_value=trial.rank_value)
+    return Arm(
+        name=trial.name,
+        loss=trial.loss,
+        loss_fn=study.spec.loss_fns[trial.loss],
+        role="candidate",
+        settings=own,
+        search_value=trial.rank_value,
+    )
 
 
-def _start(study: Study, loss_fn: str, like: Arm, threads: int) -> Arm:
+def _start(study: Study, loss: str, like: Arm, threads: int) -> Arm:
     """The loss's defaults, which are the guide's recommendation, with what the space fixes and the study manages.
 
     An option for which the user's model has no default stays as in ``like``, a trial of the same loss.
     """
-    space = study.spec.search_spaces()[loss_fn]
+    space = study.spec.search_spaces()[loss]
     fixed = {**{name: like.settings[name] for name in (*space.required, "device")}, **space.fixed}
     managed = study.spec.settings.training(study.data_source, threads, study.spec.columns)
     own = _seedless(TrainConfig.from_flat({"loss_fn": space.reference, **fixed, **managed}))
-    return Arm(name=f"{loss_fn}-start", loss_fn=loss_fn, role="start", settings=own, search_value=None)
+    loss_fn = study.spec.loss_fns[loss]
+    return Arm(name=f"{loss}-start", loss=loss, loss_fn=loss_fn, role="start", settings=own, search_value=None)
 
 
 def _seedless(config: TrainConfig) -> dict[str, Any]:

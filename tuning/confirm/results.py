@@ -4,17 +4,17 @@ import io
 import math
 from collections.abc import Mapping
 from statistics import fmean
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.files import with_crc, without_crc
 from losstune.tuning.confirm.confirm_runs import ConfirmRun
 from losstune.tuning.confirm.cost import Cost
-from losstune.tuning.confirm.plan import RESULTS_FILE, SCORES_FILE, Plan, latest_finished, plan_folder
+from losstune.tuning.confirm.plan import RESULTS_FILE, SCORES_FILE, Plan, latest_finished, plan_folder, with_loss
 from losstune.tuning.study.study import Study
 
 Scores = dict[str, npt.NDArray[np.float64]]
@@ -27,7 +27,7 @@ class ArmResult(BaseModel):
     """What a confirmation found of one arm; lists have one entry a seed.
 
     Attributes:
-        name, role: as in the plan; a baseline's role is ``baseline`` and its loss None.
+        name, loss, loss_fn, role: as in the plan; a baseline's role is ``baseline`` and it has no loss.
         validation: objective of the best epoch on all validation rows, None where the run failed or never had one.
         epochs, seconds: spent on all seeds together.
         geometry: signs of a collapsed or hubby embedding on the test split; empty for what was not scored there.
@@ -40,6 +40,7 @@ class ArmResult(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
+    loss: str | None
     loss_fn: str | None
     role: ArmRole
     search_value: float | None = None
@@ -52,6 +53,11 @@ class ArmResult(BaseModel):
     output_dim: int = 0
     note: str = ""
     cost: Cost | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before(cls, data: dict[str, Any]) -> dict[str, Any]:
+        return with_loss(data)
 
     @property
     def validation_mean(self) -> float:
@@ -127,7 +133,7 @@ def load_results(study: Study, plan: Plan) -> tuple[Results, dict[str, Scores]]:
     return results, scores
 
 
-def confirmed_run(study: Study, loss_fn: str | None) -> ConfirmRun | None:
+def confirmed_run(study: Study, loss: str | None) -> ConfirmRun | None:
     """The run that stands for a loss, or for the winner: its pick, with the seed that did best on validation.
 
     None if nothing is confirmed, or this loss failed.
@@ -136,7 +142,7 @@ def confirmed_run(study: Study, loss_fn: str | None) -> ConfirmRun | None:
     if plan is None:
         return None
     results, _ = load_results(study, plan)
-    name = results.picks.get(loss_fn or results.winner)
+    name = results.picks.get(loss or results.winner)
     if name is None:
         return None
     return ConfirmRun(study, next(arm for arm in plan.arms if arm.name == name), results.best_seed(name))

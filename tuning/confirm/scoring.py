@@ -72,11 +72,11 @@ def score_plan(study: Study, plan: Plan, pairs: Pairs, test_uses_before: int) ->
 def pick(plan: Plan, arms: Mapping[str, ArmResult]) -> dict[str, str]:
     """Each loss's candidate with the highest validation mean; of equal ones the search's better one."""
     picks = {}
-    for loss_fn in plan.losses:
-        candidates = [arms[arm.name] for arm in plan.candidates(loss_fn)]
+    for loss in plan.losses:
+        candidates = [arms[arm.name] for arm in plan.candidates(loss)]
         best = max(candidates, key=lambda arm: arm.validation_mean)
         if best.validation_mean > -math.inf:
-            picks[loss_fn] = best.name
+            picks[loss] = best.name
     return picks
 
 
@@ -100,6 +100,7 @@ def _trained(study: Study, plan: Plan, arm: Arm) -> ArmResult:
     said = (parting(read_history(run.folder / HISTORY_FILE), objective) for run in runs)
     return ArmResult(
         name=arm.name,
+        loss=arm.loss,
         loss_fn=arm.loss_fn,
         role=arm.role,
         search_value=arm.search_value,
@@ -153,6 +154,7 @@ def _baselines(
         arms.append(
             ArmResult(
                 name=str(name),
+                loss=None,
                 loss_fn=None,
                 role="baseline",
                 validation=[one.validation for one in own],

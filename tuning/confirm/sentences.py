@@ -73,7 +73,7 @@ def _winner(comparison: Comparison) -> list[str]:
     row = comparison.pick(comparison.winner)
     primary = comparison.measures[0]
     text = (
-        f"{comparison.winner} ({row.name}) is the choice: the highest mean {comparison.objective} over "
+        f"{choice_text(row)} is the choice: the highest mean {comparison.objective} over "
         f"{comparison.seeds} fresh seeds, {row.validation:.3f}. Test {LABELS[primary]} "
         f"{interval_text(row.test[primary])}"
     )
@@ -93,6 +93,11 @@ def _winner(comparison: Comparison) -> list[str]:
             "was harder than most."
         )
     return sentences
+
+
+def choice_text(row: ComparedArm) -> str:
+    """``infonce (infonce-0007)``, or of a loss with a name of its own ``deep (infonce, deep-0007)``."""
+    return f"{row.loss} ({row.name})" if row.loss == row.loss_fn else f"{row.loss} ({row.loss_fn}, {row.name})"
 
 
 def few_seeds(comparison: Comparison) -> list[str]:
@@ -140,7 +145,7 @@ def _failed(comparison: Comparison) -> list[str]:
 
 def _collapsed(comparison: Comparison) -> list[str]:
     rows: list[ComparedArm] = [row for row in comparison.rows if row.role == "pick" and row.flags]
-    return [f"{row.loss_fn}: {'; '.join(row.flags)}." for row in rows]
+    return [f"{row.loss}: {'; '.join(row.flags)}." for row in rows]
 
 
 def _test_uses(comparison: Comparison) -> list[str]:

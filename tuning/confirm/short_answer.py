@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 
 from losstune.tuning.confirm.findings import LABELS, Comparison, Pair
-from losstune.tuning.confirm.sentences import few_seeds, interval_text, joined, ridge_warning
+from losstune.tuning.confirm.sentences import choice_text, few_seeds, interval_text, joined, ridge_warning
 from losstune.tuning.confirm.smallest_words import short_smallest
 from losstune.tuning.confirm.statistics import ALPHA
 
@@ -36,14 +36,14 @@ def _sentences(comparison: Comparison) -> Iterator[str]:
         yield "The test split had been used before, so it is not independent of what was chosen since."
     if comparison.failed:
         yield f"Not compared: {joined(list(comparison.failed))}."
-    if flagged := [str(row.loss_fn) for row in comparison.rows if row.role == "pick" and row.flags]:
+    if flagged := [str(row.loss) for row in comparison.rows if row.role == "pick" and row.flags]:
         yield f"Signs of a bad embedding: {joined(flagged)}."
 
 
 def _choice(comparison: Comparison) -> str:
     row, primary = comparison.pick(comparison.winner), comparison.measures[0]
     text = (
-        f"{comparison.winner} ({row.name}) is the choice: test {LABELS[primary]} {interval_text(row.test[primary])} "
+        f"{choice_text(row)} is the choice: test {LABELS[primary]} {interval_text(row.test[primary])} "
         f"over {comparison.seeds} fresh seeds"
     )
     gain = row.gain.get(primary)
@@ -66,5 +66,5 @@ def _standing(comparison: Comparison, measure: str) -> Iterator[str]:
             yield f"On {LABELS[measure]} it can not be told apart from {joined(undecided)}."
 
 
-def _other(pair: Pair, loss_fn: str) -> str:
-    return pair.second if pair.first == loss_fn else pair.first
+def _other(pair: Pair, loss: str) -> str:
+    return pair.second if pair.first == loss else pair.first

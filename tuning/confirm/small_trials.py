@@ -35,7 +35,7 @@ def trial_sizes(study: Study, trials: Iterable[TrialView], shape: Shape) -> dict
     sizes: dict[str, int] = {}
     for trial in trials:
         try:
-            model = TrainConfig.from_flat(spaces[trial.loss_fn].settings(trial.point)).model
+            model = TrainConfig.from_flat(spaces[trial.loss].settings(trial.point)).model
             key = model.model_dump_json()
             if key not in counts:
                 counts[key] = None

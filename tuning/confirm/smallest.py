@@ -32,6 +32,7 @@ def find_smallest(
         verdict = "as good"
     return Smallest(
         name=small.name,
+        loss=str(small.loss),
         loss_fn=str(small.loss_fn),
         measure=measure,
         margin=margin,

@@ -64,7 +64,7 @@ class AshaScheduler(NoCuts):
         decision which the next launch knows nothing of.
         """
         report = Report.from_result(result)
-        rungs = self._rungs[report.loss_fn]
+        rungs = self._rungs[report.loss]
         if report.epoch not in rungs.epochs or report.epoch in report.passed:
             return str(TrialScheduler.CONTINUE)
         if not rungs.goes_on(report.number, report.epoch, report.best):
@@ -75,4 +75,4 @@ class AshaScheduler(NoCuts):
         """A trial that ended by itself: patience carries its best to the later rungs."""
         report = Report.from_result(result)
         if report.end == "patience":
-            self._rungs[report.loss_fn].carry(report.number, report.epoch, report.best)
+            self._rungs[report.loss].carry(report.number, report.epoch, report.best)

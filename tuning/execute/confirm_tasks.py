@@ -38,7 +38,7 @@ class ConfirmTasks:
         self._started[number] = time.time()
         self._progress.started(run)
         return Task(
-            loss_fn=run.arm.loss_fn,
+            loss=run.arm.loss,
             number=number,
             settings=run.settings,
             place=self._study.files.place(run.folder),

@@ -63,29 +63,29 @@ class SearchTasks:
         self._postponed: list[_Name] = []
         self._to_continue = [trial for loss in trials.values() for trial in loss if trial.ending is None]
         self._turns = Turns(trials, settings)
-        for loss_fn, own in trials.items():
-            progress.add_loss(loss_fn, counted(own))
+        for loss, own in trials.items():
+            progress.add_loss(loss, counted(own), own.space.title)
 
     def next_task(self) -> Task | None:
         while (trial := self._next_trial()) is not None:
             try:
-                settings = self._trials[trial.loss_fn].space.settings(trial.point)
+                settings = self._trials[trial.loss].space.settings(trial.point)
             except ValueError as error:
-                self._end(trial.loss_fn, trial.number, Ending("failed", f"derived: {error}", 0, None, 0))
+                self._end(trial.loss, trial.number, Ending("failed", f"derived: {error}", 0, None, 0))
             else:
                 return self._task(trial, settings)
         return None
 
     def trained(self, report: Report, epochs: int) -> None:
-        self._spend((report.loss_fn, report.number), epochs)
-        self._progress.trained(self._trials[report.loss_fn][report.number], report, epochs)
+        self._spend((report.loss, report.number), epochs)
+        self._progress.trained(self._trials[report.loss][report.number], report, epochs)
 
     def record_rung(self, report: Report) -> None:
         """A trial goes on from a rung."""
-        self._trials[report.loss_fn].report(report.number, report.epoch, report.best)
+        self._trials[report.loss].report(report.number, report.epoch, report.best)
 
     def postpone(self, task: Task) -> None:
-        own, name = self._trials[task.loss_fn], (task.loss_fn, task.number)
+        own, name = self._trials[task.loss], (task.loss, task.number)
         del self._running[name]
         self._postponed.append(name)
         reason = "no room on its GPU; it goes on alone when the others have ended"
@@ -93,13 +93,13 @@ class SearchTasks:
         own.pause(task.number)
 
     def resume(self, task: Task) -> Task:
-        self._postponed.remove((task.loss_fn, task.number))
-        trial = self._resumed(self._trials[task.loss_fn][task.number])
-        self._running[task.loss_fn, task.number] = trial.epochs
+        self._postponed.remove((task.loss, task.number))
+        trial = self._resumed(self._trials[task.loss][task.number])
+        self._running[task.loss, task.number] = trial.epochs
         return replace(task, passed=tuple(sorted(trial.rungs)))
 
     def ended(self, task: Task, report: Report | None) -> None:
-        name = task.loss_fn, task.number
+        name = task.loss, task.number
         ending = self._ending_of(task, report)
         self._spend(name, max(0, ending.epochs - self._running[name]))
         del self._running[name]
@@ -107,33 +107,33 @@ class SearchTasks:
 
     def unfinished(self) -> list[TrialView]:
         """Trials that are running, or still wait to be continued."""
-        started = [self._trials[loss_fn][number] for loss_fn, number in [*self._running, *self._postponed]]
+        started = [self._trials[loss][number] for loss, number in [*self._running, *self._postponed]]
         return started + self._to_continue
 
     def _next_trial(self) -> TrialView | None:
         """A trial that an earlier launch left, else a new one of the loss whose turn it is."""
         if self._to_continue:
             return self._resumed(self._to_continue.pop(0))
-        while (loss_fn := self._turns.next_loss([loss_fn for loss_fn, _ in self._running])) is not None:
-            own = self._trials[loss_fn]
+        while (loss := self._turns.next_loss([loss for loss, _ in self._running])) is not None:
+            own = self._trials[loss]
             point = propose(own, self._settings.sampler, self._settings.seed)
             if point is not None:
-                trial = own[own.add(point, derived_seed(self._settings.seed, loss_fn, len(own)))]
+                trial = own[own.add(point, derived_seed(self._settings.seed, loss, len(own)))]
                 self._progress.started(trial, new=True)
                 return trial
-            self._turns.exhaust(loss_fn)
+            self._turns.exhaust(loss)
         return None
 
     def _resumed(self, trial: TrialView) -> TrialView:
-        self._trials[trial.loss_fn].resume(trial.number)
+        self._trials[trial.loss].resume(trial.number)
         self._progress.started(trial, new=False)
         return trial
 
     def _task(self, trial: TrialView, settings: dict[str, Any]) -> Task:
-        self._running[trial.loss_fn, trial.number] = trial.epochs
-        seed = derived_seed(self._settings.seed, trial.loss_fn, trial.number)
+        self._running[trial.loss, trial.number] = trial.epochs
+        seed = derived_seed(self._settings.seed, trial.loss, trial.number)
         return Task(
-            loss_fn=trial.loss_fn,
+            loss=trial.loss,
             number=trial.number,
             settings={**settings, **self._managed, "seed": seed},
             place=self._files.place(self._files.folder / TRIALS / trial.name),
@@ -147,8 +147,8 @@ class SearchTasks:
         self._running[name] += epochs
         self._turns.spend(name[0], epochs)
 
-    def _end(self, loss_fn: str, number: int, ending: Ending) -> None:
-        own = self._trials[loss_fn]
+    def _end(self, loss: str, number: int, ending: Ending) -> None:
+        own = self._trials[loss]
         own.end(number, ending)
         self._progress.ended(own[number], own)
         for dropped in self._turns.judge():
@@ -158,6 +158,6 @@ class SearchTasks:
         ending = ending_from_report(report) if report else Ending("failed", "its worker died", 0, None, 0)
         if report is not None and report.end not in ("error", "memory"):
             return ending
-        folder = self._files.folder / TRIALS / trial_name(task.loss_fn, task.number)
+        folder = self._files.folder / TRIALS / trial_name(task.loss, task.number)
         self._files.update_run(folder)
         return ending_from_history(folder, self._settings, "failed", ending.reason)

@@ -115,7 +115,7 @@ class TrialTrainable(tune.Trainable):
 
     def _ended(self, end: Literal["error", "storage", "memory"], reason: str) -> Report:
         return Report(
-            loss_fn=self._task.loss_fn,
+            loss=self._task.loss,
             number=self._task.number,
             epoch=0,
             best=float("-inf"),
@@ -168,7 +168,7 @@ class _TrialRun:
         self._untold = False
         trainer = self._trainer
         return Report(
-            loss_fn=self._task.loss_fn,
+            loss=self._task.loss,
             number=self._task.number,
             epoch=trainer.epoch,
             best=trainer.best_value,

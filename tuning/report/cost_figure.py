@@ -24,7 +24,7 @@ def cost_figure(
     made["xaxis"] |= {"type": "log", "range": padded([math.log10(sizes[t.name]) for t in trials], 0.06)}
     by_loss: dict[str, list[TrialView]] = {}
     for trial in trials:
-        by_loss.setdefault(trial.loss_fn, []).append(trial)
+        by_loss.setdefault(trial.loss, []).append(trial)
     add_end_labels(made, {loss: own[0].rank_value for loss, own in by_loss.items()}, styles)
     marks = [_marks(own, sizes, chosen, styles[loss]) for loss, own in by_loss.items()]
     return {"data": [_front_line(pareto_front(trials, sizes), sizes), *marks], "layout": made}

@@ -68,6 +68,11 @@ class Facts:
         """The metric that the study is judged by."""
         return str(self.study.spec.settings.objective)
 
+    @property
+    def titles(self) -> dict[str, str]:
+        """What tables call each loss."""
+        return {loss: self.study.spec.title(loss) for loss in self.trials}
+
     def levels(self) -> dict[str, float]:
         """What chance and ridge regression reach on the objective, in validation."""
         rows = level_rows(self.comparison) if self.comparison else {}
@@ -90,9 +95,9 @@ def _sizes(study: Study, trials: list[TrialView]) -> dict[str, int]:
 
 def _picked(comparison: Comparison, trials: Mapping[str, list[TrialView]]) -> dict[str, TrialView]:
     by_name = {trial.name: trial for own in trials.values() for trial in own}
-    return {str(row.loss_fn): by_name[row.name] for row in ordered_rows(comparison) if row.role == "pick"}
+    return {str(row.loss): by_name[row.name] for row in ordered_rows(comparison) if row.role == "pick"}
 
 
 def _best(trials: Mapping[str, list[TrialView]]) -> dict[str, TrialView]:
     best = ranked(trial for own in trials.values() if (trial := best_trial(own)) is not None)
-    return {trial.loss_fn: trial for trial in best}
+    return {trial.loss: trial for trial in best}

@@ -45,7 +45,7 @@ def level_rows(comparison: Comparison) -> dict[str, ComparedArm]:
 
 def _score(arm: ComparedArm, measure: str, styles: Mapping[str, Style]) -> NamedInterval:
     own, name = arm.test[measure], escaped(row_title(arm))
-    style = _GREY if arm.loss_fn is None else styles[arm.loss_fn]
+    style = _GREY if arm.loss is None else styles[arm.loss]
     if arm.role == "start":
         style = Style(style.colour, f"{style.symbol}-open")
     hover = f"{name}: {interval_text(own)}<br>{escaped(arm.name)}"

@@ -131,7 +131,7 @@ def confirm_agreements(runs: Iterable[ConfirmRun], rungs: Sequence[int]) -> list
             objective = run.study.spec.settings.objective
             records = read_history(run.folder / HISTORY_FILE)
             best = {int(record["epoch"]): record[objective] for record in records if objective in record}
-            found.append(RungRun(f"{run.arm.loss_fn}/{run.seed}", f"seed {run.seed}", best))
+            found.append(RungRun(f"{run.arm.loss}/{run.seed}", f"seed {run.seed}", best))
     agreements = (agreement(found, rung) for rung in rungs)
     return [one for one in agreements if one is not None]
 

@@ -25,14 +25,14 @@ def stacked(cell: Cell) -> tuple[str, str]:
             return cell, ""
 
 
-def search_table(trials: Mapping[str, Sequence[TrialView]], objective: str) -> Table:
+def search_table(trials: Mapping[str, Sequence[TrialView]], objective: str, titles: Mapping[str, str]) -> Table:
     """The best trial of each loss: all that is known without a confirmation."""
     rows = []
     for loss, own in trials.items():
         best = next(iter(ranked(own)), None)
         epochs = str(sum(trial.epochs for trial in own))
         cells = [f"{best.rank_value:.4f}", best.name] if best else [NONE, NONE]
-        rows.append(TableRow(loss, [cells[0], str(len(own)), epochs, cells[1]], loss))
+        rows.append(TableRow(titles[loss], [cells[0], str(len(own)), epochs, cells[1]], loss))
     names = ("loss", f"best {objective}, one seed", "trials", "epochs")
     return Table([*map(Column, names), Column("trial, and run in MLflow", words=True)], rows)
 
@@ -50,7 +50,7 @@ def settings_table(study: Study, chosen: Mapping[str, TrialView], plan: Plan | N
             start = starts[plan.starts[loss]] if plan else {}
             cells.append(_setting(settings, start, name) if name in _searched(spaces[loss]) else NONE)
         rows.append(TableRow(name, cells))
-    return Table([Column("setting"), *map(Column, chosen)], rows)
+    return Table([Column("setting"), *(Column(study.spec.title(loss)) for loss in chosen)], rows)
 
 
 def _searched(space: SearchSpace) -> list[str]:
@@ -66,14 +66,15 @@ def _setting(settings: Mapping[str, Any], start: Mapping[str, Any], name: str) -
     return own if own == before else Noted(own, f"({before})")
 
 
-def fates_table(fates: Mapping[str, Sequence[Fate]]) -> Table:
+def fates_table(fates: Mapping[str, Sequence[Fate]], titles: Mapping[str, str]) -> Table:
     """Trials by state and reason, with the epochs that they spent."""
     names = fate_names(fates)
     rows = []
     for loss, own in fates.items():
         by_name = {fate.name: fate for fate in own}
         cells = [_spent(by_name[name]) if name in by_name else NONE for name in names]
-        rows.append(TableRow(loss, [*cells, str(sum(f.trials for f in own)), str(sum(f.epochs for f in own))], loss))
+        cells += [str(sum(fate.trials for fate in own)), str(sum(fate.epochs for fate in own))]
+        rows.append(TableRow(titles[loss], cells, loss))
     return Table([Column(name) for name in ("loss", *names, "trials", "epochs")], rows)
 
 

@@ -21,13 +21,13 @@ class Turns:
         self._dropped: dict[str, Dropped] = {}
         self.judge()
 
-    def spend(self, loss_fn: str, epochs: int) -> None:
+    def spend(self, loss: str, epochs: int) -> None:
         """Count epochs that were trained."""
-        self._spent[loss_fn] += epochs
+        self._spent[loss] += epochs
 
-    def exhaust(self, loss_fn: str) -> None:
+    def exhaust(self, loss: str) -> None:
         """Every point of this loss's space has been proposed."""
-        self._exhausted.add(loss_fn)
+        self._exhausted.add(loss)
 
     def next_loss(self, busy: Sequence[str]) -> str | None:
         """The loss that starts the next trial, None if none may.
@@ -45,14 +45,14 @@ class Turns:
         standings = {loss: standing(own, self._race.unit) for loss, own in self._trials.items()}
         kept = [own.dropped for own in self._trials.values()]
         upheld = self._race.upheld([Dropped.from_dict(drop) for drop in kept if drop], standings)
-        new = self._race.drops(standings, [drop.loss_fn for drop in upheld])
-        self._dropped = {drop.loss_fn: drop for drop in [*upheld, *new]}
+        new = self._race.drops(standings, [drop.loss for drop in upheld])
+        self._dropped = {drop.loss: drop for drop in [*upheld, *new]}
         for loss, own in self._trials.items():
             own.drop(self._dropped[loss].to_dict() if loss in self._dropped else None)
         return new
 
-    def _may_start(self, loss_fn: str) -> bool:
+    def _may_start(self, loss: str) -> bool:
         if self._race is None:
-            return self._budget.left(self._spent[loss_fn], len(self._trials[loss_fn]))
+            return self._budget.left(self._spent[loss], len(self._trials[loss]))
         spent = sum(self._spent.values()) if self._race.unit == "epochs" else sum(map(len, self._trials.values()))
-        return loss_fn not in self._dropped and spent < self._race.total
+        return loss not in self._dropped and spent < self._race.total

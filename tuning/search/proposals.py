@@ -31,18 +31,18 @@ def propose(trials: LossTrials, sampler: SamplerName, study_seed: int) -> Point 
     if sampler == "grid":
         return next((point for point in trials.space.points() if key(point) not in known), None)
     if sampler == "gp":
-        drawn = promising(list(trials), trials.space, derived_seed(study_seed, trials.loss_fn, len(trials)), known)
+        drawn = promising(list(trials), trials.space, derived_seed(study_seed, trials.loss, len(trials)), known)
     else:
         drawn = _drawn(trials, known, sampler, study_seed)
     if drawn is not None:
         return drawn
-    return _unseen(trials, known, derived_seed(study_seed, trials.loss_fn, len(trials), "unseen"))
+    return _unseen(trials, known, derived_seed(study_seed, trials.loss, len(trials), "unseen"))
 
 
 def _drawn(trials: LossTrials, known: Collection[Key], sampler: SamplerName, study_seed: int) -> Point | None:
     """A new point from one of Optuna's samplers; None if all of its draws are known."""
     for attempt in range(ATTEMPTS):
-        seed = derived_seed(study_seed, trials.loss_fn, len(trials), attempt)
+        seed = derived_seed(study_seed, trials.loss, len(trials), attempt)
         point = _sample(trials, _make_sampler(sampler, trials.space, seed))
         if key(point) not in known:
             return point

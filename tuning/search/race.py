@@ -169,7 +169,7 @@ class Race:
             drop
             for drop in dropped
             if self.total <= drop.total
-            and standings[drop.loss_fn].lower <= (-math.inf if drop.upper is None else drop.upper)
+            and standings[drop.loss].lower <= (-math.inf if drop.upper is None else drop.upper)
         ]
 
     def _judged(self, loss: str, own: Standing, leader: str, bar: float, left: int) -> Dropped | None:
@@ -182,7 +182,7 @@ class Race:
             return None
         valued = own.lower > -math.inf
         return Dropped(
-            loss_fn=loss,
+            loss=loss,
             best=own.lower if valued else None,
             upper=upper if valued else None,
             slope=slope if slope < math.inf else None,

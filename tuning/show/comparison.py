@@ -27,7 +27,7 @@ def row_title(row: ComparedArm) -> str:
     """``infonce``, ``infonce untuned``, ``ridge, centred``."""
     if row.role == "baseline":
         return BASELINES[row.name]
-    return f"{row.loss_fn} untuned" if row.role == "start" else str(row.loss_fn)
+    return f"{row.title} untuned" if row.role == "start" else row.title
 
 
 def ordered_rows(comparison: Comparison) -> list[ComparedArm]:
@@ -43,7 +43,7 @@ def scores_table(comparison: Comparison, metrics: Sequence[str]) -> Table:
         TableRow(
             row_title(row),
             [*(Measured(row.test[metric]) for metric in metrics), _runs(row, comparison.seeds)],
-            row.loss_fn,
+            row.loss,
             quiet=row.role != "pick",
         )
         for row in ordered_rows(comparison)
@@ -79,7 +79,7 @@ def _tuned(row: ComparedArm, primary: str) -> TableRow:
         str(row.search_epochs),
         time_text(row.search_seconds),
     ]
-    return TableRow(str(row.loss_fn), cells, row.loss_fn)
+    return TableRow(row.title, cells, row.loss)
 
 
 def geometry_table(comparison: Comparison) -> Table:
@@ -87,12 +87,12 @@ def geometry_table(comparison: Comparison) -> Table:
     columns = [Column("loss", short="embedding"), *(Column(sign.replace("_", " ")) for sign in SIGN_DIGITS)]
     rows = [
         TableRow(
-            str(row.loss_fn),
+            row.title,
             [
                 *(number_text(row.geometry.get(sign), digits) for sign, digits in SIGN_DIGITS.items()),
                 "; ".join(row.flags) or "none",
             ],
-            row.loss_fn,
+            row.loss,
         )
         for row in ordered_rows(comparison)
         if row.role == "pick"
@@ -115,7 +115,7 @@ def answer_table(comparison: Comparison) -> Table:
                 *(Measured(row.test[measure]) for measure in comparison.measures),
                 Measured(row.gain[primary], signed=True) if primary in row.gain else "",
             ],
-            row.loss_fn,
+            row.loss,
             quiet=row.role != "pick",
         )
         for row in ordered_rows(comparison)

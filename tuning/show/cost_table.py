@@ -10,12 +10,12 @@ def cost_table(comparison: Comparison) -> Table | None:
     """The picks and the smallest that may be as good, that of fewest parameters first; None without their costs."""
     primary = comparison.measures[0]
     costed = {
-        row.name: (str(row.loss_fn), row.cost, row.test[primary])
+        row.name: (str(row.loss), row.cost, row.test[primary])
         for row in comparison.rows
         if row.role == "pick" and row.cost is not None
     }
     if (small := comparison.smallest) is not None:
-        costed[small.name] = (small.loss_fn, small.cost, small.test)
+        costed[small.name] = (small.loss, small.cost, small.test)
     if not costed:
         return None
     columns = [
@@ -31,9 +31,9 @@ def cost_table(comparison: Comparison) -> Table | None:
     return Table(columns, [_row(name, *costed[name]) for name in order])
 
 
-def _row(name: str, loss_fn: str, cost: Cost, test: Interval) -> TableRow:
+def _row(name: str, loss: str, cost: Cost, test: Interval) -> TableRow:
     counts = [f"{cost.parameters:,}", size_text(cost.file_bytes), str(cost.dims)]
-    return TableRow(name, [Measured(test), *counts, speed_text(cost.single), speed_text(cost.batched)], loss_fn)
+    return TableRow(name, [Measured(test), *counts, speed_text(cost.single), speed_text(cost.batched)], loss)
 
 
 def size_text(count: int) -> str:

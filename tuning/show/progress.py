@@ -57,7 +57,11 @@ def _short(value: Any) -> str:
 
 
 def progress_table(losses: Mapping[str, LossProgress], settings: StudySettings, title: str, seconds: float) -> Group:
-    """The table of a study and its best settings; ``seconds`` since the launch, 0 where nothing is running."""
+    """The table of a study and its best settings; ``seconds`` since the launch, 0 where nothing is running.
+
+    Args:
+        losses: by title.
+    """
     spare = {"running": 2, "pruned": 2, "done": 2, "failed": 1, "epochs": 1, "epochs/s": 3, "left": 1}
     names = ["loss", "running", "pruned", "done", "failed", "epochs", f"best {settings.objective}"]
     names += ["epochs/s", "left"] if seconds else []
@@ -120,21 +124,23 @@ class Progress(LiveDisplay):
         self._settings = settings
         self._title = f"study {name}"
         self._losses: dict[str, LossProgress] = {}
+        self._titles: dict[str, str] = {}
 
-    def add_loss(self, loss_fn: str, progress: LossProgress) -> None:
+    def add_loss(self, loss: str, progress: LossProgress, title: str) -> None:
         """Show a loss as the truth knows it at the start of this launch."""
-        self._losses[loss_fn] = progress
+        self._losses[loss] = progress
+        self._titles[loss] = title
 
     def started(self, trial: TrialView, *, new: bool) -> None:
         """A trial was handed out; one that is continued was counted before."""
-        states = self._losses[trial.loss_fn].states
+        states = self._losses[trial.loss].states
         states["running"] += 1
         states["paused"] -= not new
 
     def trained(self, trial: TrialView, report: Report, epochs: int) -> None:
         """A worker reported some more epochs."""
         self.notes(report.notes)
-        loss = self._losses[report.loss_fn]
+        loss = self._losses[report.loss]
         loss.epochs += epochs
         loss.new_epochs += epochs
         if report.end in (None, "epochs", "patience"):
@@ -143,14 +149,14 @@ class Progress(LiveDisplay):
 
     def waits(self, trial: TrialView, why: str) -> None:
         """A trial that was running goes on later."""
-        states = self._losses[trial.loss_fn].states
+        states = self._losses[trial.loss].states
         states["running"] -= 1
         states["paused"] += 1
         say(self._console, f"{trial.name}: {why}")
 
     def ended(self, trial: TrialView, others: Iterable[TrialView]) -> None:
         """A trial ended; if it was the best and no longer counts, the best of all others is."""
-        loss = self._losses[trial.loss_fn]
+        loss = self._losses[trial.loss]
         loss.states["running"] -= 1
         loss.states[trial.state] += 1
         if loss.best and loss.best.number == trial.number and trial.rank_value < loss.best_value:
@@ -164,12 +170,13 @@ class Progress(LiveDisplay):
 
     def _table(self) -> Group:
         seconds = self._seconds
-        return progress_table(self._losses, self._settings, f"{self._title}  {time_text(seconds)}", seconds)
+        titled = {self._titles[name]: loss for name, loss in self._losses.items()}
+        return progress_table(titled, self._settings, f"{self._title}  {time_text(seconds)}", seconds)
 
     def _lines(self) -> Iterator[str]:
         seconds = self._seconds
         for name, loss in self._losses.items():
             yield (
-                f"[{time_text(seconds)}] {name}: {counts_text(loss, self._settings)}, "
+                f"[{time_text(seconds)}] {self._titles[name]}: {counts_text(loss, self._settings)}, "
                 f"{time_text(seconds_left(loss, self._settings, seconds))} left"
             )

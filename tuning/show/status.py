@@ -24,7 +24,7 @@ def status_table(study: Study) -> Group:
     name = study.spec.name
     running = "a launch is running" if study.home.trial_store(name).is_held() else "no launch is running"
     trials, settings = study.trials(), study.spec.settings
-    losses = {loss: counted(own) for loss, own in trials.items()}
+    losses = {study.spec.title(loss): counted(own) for loss, own in trials.items()}
     table = progress_table(losses, settings, f"study {name}, {running}", 0)
     note = f"A trial's {settings.objective} is {settings.estimate}; a confirmation scores all"
     lines = [note] if settings.estimate else []
@@ -55,7 +55,7 @@ def watch_status(study: Study, console: Console, wait: Callable[[float], None] =
 def _status_lines(study: Study) -> Iterator[str]:
     """The counts of each loss in a plain line."""
     for loss, own in study.trials().items():
-        yield f"{loss}: {counts_text(counted(own), study.spec.settings)}"
+        yield f"{study.spec.title(loss)}: {counts_text(counted(own), study.spec.settings)}"
 
 
 def _without_value(trials: Iterable[TrialView]) -> list[str]:
@@ -80,8 +80,8 @@ def status_json(study: Study) -> dict[str, Any]:
         "data": study.data_source,
         "settings": spec.settings.model_dump(),
         "best": _trial_json(best) if best else None,
-        "dropped": [dropped.to_dict() for dropped in study.dropped()],
-        "losses": {loss: _loss_json(own) for loss, own in trials.items()},
+        "dropped": [{**drop.to_dict(), "loss_fn": spec.loss_fns[drop.loss]} for drop in study.dropped()],
+        "losses": {loss: {"loss_fn": spec.loss_fns[loss], **_loss_json(own)} for loss, own in trials.items()},
     }
 
 

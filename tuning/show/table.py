@@ -60,13 +60,13 @@ class TableRow:
     """A name, and a cell for every column but the first.
 
     Attributes:
-        loss_fn: whose mark a page shows beside the name, None for what belongs to no loss.
+        loss: whose mark a page shows beside the name, None for what belongs to no loss.
         quiet: whether the row is beside the point.
     """
 
     name: str
     cells: Sequence[Cell]
-    loss_fn: str | None = None
+    loss: str | None = None
     quiet: bool = False
 
 
@@ -80,7 +80,7 @@ class Table:
     @property
     def marked(self) -> bool:
         """Whether rows carry the mark of their loss."""
-        return any(row.loss_fn is not None for row in self.rows)
+        return any(row.loss is not None for row in self.rows)
 
 
 def number_text(value: float | None, digits: int = 3, *, signed: bool = False) -> str:

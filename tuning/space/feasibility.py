@@ -9,14 +9,15 @@ import numpy as np
 import torch
 
 from losstune.trainer.base.errors import UserError
-from losstune.trainer.base.yaml_file import dump_yaml, parse_yaml
+from losstune.trainer.base.yaml_file import YamlFile, dump_yaml, parse_yaml
+from losstune.trainer.config.loss_registry import loss_names
 from losstune.trainer.config.matryoshka import LISTS, with_whole
 from losstune.trainer.config.model_config import FactoryConfig
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.pairs import Pairs
 from losstune.trainer.data.resident import Shortfall, split_shortfall
 from losstune.trainer.model.encoder import build_model, check_output
-from losstune.tuning.space.reader import check_grid, load_space, read_space, shipped_names
+from losstune.tuning.space.reader import check_grid, load_space, own_file, read_space, shipped_names
 from losstune.tuning.space.search_space import SearchSpace, typical_point
 from losstune.tuning.space.settings import StudySettings
 
@@ -31,7 +32,7 @@ OTHER_NAMES = ("confirm", *get_args(Baseline))
 
 
 def load_spaces(given: Sequence[Space], frozen: Mapping[str, SearchSpace] | None = None) -> list[SearchSpace]:
-    """Shipped or own spaces, at most one for each loss.
+    """Shipped or own spaces, at most one of each name.
 
     Args:
         given: shipped names, paths, or what such a file says.
@@ -39,22 +40,42 @@ def load_spaces(given: Sequence[Space], frozen: Mapping[str, SearchSpace] | None
             another.
 
     Raises:
-        UserError: one is not valid, or two are for the same loss.
+        UserError: one is not valid, two have the same name, or one has the name of something else.
     """
-    known = {name: space for name, space in (frozen or {}).items() if name in shipped_names()}
-    spaces = [_loaded(space, known, f"space {number}") for number, space in enumerate(given, start=1)]
-    for space in spaces:
-        if space.loss_fn in OTHER_NAMES:
-            raise UserError(f"{space.file}: loss_fn: no loss of a study can be named any of {', '.join(OTHER_NAMES)}")
+    spaces = [_loaded(space, frozen or {}, f"space {number}") for number, space in enumerate(given, start=1)]
     _refuse_twins(spaces)
     return spaces
 
 
-def _loaded(space: Space, known: Mapping[str, SearchSpace], title: str) -> SearchSpace:
+def _loaded(space: Space, frozen: Mapping[str, SearchSpace], title: str) -> SearchSpace:
     if isinstance(space, Mapping):
-        return read_space(parse_yaml(dump_yaml(dict(space)), title))
-    name = os.fspath(space)
-    return known.get(name) or load_space(name)
+        file = parse_yaml(dump_yaml(dict(space)), title)
+    elif (name := os.fspath(space)) in shipped_names():
+        return frozen.get(name) or load_space(name)
+    else:
+        file = own_file(name)
+    own = read_space(file)
+    if own.name not in frozen:  # a later release may ship a loss of the name that a study has for another one
+        _check_name(own, file)
+    return own
+
+
+def _check_name(space: SearchSpace, file: YamlFile) -> None:
+    """Refuse a name that stands for something else in tables, in MLflow or on the command line."""
+    key = "loss_fn" if space.name == space.loss_fn else "name"
+    if space.name in OTHER_NAMES:
+        found = "no loss of a study can be named any of " + ", ".join(OTHER_NAMES)
+    elif key == "name" and _is_of_another(space):
+        found = f"{space.name!r} is the name of another loss, or of its space; this one is for {space.loss_fn}"
+    else:
+        return
+    raise UserError(f"{file.where(key)}: {key}: {found}")
+
+
+def _is_of_another(space: SearchSpace) -> bool:
+    if space.name in shipped_names():
+        return load_space(space.name).loss_fn != space.loss_fn
+    return space.name in loss_names()
 
 
 def check_against_data(spaces: list[SearchSpace], settings: StudySettings, pairs: Pairs) -> None:
@@ -126,10 +147,12 @@ def _check_model(space: SearchSpace, pairs: Pairs) -> None:
 
 
 def _refuse_twins(spaces: list[SearchSpace]) -> None:
-    seen: dict[str, str] = {}
+    seen: dict[str, SearchSpace] = {}
     for space in spaces:
-        if space.loss_fn in seen:
+        if twin := seen.get(space.name.lower()):  # folders may not tell capitals from small letters
+            names = twin.name if twin.name == space.name else f"{twin.name} and {space.name}"
             raise UserError(
-                f"{space.file} and {seen[space.loss_fn]} are both for {space.loss_fn}; a study has one space a loss"
+                f"{space.file} and {twin.file} are both named {names}; a study has one space of a name: "
+                f"let one of them, or a copy of it, have another, as name: {space.name}_2"
             )
-        seen[space.loss_fn] = space.file
+        seen[space.name.lower()] = space

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.yaml_file import YamlFile, parse_yaml, read_yaml
 from losstune.trainer.config.factory import FACTORY, Factory, adapter_of, load_factory, rule_of
-from losstune.trainer.config.loss_registry import loss_config_class, loss_reference
+from losstune.trainer.config.loss_registry import is_loss_name, loss_config_class, loss_reference
 from losstune.trainer.config.matryoshka import LISTS, one_value
 from losstune.trainer.config.train_config import flatten
 from losstune.tuning.space.checks import SettingChecks, fail
@@ -22,7 +22,7 @@ from losstune.tuning.space.expression import Expression
 from losstune.tuning.space.search_space import MAX_GRID, Parameter, Point, SearchSpace, Value
 from losstune.tuning.space.settings import StudySettings
 
-SECTIONS = ("loss_fn", "start", "space", "derived", "fixed", "study")
+SECTIONS = ("loss_fn", "name", "start", "space", "derived", "fixed", "study")
 
 
 def shipped_names() -> list[str]:
@@ -37,17 +37,25 @@ def load_space(name_or_path: str) -> SearchSpace:
     Raises:
         UserError: there is no such space, or it is not valid.
     """
-    shipped = shipped_names()
-    if name_or_path in shipped:
+    if name_or_path in shipped_names():
         text = (resources.files("losstune.search_spaces") / f"{name_or_path}.yaml").read_text("utf-8")
         return replace(read_space(parse_yaml(text, f"{name_or_path}.yaml")), shipped=True)
+    return read_space(own_file(name_or_path))
+
+
+def own_file(name_or_path: str) -> YamlFile:
+    """A user's file by path.
+
+    Raises:
+        UserError: there is none, or it is not strict YAML.
+    """
     path = Path(name_or_path)
     # Path.exists raises where a name is too long for a file
     if path.suffix not in (".yaml", ".yml") and not os.path.exists(path):  # noqa: PTH110
         raise UserError(
-            f"no search space {name_or_path!r}: give the path of a YAML file, or one of {', '.join(shipped)}"
+            f"no search space {name_or_path!r}: give the path of a YAML file, or one of {', '.join(shipped_names())}"
         )
-    return read_space(read_yaml(path))
+    return read_yaml(path)
 
 
 def read_space(file: YamlFile) -> SearchSpace:
@@ -88,7 +96,7 @@ class _SpaceReader:
             derived=derived,
             fixed=fixed,
             study=self._study(),
-            source={**self.data, "loss_fn": loss_reference(self.loss)},
+            source=self._source(),
         )
         self._check_corners(space)
         start = self._start(space)
@@ -96,6 +104,19 @@ class _SpaceReader:
 
     def _fail(self, message: str, *path: str | int) -> NoReturn:
         fail(self.file, message, *path)
+
+    def _source(self) -> dict[str, Any]:
+        """The file's content. A name that is the loss's is left out: with it and without, it is the same space."""
+        name = self.data.get("name", self.loss.name)
+        if not is_loss_name(name):
+            self._fail(
+                f"found {name!r}; expected 1 to 40 letters, digits and _, which become part of folders and of metrics",
+                "name",
+            )
+        source = {**self.data, "loss_fn": loss_reference(self.loss)}
+        if name == self.loss.name:
+            source.pop("name", None)
+        return source
 
     def _section(self, name: str) -> dict[str, Any]:
         section = self.data.get(name)

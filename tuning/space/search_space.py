@@ -126,9 +126,19 @@ class SearchSpace:
     shipped: bool = field(default=False, compare=False)
 
     @property
+    def name(self) -> str:
+        """What a study calls it, in folders, tables and metrics: its own name, else its loss's."""
+        return str(self.source.get("name", self.loss_fn))
+
+    @property
     def loss_fn(self) -> str:
-        """The loss by its short name, as in folders, tables and metrics."""
+        """The loss function by its short name."""
         return self.loss_class.name
+
+    @property
+    def title(self) -> str:
+        """Its name, with the loss function beside it where that has another."""
+        return self.name if self.name == self.loss_fn else loss_title(self.name, self.reference)
 
     @property
     def reference(self) -> str:
@@ -185,6 +195,11 @@ class SearchSpace:
             return
         for value in parameter.domain.values or ():
             yield from self._expand({**point, parameter.name: value}, index + 1)
+
+
+def loss_title(loss: str, loss_fn: str) -> str:
+    """``infonce``, or of a space with a name of its own ``deep_infonce (infonce)``."""
+    return loss if loss == loss_fn else f"{loss} ({loss_fn})"
 
 
 def typical_point(space: SearchSpace) -> Point:

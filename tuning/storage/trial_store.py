@@ -39,7 +39,7 @@ class TrialStore(Protocol):
     def lost(self) -> str:
         """Why the launch that holds the study must stop, "" while it need not."""
 
-    def optuna_name(self, loss_fn: str) -> str:
+    def optuna_name(self, loss: str) -> str:
         """What the trials of a loss are called in Optuna's storage."""
 
     def open(self, losses: Iterable[str]) -> BaseStorage:
@@ -104,8 +104,8 @@ class SqliteStore:
     def lost(self) -> str:
         return ""
 
-    def optuna_name(self, loss_fn: str) -> str:
-        return loss_fn
+    def optuna_name(self, loss: str) -> str:
+        return loss
 
     def open(self, losses: Iterable[str]) -> BaseStorage:
         if not self._path.exists():
@@ -183,8 +183,8 @@ class DatabaseStore:
     def lost(self) -> str:
         return self.database.lease.lost if self.database.lease else ""
 
-    def optuna_name(self, loss_fn: str) -> str:
-        return f"{self.study}/{loss_fn}"
+    def optuna_name(self, loss: str) -> str:
+        return f"{self.study}/{loss}"
 
     def open(self, losses: Iterable[str]) -> BaseStorage:
         storage = self.database.storage()

@@ -37,7 +37,7 @@ def continued(
     if data_digest != spec.data_digest:
         differences.append(f"data: SHA-256 {spec.data_digest[:12]} in the study, {data_digest[:12]} now")
     if spaces:
-        now = {space.loss_fn: dict(space.source) for space in spaces}
+        now = {space.name: dict(space.source) for space in spaces}
         differences += list(_differences("spaces", _without_budgets(spec.spaces), _without_budgets(now)))
     frozen = spec.settings.model_dump()
     differences += [
@@ -59,7 +59,7 @@ def continued(
         settings = StudySettings.model_validate(frozen | budget)
     except ValidationError as error:
         raise UserError(f"study: {describe(error)}") from None
-    sources = {space.loss_fn: dict(space.source) for space in spaces} or spec.spaces
+    sources = {space.name: dict(space.source) for space in spaces} or spec.spaces
     return Study(study.home, spec.model_copy(update={"settings": settings, "spaces": sources}))
 
 
@@ -67,7 +67,7 @@ def _new_budget(spec: StudySpec, spaces: list[SearchSpace], options: Mapping[str
     """The budget on the command line, else one that changed in a file, else the study's own."""
     given = {name: options[name] for name in BUDGET_FIELDS if name in options}
     for space in spaces:
-        before = spec.spaces[space.loss_fn].get("study") or {}
+        before = spec.spaces[space.name].get("study") or {}
         changed = {n: space.study[n] for n in BUDGET_FIELDS if n in space.study and space.study[n] != before.get(n)}
         if changed and given and changed != given and not set(given) & set(options):
             raise UserError(f"study: {space.file} says {changed}, another space {given}; give the budget as an option")

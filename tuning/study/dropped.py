@@ -13,7 +13,7 @@ class Dropped:
     """Why a loss gets no new trials.
 
     Attributes:
-        loss_fn: the loss that is out.
+        loss: the loss that is out, by its name in the study.
         best: its best value then; None if none of its trials had a value.
         upper: the most it could have reached by the end; None if best is.
         slope: its recent rise per unit spent; None if its first value had come inside the window.
@@ -25,7 +25,7 @@ class Dropped:
         unit: what ``spent``, ``left`` and ``total`` count.
     """
 
-    loss_fn: str
+    loss: str
     best: float | None
     upper: float | None
     slope: float | None
@@ -48,7 +48,7 @@ class Dropped:
         )
 
     def __str__(self) -> str:
-        return f"{self.loss_fn} {self.reason}"
+        return f"{self.loss} {self.reason}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, for storage as JSON or YAML."""
@@ -56,11 +56,13 @@ class Dropped:
 
     @classmethod
     def from_dict(cls, stored: Mapping[str, Any]) -> "Dropped":
-        """What :meth:`to_dict` gave.
+        """What :meth:`to_dict` gave, also that of an earlier release, where a loss had no name but its own.
 
         Raises:
             ValueError: a key is missing, or is none of its fields.
         """
+        if "loss" not in stored and "loss_fn" in stored:
+            stored = {"loss" if key == "loss_fn" else key: value for key, value in stored.items()}
         expected = {field.name for field in fields(cls)}
         if expected != set(stored):
             raise ValueError(f"a dropped loss has the keys {sorted(expected)}, found {sorted(stored)}")

@@ -43,7 +43,7 @@ class LossTrials:
     def __init__(
         self,
         storage: BaseStorage,
-        loss_fn: str,
+        loss: str,
         space: SearchSpace,
         name: str | None = None,
         owner: str = "",
@@ -56,18 +56,18 @@ class LossTrials:
             owner: the study that the trials belong to, as the storage keeps it; "" where a storage has one only.
             objective: what Optuna's dashboard and plots are to call a trial's value; "" leaves it as it is.
         """
-        self.loss_fn = loss_fn
+        self.loss = loss
         self.space = space
         self._storage = storage
         self._memory = InMemoryStorage()
-        self._study_id = find_study(storage, name or loss_fn)
+        self._study_id = find_study(storage, name or loss)
         if self._study_id is None:
-            self._study_id = storage.create_new_study([StudyDirection.MAXIMIZE], name or loss_fn)
+            self._study_id = storage.create_new_study([StudyDirection.MAXIMIZE], name or loss)
         if owner and storage.get_study_user_attrs(self._study_id).get(OWNER) != owner:
             storage.set_study_user_attr(self._study_id, OWNER, owner)
         if objective:
-            _name_values(storage, name or loss_fn, objective)
-        self._memory_id = self._memory.create_new_study([StudyDirection.MAXIMIZE], loss_fn)
+            _name_values(storage, name or loss, objective)
+        self._memory_id = self._memory.create_new_study([StudyDirection.MAXIMIZE], loss)
         self._distributions = distributions(space)
         self._ids: list[tuple[int, int]] = []
         for trial in storage.get_all_trials(self._study_id, deepcopy=False):
@@ -79,10 +79,10 @@ class LossTrials:
         return len(self._ids)
 
     def __iter__(self) -> Iterator[TrialView]:
-        return (_view(self.loss_fn, trial) for trial in self._memory.get_all_trials(self._memory_id, deepcopy=False))
+        return (_view(self.loss, trial) for trial in self._memory.get_all_trials(self._memory_id, deepcopy=False))
 
     def __getitem__(self, number: int) -> TrialView:
-        return _view(self.loss_fn, self._memory.get_trial(self._ids[number][1]))
+        return _view(self.loss, self._memory.get_trial(self._ids[number][1]))
 
     def add(self, point: Point, seed: int, retry_of: int | None = None) -> int:
         """Record a proposal as running; returns its number.
@@ -96,8 +96,8 @@ class LossTrials:
             params=point,
             distributions=used,
             user_attrs={
-                LOSS: self.loss_fn,
-                TRIAL: trial_name(self.loss_fn, len(self)),
+                LOSS: self.loss,
+                TRIAL: trial_name(self.loss, len(self)),
                 SEED: seed,
                 DIGEST: point_digest(point, used),
             }
@@ -126,7 +126,7 @@ class LossTrials:
             system_attrs={},
             intermediate_values={},
         )
-        return load_study(study_name=self.loss_fn, storage=self._memory), trial
+        return load_study(study_name=self.loss, storage=self._memory), trial
 
     def report(self, number: int, epoch: int, value: float) -> None:
         """Record the best value so far at a rung."""
@@ -212,15 +212,15 @@ def _name_values(storage: BaseStorage, name: str, objective: str) -> None:
             study.set_metric_names([objective])
 
 
-def read_trials(storage: BaseStorage, loss_fn: str, name: str | None = None) -> list[TrialView]:
+def read_trials(storage: BaseStorage, loss: str, name: str | None = None) -> list[TrialView]:
     """The trials of a loss, read from a storage without opening it for writing; empty if it has none.
 
     Args:
         name: the Optuna study's name, if it is not the loss's.
     """
-    study_id = find_study(storage, name or loss_fn)
+    study_id = find_study(storage, name or loss)
     trials = [] if study_id is None else storage.get_all_trials(study_id, deepcopy=False)
-    return [_view(loss_fn, trial) for trial in trials]
+    return [_view(loss, trial) for trial in trials]
 
 
 def read_dropped(storage: BaseStorage, name: str) -> dict[str, Any] | None:
@@ -249,10 +249,10 @@ def _last(domain: Range) -> float:
     return domain.high if domain.step is None or domain.values is None else domain.values[-1]
 
 
-def _view(loss_fn: str, trial: FrozenTrial) -> TrialView:
+def _view(loss: str, trial: FrozenTrial) -> TrialView:
     ending = trial.user_attrs.get(_END)
     return TrialView(
-        loss_fn=loss_fn,
+        loss=loss,
         number=trial.number,
         point=dict(trial.params),
         state=_STATES[trial.state],

@@ -38,7 +38,7 @@ def reasons_text(study: Study, lost: Iterable[TrialView]) -> str:
 
 def _counts(trials: list[TrialView]) -> str:
     """``2 trials of cosine, 1 of mse``."""
-    counts = Counter(trial.loss_fn for trial in trials)
+    counts = Counter(trial.loss for trial in trials)
     texts = [f"{count} of {loss}" for loss, count in counts.most_common()]
     first, noun = counts.most_common(1)[0][1], "trial"
     return ", ".join([texts[0].replace(" of", f" {noun}{'s' * (first > 1)} of", 1), *texts[1:]])
@@ -75,7 +75,7 @@ def failed_trials(trials: Iterable[TrialView]) -> list[TrialView]:
 def try_again(trials: LossTrials, study_seed: int) -> None:
     """Add a trial with the settings of each failed one, to be run by this launch: an ended trial stays as it is."""
     for trial in failed_trials(trials):
-        seed = derived_seed(study_seed, trials.loss_fn, len(trials))
+        seed = derived_seed(study_seed, trials.loss, len(trials))
         trials.pause(trials.add(trial.point, seed, retry_of=trial.number))
 
 

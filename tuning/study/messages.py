@@ -15,7 +15,7 @@ class Task:
     """One trial as a worker gets it.
 
     Attributes:
-        loss_fn, number: which trial.
+        loss, number: which trial.
         settings: flat training settings, complete.
         place: where it is kept: in a folder of its own, or in a part of a bucket.
         rungs: epochs at which it reports for a decision.
@@ -24,7 +24,7 @@ class Task:
         debug_nan: look for the origin of what is not finite.
     """
 
-    loss_fn: str
+    loss: str
     number: int
     settings: dict[str, Any]
     place: RunPlace
@@ -39,7 +39,7 @@ class Report:
     """A trial's standing after some epochs.
 
     Attributes:
-        loss_fn, number: which trial.
+        loss, number: which trial.
         epoch: epochs trained so far.
         best, best_epoch: best objective so far and its epoch; −inf and 0 before any.
         end: why the trial has ended by itself, None while it could go on.
@@ -51,7 +51,7 @@ class Report:
         notes: what the user should know, as files found damaged.
     """
 
-    loss_fn: str
+    loss: str
     number: int
     epoch: int
     best: float

@@ -15,7 +15,7 @@ from losstune.trainer.base.yaml_file import dump_yaml, parse_yaml, read_yaml
 from losstune.trainer.config.loss_registry import is_loss_name
 from losstune.trainer.config.train_config import describe
 from losstune.tuning.space.reader import read_space
-from losstune.tuning.space.search_space import SearchSpace
+from losstune.tuning.space.search_space import SearchSpace, loss_title
 from losstune.tuning.space.settings import StudySettings
 from losstune.tuning.storage.study_files import SPEC_FILE
 
@@ -48,8 +48,20 @@ class StudySpec(BaseModel):
     id: str = ""
     """Tells it from another study of its name in the same database or bucket; random."""
 
+    @property
+    def loss_fns(self) -> dict[str, str]:
+        """The loss function of each loss, by the name that the study has for it; an own one that is named, by its path.
+
+        Nothing is imported for it.
+        """
+        return {loss: str(source["loss_fn"]) if "name" in source else loss for loss, source in self.spaces.items()}
+
+    def title(self, loss: str) -> str:
+        """A loss as tables have it: its name, with its loss function beside it where that has another."""
+        return loss_title(loss, self.loss_fns[loss])
+
     def search_spaces(self) -> dict[str, SearchSpace]:
-        """The frozen space of each loss, in the order of the first launch.
+        """The frozen space of each loss, by name in the order of the first launch.
 
         Raises:
             UserError: a loss can not be imported, or has another name now.
@@ -58,8 +70,8 @@ class StudySpec(BaseModel):
         for loss, source in self.spaces.items():
             file = f"{self.name}/{SPEC_FILE} ({loss})"
             spaces[loss] = read_space(parse_yaml(dump_yaml(source), file))
-            if spaces[loss].loss_fn != loss:
-                raise UserError(f"{file}: {source['loss_fn']} is named {spaces[loss].loss_fn!r} now; expected {loss!r}")
+            if spaces[loss].name != loss:
+                raise UserError(f"{file}: {source['loss_fn']} is named {spaces[loss].name!r} now; expected {loss!r}")
         return spaces
 
 
@@ -77,10 +89,11 @@ def read_spec(path: Path, name: str) -> StudySpec:
     if spec.name != name:
         raise UserError(f"{path}: name: found {spec.name!r}; expected {name!r}, as its folder")
     for loss, space in spec.spaces.items():
-        named = space.get("loss_fn")
-        own_class = is_reference(named) and is_loss_name(loss)  # says its name only when it is imported
+        key = "name" if "name" in space else "loss_fn"
+        named = space.get(key)
+        own_class = key == "loss_fn" and is_reference(named) and is_loss_name(loss)  # says its name when it is imported
         if named != loss and not own_class:
-            raise UserError(f"{path}: spaces → {loss}: loss_fn: found {named!r}; expected {loss!r}")
+            raise UserError(f"{path}: spaces → {loss}: {key}: found {named!r}; expected {loss!r}")
     return spec
 
 

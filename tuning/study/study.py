@@ -186,7 +186,7 @@ def create_study(
         data_digest=data_digest,
         data_notes=list(data_notes),
         settings=settings,
-        spaces={space.loss_fn: dict(space.source) for space in spaces},
+        spaces={space.name: dict(space.source) for space in spaces},
         versions=versions_now(),
         git_commit=git_commit(),
         code=code_digests(spaces, data_source),

@@ -55,7 +55,7 @@ class TrialView:
     is the checksum of its parameters as they were proposed. ``retry_of`` is the failed trial that it tries again.
     """
 
-    loss_fn: str
+    loss: str
     number: int
     point: Point
     state: State
@@ -81,7 +81,7 @@ class TrialView:
     @property
     def name(self) -> str:
         """``infonce-0007``, also the name of its folder and of its run in MLflow."""
-        return trial_name(self.loss_fn, self.number)
+        return trial_name(self.loss, self.number)
 
     @property
     def epochs(self) -> int:
@@ -98,9 +98,9 @@ class TrialView:
         return self.ending.best
 
 
-def trial_name(loss_fn: str, number: int) -> str:
+def trial_name(loss: str, number: int) -> str:
     """``infonce-0007``."""
-    return f"{loss_fn}-{number:04d}"
+    return f"{loss}-{number:04d}"
 
 
 def point_digest(point: Point, used: Mapping[str, BaseDistribution]) -> str:

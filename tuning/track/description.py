@@ -21,7 +21,7 @@ OWN_NOTE_TAG = "losstune.note"
 def study_note(study: Study) -> str:
     """Of the experiment, in Markdown as all of these."""
     spec = study.spec
-    losses = ", ".join(f"`{loss}`" for loss in spec.spaces)
+    losses = ", ".join(f"`{spec.title(loss)}`" for loss in spec.spaces)
     question = "Which settings" if len(spec.spaces) == 1 else "Which loss, with which settings"
     return "\n\n".join(
         [
@@ -33,13 +33,14 @@ def study_note(study: Study) -> str:
     )
 
 
-def loss_note(study: Study, loss_fn: str, trials: list[TrialView], best: TrialView | None) -> str:
+def loss_note(study: Study, loss: str, trials: list[TrialView], best: TrialView | None) -> str:
     """Of the run above the trials of a loss."""
-    settings, count = study.spec.settings, f"{len(trials)} trial{'s' * (len(trials) > 1)}"
+    spec, settings = study.spec, study.spec.settings
+    count = f"{len(trials)} trial{'s' * (len(trials) > 1)}"
     so_far = f"`{best.name}`, {settings.objective} {best.rank_value:.4f}" if best else "none has a value"
     return "\n\n".join(
         [
-            f"**Which settings of `{loss_fn}`, on `{study.spec.data_source}`, by `{settings.objective}`?**",
+            f"**Which settings of `{spec.title(loss)}`, on `{spec.data_source}`, by `{settings.objective}`?**",
             f"Best of {count}: {so_far}.",
             f"Continue: {_command(study, 'launch --study')}",
         ]
@@ -70,7 +71,7 @@ def champion_note(champion: ConfirmRun) -> str:
     told = f"fresh seed {champion.seed}" + ("" if value is None else f", {spec.settings.objective} {value:.4f}")
     return "\n\n".join(
         [
-            f"**{champion.arm.loss_fn}**, with the settings of `{champion.arm.name}`, {told}.",
+            f"**{spec.title(champion.arm.loss)}**, with the settings of `{champion.arm.name}`, {told}.",
             f"Data: `{spec.data_source}`, SHA-256 {spec.data_digest}",
             _answer(champion.study),
         ]

@@ -88,11 +88,11 @@ def study_picture(
 
     A run is there once the truth knows when it began: made now or later, it is the same run.
     """
-    for loss_fn, own in trials.items():
+    for loss, own in trials.items():
         if not own:  # when its run begins is not known yet
             continue
         best = best_trial(own)
-        yield _loss_run(study, loss_fn, own, best, live=activity == "search")
+        yield _loss_run(study, loss, own, best, live=activity == "search")
         for trial in own:
             is_best = activity is None and trial is best
             yield _trial_run(study, trial, is_best=is_best, live=activity == "search")
@@ -101,7 +101,7 @@ def study_picture(
         yield from _confirmation(study, known, live=activity == "confirm")
 
 
-def _loss_run(study: Study, loss_fn: str, trials: list[TrialView], best: TrialView | None, *, live: bool) -> RunPicture:
+def _loss_run(study: Study, loss: str, trials: list[TrialView], best: TrialView | None, *, live: bool) -> RunPicture:
     unfinished = any(trial.ending is None for trial in trials)
     points: tuple[MetricPoint, ...] = ()
     tags = {}
@@ -109,14 +109,14 @@ def _loss_run(study: Study, loss_fn: str, trials: list[TrialView], best: TrialVi
         points = (MetricPoint(ranked_by(study, WINNER), best.rank_value, 0, best.finished or 0.0),)
         tags = {"losstune.best_trial": best.name}
     return RunPicture(
-        key=loss_fn,
+        key=loss,
         parent=None,
         status="RUNNING" if live else "KILLED" if unfinished else "FINISHED",
         started=min(trial.started for trial in trials),
         finished=max(trial.finished or trial.started for trial in trials),
-        identity={LOSS_TAG: loss_fn},
-        note=loss_note(study, loss_fn, trials, best),
-        params={"loss_fn": loss_fn},
+        identity={LOSS_TAG: loss},
+        note=loss_note(study, loss, trials, best),
+        params={"loss_fn": study.spec.loss_fns[loss]},
         tags=tags,
         points=points,
         artifacts=() if live else (study.folder / SPEC_FILE,),
@@ -134,11 +134,11 @@ def _trial_run(study: Study, trial: TrialView, *, is_best: bool, live: bool) -> 
         study.files.keep(folder / BEST_FILE)
     return RunPicture(
         key=trial.name,
-        parent=trial.loss_fn,
+        parent=trial.loss,
         status=_trial_status(trial, live=live),
         started=trial.started,
         finished=trial.finished,
-        identity={LOSS_TAG: trial.loss_fn, TRIAL_TAG: trial.name},
+        identity={LOSS_TAG: trial.loss, TRIAL_TAG: trial.name},
         tags={STATE_TAG: trial.state, REASON_TAG: ending.reason if ending else ""},
         config=folder / CONFIG_FILE,
         history=folder / HISTORY_FILE,
@@ -199,7 +199,7 @@ def _confirm_parent(
     finished = max((result.finished for result in ended.values()), default=started)
     tags = {"losstune.seeds": str(newest.seeds), "losstune.top": str(newest.top)}
     if results is not None:
-        tags |= {f"losstune.pick.{loss_fn}": name for loss_fn, name in results.picks.items()}
+        tags |= {f"losstune.pick.{loss}": name for loss, name in results.picks.items()}
         tags["losstune.winner"] = results.winner
     report = study.folder / REPORT_FILE
     return RunPicture(
@@ -218,9 +218,9 @@ def _confirm_parent(
 def _summary(results: Results, scores: Mapping[str, Scores], number: int) -> dict[str, tuple[float, int]]:
     """Means over seeds of each loss's pick: the numbers that ``losstune compare`` shows, one step a confirmation."""
     means: dict[str, tuple[float, int]] = {}
-    for loss_fn, name in results.picks.items():
-        means[f"{loss_fn}/confirmed"] = (results.arm(name).validation_mean, number)
-        means |= {f"{loss_fn}/test/{metric}": (float(own.mean()), number) for metric, own in scores[name].items()}
+    for loss, name in results.picks.items():
+        means[f"{loss}/confirmed"] = (results.arm(name).validation_mean, number)
+        means |= {f"{loss}/test/{metric}": (float(own.mean()), number) for metric, own in scores[name].items()}
     return means
 
 
@@ -244,7 +244,7 @@ def _confirm_run(
         status=status,
         started=started,
         finished=result.finished if result else None,
-        identity={LOSS_TAG: run.arm.loss_fn, "losstune.arm": run.arm.name},
+        identity={LOSS_TAG: run.arm.loss, "losstune.arm": run.arm.name},
         tags={STATE_TAG: result.end if result else "running", REASON_TAG: result.reason if result else ""},
         config=run.folder / CONFIG_FILE,
         history=run.folder / HISTORY_FILE,

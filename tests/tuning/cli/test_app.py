@@ -101,7 +101,7 @@ def test_the_commands_around_a_study(undisturbed: Path, losstune: Command) -> No
         (("launch", "mse", "--study", "s", "--resume"), "launch has no --resume, and needs none: the same command"),
         (("launch", "--study", "new"), "study 'new' is new: name at least one search space"),
         (("launch", "nope", "--study", "s"), "no search space 'nope': give the path of a YAML file, or one of cosine,"),
-        (("launch", "mse", "mse", "--study", "s"), "mse.yaml and mse.yaml are both for mse"),
+        (("launch", "mse", "mse", "--study", "s"), "mse.yaml and mse.yaml are both named mse"),
         (("launch", "mse", "--study", "../x"), "study name '../x': a name is 1 to 64 letters"),
         (("launch", "mse", "--study", "s", "--data", "no.npz"), "--data no.npz: no such file"),
         (("launch", "mse", "--study", "s", "--max-epochs", "0"), "max_epochs: found 0; should be greater than"),

@@ -433,7 +433,7 @@ def test_the_champion_is_found_by_its_metrics_and_described(sample: Sample, clie
     found = {metric.key: metric.value for metric in model.metrics}
     assert (found["val/mrr"], found["confirmed/mrr"], found["test/mrr"]) == (best, best, shown["test/mrr"])
     assert client.search_logged_models([experiment.experiment_id], f"metrics.`val/mrr` > {best}") == []
-    assert f"**{run.arm.loss_fn}**, with the settings of `{run.arm.name}`" in champion.description
+    assert f"**{run.arm.loss}**, with the settings of `{run.arm.name}`" in champion.description
 
 
 def test_the_champion_predicts_what_its_checkpoint_does(sample: Sample, client: MlflowClient) -> None:
@@ -495,7 +495,7 @@ def searched(root: Path, **losses: tuple[float, Ending]) -> Study:
     storage = study.storage()
     for space in spaces:
         lr, ending = losses[space.loss_fn]
-        trials = LossTrials(storage, space.loss_fn, space)
+        trials = LossTrials(storage, space.name, space)
         trials.end(trials.add({"lr": lr}, seed=0), ending)
         flat = {**space.settings({"lr": lr}), **settings.training("digits", 1), "seed": 0}
         folder = study.trials_folder / trials[0].name
@@ -522,5 +522,5 @@ def test_losses_that_diverge_are_listed_and_the_others_compared(
     assert comparison.failed["mse"] == "2 of 2 runs failed or diverged (diverged)"
     assert comparison.winner == "cosine"
     assert comparison.pairs == []
-    assert [row.loss_fn for row in comparison.rows if row.role == "pick"] == ["cosine"]
+    assert [row.loss for row in comparison.rows if row.role == "pick"] == ["cosine"]
     assert all(math.isfinite(row.test["mrr"].value) for row in comparison.rows)

@@ -66,7 +66,10 @@ class TestSpaces:
         for name in ("own_study", "own_twin"):
             Path(tmp_path, f"{name}.yaml").write_text(f"loss_fn: {name}.tilted:TiltedConfig\n")
         files = [str(tmp_path / "own_study.yaml"), str(tmp_path / "own_twin.yaml")]
-        message = f"{files[1]} and {files[0]} are both for tilted; a study has one space a loss"
+        message = (
+            f"{files[1]} and {files[0]} are both named tilted; a study has one space of a name: let one of them, or a "
+            "copy of it, have another, as name: tilted_2"
+        )
         assert refusal(load_spaces, files) == message
 
     def test_a_name_that_can_not_be_shown_is_refused_by_check(self, tmp_path: Path, losstune: Command) -> None:
@@ -139,6 +142,7 @@ class TestAWholeStudy:
         monkeypatch.syspath_prepend(here)
         Path("named.yaml").write_text(NAMED)
         Path("by_path.yaml").write_text(BY_PATH)
+        Path("gentle.yaml").write_text(f"{BY_PATH}name: gentle\n")
 
         def run(line: str) -> Outcome:
             done = losstune(*shlex.split(line.replace("ADDRESS", ray_address)))
@@ -148,12 +152,12 @@ class TestAWholeStudy:
         return run
 
     def test_from_check_to_the_final_model_with_no_file_of_ours_changed(self, whole: Callable[[str], Outcome]) -> None:
-        losses = ("tilted", "steep", "full_softmax")
-        spaces = "named.yaml by_path.yaml full_softmax"
+        losses = ("tilted", "steep", "gentle", "full_softmax")
+        spaces = "named.yaml by_path.yaml gentle.yaml full_softmax"
         checked = json.loads(whole(f"check {spaces} --trials 2 --json").out)
         assert tuple(checked["losses"]) == losses
         whole(f"launch {spaces} --data digits --study own --trials 2 --max-epochs 3 --address ADDRESS")
-        whole("launch named.yaml by_path.yaml full_softmax --study own --trials 3 --address ADDRESS")
+        whole(f"launch {spaces} --study own --trials 3 --address ADDRESS")
         study = open_study(Home(Path()), "own")
         for loss in losses:
             trials = optuna.load_study(study_name=loss, storage=f"sqlite:///{study.folder / 'optuna.db'}").trials
@@ -164,23 +168,26 @@ class TestAWholeStudy:
         whole("confirm own --top 1 --seeds 2 --address ADDRESS")
         plan = latest_finished(study)
         assert plan is not None
-        references = {arm.loss_fn: arm.settings["loss_fn"] for arm in plan.arms}
+        references = {arm.loss: arm.settings["loss_fn"] for arm in plan.arms}
         assert references == {
             "tilted": "tilted",
             "steep": "own_whole.steep:TiltedConfig",
+            "gentle": "own_whole.steep:TiltedConfig",
             "full_softmax": "full_softmax",
         }
         rows = json.loads(whole("compare own --json").out)["rows"]
-        assert {row["loss_fn"] for row in rows if row["role"] == "pick"} == set(losses)
+        assert {row["loss"] for row in rows if row["role"] == "pick"} == set(losses)
         whole("report own --output report.html")
         page = Path("report.html").read_text()
-        assert all(f">{loss}<" in page for loss in losses)
+        assert all(f">{loss}<" in page for loss in ("tilted", "steep", "full_softmax"))
+        assert ">gentle (own_whole.steep:TiltedConfig)<" in page
 
         client = MlflowClient("sqlite:///mlflow.db")
         (experiment,) = [e for e in client.search_experiments() if e.name == "own"]
         names = {run.info.run_name for run in client.search_runs([experiment.experiment_id])}
-        assert {"tilted", "steep-0000", "tilted-0001"} <= names
+        assert {"tilted", "steep-0000", "tilted-0001", "gentle", "gentle-0002"} <= names
 
+        assert whole("export own --loss_fn gentle --output best.yaml").out.startswith("Wrote best.yaml: gentle-")
         whole("export own --loss_fn steep --output best.yaml")
         assert read_config(Path("best.yaml")).settings["loss_fn"] == "own_whole.steep:TiltedConfig"
         final = whole("train --config best.yaml --gamma 2.5 --num_epochs 1 --output_dir final --test")

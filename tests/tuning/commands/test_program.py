@@ -11,12 +11,15 @@ import pytest
 
 from losstune.trainer.base.errors import LosstuneError
 from losstune.trainer.base.signals import StopRequest
+from losstune.trainer.config.config_file import read_config
 from losstune.tuning.commands import program
 from losstune.tuning.commands.launch import LaunchRequest, Outcome
 from losstune.tuning.commands.program import compare, confirm, export, launch, open_study, report, studies
+from losstune.tuning.show.notebook import shown_forms
+from losstune.tuning.show.status import status_table
 from losstune.tuning.space.settings import StudySettings
 from losstune.tuning.study.study import Study
-from tests.tuning.reported import confirmed, searched
+from tests.tuning.reported import VARIANTS, confirmed, searched
 
 ARRAYS = {"inputs": np.ones((3, 2)), "targets": np.ones((3, 2))}
 
@@ -56,6 +59,37 @@ def test_report_and_export_write_where_they_are_told(place: Path) -> None:
     assert export(study, "cosine.yaml", loss_fn="cosine").trial.startswith("cosine-")
     assert export(study).seeds == 10
     assert Path("best.yaml").exists()
+
+
+def test_two_variants_of_a_loss_are_told_apart_by_name_in_all_that_is_shown(tmp_path: Path) -> None:
+    confirmed(searched(tmp_path, (4, 6), spaces=VARIANTS))
+    study = open_study("study")
+    assert studies()[0]["losses"] == ["infonce", "sharp"]
+    losses = study.status()["losses"]
+    assert {name: (own["loss_fn"], len(own["trials"])) for name, own in losses.items()} == {
+        "infonce": ("infonce", 4),
+        "sharp": ("infonce", 6),
+    }
+    best = study.best("sharp")
+    assert (best.loss, best.loss_fn, best.trial.partition("-")[0]) == ("sharp", "infonce", "sharp")
+    frame = study.trials_dataframe()
+    assert set(zip(frame["loss"], frame["loss_fn"], strict=True)) == {("infonce", "infonce"), ("sharp", "infonce")}
+    assert len(study.optuna("sharp").trials) == 6
+    assert "\nsharp (infonce) " in shown_forms(lambda console: console.print(status_table(study.stored)))["text/plain"]
+
+    comparison = compare(study)
+    assert (comparison.winner, comparison.pick("sharp").loss_fn) == ("sharp", "infonce")
+    assert {(pair.first, pair.second) for pair in comparison.pairs} == {("sharp", "infonce")}
+    assert f"sharp (infonce, {comparison.pick('sharp').name}) is the choice" in str(comparison)
+    assert "\nsharp (infonce) untuned " in str(comparison)
+    picked = {row["loss"]: row["loss_fn"] for row in comparison.to_dict()["rows"] if row["role"] == "pick"}
+    assert picked == {"infonce": "infonce", "sharp": "infonce"}
+
+    page = Path(report(study)).read_text()
+    assert ">sharp (infonce)<" in page
+    assert "<code>infonce.yaml</code>, <code>sharp.yaml</code>: own search spaces" in page
+    assert export(study, loss_fn="sharp").trial == comparison.pick("sharp").name
+    assert read_config(Path("best.yaml")).settings["loss_fn"] == "infonce"
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from losstune.trainer.base.errors import UserError
-from losstune.tuning.confirm.plan import RESULTS_FILE, SCORES_FILE, latest_finished, plan_folder
+from losstune.tuning.confirm.plan import RESULTS_FILE, SCORES_FILE, Arm, latest_finished, plan_folder
 from losstune.tuning.confirm.results import ArmResult, Results, confirmed_run, load_results, save_results
 from losstune.tuning.study.study import Study
 from tests.tuning.reported import confirmed, searched
@@ -15,6 +15,13 @@ from tests.tuning.reported import confirmed, searched
 
 def arm(name: str, *validation: float | None) -> ArmResult:
     return ArmResult(name=name, loss_fn=name.split("-")[0], role="candidate", validation=list(validation))
+
+
+def test_an_arm_that_an_earlier_release_kept_has_the_name_of_its_loss() -> None:
+    kept = {"name": "mse-0003", "loss_fn": "mse", "role": "candidate"}
+    assert Arm.model_validate(kept | {"settings": {}, "search_value": 0.5}).loss == "mse"
+    assert ArmResult.model_validate(kept | {"validation": []}).loss == "mse"
+    assert ArmResult(name="ridge", loss_fn=None, role="baseline", validation=[]).loss is None
 
 
 RESULTS = Results(
@@ -73,7 +80,7 @@ def test_the_run_that_stands_for_a_loss_or_for_the_winner(study: Study) -> None:
     assert own is not None
     assert winners is not None
     assert own.name == f"{pick}/seed-00"
-    assert winners.arm.loss_fn == "infonce"
+    assert winners.arm.loss == "infonce"
     assert confirmed_run(study, "mse") is None
 
 

@@ -15,6 +15,7 @@ NEAR = Difference(value=0.004, low=-0.01, high=0.018, p=0.4, superiority=0.6)
 def row(name: str, role: str = "pick", **changes: Any) -> ComparedArm:
     fields = {
         "name": name,
+        "loss": None if role == "baseline" else name.split("-")[0],
         "loss_fn": None if role == "baseline" else name.split("-")[0],
         "role": role,
         "test": dict.fromkeys(TEST_METRICS, Interval(0.331, 0.320, 0.342)),

@@ -21,6 +21,7 @@ WORSE = Difference(-0.008, -0.014, -0.002, 0.01, 0.1)
 def small(**changes: Any) -> Smallest:
     fields = {
         "name": "mse-0002",
+        "loss": "mse",
         "loss_fn": "mse",
         "measure": "mrr",
         "margin": 0.02,

@@ -38,7 +38,7 @@ class Driver:
         """Forget everything but the truth."""
         rungs = Rungs(RUNGS, 3)
         rungs.rebuild(list(self.trials))
-        self.scheduler = AshaScheduler({self.trials.loss_fn: rungs}, self._record)
+        self.scheduler = AshaScheduler({self.trials.loss: rungs}, self._record)
 
     def result(self, number: int, epoch: int, best: float) -> str:
         report = self._report(number, epoch, best, None)

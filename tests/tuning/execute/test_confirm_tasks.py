@@ -57,7 +57,7 @@ def test_runs_are_given_out_in_their_order_whole_and_without_rungs(study: Study)
     assert [task and task.settings for task in given] == [*(run.settings for run in runs), None]
     for task, run in zip(given[:3], runs, strict=True):
         assert task is not None
-        assert (task.loss_fn, task.rungs, task.passed, task.attempt) == ("mse", (), (), 2)
+        assert (task.loss, task.rungs, task.passed, task.attempt) == ("mse", (), (), 2)
         assert task.place == study.files.place(run.folder)
 
 

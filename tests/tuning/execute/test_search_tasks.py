@@ -64,7 +64,7 @@ def all_end(epoch: int, kind: str) -> Fate:
 
 
 def report_of(task: Task, epoch: int, best: float, end: Any = None, error: str = "") -> Report:
-    return Report(task.loss_fn, task.number, epoch, best, epoch, end, error, task.passed, 0.0)
+    return Report(task.loss, task.number, epoch, best, epoch, end, error, task.passed, 0.0)
 
 
 def spent(trials: list[TrialView]) -> int:
@@ -97,7 +97,7 @@ def test_a_task_is_a_whole_training_config(tmp_path: Path) -> None:
         "num_epochs": 9, "schedule_epochs": 9, "threads": 1, "seed": derived_seed(5, "cosine_mse", 0),
     }  # fmt: skip
     assert TrainConfig.from_flat(task.settings).loss.name == "cosine_mse"
-    assert (task.loss_fn, task.number, task.rungs, task.passed) == ("cosine_mse", 0, (1, 3), ())
+    assert (task.loss, task.number, task.rungs, task.passed) == ("cosine_mse", 0, (1, 3), ())
     assert folder_of(task) == tmp_path / "trials" / "cosine_mse-0000"
 
 
@@ -117,7 +117,7 @@ def test_failed_trials_are_tried_again_though_the_budget_is_used(tmp_path: Path)
 
 def test_every_trial_trains_with_a_seed_of_its_own(tmp_path: Path) -> None:
     run = launch(tmp_path, "mse", "cosine", trials=4).run()
-    seeds = {(task.loss_fn, task.number): task.settings["seed"] for task in run.tasks}
+    seeds = {(task.loss, task.number): task.settings["seed"] for task in run.tasks}
     assert len(set(seeds.values())) == 8
     recorded = {(loss, t.number): t.user_attrs["seed"] for loss in ("mse", "cosine") for t in stored(tmp_path, loss)}
     assert recorded == seeds
@@ -205,13 +205,13 @@ def test_a_worker_that_died_is_a_failure(tmp_path: Path) -> None:
 def test_what_a_dead_worker_had_trained_counts_as_spent_at_once(tmp_path: Path) -> None:
     run = launch(tmp_path, "mse", "cosine", epochs_per_loss=90)
     first = run.start()
-    assert first.loss_fn == "mse"
+    assert first.loss == "mse"
     write_history(folder_of(first), 0.1, 0.2, 0.3, 0.4)
     run.lose("id0")
     second = run.start()
-    assert second.loss_fn == "cosine"
+    assert second.loss == "cosine"
     run.tell("id1", report_of(second, 3, 0.5, "patience"))
-    assert run.start().loss_fn == "cosine"
+    assert run.start().loss == "cosine"
 
 
 def test_trials_budget_gives_each_loss_its_number(tmp_path: Path) -> None:
@@ -229,7 +229,7 @@ def test_epochs_budget_is_used_and_overdrawn_by_less_than_a_trial_a_slot(concurr
 
 
 def short_mse(task: Task) -> tuple[int, str]:
-    return (2, "patience") if task.loss_fn == "mse" else (9, "epochs")
+    return (2, "patience") if task.loss == "mse" else (9, "epochs")
 
 
 def test_the_next_trial_goes_to_the_loss_that_has_spent_the_fewest_epochs(tmp_path: Path) -> None:
@@ -239,7 +239,7 @@ def test_the_next_trial_goes_to_the_loss_that_has_spent_the_fewest_epochs(tmp_pa
         if len(run.tasks) > started:
             started = len(run.tasks)
             before = {loss: spent(list(own)) for loss, own in run.trials.items()}
-            assert before[run.tasks[-1].loss_fn] == min(before.values())
+            assert before[run.tasks[-1].loss] == min(before.values())
     assert len(run.trials["mse"]) > len(run.trials["cosine"])
     ends = [spent(list(own)) for own in run.trials.values()]
     assert max(ends) - min(ends) <= 9
@@ -247,7 +247,7 @@ def test_the_next_trial_goes_to_the_loss_that_has_spent_the_fewest_epochs(tmp_pa
 
 def test_slots_are_shared_out_between_losses(tmp_path: Path) -> None:
     run = launch(tmp_path, "mse", "cosine", trials=4, concurrency=4)
-    assert [run.start().loss_fn for _ in range(4)] == ["mse", "cosine", "mse", "cosine"]
+    assert [run.start().loss for _ in range(4)] == ["mse", "cosine", "mse", "cosine"]
 
 
 def test_a_loss_whose_points_are_used_up_leaves_the_rest_to_the_others(tmp_path: Path) -> None:
@@ -282,11 +282,11 @@ def test_unfinished_trials_come_first_and_know_their_rungs(tmp_path: Path) -> No
     run.tell("id2", report_of(before[2], 3, 0.9))
     after = launch(tmp_path, "mse", "cosine", trials=3, concurrency=6)
     again = [after.start() for _ in range(6)]
-    assert [(task.loss_fn, task.number) for task in again[:4]] == [("mse", 0), ("mse", 1), ("cosine", 0), ("cosine", 1)]
+    assert [(task.loss, task.number) for task in again[:4]] == [("mse", 0), ("mse", 1), ("cosine", 0), ("cosine", 1)]
     assert [task.passed for task in again[:4]] == [(), (1, 3), (), ()]
-    assert {(task.loss_fn, task.number) for task in again[4:]} == {("mse", 2), ("cosine", 2)}
-    settings = {(task.loss_fn, task.number): task.settings for task in before}
-    assert {(task.loss_fn, task.number): task.settings for task in again[:4]} == settings
+    assert {(task.loss, task.number) for task in again[4:]} == {("mse", 2), ("cosine", 2)}
+    settings = {(task.loss, task.number): task.settings for task in before}
+    assert {(task.loss, task.number): task.settings for task in again[:4]} == settings
 
 
 def test_an_end_that_was_cut_short_counts_at_its_rung(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,13 +332,13 @@ def test_a_continued_trial_spends_only_what_is_new(tmp_path: Path) -> None:
     run.tell("id0", report_of(task, 3, 0.5))
     after = launch(tmp_path, "mse", "cosine", epochs_per_loss=90)
     task = after.start()
-    assert (task.loss_fn, task.passed) == ("mse", (3,))
+    assert (task.loss, task.passed) == ("mse", (3,))
     after.tell("id0", report_of(task, 4, 0.5, "patience"))  # mse has spent 4 epochs, cosine none
     for epochs in (3, 2):
         task = after.start()
-        assert task.loss_fn == "cosine"
+        assert task.loss == "cosine"
         after.tell(f"id{len(after.tasks) - 1}", report_of(task, epochs, 0.5, "patience"))
-    assert after.start().loss_fn == "mse"
+    assert after.start().loss == "mse"
 
 
 def test_a_worker_that_starts_again_is_not_counted_twice(tmp_path: Path) -> None:
@@ -347,9 +347,9 @@ def test_a_worker_that_starts_again_is_not_counted_twice(tmp_path: Path) -> None
     for epoch in (1, 3, 1, 3, 4):
         run.tell("id0", report_of(task, epoch, 0.5, "patience" if epoch == 4 else None))
     task = run.start()
-    assert task.loss_fn == "cosine"
+    assert task.loss == "cosine"
     run.tell("id1", report_of(task, 5, 0.5, "patience"))
-    assert run.start().loss_fn == "mse"
+    assert run.start().loss == "mse"
 
 
 Story = list[tuple[Any, ...]]

@@ -51,10 +51,12 @@ def test_without_a_confirmation_the_best_trial_stands_for_its_loss(study: Study)
     trials = study.trials()
     best = best_trial(trials["cosine"])
     assert best is not None
-    table = search_table({**trials, "mse": []}, "val/mrr")
+    table = search_table(
+        {**trials, "mse": []}, "val/mrr", {"infonce": "infonce", "cosine": "cosine", "mse": "squares (mse)"}
+    )
     assert [column.heading for column in table.columns][1] == "best val/mrr, one seed"
     assert cells(table)["cosine"] == [f"{best.rank_value:.4f}", "3", "13", best.name]
-    assert cells(table)["mse"] == ["–", "0", "0", "–"]
+    assert cells(table)["squares (mse)"] == ["–", "0", "0", "–"]
 
 
 def test_settings_show_the_untuned_start_where_it_differs(study: Study) -> None:
@@ -74,13 +76,13 @@ FATES = {
 
 
 def test_ends_stand_in_the_order_in_which_a_trial_meets_them() -> None:
-    table = fates_table(FATES)
+    table = fates_table(FATES, {"infonce": "infonce", "cosine": "mild (cosine)"})
     names = ["used its epochs", "cut at rung 9", "cut at rung 3", "failed"]
     assert fate_names(FATES) == names
     assert [column.heading for column in table.columns] == ["loss", *names, "trials", "epochs"]
     assert cells(table) == {
         "infonce": [Noted("2", "18 epochs"), Noted("1", "9 epochs"), Noted("1", "1 epoch"), "–", "4", "28"],
-        "cosine": ["–", "–", Noted("3", "9 epochs"), Noted("1", "0 epochs"), "4", "9"],
+        "mild (cosine)": ["–", "–", Noted("3", "9 epochs"), Noted("1", "0 epochs"), "4", "9"],
     }
 
 

@@ -24,7 +24,7 @@ def spaces_of(*losses: str) -> list[SearchSpace]:
 
 
 def trials_of(*losses: str, storage: Any = None) -> dict[str, LossTrials]:
-    return {space.loss_fn: new_trials(space, storage) for space in spaces_of(*losses)}
+    return {space.name: new_trials(space, storage) for space in spaces_of(*losses)}
 
 
 def end_trials(own: LossTrials, *values: float, epochs: int = 3) -> None:
@@ -113,7 +113,7 @@ def test_a_loss_that_can_not_win_is_dropped_and_the_other_gets_its_share(budget:
     turns.spend("infonce", 30)
     turns.spend("mse", 24)
     (dropped,) = turns.judge()
-    assert dropped.loss_fn == "mse"
+    assert dropped.loss == "mse"
     assert trials["mse"].dropped == dropped.to_dict()
     assert trials["infonce"].dropped is None
     assert turns.judge() == []  # not again
@@ -174,7 +174,7 @@ class Handicap(Launch):
     """A launch whose cosine loss trains to a third of what the others reach, and so can not win."""
 
     def tell(self, trial_id: str, report: Any) -> None:
-        if report.loss_fn == "cosine" and report.best > 0:
+        if report.loss == "cosine" and report.best > 0:
             report = type(report)(**{**vars(report), "best": report.best / 3})
         super().tell(trial_id, report)
 

@@ -40,7 +40,7 @@ def flat(best: float, trials: int = 8, cost: int = 1) -> Standing:
 
 
 def names(drops: list[Dropped]) -> list[str]:
-    return [drop.loss_fn for drop in drops]
+    return [drop.loss for drop in drops]
 
 
 A_DROP = Dropped("mse", 0.241, 0.262, 0.001, 810, "infonce", 0.337, 21, 1620, "epochs")
@@ -320,7 +320,7 @@ def test_a_drop_is_never_the_leader_and_never_above_it(standings: Standings, rac
     for drop in drops:
         assert drop.leader not in names(drops)
         assert standings[drop.leader].lower == drop.leader_best == top
-        assert len(standings[drop.loss_fn].spent) > WINDOW_TRIALS
+        assert len(standings[drop.loss].spent) > WINDOW_TRIALS
         if drop.best is not None and drop.upper is not None:
             assert drop.best <= drop.upper <= top
     assert len(drops) < len(standings)
@@ -389,8 +389,8 @@ def test_with_concave_curves_nobody_is_dropped_that_could_still_win(
         spent = own[loss].total + 1
         own[loss] = Standing((*own[loss].spent, spent), (*own[loss].best, value(loss, spent)))
         for drop in race.drops(own, out):
-            assert value(drop.loss_fn, drop.spent + drop.left) <= drop.leader_best + 1e-9
-            out[drop.loss_fn] = drop
+            assert value(drop.loss, drop.spent + drop.left) <= drop.leader_best + 1e-9
+            out[drop.loss] = drop
     equal = {loss: value(loss, share) for loss in own}
     for loss, drop in out.items():  # a winner of equal budgets gets its share before another may overtake it
         assert drop.spent >= share or equal[loss] <= max(equal[other] for other in own if other != loss) + 1e-9

@@ -66,7 +66,7 @@ def test_scores_name_their_runs_on_the_page_alone() -> None:
     pick, ridge = table.rows
     assert pick.cells == [*[Measured(Interval(0.331, 0.320, 0.342))] * 6, Noted("mse-0002", "/seed-00 … 09")]
     assert ridge.cells[-1] == "confirm/ridge"
-    assert (pick.loss_fn, pick.quiet, ridge.loss_fn, ridge.quiet) == ("mse", False, None, True)
+    assert (pick.loss, pick.quiet, ridge.loss, ridge.quiet) == ("mse", False, None, True)
 
 
 def test_what_tuning_gained_or_that_the_start_was_the_best() -> None:

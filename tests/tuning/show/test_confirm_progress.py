@@ -26,7 +26,7 @@ def runs(tmp_path: Path) -> list[ConfirmRun]:
     """Two settings, cosine-0000 and cosine-start, with two seeds."""
     study = searched(tmp_path, trials=(1, 1))
     plan: Plan = make_plan(study, 1, 1, 2, 1, split_given=False)
-    return [run for run in runs_of(study, plan) if run.arm.loss_fn == "cosine"]
+    return [run for run in runs_of(study, plan) if run.arm.loss == "cosine"]
 
 
 def ended(best: float | None) -> RunResult:

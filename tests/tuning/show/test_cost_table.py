@@ -14,7 +14,7 @@ def test_the_picks_and_the_smallest_stand_by_their_parameters() -> None:
     other = small(name="mse-0009", cost=COST.model_copy(update={"parameters": 12}))
     table = cost_table(told_of(other))
     assert table is not None
-    assert [(own.name, own.loss_fn, own.cells[1]) for own in table.rows] == [
+    assert [(own.name, own.loss, own.cells[1]) for own in table.rows] == [
         ("mse-0009", "mse", "12"),
         ("mse-0002", "mse", "1,000"),
         ("infonce-0007", "infonce", "4,000"),

@@ -51,7 +51,7 @@ class Follower:
         self.trials = trials
         self.progress = Progress("study", settings_of(), Console(file=self.out, width=200))
         self.loss = counted(trials)
-        self.progress.add_loss("infonce", self.loss)
+        self.progress.add_loss("infonce", self.loss, "infonce")
 
     def start(self) -> int:
         number = self.trials.add(WARM, seed=0)
@@ -185,7 +185,7 @@ def test_a_diverged_value_is_never_shown_as_best() -> None:
 
 def test_a_pipe_gets_one_plain_line_per_loss_at_the_end() -> None:
     view = Follower(trials_with(used_up(0.5, 27), cut(0.25, 3), failed(0)))
-    view.progress.add_loss("mse", LossProgress())
+    view.progress.add_loss("mse", LossProgress(), "mse")
     with view.progress:
         assert view.out.getvalue() == ""
     first, second = view.out.getvalue().splitlines()
@@ -199,7 +199,7 @@ def test_a_pipe_gets_one_plain_line_per_loss_at_the_end() -> None:
 def test_a_terminal_keeps_the_table() -> None:
     out = io.StringIO()
     progress = Progress("study", settings_of(), Console(file=out, width=120, force_terminal=True))
-    progress.add_loss("infonce", counted(trials_with(used_up(0.51234, 27))))
+    progress.add_loss("infonce", counted(trials_with(used_up(0.51234, 27))), "infonce")
     with progress:
         pass
     assert "0.5123" in out.getvalue()

@@ -46,8 +46,44 @@ def test_a_shipped_name_is_the_space_that_a_study_froze_and_a_path_is_its_file(t
 def test_two_spaces_of_one_loss_and_a_loss_with_a_name_of_ours_are_refused(tmp_path: Path) -> None:
     own = written(tmp_path, "own.yaml", "loss_fn: cosine\nspace: {lr: {low: 1e-4, high: 1e-2}}\n")
     assert refusal(load_spaces, ["cosine", own]) == (
-        f"{own} and cosine.yaml are both for cosine; a study has one space a loss"
+        f"{own} and cosine.yaml are both named cosine; a study has one space of a name: let one of them, or a copy of "
+        "it, have another, as name: cosine_2"
     )
+
+
+def test_two_spaces_of_one_loss_go_together_by_name(tmp_path: Path) -> None:
+    wide = written(tmp_path, "wide.yaml", "name: wide\nloss_fn: cosine\n")
+    spaces = load_spaces([wide, "cosine", {"loss_fn": "cosine", "name": "narrow"}])
+    assert [(space.name, space.loss_fn) for space in spaces] == [
+        ("wide", "cosine"),
+        ("cosine", "cosine"),
+        ("narrow", "cosine"),
+    ]
+    twin = written(tmp_path, "twin.yaml", "name: WIDE\nloss_fn: mse\n")  # one folder, where capitals do not count
+    assert refusal(load_spaces, [wide, twin]).startswith(f"{twin} and {wide} are both named wide and WIDE; a study has")
+
+
+@pytest.mark.parametrize("name", ["mse", "guide_2_infonce"])
+def test_a_name_is_not_that_of_another_loss_or_of_its_space(name: str, tmp_path: Path) -> None:
+    text = f"loss_fn: cosine\nname: {name}\n"
+    own = written(tmp_path, "own.yaml", text)
+    assert refusal(load_spaces, [own]) == (
+        f"{own}:2: name: {name!r} is the name of another loss, or of its space; this one is for cosine"
+    )
+    frozen = {name: space_of(text)}  # by a release that had no such loss yet
+    assert load_spaces([own], frozen)[0].name == name
+    assert load_spaces([name], frozen) == [frozen[name]]
+
+
+def test_a_name_may_be_that_of_another_space_of_its_loss(tmp_path: Path) -> None:
+    own = written(tmp_path, "own.yaml", "loss_fn: infonce\nname: guide_2_infonce\n")
+    assert [space.name for space in load_spaces([own, "infonce"])] == ["guide_2_infonce", "infonce"]
+
+
+@pytest.mark.parametrize("name", ["confirm", "ridge"])
+def test_a_name_is_not_that_of_what_stands_beside_losses(name: str, tmp_path: Path) -> None:
+    own = written(tmp_path, "own.yaml", f"loss_fn: cosine\nname: {name}\n")
+    assert refusal(load_spaces, [own]).startswith(f"{own}:2: name: no loss of a study can be named any of confirm, ")
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,7 @@ ACCEPTED = {
     ),
 }
 
+NAMES = "expected 1 to 40 letters, digits and _, which become part of folders and of metrics"
 REFUSED = {
     "no loss": ("", "space: {}", f"{FILE}:1: loss_fn is missing: the loss that this space is for"),
     "unknown loss": ("quadruplet", "", f"{FILE}:1: loss_fn: found 'quadruplet'; allowed: " + ALLOWED_LOSSES),
@@ -99,7 +100,7 @@ REFUSED = {
     "unknown section": (
         "mse",
         "spaces: {}",
-        f"{FILE}:2: spaces: unknown section; allowed: loss_fn, start, space, derived, fixed, study",
+        f"{FILE}:2: spaces: unknown section; allowed: loss_fn, name, start, space, derived, fixed, study",
     ),
     "a choice that is no list of prefixes": (
         "mse",
@@ -125,6 +126,9 @@ REFUSED = {
         f"{FILE}:2: space: at matryoshka_dims 8,16, matryoshka_weights 1,2,3: "
         "matryoshka_weights: found 1,2,3; should be one for each of matryoshka_dims: 8,16",
     ),
+    "name that is a number": ("mse", "name: 3", f"{FILE}:2: name: found 3; {NAMES}"),
+    "name that leads out": ("mse", "space: {}\nname: ../x", f"{FILE}:3: name: found '../x'; {NAMES}"),
+    "name of a trial": ("mse", "name: mse-0001", f"{FILE}:2: name: found 'mse-0001'; {NAMES}"),
     "section that is a list": ("mse", "space: [lr]", f"{FILE}:2: space: found ['lr']; expected a mapping"),
     "misspelt name": (
         "mse",
@@ -540,6 +544,14 @@ def test_a_name_like_no_other_gets_the_list_of_settings() -> None:
 def test_numbers_with_exponents_are_numbers() -> None:
     space = space_of("loss_fn: mse\nspace: {lr: {choices: [1e-3, 1.5e-3, 1]}}")
     assert space.parameters[0].domain == Choices((0.001, 0.0015, 1))
+
+
+def test_a_space_is_named_by_its_own_name_or_else_by_its_loss() -> None:
+    plain, wide = space_of("loss_fn: mse"), space_of("{loss_fn: mse, name: wide}")
+    assert (plain.name, plain.loss_fn, plain.title) == ("mse", "mse", "mse")
+    assert (wide.name, wide.loss_fn, wide.title) == ("wide", "mse", "wide (mse)")
+    assert read_space(parse_yaml(dump_yaml(dict(wide.source)), FILE)) == wide
+    assert space_of("{loss_fn: mse, name: mse}") == plain
 
 
 def test_a_start_point_is_completed_by_defaults() -> None:

@@ -56,6 +56,16 @@ def test_a_changed_space_is_refused_with_the_change(before: str, now: str, diffe
     )
 
 
+def test_spaces_of_one_loss_are_told_apart_by_name(tmp_path: Path) -> None:
+    wide = PLAIN + "    name: wide\n"
+    study = created(tmp_path, PLAIN, wide)
+    assert continued_with(study, wide, PLAIN) == study
+    changed = wide.replace("model.depth: 1", "model.depth: 2")
+    assert refusal(continued_with, study, PLAIN, changed).endswith(
+        "\nspaces.wide.fixed.model.depth: 1 in the study, 2 now"
+    )
+
+
 def test_another_set_of_losses_is_refused(tmp_path: Path) -> None:
     study = created(tmp_path)
     assert refusal(continued_with, study, PLAIN, CONDITIONAL).endswith(

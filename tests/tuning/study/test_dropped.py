@@ -23,6 +23,12 @@ def test_a_drop_survives_json(drop: Dropped) -> None:
     assert Dropped.from_dict(json.loads(json.dumps(drop.to_dict(), allow_nan=False))) == drop
 
 
+def test_a_drop_that_an_earlier_release_stored_is_read() -> None:
+    stored = A_DROP.to_dict()
+    stored["loss_fn"] = stored.pop("loss")
+    assert Dropped.from_dict(stored) == A_DROP
+
+
 def test_a_stored_drop_with_other_keys_is_refused() -> None:
     stored = A_DROP.to_dict()
     for wrong in ({**stored, "why": "slow"}, {key: stored[key] for key in stored if key != "upper"}):

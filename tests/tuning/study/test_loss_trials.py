@@ -35,7 +35,7 @@ WARM: dict[str, Any] = {"temperature": 0.5, "schedule": "cosine", "warmup_epochs
 
 def check_agreement(trials: LossTrials, storage: BaseStorage) -> None:
     in_memory = [facts(trial) for trial in trials]
-    assert in_memory == [facts(trial) for trial in read_trials(storage, trials.loss_fn)]
+    assert in_memory == [facts(trial) for trial in read_trials(storage, trials.loss)]
     assert in_memory == [facts(trials[number]) for number in range(len(trials))]
 
 

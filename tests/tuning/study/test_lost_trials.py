@@ -50,7 +50,7 @@ def test_reasons_are_told_with_their_counts_the_commonest_first(study: Study) ->
 
 
 def test_a_reason_that_losses_share_is_told_once_with_the_file_of_its_traceback(study: Study) -> None:
-    mse, cosine = (replace(trial, loss_fn=loss) for loss in ("mse", "cosine") for trial in ended(broken("no file")))
+    mse, cosine = (replace(trial, loss=loss) for loss in ("mse", "cosine") for trial in ended(broken("no file")))
     folder = study.trials_folder / "mse-0000"
     folder.mkdir()
     (folder / "error.txt").touch()

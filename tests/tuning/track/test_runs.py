@@ -7,12 +7,24 @@ from losstune.tuning.confirm.confirm_runs import runs_of
 from losstune.tuning.confirm.plan import plans, save_plan
 from losstune.tuning.study.study import Study
 from losstune.tuning.study.trial import ranked
-from losstune.tuning.track.runs import study_picture
-from tests.tuning.reported import confirmed, searched
+from losstune.tuning.track.runs import LOSS_TAG, study_picture
+from tests.tuning.reported import VARIANTS, confirmed, searched
 
 
 def starts(study: Study, activity: str | None = None) -> dict[str, float]:
     return {run.key: run.started for run in study_picture(study, study.trials(), activity)}  # type: ignore[arg-type]
+
+
+def test_variants_of_a_loss_are_runs_of_their_own_with_the_loss_as_a_parameter(tmp_path: Path) -> None:
+    study = confirmed(searched(tmp_path, (2, 4), spaces=VARIANTS), top=1, seeds=2)
+    runs = {run.key: run for run in study_picture(study, study.trials(), None)}
+    assert {"infonce", "infonce-0000", "sharp", "sharp-0000", "sharp-start/seed-01"} <= set(runs)
+    for name in ("infonce", "sharp"):
+        assert runs[name].params == {"loss_fn": "infonce"}
+        assert all(run.identity[LOSS_TAG] == name for run in runs.values() if run.key.startswith(name))
+        assert runs[f"{name}-0000"].parent == name
+    assert "**Which settings of `sharp (infonce)`, on " in runs["sharp"].note
+    assert runs["confirm"].tags["losstune.winner"] == "sharp"
 
 
 def test_a_loss_is_shown_from_its_first_trial_on(tmp_path: Path) -> None:
