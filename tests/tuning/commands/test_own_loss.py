@@ -86,7 +86,7 @@ class TestSpaces:
         file = tmp_path / "own.yaml"
         file.write_text(f"loss_fn: own_{name}.own:TiltedConfig\n")
         assert refusal(load_spaces, [str(file)]) == (
-            f"{file}: loss_fn: no loss of a study can be named any of "
+            f"{file}:1: loss_fn: no loss of a study can be named any of "
             "confirm, chance, mean_target, ridge, ridge_centered, untrained"
         )
 
