@@ -159,7 +159,7 @@ def test_json_of_a_confirmation_has_the_answer(losstune: Command, confirmation: 
     compared = json.loads(losstune("compare", "study", "--json").out)
     assert told["answer"] == compared["answer"]
     (pick,) = [row for row in compared["rows"] if (row["role"], row["loss_fn"]) == ("pick", compared["winner"])]
-    assert told["best"] == {"trial": pick["name"], "loss": "infonce", "value": pick["validation"]}
+    assert told["best"] == {"trial": pick["name"], "loss": "infonce", "loss_fn": "infonce", "value": pick["validation"]}
     assert (told["confirmation"], told["seeds"]) == (1, 10)
     assert told["settings"]["infonce-0000"] == {"epochs": 10}
     assert [step.split()[1] for step in told["next"]] == ["report", "export"]
