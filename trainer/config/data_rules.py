@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 SplitBy = Literal["ids", "groups", "inputs"]
 """What keeps rows in one split: an id; an id or a group; an id, a group where there are such, or an equal input."""
-Answers = Literal["own", "any"]
+AnswerRule = Literal["own", "any"]
 """Which targets are right for an input: that of its row, or those of all rows with an equal input."""
 
 SPLIT_BY_TEXT = (
@@ -21,7 +21,7 @@ class DataRules:
     """Both. Without ``split_by``, rows are split by groups where the data has them, else by ids."""
 
     split_by: SplitBy | None = None
-    answers: Answers = "any"
+    answers: AnswerRule = "any"
 
 
 NEW_RULES = DataRules()

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationErr
 from pydantic.fields import FieldInfo
 
 from losstune.trainer.base.errors import UserError, shown
-from losstune.trainer.config.data_rules import ANSWERS_TEXT, SPLIT_BY_TEXT, Answers, DataRules, SplitBy
+from losstune.trainer.config.data_rules import ANSWERS_TEXT, SPLIT_BY_TEXT, AnswerRule, DataRules, SplitBy
 from losstune.trainer.config.eval_queries import EvalQueries
 from losstune.trainer.config.factory import FACTORY, Factory, load_factory
 from losstune.trainer.config.loss_config import LossConfig
@@ -90,7 +90,7 @@ class TrainConfig(BaseModel):
     seed: int = Field(0, ge=0, lt=2**63, description="seed of weights, batches and dropout")
     split_seed: int = Field(0, ge=0, lt=2**63, description="seed of the train/val split; the test split has none")
     split_by: SplitBy = Field("ids", description=SPLIT_BY_TEXT)
-    answers: Answers = Field("own", description=ANSWERS_TEXT)
+    answers: AnswerRule = Field("own", description=ANSWERS_TEXT)
 
     @model_validator(mode="after")
     def _weighed(self) -> "TrainConfig":

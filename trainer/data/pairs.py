@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -136,8 +137,47 @@ def make_pairs(arrays: Mapping[str, Rows], source: str, rules: DataRules = NEW_R
             f"array[:{min(len(inputs), len(targets))}] of each"
         )
     digest = hashlib.sha256()
-    total = len(inputs) * (row_bytes(inputs) + row_bytes(targets))
+    seen = _pass_over(inputs, targets, digest, source, identify="ids" not in arrays)
+    ids = checked_ids(np.asarray(arrays["ids"]), targets, source) if "ids" in arrays else seen.ids
+    split = checked_split(np.asarray(arrays["split"]), ids, source) if "split" in arrays else None
+    groups = None
+    if "groups" in arrays and rules.split_by != "ids":
+        groups = whole_ids(np.asarray(arrays["groups"]), len(inputs), source, "groups")
+    for array in (ids, split, groups):
+        if array is not None:
+            _begin(digest, array)
+            digest.update(array.data)
+    negatives = _negatives(arrays, targets, ids, digest, source) if "negatives" in arrays else None
+    rules = replace(rules, split_by=rules.split_by or ("ids" if groups is None else "groups"))
+    equal_inputs = seen.inputs.equal
+    return Pairs(
+        source,
+        inputs,
+        targets,
+        ids,
+        split,
+        digest.hexdigest(),
+        blocks=_checked_blocks(ids, groups, equal_inputs, split, rules, source),
+        queries=_queries(ids, equal_inputs) if rules.answers == "any" else None,
+        rules=rules,
+        inputs_alike=seen.inputs,
+        targets_alike=seen.targets,
+        negatives=negatives,
+    )
+
+
+class _Seen(NamedTuple):
+    """What one pass over inputs and targets tells: the ids of targets by content, and what of both is alike."""
+
+    ids: Labels
+    inputs: Likeness
+    targets: Likeness
+
+
+def _pass_over(inputs: Rows, targets: Rows, digest: "hashlib._Hash", source: str, *, identify: bool) -> _Seen:
+    """Check both and add them to the digest; ids are by content only where ``identify``."""
     of_inputs, of_targets = Sketch(inputs), Sketch(targets, directions=True)
+    total = len(inputs) * (row_bytes(inputs) + row_bytes(targets))
     with shown_if_long(f"Checking {source}", total) as advance:
 
         def passed(sketch: Sketch, piece: Array) -> None:
@@ -148,47 +188,39 @@ def make_pairs(arrays: Mapping[str, Rows], source: str, rules: DataRules = NEW_R
         _begin(digest, inputs)
         check_inputs(_passing(inputs, partial(passed, of_inputs)), source)
         _begin(digest, targets)
-        by_content = check_targets(_passing(targets, partial(passed, of_targets)), source, identify="ids" not in arrays)
-    ids = checked_ids(np.asarray(arrays["ids"]), targets, source) if "ids" in arrays else by_content
-    split = checked_split(np.asarray(arrays["split"]), ids, source) if "split" in arrays else None
-    groups = None
-    if "groups" in arrays and rules.split_by != "ids":
-        groups = whole_ids(np.asarray(arrays["groups"]), len(inputs), source, "groups")
-    for array in (ids, split, groups):
-        if array is not None:
-            _begin(digest, array)
-            digest.update(array.data)
-    negatives = None
-    if "negatives" in arrays:
-        digest.update(f"negatives{arrays['negatives'].shape}".encode())
-        negatives = negatives_of(
-            arrays["negatives"],
-            targets,
-            ids,
-            source,
-            named="ids" in arrays,
-            passed=lambda piece: digest.update(np.ascontiguousarray(piece).data),
-        )
-    rules = replace(rules, split_by=rules.split_by or ("ids" if groups is None else "groups"))
-    inputs_alike = of_inputs.likeness()
-    blocks = _blocks(ids, groups, inputs_alike.equal if rules.split_by == "inputs" else None)
+        ids = check_targets(_passing(targets, partial(passed, of_targets)), source, identify=identify)
+    return _Seen(ids, of_inputs.likeness(), of_targets.likeness())
+
+
+def _negatives(
+    arrays: Mapping[str, Rows], targets: Rows, ids: Labels, digest: "hashlib._Hash", source: str
+) -> Negatives:
+    """Check those of rows' own, and add them to the digest."""
+    digest.update(f"negatives{arrays['negatives'].shape}".encode())
+    return negatives_of(
+        arrays["negatives"],
+        targets,
+        ids,
+        source,
+        named="ids" in arrays,
+        passed=lambda piece: digest.update(np.ascontiguousarray(piece).data),
+    )
+
+
+def _checked_blocks(
+    ids: Labels,
+    groups: Labels | None,
+    equal_inputs: Labels | None,
+    split: npt.NDArray[np.int8] | None,
+    rules: DataRules,
+    source: str,
+) -> Labels | None:
+    """What rows are split by, (N,); an error where the data's own split divides it."""
+    blocks = _blocks(ids, groups, equal_inputs if rules.split_by == "inputs" else None)
     if split is not None and blocks is not None:
         way = "mend split, or leave it to losstune; --split-by ids takes it as it is"
         refuse_divided(split, blocks, f"{source}: split", f"--split-by {rules.split_by} keeps together", way)
-    return Pairs(
-        source,
-        inputs,
-        targets,
-        ids,
-        split,
-        digest.hexdigest(),
-        blocks=blocks,
-        queries=_queries(ids, inputs_alike.equal) if rules.answers == "any" else None,
-        rules=rules,
-        inputs_alike=inputs_alike,
-        targets_alike=of_targets.likeness(),
-        negatives=negatives,
-    )
+    return blocks
 
 
 def _blocks(ids: Labels, groups: Labels | None, equal_inputs: Labels | None) -> Labels | None:

@@ -5,7 +5,7 @@ Scores (B, M), M ≥ B: row i's own one stands on the diagonal; one that is no n
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -20,7 +20,13 @@ class Cost(NamedTuple):
 
 
 class Contrast(Protocol):
-    """One way to set rows of scores against their diagonal."""
+    """One way to set rows of scores against their diagonal.
+
+    Attributes:
+        needs_likeness: whether it asks for the cosines of the targets.
+    """
+
+    needs_likeness: ClassVar[bool]
 
     def __call__(self, scores: Tensor, likeness: Tensor | None) -> Tensor:
         """The mean over rows (), for autograd.
@@ -40,6 +46,8 @@ class Contrast(Protocol):
 class Softmax:
     """−mean_i log softmax(s_i)_i (van den Oord et al., 2018, eq. 4)."""
 
+    needs_likeness: ClassVar[bool] = False
+
     def __call__(self, scores: Tensor, likeness: Tensor | None) -> Tensor:
         return F.cross_entropy(scores, torch.arange(len(scores), device=scores.device))
 
@@ -58,6 +66,8 @@ class WeightedNegatives:
     w_ij = exp(β s_ij) / Σ_k exp(β s_ik): near negatives weigh more, at β = 0 all alike (Robinson et al., 2021, τ⁺ = 0).
     ``decoupled`` leaves out what stands in brackets (Yeh et al., 2022, DCL). A row without a negative costs nothing.
     """
+
+    needs_likeness: ClassVar[bool] = False
 
     hardness: float
     decoupled: bool
@@ -96,6 +106,8 @@ class SoftTargets:
 
     Targets that are like the own one take a share of its one (distilled similarities: Tejankar et al., 2021, ISD).
     """
+
+    needs_likeness: ClassVar[bool] = True
 
     temperature: float
 

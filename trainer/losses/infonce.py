@@ -191,7 +191,7 @@ class InfoNceLoss(LossModule):
 
     def _likeness(self, units: Tensor, own: OwnNegatives | None) -> Tensor | None:
         """Cosines (B, B + k) of own targets to those scored, all at length one, if anything asks for them."""
-        asked = self.guide_margin is not None or isinstance(self.contrast, SoftTargets)
+        asked = self.guide_margin is not None or self.contrast.needs_likeness
         return _cosines(units, units, own) if asked else None
 
     def _no_negatives(

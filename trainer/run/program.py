@@ -14,7 +14,7 @@ from losstune.trainer.base.argument_words import for_programs
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.waiting import bars_shown
 from losstune.trainer.config.config_file import ConfigFile, read_config
-from losstune.trainer.config.data_rules import Answers, DataRules, SplitBy
+from losstune.trainer.config.data_rules import AnswerRule, DataRules, SplitBy
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.column_names import Columns, columns_text
 from losstune.trainer.data.columns import column, mean_of
@@ -94,7 +94,7 @@ def score(
     split_seed: int = 0,
     center: bool = False,
     split_by: SplitBy | None = None,
-    answers: Answers = "any",
+    answers: AnswerRule = "any",
 ) -> dict[str, float]:
     """How any embeddings of the inputs score, by losstune's metrics: ``mrr``, ``recall_at_1`` and so on.
 

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from losstune.trainer.config.data_rules import ANSWERS_TEXT, SPLIT_BY_TEXT, Answers, DataRules, SplitBy, new_rules
+from losstune.trainer.config.data_rules import ANSWERS_TEXT, SPLIT_BY_TEXT, AnswerRule, DataRules, SplitBy, new_rules
 from losstune.trainer.config.eval_queries import EvalQueries
 from losstune.trainer.config.objective import Objective
 
@@ -44,7 +44,7 @@ class StudySettings(BaseModel):
         f"(default: {QUERIES}, or more to fill a batch of an in-batch loss)",
     )
     split_by: SplitBy = Field("ids", description=SPLIT_BY_TEXT)  # both as in studies begun before there was a choice
-    answers: Answers = Field("own", description=ANSWERS_TEXT)
+    answers: AnswerRule = Field("own", description=ANSWERS_TEXT)
     race: bool = Field(False, description="losses compete for epochs; one that can no longer win is dropped")
 
     @model_validator(mode="after")

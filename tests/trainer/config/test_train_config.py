@@ -11,7 +11,7 @@ from hypothesis.strategies import SearchStrategy
 from pydantic import create_model
 
 from losstune.trainer.cli.app import train
-from losstune.trainer.config.data_rules import Answers, SplitBy
+from losstune.trainer.config.data_rules import AnswerRule, SplitBy
 from losstune.trainer.config.loss_registry import loss_config_class, loss_names
 from losstune.trainer.config.model_config import ModelConfig
 from losstune.trainer.config.objective import Objective
@@ -43,7 +43,7 @@ COMMON: dict[str, SearchStrategy[Any]] = {
     "matryoshka_weights": st.none(),
     "columns": st.none() | st.just("inputs=anchor,targets=positive"),
     "split_by": st.sampled_from(get_args(SplitBy)),
-    "answers": st.sampled_from(get_args(Answers)),
+    "answers": st.sampled_from(get_args(AnswerRule)),
     "eval_queries": st.just("all") | st.integers(1000, 10**9),
     "fit": st.sampled_from(["train", "train+val"]),
     "center": st.booleans(),
