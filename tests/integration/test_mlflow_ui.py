@@ -11,7 +11,8 @@ import pytest
 from playwright.sync_api import Locator, Page, sync_playwright
 
 from losstune.trainer.run.history import history_line, read_history
-from losstune.trainer.run.layout import HISTORY_FILE
+from losstune.trainer.run.layout import BEST_FILE, HISTORY_FILE
+from losstune.tuning.confirm.results import confirmed_run
 from losstune.tuning.study.study import Study
 from losstune.tuning.study.trial import ranked
 from losstune.tuning.track.mlflow_sync import Tracker
@@ -31,13 +32,16 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
     study = confirmed(searched(root, (5, 4)), top=1, seeds=2)
     history = study.trials_folder / MEASURED / HISTORY_FILE
     history.write_text("".join(history_line(record | TAKEN) for record in read_history(history)))
-    Tracker(study, f"sqlite:///{root}/mlflow.db").sync("confirm")
+    champion = confirmed_run(study, None)
+    assert champion is not None
+    (champion.folder / BEST_FILE).write_bytes(b"a checkpoint")  # none of torch's: it is registered as it is
+    Tracker(study, f"sqlite:///{root}/mlflow.db").sync(None)
     return study
 
 
 @pytest.fixture(scope="module")
 def addresses(study: Study) -> Iterator[list[str]]:
-    """Where the runs and the charts are, as ``losstune ui`` says it."""
+    """Where the runs, the charts and the model are, as ``losstune ui`` says it."""
     command = [str(BIN / "losstune"), "ui", "--port", "0", "--storage", study.home.where]
     with subprocess.Popen(
         command,
@@ -52,7 +56,7 @@ def addresses(study: Study) -> Iterator[list[str]]:
             said += line
             if "startup complete" in line:
                 break
-        yield re.findall(r"http://\S+runs\?\S+", said)
+        yield re.findall(r"http://\S+/#/\S+", said)
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=60)
 
@@ -103,12 +107,28 @@ def test_the_charts_open_on_the_best_trials(study: Study, addresses: list[str], 
     opened(page, addresses[1], best.name)
     page.get_by_placeholder("Search metric charts").wait_for()
     assert names(page)[0] == best.name
+    chart = page.get_by_test_id("experiment-view-compare-runs-card").first
+    chart.wait_for()
+    assert chart.inner_text().split()[0] == "val/mrr"
 
 
-def test_losses_and_the_confirmation_are_the_rows_above(addresses: list[str], page: Page) -> None:
-    """By time, as MLflow sorts of its own accord: trials are below their loss, which is closed."""
+def test_losses_and_the_confirmation_are_the_rows_above(study: Study, addresses: list[str], page: Page) -> None:
+    """By time, as MLflow sorts of its own accord: trials are below their loss, which a click opens."""
     opened(page, addresses[0].partition("?")[0], "infonce")
     assert set(names(page)) == {"infonce", "cosine", "confirm"}
+    row = page.locator(".ag-row").filter(has=page.locator("a", has_text=re.compile(r"^\s*infonce\s*$")))
+    row.locator("[col-id='attributes.`Run Name`'] button").first.click()
+    link(page, "infonce-0000").wait_for()
+    assert set(names(page)) == {"infonce", "cosine", "confirm"} | {trial.name for trial in study.trials()["infonce"]}
+
+
+def test_the_first_page_leads_to_the_model(addresses: list[str], page: Page) -> None:
+    opened(page, addresses[0], "infonce-0000")
+    assert page.locator("a[href='#/models/study']").inner_text() == "its model"
+    page.goto("about:blank")
+    page.goto(addresses[2])
+    page.locator("text=@ champion").first.wait_for()
+    assert "Confirmed: infonce, with the settings of infonce-0000" in page.inner_text("body")
 
 
 def test_a_run_says_its_data_its_code_and_its_settings(addresses: list[str], page: Page) -> None:

@@ -56,6 +56,7 @@ def delete(
     study_storage: StudyStorage = None,
     tracking_uri: TrackingUri = None,
     yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Delete a study: its trials, its checkpoints, its runs in MLflow."""
     from losstune.tuning.commands.delete import delete_study
@@ -69,11 +70,15 @@ def delete(
     if not yes:
         if not sys.stdin.isatty():
             raise UserError(f"delete {name}: nobody to ask; add --yes to delete {where} for good")
-        typer.confirm(f"Delete {where} and its runs in MLflow for good?", abort=True)
-    versions = ", ".join(map(str, delete_study(home, name, uri)))
+        typer.confirm(f"Delete {where} and its runs in MLflow for good?", abort=True, err=as_json)
+    versions = delete_study(home, name, uri)
+    if as_json:
+        print(json.dumps({"study": name, "kept_versions": versions}, indent=2))
+        return
     print(f"Deleted study {name}")
     if versions:
-        print(f"MLflow keeps what is registered as model {name} (version {versions}), without losstune's aliases")
+        kept = f"version{'s' * (len(versions) > 1)} {', '.join(map(str, versions))}"
+        print(f"MLflow keeps what is registered as model {name} ({kept}), without losstune's aliases")
 
 
 def compare(

@@ -1,5 +1,6 @@
 """Removes a study for good."""
 
+from losstune.trainer.base.errors import UserError
 from losstune.tuning.commands.studies import held
 from losstune.tuning.storage.home import Home
 from losstune.tuning.track.experiment import delete_experiment
@@ -13,12 +14,17 @@ def delete_study(home: Home, name: str, tracking_uri: str) -> list[int]:
     Returns the registered versions of its models: they stay, without losstune's aliases.
 
     Raises:
-        UserError: there is no such study, or a launch holds it.
+        UserError: there is no such study, a launch holds it, or MLflow does not answer: it is there then.
     """
     with held(home, name) as study:
-        with translating_mlflow_errors(tracking_uri):
-            client = client_of(tracking_uri)
-            versions = retire_champion(client, study)
-            delete_experiment(client, study)
+        try:
+            with translating_mlflow_errors(tracking_uri):
+                client = client_of(tracking_uri)
+                versions = retire_champion(client, study)
+                delete_experiment(client, study)
+        except UserError as error:
+            raise UserError(
+                f"study {name} is not deleted, the same command does so once MLflow answers: {error}"
+            ) from None
         study.delete()
     return versions

@@ -69,19 +69,21 @@ def run_ui(home: Home, tracking_uri: str | None, port: int, console: Console) ->
 
 
 def _study_lines(uri: str, address: str) -> list[str]:
-    """Where the runs and the curves of each study are: MLflow opens an experiment on a page for language models."""
+    """Where each study's trials, curves and model are: MLflow opens an experiment on a page for language models."""
     from losstune.tuning.track.experiment import shown_studies
     from losstune.tuning.track.mlflow_store import client_of
-    from losstune.tuning.track.view import VIEW
+    from losstune.tuning.track.registry import has_champion
+    from losstune.tuning.track.view import TRAINING, VIEW
 
     with suppress(Exception):  # the server tells best what is wrong with its store
-        studies = shown_studies(client_of(uri))
-        pages = {name: f"{address}/#/experiments/{number}/runs" for name, number in studies.items()}
-        lines = [
-            f"  {name}: {page}?viewStateShareKey={VIEW}   charts: {page}?viewStateShareKey={VIEW}&compareRunsMode=CHART"
-            for name, page in pages.items()
-        ]
-        return lines[:SHOWN] + [f"  and {len(lines) - SHOWN} more"] * (len(lines) > SHOWN)
+        client = client_of(uri)
+        studies = shown_studies(client)
+        lines = []
+        for name, number in list(studies.items())[:SHOWN]:
+            trials = f"{address}/#/experiments/{number}/runs?{TRAINING}&viewStateShareKey={VIEW}"
+            lines += [f"{name}", f"  trials  {trials}", f"  charts  {trials}&compareRunsMode=CHART"]
+            lines += [f"  model   {address}/#/models/{name}?{TRAINING}"] * has_champion(client, name)
+        return lines + [f"and {len(studies) - SHOWN} more"] * (len(studies) > SHOWN)
     return []
 
 

@@ -20,11 +20,12 @@ WATCH_SECONDS = 1.0
 
 
 def status_table(study: Study) -> Group:
-    """One row per loss, and each loss's best setting."""
+    """One row per loss, the one with the best trial first, and each loss's best setting."""
     name = study.spec.name
     running = "a launch is running" if study.home.trial_store(name).is_held() else "no launch is running"
     trials, settings = study.trials(), study.spec.settings
-    losses = {study.spec.title(loss): counted(own) for loss, own in trials.items()}
+    progress = {study.spec.title(loss): counted(own) for loss, own in trials.items()}
+    losses = dict(sorted(progress.items(), key=lambda item: item[1].best_value, reverse=True))
     table = progress_table(losses, settings, f"study {name}, {running}", 0)
     note = f"A trial's {settings.objective} is {settings.estimate}; a confirmation scores all"
     lines = [note] if settings.estimate else []

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from losstune.tuning.confirm.confirm_runs import ConfirmRun
 from losstune.tuning.confirm.plan import Plan, latest_finished
-from losstune.tuning.confirm.results import load_results
+from losstune.tuning.confirm.results import Results, load_results
 from losstune.tuning.study.study import Study
 from losstune.tuning.study.trial import TrialView
 
@@ -19,14 +19,16 @@ OWN_NOTE_TAG = "losstune.note"
 
 
 def study_note(study: Study) -> str:
-    """Of the experiment, in Markdown as all of these."""
+    """Of the experiment, in Markdown as all of these. MLflow shows its first paragraph alone until it is opened."""
     spec = study.spec
     losses = ", ".join(f"`{spec.title(loss)}`" for loss in spec.spaces)
+    found = _found(study)
+    model = f"**{found.winner}**, [its model](#/models/{spec.name}). " if found else ""
     question = "Which settings" if len(spec.spaces) == 1 else "Which loss, with which settings"
     return "\n\n".join(
         [
-            f"**{question}, on `{spec.data_source}`, by `{spec.settings.objective}`?** Of {losses}; each has "
-            f"{spec.settings.budget}.",
+            f"**{question}, on `{spec.data_source}`, by `{spec.settings.objective}`?** {model}Of {losses}; "
+            f"each has {spec.settings.budget}.",
             _answer(study) or f"Not confirmed yet: {_command(study, 'confirm')}",
             f"Continue: {_command(study, 'launch --study')}",
         ]
@@ -97,15 +99,20 @@ def _describe(tags: Mapping[str, str], set_tag: Callable[[str, str], object], te
         set_tag(NOTE_TAG, text)
 
 
-def _answer(study: Study) -> str:
+def _found(study: Study) -> Results | None:
+    """What the newest confirmation with results found."""
     plan = latest_finished(study)
-    if plan is None:
+    return load_results(study, plan)[0] if plan is not None else None
+
+
+def _answer(study: Study) -> str:
+    results = _found(study)
+    if results is None:
         return ""
-    results, _ = load_results(study, plan)
     arm = results.arm(results.picks[results.winner])
     return (
         f"Confirmed: **{results.winner}**, with the settings of `{arm.name}`: mean {study.spec.settings.objective} "
-        f"{arm.validation_mean:.3f} over {plan.seeds} fresh seeds. How sure that is, on the test split: "
+        f"{arm.validation_mean:.3f} over {len(arm.validation)} fresh seeds. How sure that is, on the test split: "
         f"{_command(study, 'compare')}"
     )
 

@@ -56,6 +56,12 @@ def register_champion(
             client.set_registered_model_tag(name, ALIASED_TAG + alias, str(made.version))
 
 
+def has_champion(client: MlflowClient, study: str) -> bool:
+    """Whether a model of a study's name is registered, with the alias champion."""
+    found = client.search_registered_models(f"name = '{study}'")
+    return any(CHAMPION in model.aliases for model in found)
+
+
 def retire_champion(client: MlflowClient, study: Study) -> list[int]:
     """Take the aliases away from a study's registered versions, which stay; their numbers."""
     name = study.spec.name

@@ -1,5 +1,6 @@
 """A study is removed by its holder alone, its runs in MLflow first; what is registered stays."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from losstune.tuning.storage.home import Home
 from losstune.tuning.study.study import Study
 from losstune.tuning.track.mlflow_store import create_store
 from losstune.tuning.track.mlflow_sync import Tracker
-from losstune.tuning.track.registry import CHAMPION
+from losstune.tuning.track.registry import CHAMPION, FOR_SEARCH, FOR_SEARCH_TAG
 from tests.conftest import Command
 from tests.tuning.reported import confirmed, searched
 
@@ -49,9 +50,29 @@ def test_what_is_registered_stays_without_the_alias_and_it_is_said(losstune: Com
     client = MlflowClient(uri)
     version = client.get_model_version_by_alias("study", CHAMPION)
     client.set_registered_model_alias("study", "shipped", version.version)
+    for_search = client.create_model_version("study", "file:///model", tags=version.tags | {FOR_SEARCH_TAG: "true"})
+    client.set_registered_model_alias("study", FOR_SEARCH, for_search.version)
+    client.create_model_version("study", "file:///model")  # its user's own
     said = losstune("delete", "study", "--yes")
     assert said.out.splitlines() == [
         "Deleted study study",
-        "MLflow keeps what is registered as model study (version 1), without losstune's aliases",
+        "MLflow keeps what is registered as model study (versions 1, 2), without losstune's aliases",
     ]
     assert client.get_registered_model("study").aliases == {"shipped": 1}
+    assert len(client.search_model_versions("name = 'study'")) == 3
+
+
+def test_a_store_that_does_not_answer_leaves_the_study_as_it_is(losstune: Command) -> None:
+    study = searched(Path.cwd(), (1, 1))
+    create_store(Path.cwd() / "mlflow.db")
+    Path("file").touch()
+    refused = losstune("delete", "study", "--yes", "--tracking-uri", "sqlite:///file/mlflow.db")
+    assert refused.code == 2
+    assert refused.err.startswith(
+        "error: study study is not deleted, the same command does so once MLflow answers: MLflow's store "
+        "sqlite:///file/mlflow.db can not be used: "
+    )
+    assert study.folder.exists()
+    deleted = losstune("delete", "study", "--yes", "--json")
+    assert json.loads(deleted.out) == {"study": "study", "kept_versions": []}
+    assert not study.folder.exists()

@@ -13,6 +13,7 @@ from losstune.trainer.base.errors import UserError
 from losstune.tuning.commands import ui
 from losstune.tuning.storage.home import Home
 from losstune.tuning.track.mlflow_store import create_store
+from losstune.tuning.track.registry import CHAMPION
 from losstune.tuning.track.runs import STUDY_TAG
 
 
@@ -56,14 +57,28 @@ def test_the_pages_of_each_study_are_named(tmp_path: Path) -> None:
     client.create_experiment("mine")
     for number in range(7):
         made = client.create_experiment(f"study-{number}", tags={STUDY_TAG: f"study-{number}"})
+    registered("study-6", client, CHAMPION)
+    registered("study-5", client, "mine")
     *lines, more = ui._study_lines(uri, "http://127.0.0.1:5000")
-    page = f"http://127.0.0.1:5000/#/experiments/{made}/runs"
-    view = f"{page}?viewStateShareKey=losstune"
-    assert lines[0] == f"  study-6: {view}   charts: {view}&compareRunsMode=CHART"
-    assert [line.split(":")[0].strip() for line in lines] == [f"study-{number}" for number in (6, 5, 4, 3, 2)]
-    assert more == "  and 2 more"
+    trials = f"http://127.0.0.1:5000/#/experiments/{made}/runs?workflowType=machine_learning&viewStateShareKey=losstune"
+    assert lines[:4] == [
+        "study-6",
+        f"  trials  {trials}",
+        f"  charts  {trials}&compareRunsMode=CHART",
+        "  model   http://127.0.0.1:5000/#/models/study-6?workflowType=machine_learning",
+    ]
+    names = [line for line in lines if not line.startswith(" ")]
+    assert names == [f"study-{number}" for number in (6, 5, 4, 3, 2)]
+    assert [line for line in lines if "/models/" in line] == lines[3:4]
+    assert more == "and 2 more"
     (tmp_path / "file").touch()
     assert ui._study_lines(f"sqlite:///{tmp_path}/file/mlflow.db", "") == []
+
+
+def registered(study: str, client: MlflowClient, alias: str) -> None:
+    client.create_registered_model(study)
+    client.create_model_version(study, "file:///model")
+    client.set_registered_model_alias(study, alias, "1")
 
 
 def test_a_port_that_is_in_use_is_an_error_at_once(tmp_path: Path) -> None:

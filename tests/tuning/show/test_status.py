@@ -55,6 +55,13 @@ def test_a_row_for_each_loss_its_best_setting_and_what_was_dropped(study: Study)
     )
 
 
+def test_the_loss_with_the_best_trial_comes_first(tmp_path: Path) -> None:
+    study = searched(tmp_path, trials=(0, 5))
+    assert list(study.trials()) == ["infonce", "cosine"]
+    rows = [line.split()[0] for line in printed(status_table(study)).splitlines()]
+    assert [row for row in rows if row in study.trials()] == ["cosine", "infonce"]
+
+
 def test_values_from_a_sample_are_said_to_be_estimates(study: Study) -> None:
     assert "estimate" not in printed(status_table(study))
     settings = study.spec.settings.model_copy(update={"eval_queries": 1024})

@@ -38,7 +38,11 @@ def test_the_question_and_how_to_go_on(study: Study) -> None:
 
 def test_the_answer_once_it_is_known(study: Study) -> None:
     confirmed(study, top=1, seeds=4)
-    assert study_note(study).split("\n\n")[1] == (
+    question, answer, _ = study_note(study).split("\n\n")
+    assert question.endswith(
+        "by `val/mrr`?** **infonce**, [its model](#/models/study). Of `infonce`, `cosine`; each has 3 trials."
+    )
+    assert answer == (
         "Confirmed: **infonce**, with the settings of `infonce-0000`: mean val/mrr 0.400 over 4 fresh seeds. How sure "
         f"that is, on the test split: `losstune compare study --storage {study.home.where}`"
     )

@@ -20,4 +20,5 @@ def test_the_view_is_ranked_by_the_studys_own_objective(tmp_path: Path) -> None:
         "metrics.`winner/cosine_sim`",
         "params.`loss_fn`",
     ]
+    assert [chart["metricKey"] for chart in view["compareRunCharts"]] == ["val/cosine_sim"]
     assert view_tags(study)["mlflow.experiment.primaryMetric.name"] == "best/mrr"
