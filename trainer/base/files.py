@@ -1,5 +1,6 @@
 """Files that survive a crash and tell when they are damaged: written whole or not at all, with a checksum inside."""
 
+import errno
 import hashlib
 import os
 import zlib
@@ -26,7 +27,12 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
     """A block that writes what replaces a file at its end: temporary file, fsync, rename, fsync of the folder.
 
     Where the block raises, the file stays as it was.
+
+    Raises:
+        OSError: it can not be written, or is a folder.
     """
+    if not path.name:  # as "." has none, which would be a ValueError below
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     temporary.unlink(missing_ok=True)  # a left-over, or a link to somewhere else
     try:

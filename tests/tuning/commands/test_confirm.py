@@ -7,6 +7,8 @@ import math
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +54,7 @@ from tests.tuning.conftest import request_for
 from tests.tuning.samples import diverged, used_up
 
 QUIET = Console(quiet=True)
+EXAMPLE = Path(__file__).parents[3] / "examples" / "champion.py"
 LOSSES = ("mse", "infonce")
 BASELINES = {"chance", "mean_target", "ridge", "ridge_centered", "untrained"}
 Numbers = dict[str, Any]
@@ -450,6 +453,20 @@ def test_the_champion_predicts_what_its_checkpoint_does(sample: Sample, client: 
     with torch.no_grad():
         predicted = model(inputs)
     np.testing.assert_allclose(predicted, expected, atol=1e-6)
+
+
+def test_the_example_ranks_a_gallery_with_the_champion_as_the_study_does(sample: Sample) -> None:
+    results, _ = sample.results
+    arm = results.picks[results.winner]
+    model = load_model(sample.study.folder / f"confirm/runs/{arm}/seed-{results.best_seed(arm):02d}/best.pt")
+    pairs = load_pairs("digits")
+    scores = model.predict(pairs.inputs, for_search=True) @ model.gallery(pairs.targets).T
+    ranks = 1 + (scores > scores.diagonal()[:, None]).sum(axis=1)
+    command = [sys.executable, str(EXAMPLE), "study", "sqlite:///mlflow.db"]
+    said = subprocess.run(command, cwd=sample.root, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert said[0].startswith(f"left half 0: right halves {int(scores[0].argmax())}, ")
+    share = float(said[-1].split()[-1].rstrip("%")) / 100
+    assert share == pytest.approx(float((ranks <= 5).mean()), abs=0.001)
 
 
 # Export
