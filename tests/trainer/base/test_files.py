@@ -56,6 +56,15 @@ def test_a_block_that_raises_leaves_the_old_file_and_nothing_else(tmp_path: Path
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize("folder", [".", "..", "/", "made"])
+def test_a_folder_is_not_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("made").mkdir()
+    with pytest.raises(OSError, match=r"directory|busy"):
+        write_whole(Path(folder), b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
 def test_a_link_that_stands_where_the_temporary_file_will_is_not_followed(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.write_bytes(b"precious")
