@@ -175,7 +175,7 @@ class FlatField(BaseModel):
 
 COMMAND_NAMES = (
     *("loss_fn", "source", "config", "output_dir", "resume"),
-    *("checkpoint", "test", "overwrite", "json", "help"),
+    *("checkpoint", "test", "overwrite", "debug_nan", "json", "help"),
 )
 """Names that a config file, and the command line of a training, use for something else than a setting."""
 
