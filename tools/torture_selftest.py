@@ -115,6 +115,17 @@ REMOVALS: tuple[Removal, ...] = (
         ("tests/reliability/test_signals_of_a_study.py::test_a_confirmation_stops_and_goes_on",),
     ),
     Removal(
+        3,
+        "SIGTERM is the launch's while Ray's library starts",
+        "tuning/execute/local_ray.py",
+        '"RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1"',
+        '"RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "0"',
+        (
+            "tests/reliability/test_signals_of_a_study.py::"
+            "test_a_signal_in_the_instant_in_which_rays_library_has_started",
+        ),
+    ),
+    Removal(
         4,
         "files are synced before they get their name",
         "trainer/base/files.py",

@@ -174,6 +174,42 @@ def test_signals_while_it_starts(
     record(3, f"{signum.name} while it starts", seconds=took)
 
 
+@pytest.mark.torture
+def test_a_signal_in_the_instant_in_which_rays_library_has_started(tmp_path: Path, tmp: str, record: Recorder) -> None:
+    """Before Python can put its own handlers back."""
+    program = """
+import os, signal, sys
+from losstune.tuning.cli import app
+from losstune.tuning.execute.local_ray import ENVIRONMENT
+
+os.environ.update(ENVIRONMENT)
+import ray
+
+original = ray._raylet.CoreWorker
+
+def hit(*arguments, **options):
+    library = original(*arguments, **options)
+    os.killpg(0, signal.SIGTERM)
+    return library
+
+ray._raylet.CoreWorker = hit
+app.main()
+"""
+    command = [sys.executable, "-c", program, *SHORT, "--storage", str(tmp_path)]
+    environment = {**os.environ, "TMPDIR": tmp}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True
+    ) as process:
+        wait_for(lambda: any(one.name() == "raylet" for one in started(process)), 60, "raylet starts")
+        below = tree(process.pid)
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 143, out
+    assert "SIGTERM received" not in out  # as Ray's handler says, which aborts where two threads get one at once
+    wait_until_gone(below)
+    assert not list(Path(tmp).iterdir())
+    record(3, "SIGTERM in the instant in which Ray's library starts")
+
+
 def started(process: subprocess.Popen[str]) -> list[psutil.Process]:
     """All processes of a launch; fails where it has ended."""
     assert process.poll() is None, process.communicate()[0]

@@ -17,6 +17,8 @@ ENVIRONMENT = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     # Nothing reaches the network on its own.
     "RAY_USAGE_STATS_ENABLED": "0",
+    # Ray's part in C++ would take SIGTERM from its start on, print where it was, and abort where two threads get one.
+    "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",
     # Ray starts workers before it knows of any trial, and they load then what a trial needs.
     "RAY_preload_python_modules": "losstune.tuning.execute.preload",
     # Trials read data and the user's code by paths relative to where the launch was started.
