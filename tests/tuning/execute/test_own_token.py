@@ -1,11 +1,13 @@
 """The token of a Ray of our own, without starting one; what a launch leaves in a home is in tests/reliability."""
 
 import os
+from collections.abc import Iterator
 
 import pytest
 from ray._raylet import AuthenticationTokenLoader
 
 from losstune.tuning.execute.own_token import MODE, TOKEN, TOKEN_FILE, own_token
+from losstune.tuning.execute.ray_private import read_tokens_anew
 
 NAMES = (MODE, TOKEN, TOKEN_FILE)
 
@@ -15,9 +17,14 @@ def said() -> dict[str, str]:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def _nothing_said(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for name in NAMES:
         monkeypatch.delenv(name, raising=False)
+    yield
+    monkeypatch.undo()
+    # Ray keeps what it read: a later test that joins a cluster would have to show a token, and end the process for
+    # want of one.
+    read_tokens_anew()
 
 
 def headers() -> dict[str, str]:
