@@ -39,7 +39,7 @@ class Ending:
     @property
     def diverged(self) -> bool:
         """Whether a number was not finite."""
-        return self.state == "pruned" and self.reason.partition(":")[0] == DIVERGED
+        return self.state != "failed" and self.reason.partition(":")[0] == DIVERGED
 
 
 def cause_of(reason: str) -> str:
