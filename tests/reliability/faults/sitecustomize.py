@@ -42,8 +42,8 @@ def patch(module: ModuleType) -> None:
     faults = json.loads(Path(os.environ["LOSSTUNE_FAULTS"]).read_text())
     original = module.Trainer.__init__
 
-    def init(self: Any, config: Any, data: Any) -> None:
-        original(self, config, data)
+    def init(self: Any, config: Any, data: Any, **options: Any) -> None:
+        original(self, config, data, **options)
         if (fault := faults.get(str(config.seed))) is not None:
             inject(self, fault)
 
