@@ -97,3 +97,12 @@ def with_whole(named: Sequence[Prefix], output_dim: int) -> tuple[Prefix, ...]:
             "it should be above 0, as 0.1"
         )
     return tuple(named) if longest.dims == output_dim else (*named, Prefix(output_dim, 1.0))
+
+
+def trained_dims(named: Sequence[Prefix], output_dim: int) -> tuple[int, ...]:
+    """Dimensions of the prefixes that a loss acts on, the last one those of the whole.
+
+    Raises:
+        UserError: as :func:`with_whole`.
+    """
+    return tuple(prefix.dims for prefix in with_whole(named, output_dim) if prefix.weight) or (output_dim,)

@@ -15,7 +15,7 @@ from losstune.trainer.base.argument_words import for_programs
 from losstune.trainer.base.errors import UserError, one_line
 from losstune.trainer.base.files import written_whole
 from losstune.trainer.base.waiting import shown_if_long
-from losstune.trainer.config.matryoshka import Prefix, with_whole
+from losstune.trainer.config.matryoshka import trained_dims
 from losstune.trainer.config.model_config import FactoryConfig, ModelConfig
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.column_names import Columns
@@ -99,8 +99,7 @@ class TrainedModel:
     @property
     def trained_dims(self) -> tuple[int, ...]:
         """Dimensions of the prefixes that it was trained for, the last one d, its whole embeddings."""
-        prefixes = with_whole(self.config.prefixes, self.output_dim) or (Prefix(self.output_dim, 1.0),)
-        return tuple(prefix.dims for prefix in prefixes if prefix.weight)
+        return trained_dims(self.config.prefixes, self.output_dim)
 
     def check_dims(self, dims: int | None) -> None:
         """Refuse a prefix that it was not trained for.

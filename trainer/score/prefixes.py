@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from losstune.trainer.score.metrics import OtherPositives, embedding_metrics
+from losstune.trainer.score.metrics import OtherPositives, embedding_metrics, row_scores
 from losstune.trainer.score.names import at_dims
 
 
@@ -27,7 +27,35 @@ def prefix_metrics(
     """
     found: dict[str, float] = {}
     for size in sizes:
-        p, t, g = (rows[:, :size] for rows in (predictions, targets, gallery))
-        scores = embedding_metrics(p, t, g, positive, None if center is None else center[:size], others)
+        p, t, g, c = _first(size, predictions, targets, gallery, center)
+        scores = embedding_metrics(p, t, g, positive, c, others)
         found |= {at_dims(size, name): value for name, value in scores.items()}
     return found
+
+
+def prefix_row_scores(
+    sizes: Sequence[int],
+    predictions: Tensor,
+    targets: Tensor,
+    gallery: Tensor,
+    positive: Tensor,
+    center: Tensor | None = None,
+    others: OtherPositives | None = None,
+) -> dict[str, Tensor]:
+    """The same row by row, each (N,), as :func:`~losstune.trainer.score.metrics.row_scores` gives it.
+
+    Raises:
+        NonFiniteError: a prediction is NaN or infinite.
+    """
+    found: dict[str, Tensor] = {}
+    for size in sizes:
+        p, t, g, c = _first(size, predictions, targets, gallery, center)
+        scores = row_scores(p, t, g, positive, c, others)
+        found |= {at_dims(size, name): value for name, value in scores.items()}
+    return found
+
+
+def _first(
+    size: int, predictions: Tensor, targets: Tensor, gallery: Tensor, center: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    return predictions[:, :size], targets[:, :size], gallery[:, :size], None if center is None else center[:size]

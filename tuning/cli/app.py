@@ -203,7 +203,7 @@ def confirm(
     top: Annotated[int, typer.Option(min=1, max=100, help="settings of each loss to train again")] = 3,
     seeds: Annotated[int, typer.Option(min=2, max=1000, help="fresh seeds; claims need at least 10")] = 10,
     smallest: Annotated[
-        bool, typer.Option("--smallest", help="also the setting of fewest parameters within --margin of the best")
+        bool, typer.Option("--smallest", help="also the trial of the smallest model within --margin of the best")
     ] = False,
     margin: Margin = None,
     data: Data = None,

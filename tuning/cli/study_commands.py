@@ -136,7 +136,7 @@ def export(
         str | None, typer.Option(help="the best of this loss, by its name in the study  (default: of all)")
     ] = None,
     smallest: Annotated[
-        bool, typer.Option("--smallest", help="the confirmed setting of fewest parameters that is as good as the best")
+        bool, typer.Option("--smallest", help="the smallest confirmed model that is as good as the best")
     ] = False,
     margin: Margin = None,
     storage: Storage = ".",
@@ -152,6 +152,8 @@ def export(
     print(f"Wrote {output}: {exported.trial}, {exported.value:.4f}")
     if exported.seeds:
         print(f"Confirmed: that is the mean over {exported.seeds} fresh seeds.")
+        if exported.dims:
+            print(f"It is as good cut to {exported.dims} dimensions: losstune predict takes --dims {exported.dims}")
     else:
         print(
             "Unconfirmed: it was picked for being high, and other seeds will score lower. "

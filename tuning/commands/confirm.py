@@ -24,7 +24,7 @@ from losstune.tuning.confirm.plan import (
     with_smallest,
 )
 from losstune.tuning.confirm.scoring import score_plan
-from losstune.tuning.confirm.small_trials import cheapest_within, trial_sizes
+from losstune.tuning.confirm.small_trials import models_of, smallest_within
 from losstune.tuning.confirm.validated import score_validation
 from losstune.tuning.execute.confirm_tasks import ConfirmTasks
 from losstune.tuning.execute.session import Execution, Session, caught_up, session
@@ -136,20 +136,22 @@ def _plan(study: Study, request: ConfirmRequest, pairs: Pairs, console: Console)
 
 
 def _with_smallest(study: Study, plan: Plan, margin: float, pairs: Pairs, threads: int, console: Console) -> Plan:
-    """Add the cheapest trial that may be as good as the best one, and say which that is."""
-    trials = ranked(trial for loss, own in study.trials().items() if loss in plan.losses for trial in own)
-    sizes = trial_sizes(study, trials, (tuple(pairs.inputs.shape[1:]), int(pairs.targets.shape[1])))
-    best, small = trials[0], cheapest_within(trials, sizes, margin)
-    wider = with_smallest(study, plan, small, margin, threads)
+    """Add the trial of the smallest model that may be as good as the best one's, and say which that is."""
+    trials = [trial for loss, own in study.trials().items() if loss in plan.losses for trial in own]
+    models = models_of(study, trials, (tuple(pairs.inputs.shape[1:]), int(pairs.targets.shape[1])))
+    small = smallest_within(models, margin)
     if small is None:
-        say(console, f"--smallest: no trial within {margin:g} of the best one, {best.name}, has fewer parameters")
-    else:
-        say(
-            console,
-            f"--smallest: {small.name} {'is' if wider.arms == plan.arms else 'comes'} among the settings to train: "
-            f"{sizes[small.name]:,} parameters to the {sizes[best.name]:,} of {best.name}, {small.rank_value:.4f} to "
-            f"{best.rank_value:.4f} in the search",
-        )
+        wider, best = with_smallest(study, plan, None, margin, threads), ranked(trials)[0]
+        say(console, f"--smallest: no trial within {margin:g} of the best one, {best.name}, is smaller")
+        return wider
+    wider, best_model = with_smallest(study, plan, small.trial, margin, threads), models[0]
+    cut = f" cut to {small.dims} of {best_model.dims} dimensions" if small.dims < best_model.dims else ""
+    say(
+        console,
+        f"--smallest: {small.trial.name}{cut} {'is' if wider.arms == plan.arms else 'comes'} among the settings to "
+        f"train: {small.parameters:,} parameters to the {best_model.parameters:,} of {best_model.trial.name}, "
+        f"{small.value:.4f} to {best_model.value:.4f} in the search",
+    )
     return wider
 
 

@@ -61,8 +61,12 @@ def exported_yaml(study: Study, trial: TrialView) -> str:
     return config_yaml(config, source | _provenance(study))
 
 
-def confirmed_yaml(run: ConfirmRun, confirmation: int, validation_mean: float) -> str:
-    """A confirmed setting's whole config, with the seeds of the run that stands for it."""
+def confirmed_yaml(run: ConfirmRun, confirmation: int, validation_mean: float, dims: int | None = None) -> str:
+    """A confirmed setting's whole config, with the seeds of the run that stands for it.
+
+    Args:
+        dims: of the prefix that it is handed over for; None is the whole.
+    """
     study, result = run.study, run.result()
     assert result is not None
     source: dict[str, Any] = {
@@ -76,6 +80,7 @@ def confirmed_yaml(run: ConfirmRun, confirmation: int, validation_mean: float) -
         "search_value": run.arm.search_value,
         "best_epoch": result.best_epoch,
         "trial_epochs": result.epochs,
+        **({} if dims is None else {"dims": dims}),
     }
     return config_yaml(TrainConfig.from_flat(run.settings), source | _provenance(study))
 
@@ -85,11 +90,11 @@ def _provenance(study: Study) -> dict[str, Any]:
     return {"data_digest": spec.data_digest, "versions": spec.versions, "git_commit": spec.git_commit}
 
 
-def smallest_run(study: Study, loss_fn: str | None, margin: float | None) -> ConfirmRun:
-    """The run that stands for the smallest setting that was shown to be as good as the winner.
+def smallest_run(study: Study, loss_fn: str | None, margin: float | None) -> tuple[ConfirmRun, int | None]:
+    """The run of the smallest model that was shown to be as good as the winner, and its dimensions if they are cut.
 
     Raises:
-        UserError: a loss is asked for too, nothing is confirmed, or no smaller setting was shown to be as good.
+        UserError: a loss is asked for too, nothing is confirmed, or no smaller model was shown to be as good.
     """
     name = study.spec.name
     if loss_fn is not None:
@@ -104,19 +109,24 @@ def smallest_run(study: Study, loss_fn: str | None, margin: float | None) -> Con
     smallest = comparison.smallest
     if smallest is None or smallest.verdict != "as good":
         said = " ".join(smallest_sentence(comparison)) or "An earlier release confirmed it, without what models cost."
-        raise UserError(f"--smallest: no smaller setting is known to be as good. {said}")
+        raise UserError(f"--smallest: no smaller model is known to be as good. {said}")
     results, _ = load_results(study, plan)
     arm = next(arm for arm in plan.arms if arm.name == smallest.name)
-    return ConfirmRun(study, arm, results.best_seed(arm.name))
+    run = ConfirmRun(study, arm, results.best_seed(arm.name))
+    return run, smallest.cost.dims if smallest.is_cut else None
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: the setting's trial, its value, and the seeds that confirm it, 0 if none do."""
+    """What was written: the setting's trial, its value, and the seeds that confirm it, 0 if none do.
+
+    ``dims`` are those that its embeddings are as good with, where they are to be cut for that.
+    """
 
     trial: str
     value: float
     seeds: int
+    dims: int | None = None
 
 
 def export(
@@ -125,7 +135,7 @@ def export(
     """Write the confirmed winner to a file, or a loss's confirmed setting; before a confirmation, the search's best.
 
     Args:
-        smallest: in place of the winner the smallest confirmed setting that is as good within the margin.
+        smallest: in place of the winner the smallest confirmed model that is as good within the margin.
         margin: as of :func:`compare`.
 
     Raises:
@@ -133,11 +143,12 @@ def export(
     """
     best = best_of(study, loss_fn)
     plan = latest_finished(study)
-    run = smallest_run(study, loss_fn, margin) if smallest else confirmed_run(study, loss_fn)
+    run, dims = smallest_run(study, loss_fn, margin) if smallest else (confirmed_run(study, loss_fn), None)
     if plan is not None and run is not None:
         results, _ = load_results(study, plan)
         mean = results.arm(run.arm.name).validation_mean
-        text, exported = confirmed_yaml(run, plan.number, mean), Exported(run.arm.name, mean, plan.seeds)
+        text = confirmed_yaml(run, plan.number, mean, dims)
+        exported = Exported(run.arm.name, mean, plan.seeds, dims)
     else:
         text, exported = exported_yaml(study, best), Exported(best.name, best.rank_value, 0)
     try:

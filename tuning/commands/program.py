@@ -183,7 +183,7 @@ def confirm(
         study: as :func:`launch` or :func:`open_study` gives it, or the name of one in the working directory.
         top: settings of each loss to train again.
         seeds: fresh seeds; claims need at least 10.
-        smallest: also the setting of fewest parameters whose search value is within ``margin`` of the best.
+        smallest: also the trial of the smallest model whose search value is within ``margin`` of the best.
         margin: how much worse in the objective a smaller model may be to be as good; None is 0.02.
         system_metrics: whether MLflow shows what each epoch took of CPU, memory and GPU.
         data, columns: the study's data, where it is elsewhere now.
@@ -241,7 +241,7 @@ def export(
     """Write the best setting, of all losses or of one by its name in the study, as a YAML that trains the final model.
 
     Args:
-        smallest: in place of the best, the confirmed setting of fewest parameters that is as good within ``margin``.
+        smallest: in place of the best, the smallest confirmed model that is as good within ``margin``.
         margin: as of :func:`compare`.
 
     Raises:

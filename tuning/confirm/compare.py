@@ -12,6 +12,7 @@ from losstune.trainer.base.errors import UserError
 from losstune.trainer.run.history import read_history
 from losstune.trainer.run.layout import HISTORY_FILE
 from losstune.trainer.score.flags import geometry_flags
+from losstune.trainer.score.names import at_dims
 from losstune.tuning.confirm.confirm_runs import ConfirmRun, runs_of
 from losstune.tuning.confirm.findings import (
     TEST_METRICS,
@@ -29,6 +30,7 @@ from losstune.tuning.confirm.statistics import (
     ALPHA,
     MIN_SEEDS,
     Difference,
+    Interval,
     detectable,
     difference,
     holm,
@@ -63,7 +65,7 @@ def build_comparison(
 ) -> Comparison:
     """Turn what was found into intervals, tests and verdicts."""
     objective = study.spec.settings.objective
-    primary = objective.removeprefix("val/")
+    primary = study.spec.settings.measure
     measures = (primary, "mrr" if primary == "cosine_sim" else "cosine_sim")
     picks = results.picks
     rows = [*_loss_rows(study, plan, results, scores, measures), *_baseline_rows(results, scores)]
@@ -197,6 +199,7 @@ def _row(
         loss_fn=arm.loss_fn,
         role=role,
         test={metric: mean_interval(scores[metric]) for metric in TEST_METRICS if metric in scores},
+        prefixes={size: _cut(scores, size) for size in arm.prefixes},
         validation=validation,
         search_value=arm.search_value if role == "pick" else None,
         optimism=arm.search_value - validation if picked else None,  # type: ignore[operator]
@@ -210,6 +213,11 @@ def _row(
         note=arm.note,
         cost=arm.cost,
     )
+
+
+def _cut(scores: Scores, size: int) -> dict[str, Interval]:
+    names = {metric: at_dims(size, metric) for metric in TEST_METRICS}
+    return {metric: mean_interval(scores[name]) for metric, name in names.items() if name in scores}
 
 
 def _failure(results: Results, loss: str) -> str:

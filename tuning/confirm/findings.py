@@ -46,6 +46,7 @@ class ComparedArm(_Frozen):
         seeds_failed: seeds with which the arm had no value.
         geometry: means over seeds. flags: what is wrong with it, in words.
         cost: of its model; None for a baseline, and where an earlier release confirmed.
+        prefixes: as ``test``, of embeddings cut to so many dimensions, which it was trained for.
     """
 
     name: str
@@ -65,6 +66,7 @@ class ComparedArm(_Frozen):
     flags: list[str]
     note: str
     cost: Cost | None = None
+    prefixes: dict[int, dict[str, Interval]] = {}
 
     @property
     def title(self) -> str:
@@ -94,10 +96,11 @@ class Pair(_Frozen):
 
 
 class Smallest(_Frozen):
-    """The setting with the fewest parameters that came within the margin of the choice on validation.
+    """The smallest model that came within the margin of the choice on validation: a setting's, whole or cut.
 
     Attributes:
-        share: its parameters over those of the choice, below 1.
+        share: its parameters over those of the choice, at most 1.
+        whole_dims: dimensions of its embeddings before they are cut to those of its ``cost``; as many if they are not.
         difference: its test scores by the measure less those of the choice.
         p: of a difference of the margin or more.
         test: its own mean by the measure.
@@ -109,12 +112,18 @@ class Smallest(_Frozen):
     measure: str
     margin: float
     share: float
+    whole_dims: int
     difference: Difference
     p: float
     verdict: SmallestVerdict
     test: Interval
     validation: float
     cost: Cost
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether it is the first dimensions of longer embeddings."""
+        return self.cost.dims < self.whole_dims
 
 
 class GuideClaim(_Frozen):

@@ -21,6 +21,7 @@ from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.files import check_seal, make_folder, sealed
 from losstune.trainer.base.yaml_file import dump_yaml, read_yaml
 from losstune.trainer.config.config_file import read_run_settings
+from losstune.trainer.config.matryoshka import trained_dims
 from losstune.trainer.config.train_config import TrainConfig, describe
 from losstune.trainer.run.layout import CONFIG_FILE
 from losstune.tuning.confirm.test_split_uses import Use, split_uses
@@ -70,6 +71,10 @@ class Arm(BaseModel):
         """With settings that are younger than it at their defaults, and the data where the study has it now."""
         settings = self.settings | study.data_settings
         return self.model_copy(update={"settings": _seedless(TrainConfig.from_flat(settings))})
+
+    def shorter(self, output_dim: int) -> tuple[int, ...]:
+        """Dimensions of the prefixes of its embeddings that are trained for; none where only the whole is."""
+        return trained_dims(TrainConfig.from_flat(self.settings).prefixes, output_dim)[:-1]
 
 
 class Plan(BaseModel):

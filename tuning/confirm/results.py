@@ -18,7 +18,7 @@ from losstune.tuning.confirm.plan import RESULTS_FILE, SCORES_FILE, Plan, latest
 from losstune.tuning.study.study import Study
 
 Scores = dict[str, npt.NDArray[np.float64]]
-"""Test scores of one arm by metric, each (S, T): seeds × test targets, a target's rows averaged."""
+"""Test scores of one arm by metric, each (S, T): seeds × test targets, a target's rows averaged; ``dim_8/mrr`` too."""
 
 ArmRole = Literal["candidate", "start", "baseline"]
 
@@ -35,6 +35,7 @@ class ArmResult(BaseModel):
         output_dim: min(N, d), the highest effective rank there could be on the test split.
         note: anything else worth saying, as a baseline's regularisation.
         cost: of its model; None for what was not scored on the test split.
+        prefixes: as ``validation``, of embeddings cut to so many dimensions; of what has a cost.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -53,6 +54,7 @@ class ArmResult(BaseModel):
     output_dim: int = 0
     note: str = ""
     cost: Cost | None = None
+    prefixes: dict[int, list[float]] = {}
 
     @model_validator(mode="before")
     @classmethod

@@ -21,13 +21,14 @@ from losstune.trainer.run.layout import BEST_FILE, HISTORY_FILE
 from losstune.trainer.score.flags import parting
 from losstune.trainer.score.geometry import geometry
 from losstune.trainer.score.metrics import row_scores
+from losstune.trainer.score.prefixes import prefix_row_scores
 from losstune.tuning.confirm.baselines import baseline_scores
 from losstune.tuning.confirm.confirm_runs import ConfirmRun, RunResult, confirm_seeds
 from losstune.tuning.confirm.cost import Cost
 from losstune.tuning.confirm.measured_cost import measured_cost, parameter_count
 from losstune.tuning.confirm.plan import Arm, Plan
 from losstune.tuning.confirm.results import ArmResult, Results, Scores, save_results
-from losstune.tuning.confirm.validated import CPU, best_predictions
+from losstune.tuning.confirm.validated import CPU, best_predictions, prefix_values
 from losstune.tuning.study.study import Study
 
 
@@ -56,8 +57,9 @@ def score_plan(study: Study, plan: Plan, pairs: Pairs, test_uses_before: int) ->
             scored = [_score_run(run, pairs, split) for run in runs]
             scores[arm.name] = _by_target([one.test for one in scored], split)
             signs = {name: [one.geometry[name] for one in scored] for name in scored[0].geometry}
-            dim, cost = min(split.targets.shape), _cost(runs[0], split)
-            arms[arm.name] = arms[arm.name].model_copy(update={"geometry": signs, "output_dim": dim, "cost": cost})
+            known = {"output_dim": min(split.targets.shape), "cost": _cost(runs[0], split)}
+            known["prefixes"] = prefix_values(study, runs, pairs)
+            arms[arm.name] = arms[arm.name].model_copy(update={"geometry": signs, **known})
     baselines, baseline_arms = _baselines(study, plan, pairs, split)
     results = Results(
         picks=picks,
@@ -81,11 +83,12 @@ def pick(plan: Plan, arms: Mapping[str, ArmResult]) -> dict[str, str]:
 
 
 def _smaller(plan: Plan, arms: Mapping[str, ArmResult], picks: Mapping[str, str], pairs: Pairs) -> list[str]:
-    """Arms of fewer parameters than the best pick: any of them may turn out to be as good, whatever the margin."""
-    shape = tuple(pairs.inputs.shape[1:]), int(pairs.targets.shape[1])
+    """Arms that are smaller than the best pick, whole or cut: any may turn out to be as good, whatever the margin."""
+    dims = int(pairs.targets.shape[1])
+    shape = tuple(pairs.inputs.shape[1:]), dims
     sizes = {arm.name: parameter_count(TrainConfig.from_flat(arm.settings).model, *shape) for arm in plan.arms}
-    best = max(picks.values(), key=lambda name: arms[name].validation_mean)
-    return [name for name, size in sizes.items() if size < sizes[best]]
+    best = sizes[max(picks.values(), key=lambda name: arms[name].validation_mean)]
+    return [a.name for a in plan.arms if sizes[a.name] < best or (sizes[a.name] == best and a.shorter(dims))]
 
 
 def _cost(run: ConfirmRun, split: SplitTensors) -> Cost:
@@ -132,8 +135,9 @@ def _test_split(study: Study, plan: Plan, pairs: Pairs) -> SplitTensors:
 
 def _score_run(run: ConfirmRun, pairs: Pairs, split: SplitTensors) -> _Scored:
     predictions, center = best_predictions(run, pairs, split)
-    test = row_scores(predictions, split.targets, split.gallery, split.positive, center, split.others)
-    return _Scored(test, geometry(predictions, split.targets, split.gallery, center))
+    scored = predictions, split.targets, split.gallery, split.positive, center, split.others
+    cut = prefix_row_scores(run.arm.shorter(predictions.shape[1]), *scored)
+    return _Scored(row_scores(*scored) | cut, geometry(predictions, split.targets, split.gallery, center))
 
 
 def _baselines(

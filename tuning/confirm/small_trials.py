@@ -1,10 +1,14 @@
-"""Parameters of all trials of a search, and the cheapest trial that may be as good as the best."""
+"""What all trials of a search cost, and the smallest model among them that may be as good as the best trial's."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from losstune.trainer.base.errors import UserError
+from losstune.trainer.config.matryoshka import trained_dims
 from losstune.trainer.config.train_config import TrainConfig
-from losstune.trainer.run.layout import BEST_FILE
+from losstune.trainer.run.history import read_history
+from losstune.trainer.run.layout import BEST_FILE, HISTORY_FILE
+from losstune.trainer.score.names import at_dims
 from losstune.tuning.study.study import Study
 from losstune.tuning.study.trial import TrialView, ranked
 
@@ -47,15 +51,61 @@ def trial_sizes(study: Study, trials: Iterable[TrialView], shape: Shape) -> dict
     return sizes
 
 
-def cheapest_within(trials: Iterable[TrialView], sizes: Mapping[str, int], margin: float) -> TrialView | None:
-    """The trial with the fewest parameters of those at most the margin below the best; None where that has the fewest.
+class SmallModel(NamedTuple):
+    """A trial's model: its whole embeddings, or the first dimensions of them; ``value`` is what the search knows."""
 
-    The best value is too good, having been picked for being high; so the bar is set rather high. Whether the trial
-    holds what it promises is for a confirmation to say.
+    dims: int
+    parameters: int
+    value: float
+    trial: TrialView
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Fewer dimensions are smaller, and of as many fewer parameters."""
+        return self.dims, self.parameters
+
+
+def models_of(study: Study, trials: Iterable[TrialView], shape: Shape) -> list[SmallModel]:
+    """All models of the trials whose size is known: the best trial first, and the whole before its prefixes."""
+    order = ranked(trials)
+    sizes = trial_sizes(study, order, shape)
+    dims = shape[1]
+    found: list[SmallModel] = []
+    for trial in order:
+        if (parameters := sizes.get(trial.name)) is not None:
+            values = {dims: trial.rank_value, **dict(_prefix_values(study, trial, dims))}
+            found += [SmallModel(size, parameters, value, trial) for size, value in values.items()]
+    return found
+
+
+def _prefix_values(study: Study, trial: TrialView, dims: int) -> Iterator[tuple[int, float]]:
+    """What the trial's best epoch had by each prefix that it was trained for."""
+    settings = study.spec.search_spaces()[trial.loss].settings(trial.point)
+    shorter = trained_dims(TrainConfig.from_flat(settings).prefixes, dims)[:-1]
+    if not shorter or trial.ending is None:
+        return
+    history = read_history(study.trials_folder / trial.name / HISTORY_FILE)
+    best = next((record for record in history if record["epoch"] == trial.ending.best_epoch), {})
+    for size in shorter:
+        value = best.get(f"val/{at_dims(size, study.spec.settings.measure)}")
+        if value is not None:
+            yield size, float(value)
+
+
+def smallest_within(models: Sequence[SmallModel], margin: float) -> SmallModel | None:
+    """The smallest of those at most the margin below the best trial's; None where none is smaller than that.
+
+    Smaller is what has no more dimensions and no more parameters, and fewer of one. The best value is too good, having
+    been picked for being high; so the bar is set rather high. Whether the model holds what it promises is for a
+    confirmation to say.
     """
-    order = [trial for trial in ranked(trials) if trial.name in sizes]
-    near = [trial for trial in order if trial.rank_value >= order[0].rank_value - margin]
-    smallest = min(near, key=lambda trial: sizes[trial.name], default=None)  # of equals the better one
-    if smallest is None or sizes[smallest.name] >= sizes[order[0].name]:
+    if not models:
         return None
-    return smallest
+    best = models[0]
+    near = [
+        model
+        for model in models
+        if model.value >= best.value - margin and model.size != best.size
+        if model.dims <= best.dims and model.parameters <= best.parameters
+    ]
+    return min(near, key=lambda model: (model.size, -model.value), default=None)

@@ -10,12 +10,14 @@ def smallest_sentence(comparison: Comparison) -> list[str]:
         return []
     if small is None:
         found = (
-            f"No confirmed setting of fewer parameters than the choice's {choice.cost.parameters:,} came within "
-            f"{comparison.margin:g} of it in validation"
+            f"Nothing confirmed that is smaller than the choice's {choice.cost.parameters:,} parameters and "
+            f"{choice.cost.dims} dimensions came within {comparison.margin:g} of it in validation"
         )
         more = f"; to try the cheapest of the search: losstune confirm {comparison.study} --smallest"
         return [f"{found}{'' if comparison.smallest_sought else more}."]
-    model = f"{small.name}, with {share_text(small.share)} of the parameters ({small.cost.parameters:,})"
+    model = model_name(small)
+    if small.share < 1:
+        model += f", with {share_text(small.share)} of the parameters ({small.cost.parameters:,})"
     gap = f"{_gap(small)} in {LABELS[small.measure]}"
     test = f"within ±{small.margin:g} (p {_p(small.p)}, two one-sided tests)"
     match small.verdict:
@@ -28,7 +30,7 @@ def smallest_sentence(comparison: Comparison) -> list[str]:
             )
         case "too few seeds":
             told = f"came within {small.margin:g} of {choice.name} in validation: {gap}, too few seeds for a claim"
-    return [f"{model}, {told}."]
+    return [f"{model}{', ' if small.share < 1 else ' '}{told}."]
 
 
 def short_smallest(comparison: Comparison) -> list[str]:
@@ -36,10 +38,13 @@ def short_smallest(comparison: Comparison) -> list[str]:
     small = comparison.smallest
     if small is None or small.verdict != "as good":
         return []
-    return [
-        f"{small.name} is as good with {share_text(small.share)} of the parameters: {_gap(small)}, within "
-        f"±{small.margin:g}."
-    ]
+    parameters = f" with {share_text(small.share)} of the parameters" if small.share < 1 else ""
+    return [f"{model_name(small)} is as good{parameters}: {_gap(small)}, within ±{small.margin:g}."]
+
+
+def model_name(small: Smallest) -> str:
+    """``infonce-0003``, and of a prefix ``infonce-0003 cut to 8 of 32 dimensions``."""
+    return f"{small.name} cut to {small.cost.dims} of {small.whole_dims} dimensions" if small.is_cut else small.name
 
 
 def share_text(share: float) -> str:

@@ -1,6 +1,7 @@
 """The best models of a confirmation's runs: what they predict, and how they score on all validation rows."""
 
 import itertools
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ from losstune.trainer.data.splits import split_rows
 from losstune.trainer.run.layout import BEST_FILE
 from losstune.trainer.run.predict import load_model
 from losstune.trainer.score.metrics import row_scores
+from losstune.trainer.score.names import at_dims
+from losstune.trainer.score.prefixes import prefix_row_scores
 from losstune.tuning.confirm.confirm_runs import ConfirmRun, confirm_seeds, runs_of
 from losstune.tuning.confirm.plan import Plan
 from losstune.tuning.study.study import Study
@@ -30,12 +33,25 @@ def best_predictions(run: ConfirmRun, pairs: Pairs, split: SplitTensors) -> tupl
     return trained.embeddings(split.inputs).cpu(), center
 
 
+def prefix_values(study: Study, runs: Sequence[ConfirmRun], pairs: Pairs) -> dict[int, list[float]]:
+    """By its dimensions, the objective of each prefix of an arm's best models on all validation rows, one a run."""
+    sizes = runs[0].arm.shorter(int(pairs.targets.shape[1]))
+    found: dict[int, list[float]] = {size: [] for size in sizes}
+    for run in runs if sizes else ():
+        _, split_seed = confirm_seeds(study.spec.settings, run.seed)
+        val = split_tensors(pairs, split_rows(pairs, split_seed).val, CPU)
+        predictions, center = best_predictions(run, pairs, val)
+        scores = prefix_row_scores(sizes, predictions, val.targets, val.gallery, val.positive, center, val.others)
+        for size, values in found.items():
+            values.append(float(scores[at_dims(size, study.spec.settings.measure)].mean()))
+    return found
+
+
 def score_validation(study: Study, plan: Plan, pairs: Pairs) -> None:
     """Score each run that was trained on a sample of its validation rows on all of them, once, at its best epoch.
 
     The value is kept with the run's result, so that a confirmation which is stopped here goes on with what is left.
     """
-    measure = study.spec.settings.objective.removeprefix("val/")
     left = [run for run in runs_of(study, plan) if run.is_to_be_scored]
     with shown_if_long("Scoring all validation rows", len(left)) as advance:
         for seed, runs in itertools.groupby(left, key=lambda run: run.seed):
@@ -44,5 +60,5 @@ def score_validation(study: Study, plan: Plan, pairs: Pairs) -> None:
             for run in runs:
                 predictions, center = best_predictions(run, pairs, val)
                 scores = row_scores(predictions, val.targets, val.gallery, val.positive, center, val.others)
-                run.scored(float(scores[measure].mean()))
+                run.scored(float(scores[study.spec.settings.measure].mean()))
                 advance(1)

@@ -7,16 +7,17 @@ from losstune.tuning.show.table import Column, Measured, Table, TableRow
 
 
 def cost_table(comparison: Comparison) -> Table | None:
-    """The picks and the smallest that may be as good, that of fewest parameters first; None without their costs."""
+    """The picks, their prefixes, and the smallest that may be as good, which comes first; None without their costs."""
     primary = comparison.measures[0]
-    costed = {
-        row.name: (str(row.loss), row.cost, row.test[primary])
+    models = {
+        (cut, row.cost.parameters, row.name): (str(row.loss), row.cost, test[primary])
         for row in comparison.rows
         if row.role == "pick" and row.cost is not None
+        for cut, test in {**row.prefixes, row.cost.dims: row.test}.items()
     }
     if (small := comparison.smallest) is not None:
-        costed[small.name] = (small.loss, small.cost, small.test)
-    if not costed:
+        models[small.cost.dims, small.cost.parameters, small.name] = (small.loss, small.cost, small.test)
+    if not models:
         return None
     columns = [
         Column("model"),
@@ -27,12 +28,11 @@ def cost_table(comparison: Comparison) -> Table | None:
         Column("rows/s, 1 at a time", short="rows/s by 1"),
         Column(f"rows/s, {BATCH} at a time", short=f"by {BATCH}"),
     ]
-    order = sorted(costed, key=lambda name: (costed[name][1].parameters, name))
-    return Table(columns, [_row(name, *costed[name]) for name in order])
+    return Table(columns, [_row(name, dims, *models[key]) for key in sorted(models) for dims, _, name in [key]])
 
 
-def _row(name: str, loss: str, cost: Cost, test: Interval) -> TableRow:
-    counts = [f"{cost.parameters:,}", size_text(cost.file_bytes), str(cost.dims)]
+def _row(name: str, dims: int, loss: str, cost: Cost, test: Interval) -> TableRow:
+    counts = [f"{cost.parameters:,}", size_text(cost.file_bytes), str(dims)]
     return TableRow(name, [Measured(test), *counts, speed_text(cost.single), speed_text(cost.batched)], loss)
 
 

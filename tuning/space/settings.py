@@ -82,6 +82,11 @@ class StudySettings(BaseModel):
         }
 
     @property
+    def measure(self) -> str:
+        """The objective's metric, by its name without the split: ``mrr``."""
+        return self.objective.removeprefix("val/")
+
+    @property
     def rules(self) -> DataRules:
         """How rows are split, and which targets are right."""
         return DataRules(self.split_by, self.answers)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from losstune.trainer.config.matryoshka import Prefix, one_value, with_whole
+from losstune.trainer.config.matryoshka import Prefix, one_value, trained_dims, with_whole
 from losstune.trainer.config.train_config import TrainConfig
 from tests.trainer.samples import refusal
 
@@ -85,3 +85,8 @@ class TestWithTheWhole:
         assert refusal(with_whole, (Prefix(8, 1.0), Prefix(32, 0.0)), 32) == (
             "matryoshka_weights: found 0 for all 32 dimensions, which a run is judged by; it should be above 0, as 0.1"
         )
+
+
+def test_a_prefix_without_weight_is_scored_and_not_trained_for() -> None:
+    assert trained_dims((Prefix(8, 0.0), Prefix(16, 0.5)), 32) == (16, 32)
+    assert trained_dims((), 32) == (32,)

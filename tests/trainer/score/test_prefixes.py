@@ -3,7 +3,7 @@
 import torch
 
 from losstune.trainer.score.metrics import OtherPositives, embedding_metrics
-from losstune.trainer.score.prefixes import prefix_metrics
+from losstune.trainer.score.prefixes import prefix_metrics, prefix_row_scores
 from tests.trainer.losses.reference import cosine_by_loops, random_batch
 
 
@@ -27,3 +27,14 @@ def test_the_centre_and_other_right_targets_go_along() -> None:
     expected = embedding_metrics(cut, known, known, torch.arange(6), center[:2].clone(), others)
     assert found == {f"dim_2/{name}": value for name, value in expected.items()}
     assert found != prefix_metrics([2], predictions, targets, targets, torch.arange(6))
+
+
+def test_row_by_row_they_are_what_the_metrics_are_means_of() -> None:
+    predictions, targets = random_batch(2, rows=6, dims=4)
+    center, others = targets.mean(dim=0), OtherPositives(torch.tensor([0, 2]), torch.tensor([3, 5]))
+    scored = predictions, targets, targets, torch.arange(6), center, others
+    means, rows = prefix_metrics([1, 3], *scored), prefix_row_scores([1, 3], *scored)
+    assert {name.split("/")[0] for name in rows} == {"dim_1", "dim_3"}
+    for name, values in rows.items():
+        assert values.shape == (6,)
+        torch.testing.assert_close(values.mean().item(), means[name])

@@ -32,12 +32,15 @@ from losstune.trainer.run.layout import HISTORY_FILE
 from losstune.trainer.run.predict import load_model
 from losstune.trainer.run.run_dir import RunDirectory
 from losstune.trainer.run.train import train_run
+from losstune.tuning.commands import confirm as confirm_command
 from losstune.tuning.commands.confirm import Confirmed, ConfirmRequest, confirm
 from losstune.tuning.commands.export import export
 from losstune.tuning.commands.launch import launch
 from losstune.tuning.confirm.compare import compare
 from losstune.tuning.confirm.confirm_runs import ConfirmRun, runs_of
+from losstune.tuning.confirm.plan import make_plan
 from losstune.tuning.confirm.results import Results, load_results
+from losstune.tuning.confirm.small_trials import SmallModel
 from losstune.tuning.execute.placement import Resources
 from losstune.tuning.execute.session import Execution
 from losstune.tuning.show.confirm_progress import ConfirmProgress
@@ -46,10 +49,11 @@ from losstune.tuning.space.merged import merged_settings
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.loss_trials import LossTrials
 from losstune.tuning.study.study import Study, create_study, open_study
-from losstune.tuning.study.trial import Ending
+from losstune.tuning.study.trial import Ending, ranked
 from losstune.tuning.track.mlflow_store import default_store
 from tests.conftest import without_tracker
 from tests.trainer.samples import timeless
+from tests.tuning import reported
 from tests.tuning.conftest import request_for
 from tests.tuning.samples import diverged, used_up
 
@@ -495,6 +499,41 @@ def test_before_a_confirmation_the_export_says_so(sample: Sample, tmp_path: Path
     exported = export(open_study(Home(sample.unconfirmed), "study"), None, tmp_path / "best.yaml")
     assert exported.seeds == 0
     assert read_config(tmp_path / "best.yaml").source["confirmed"] is False
+
+
+# What is sought for being small
+
+
+@pytest.mark.parametrize(
+    ("small", "said"),
+    [
+        (
+            (1, 8, 4000, 0.49),
+            "{1} cut to 8 of 32 dimensions is among the settings to train: 4,000 parameters to the 4,000 of "
+            "{0}, 0.4900 to 0.5000 in the search",
+        ),
+        (
+            (2, 32, 1000, 0.485),
+            "{2} comes among the settings to train: 1,000 parameters to the 4,000 of {0}, 0.4850 to "
+            "0.5000 in the search",
+        ),
+        ((1, 32, 4000, 0.5), "no trial within 0.02 of the best one, {0}, is smaller"),
+    ],
+)
+def test_the_smallest_of_the_search_is_said_and_trained(
+    small: tuple[int, int, int, float], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = reported.searched(tmp_path, (4, 4))
+    plan = make_plan(study, 1, 1, 10, 1, split_given=False)
+    place, dims, parameters, value = small
+    trials = [*ranked(study.trials()["infonce"])[:1], *ranked(study.trials()["cosine"])]
+    models = [SmallModel(32, 4000, 0.5, trials[0]), SmallModel(dims, parameters, value, trials[place])]
+    monkeypatch.setattr(confirm_command, "models_of", lambda *_: models)
+    output = io.StringIO()
+    console = Console(file=output, width=300)
+    wider = confirm_command._with_smallest(study, plan, 0.02, load_pairs("digits"), 1, console)
+    assert output.getvalue() == f"--smallest: {said.format(*(trial.name for trial in trials))}\n"
+    assert [arm.name for arm in wider.arms] == [arm.name for arm in plan.arms] + [trials[2].name] * (place == 2)
 
 
 # A loss that fails

@@ -88,7 +88,7 @@ def test_what_is_not_known_to_be_as_good_is_not_handed_over(study: Study, tmp_pa
     )
     small_one(study, seeds=2)
     with pytest.raises(
-        UserError, match=r"--smallest: no smaller setting is known to be as good. cosine-.* too few seeds"
+        UserError, match=r"--smallest: no smaller model is known to be as good. cosine-.* too few seeds"
     ):
         export(study, None, output, smallest=True)
     with pytest.raises(UserError, match="--smallest --loss-fn cosine: the smallest is that of all losses"):

@@ -1,6 +1,7 @@
 """Who is picked, and what is scored, of a confirmation whose runs are over; without Ray."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -100,23 +101,35 @@ def test_picks_untuned_starts_and_baselines_are_scored_on_the_test_split(
     assert found.arm(plan.candidates("cosine")[1].name).geometry == {}
 
 
-def test_settings_of_fewer_parameters_than_the_best_picks_are_scored_too(
-    study: Study, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("of_other", "scored"),
+    [
+        ({"model.hidden_dim": 8}, True),
+        ({}, False),
+        ({"matryoshka_dims": "8"}, True),  # as many parameters, and fewer dimensions
+        ({"matryoshka_dims": "8", "model.hidden_dim": 128}, False),
+    ],
+)
+def test_settings_with_a_smaller_model_than_the_best_picks_are_scored_too(
+    of_other: dict[str, Any], scored: bool, study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whichever margin is asked for later, the smallest within it has its scores; the test split is used once."""
     plan = newest(study)
     best, other = plan.candidates("infonce")
     arms = [
-        arm.model_copy(update={"settings": arm.settings | {"model.hidden_dim": 8 if arm == other else 64}})
+        arm.model_copy(
+            update={"settings": arm.settings | {"model.hidden_dim": 64} | (of_other if arm == other else {})}
+        )
         for arm in plan.arms
     ]
     plan = plan.model_copy(update={"arms": arms})
     ones = torch.ones(len(split_rows(load_pairs("digits"), 0).test))
     monkeypatch.setattr(scoring, "_score_run", lambda *_: scoring._Scored({"mrr": ones, "cosine_sim": ones}, {}))
     monkeypatch.setattr(scoring, "_cost", lambda run, split: COST)
+    monkeypatch.setattr(scoring, "prefix_values", lambda study, runs, pairs: {})
     found = score_plan(study, plan, load_pairs("digits"), test_uses_before=0)
     assert found.picks["infonce"] == best.name
-    expected = {*found.picks.values(), *plan.starts.values(), other.name, *BASELINES}
+    expected = {*found.picks.values(), *plan.starts.values(), *BASELINES, *([other.name] if scored else [])}
     assert set(load_results(study, plan)[1]) == expected
     assert plan.candidates("cosine")[1].name not in expected
 

@@ -6,7 +6,8 @@ import pytest
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.run.checkpoint import save_checkpoint
-from losstune.tuning.confirm.small_trials import cheapest_within, trained_shape, trial_sizes
+from losstune.trainer.run.history import history_line
+from losstune.tuning.confirm.small_trials import models_of, smallest_within, trained_shape, trial_sizes
 from losstune.tuning.space.settings import StudySettings
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.loss_trials import LossTrials
@@ -100,9 +101,36 @@ def test_the_cheapest_within_the_margin_of_the_best(
     trials: tuple[tuple[int, float | None], ...], margin: float, found: str | None, tmp_path: Path
 ) -> None:
     study = searched(tmp_path, *trials)
-    sizes = trial_sizes(study, trials_of(study), SHAPE)
-    small = cheapest_within(trials_of(study), sizes, margin)
-    assert (small.name if small else None) == found
+    small = smallest_within(models_of(study, trials_of(study), SHAPE), margin)
+    assert (small.trial.name if small else None) == found
+
+
+def test_prefixes_are_models_with_the_values_of_the_best_epoch(tmp_path: Path) -> None:
+    space = SPACE + "    fixed: {matryoshka_dims: [1, 2, 3], matryoshka_weights: [0, 1, 1]}"
+    study = searched(tmp_path, (8, 0.50), (4, 0.30), space=space)
+    for name, values in (("mse-0000", {2: 0.40, 3: 0.49}), ("mse-0001", {2: 0.485, 3: 0.6})):
+        folder = study.trials_folder / name
+        folder.mkdir(parents=True)
+        best = {f"val/dim_{dims}/mrr": value for dims, value in {1: 0.9, **values}.items()}
+        other = {f"val/dim_{dims}/mrr": 0.9 for dims in (1, 2, 3)}
+        epochs = [{"epoch": 19, **other}, {"epoch": 20, **best}]
+        (folder / "history.jsonl").write_text("".join(map(history_line, epochs)))
+    assert {trial.ending.best_epoch for trial in trials_of(study) if trial.ending} == {20}
+    models = models_of(study, trials_of(study), SHAPE)
+    assert [(model.trial.name, model.dims, model.value) for model in models] == [
+        *(("mse-0000", dims, value) for dims, value in ((5, 0.50), (2, 0.40), (3, 0.49))),
+        *(("mse-0001", dims, value) for dims, value in ((5, 0.30), (2, 0.485), (3, 0.6))),
+    ]
+    found = [smallest_within(models, margin) for margin in (0.012, 0.02, 0.2)]
+    assert [model and (model.trial.name, model.dims) for model in found] == [
+        ("mse-0001", 3),  # fewer parameters than as many dimensions of the best trial
+        ("mse-0001", 2),
+        ("mse-0001", 2),
+    ]
+    (study.trials_folder / "mse-0001" / "history.jsonl").unlink()
+    small = smallest_within(models_of(study, trials_of(study), SHAPE), 0.02)
+    assert small is not None
+    assert (small.trial.name, small.dims) == ("mse-0000", 3)
 
 
 def test_the_shape_of_the_data_is_that_of_the_best_trials_checkpoint_that_is_there(tmp_path: Path) -> None:

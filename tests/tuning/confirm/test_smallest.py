@@ -16,9 +16,14 @@ def cost(parameters: int) -> Cost:
     return Cost(parameters=parameters, file_bytes=4 * parameters, dims=8, single=1e4, batched=1e6)
 
 
-def arm(name: str, validation: float, parameters: int | None, role: Any = "candidate") -> ArmResult:
+def arm(
+    name: str, validation: float, parameters: int | None, role: Any = "candidate", cut: dict[int, float] | None = None
+) -> ArmResult:
     own = None if parameters is None else cost(parameters)
-    return ArmResult(name=name, loss_fn=name[0], role=role, validation=[validation] * SEEDS, cost=own)
+    prefixes = {dims: [value] * SEEDS for dims, value in (cut or {}).items()}
+    return ArmResult(
+        name=name, loss_fn=name[0], role=role, validation=[validation] * SEEDS, cost=own, prefixes=prefixes
+    )
 
 
 def scores_of(level: float, seed: int, seeds: int = SEEDS) -> Scores:
@@ -100,3 +105,43 @@ def test_where_the_choices_own_cost_is_not_known_nothing_is_found() -> None:
     results = results_of(choice, arm("b-0001", 0.49, 250), picks=PICKS)
     scores = {own.name: scores_of(0.4, 0) for own in results.arms}
     assert find_smallest(results, scores, "mrr", 0.02, SEEDS) is None
+
+
+@pytest.mark.parametrize(
+    ("choice_cut", "others", "margin", "expected"),
+    [
+        ({4: 0.49, 2: 0.40}, [], 0.02, ("a-0001", 4)),
+        ({4: 0.49, 2: 0.485}, [], 0.02, ("a-0001", 2)),
+        ({4: 0.49, 2: 0.40}, [arm("b-0001", 0.5, 10)], 0.02, ("a-0001", 4)),  # dimensions first
+        ({4: 0.49}, [arm("b-0001", 0.3, 10, cut={4: 0.485})], 0.02, ("b-0001", 4)),  # then parameters
+        ({4: 0.49}, [arm("b-0001", 0.3, 2000, cut={2: 0.5})], 0.02, ("a-0001", 4)),  # more parameters are not smaller
+        ({4: 0.47}, [arm("b-0001", 0.49, 10)], 0.02, ("b-0001", 8)),
+        ({4: 0.47}, [], 0.02, None),
+    ],
+)
+def test_prefixes_of_embeddings_are_models_too(
+    choice_cut: dict[int, float], others: list[ArmResult], margin: float, expected: tuple[str, int] | None
+) -> None:
+    choice = arm("a-0001", 0.50, 1000, cut=choice_cut)
+    results = results_of(choice, *others, picks=PICKS)
+    scores = {own.name: scores_of(0.4, place) for place, own in enumerate(results.arms)}
+    for own in results.arms:
+        for dims in own.prefixes:
+            scores[own.name][f"dim_{dims}/mrr"] = scores_of(0.39, dims)["mrr"]
+    small = find_smallest(results, scores, "mrr", margin, SEEDS)
+    assert (small and (small.name, small.cost.dims)) == expected
+    if small is not None:
+        assert (small.whole_dims, small.is_cut) == (8, small.cost.dims < 8)
+        assert small.test.value == pytest.approx(0.39 if small.is_cut else 0.4)
+        assert small.share == small.cost.parameters / 1000
+        assert small.verdict == "as good"
+
+
+def test_the_value_of_a_prefix_is_its_own() -> None:
+    choice = arm("a-0001", 0.50, 1000, cut={4: 0.49})
+    scores = {"a-0001": {**scores_of(0.4, 0), "dim_4/mrr": scores_of(0.37, 1)["mrr"]}}
+    small = find_smallest(results_of(choice, picks=PICKS), scores, "mrr", 0.02, SEEDS)
+    assert small is not None
+    assert small.validation == pytest.approx(0.49)
+    assert small.difference.value == pytest.approx(-0.03)
+    assert small.verdict == "not shown"

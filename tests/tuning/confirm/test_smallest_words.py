@@ -26,6 +26,7 @@ def small(**changes: Any) -> Smallest:
         "measure": "mrr",
         "margin": 0.02,
         "share": 0.25,
+        "whole_dims": 32,
         "difference": EQUAL,
         "p": 0.0012,
         "verdict": "as good",
@@ -64,8 +65,18 @@ def told_of(found: Smallest | None, **changes: Any) -> Comparison:
             "mse-0002, with 25 % of the parameters (1,000), came within 0.02 of infonce-0007 in validation: "
             "-0.004 [-0.012, +0.004] in MRR, too few seeds for a claim.",
         ),
+        (
+            small(name="infonce-0007", share=1.0, cost=LARGE.model_copy(update={"dims": 8})),
+            "infonce-0007 cut to 8 of 32 dimensions can not be told apart from infonce-0007: "
+            "-0.004 [-0.012, +0.004] in MRR, within ±0.02 (p 0.001, two one-sided tests).",
+        ),
+        (
+            small(cost=COST.model_copy(update={"dims": 8})),
+            "mse-0002 cut to 8 of 32 dimensions, with 25 % of the parameters (1,000), can not be told apart from "
+            "infonce-0007: -0.004 [-0.012, +0.004] in MRR, within ±0.02 (p 0.001, two one-sided tests).",
+        ),
     ],
-    ids=["equal", "worse, within the margin", "not shown", "too few seeds"],
+    ids=["equal", "worse, within the margin", "not shown", "too few seeds", "cut", "cut and of fewer parameters"],
 )
 def test_the_smallest(found: Smallest, text: str) -> None:
     assert smallest_sentence(told_of(found)) == [text]
@@ -78,7 +89,8 @@ def test_the_smallest(found: Smallest, text: str) -> None:
 )
 def test_where_none_came_near_that_is_said_with_what_would_find_one(sought: bool, more: str) -> None:
     assert smallest_sentence(told_of(None, margin=0.01, smallest_sought=sought)) == [
-        f"No confirmed setting of fewer parameters than the choice's 4,000 came within 0.01 of it in validation{more}"
+        "Nothing confirmed that is smaller than the choice's 4,000 parameters and 32 dimensions came within 0.01 of it "
+        f"in validation{more}"
     ]
 
 
@@ -89,6 +101,10 @@ def test_nothing_is_said_of_a_confirmation_of_before() -> None:
 def test_the_short_answer_has_it_where_it_holds_and_keeps_its_eight_lines() -> None:
     short = "mse-0002 is as good with 25 % of the parameters: -0.004 [-0.012, +0.004], within ±0.02."
     assert short_smallest(told_of(small())) == [short]
+    cut = small(share=1.0, cost=COST.model_copy(update={"dims": 8}))
+    assert short_smallest(told_of(cut)) == [
+        "mse-0002 cut to 8 of 32 dimensions is as good: -0.004 [-0.012, +0.004], within ±0.02."
+    ]
     assert short_answer(told_of(small(), pairs=[pair()]))[1] == short
     for verdict in ("not shown", "too few seeds"):
         assert short_smallest(told_of(small(verdict=verdict))) == []

@@ -42,15 +42,19 @@ def shifted() -> Pairs:
 
 
 PAIRS = shifted()
+CUT = {"matryoshka_dims": "2,3", "matryoshka_weights": "0,1"}
 
 
 def trained(root: Path) -> tuple[Study, Plan]:
-    """Two settings of one loss, two seeds each, two epochs; each epoch is scored on 1,000 of about 1,200 rows."""
+    """Two settings of one loss, two seeds each, two epochs; each epoch is scored on 1,000 of about 1,200 rows.
+
+    One of them is also trained for the first three dimensions, and scored by two, which are not trained for.
+    """
     settings = settings_of(max_epochs=2, grace_epochs=2, trials=2, eval_queries=1000)
     study = create_study(Home(root), "study", [space_of(SPACE)], settings, "made", PAIRS.digest)
     managed = settings.training("made", 1)
     arms = []
-    for name, own in (("cosine-0000", {"lr": 0.01, "center": True}), ("cosine-0001", {"lr": 0.02})):
+    for name, own in (("cosine-0000", {"lr": 0.01, "center": True, **CUT}), ("cosine-0001", {"lr": 0.02})):
         flat = TrainConfig.from_flat(
             {"loss_fn": "cosine", "model.depth": 0, "batch_size": 512, **own, **managed}
         ).flat()
@@ -97,15 +101,16 @@ def result_of(run: ConfirmRun) -> RunResult:
     return result
 
 
-def mrr(run: ConfirmRun, *, sample: bool) -> float:
-    """By scikit-learn, of what the checkpoint predicts."""
+def mrr(run: ConfirmRun, *, sample: bool = False, dims: int = 5, split: str = "val") -> float:
+    """By scikit-learn, of what the checkpoint predicts, cut to its first dimensions."""
     splits = split_rows(PAIRS, run.settings["split_seed"])
-    queries = query_rows(splits.val, 1000) if sample else splits.val
+    rows = getattr(splits, split)
+    queries = query_rows(rows, 1000) if sample else rows
     center = PAIRS.targets[splits.train].mean(axis=0) if run.settings["center"] else np.float32(0)
     predictions = load_model(run.folder / BEST_FILE).predict(PAIRS.inputs[queries]) - center
-    targets = PAIRS.targets[splits.val] - center
+    predictions, targets = predictions[:, :dims], (PAIRS.targets[rows] - center)[:, :dims]
     scores = predictions @ (targets / np.linalg.norm(targets, axis=1, keepdims=True)).T
-    own = PAIRS.ids[queries][:, None] == PAIRS.ids[splits.val][None, :]
+    own = PAIRS.ids[queries][:, None] == PAIRS.ids[rows][None, :]
     return float(label_ranking_average_precision_score(own, scores))
 
 
@@ -157,6 +162,11 @@ def test_the_confirmation_picks_compares_and_exports_by_all_rows(scored: tuple[S
         assert results.arm(arm.name).validation == [pytest.approx(mrr(run, sample=False), rel=3e-4) for run in runs]
     means = {arm.name: results.arm(arm.name).validation_mean for arm in plan.arms}
     assert means[results.picks["cosine"]] == max(means.values())
+    by_cut = [run for run in runs_of(study, plan) if run.arm.name == "cosine-0000"]
+    assert results.arm("cosine-0000").prefixes == {3: [pytest.approx(mrr(run, dims=3), rel=3e-4) for run in by_cut]}
+    assert results.arm("cosine-0001").prefixes == {}
+    test = load_results(study, plan)[1]["cosine-0000"]["dim_3/mrr"].mean(axis=1)  # of targets, each of one row
+    assert test == pytest.approx([mrr(run, dims=3, split="test") for run in by_cut], rel=3e-4)
     picked = confirmed_run(study, "cosine")
     assert picked is not None
     assert result_of(picked).whole == max(result_of(r).whole for r in runs_of(study, plan) if r.arm == picked.arm)  # type: ignore[type-var]

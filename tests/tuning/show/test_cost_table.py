@@ -28,6 +28,21 @@ def test_a_pick_that_is_the_smallest_stands_once() -> None:
     assert [own.name for own in table.rows] == ["mse-0002", "infonce-0007"]
 
 
+def test_prefixes_have_rows_of_their_own_the_shortest_first() -> None:
+    cut = {"mrr": Interval(0.3, 0.29, 0.31), "cosine_sim": Interval(0.9, 0.8, 1.0)}
+    rows = [row("infonce-0007", cost=LARGE, prefixes={16: cut, 8: cut}), row("mse-0002", cost=COST)]
+    found = small(name="infonce-0007", cost=LARGE.model_copy(update={"dims": 8}), test=cut["mrr"])
+    table = cost_table(comparison(rows=rows, smallest=found))
+    assert table is not None
+    assert [(own.name, own.cells[3]) for own in table.rows] == [
+        ("infonce-0007", "8"),
+        ("infonce-0007", "16"),
+        ("mse-0002", "32"),
+        ("infonce-0007", "32"),
+    ]
+    assert table.rows[0].cells[0] == Measured(cut["mrr"])
+
+
 def test_there_is_none_of_a_confirmation_of_before_and_starts_and_baselines_are_not_in_it() -> None:
     assert cost_table(comparison()) is None
     rows = [row("infonce-0007", cost=LARGE), row("mse-start", "start", cost=COST), row("ridge", "baseline")]
