@@ -133,6 +133,7 @@ CHANGES = {
     "epochs": "UPDATE trial_user_attributes SET value_json = replace(value_json, '\"epochs\": 9', '\"epochs\": 8')",
     "diverged": "UPDATE trial_user_attributes SET value_json = replace(value_json, 'used its epochs', 'diverged')",
     "range": "UPDATE trial_params SET distribution_json = replace(distribution_json, '\"high\": 0.1', '\"high\": 0.2')",
+    "number": "UPDATE trials SET number = 19 WHERE number = 3",
     "trial": "DELETE FROM trial_params WHERE trial_id = 1",
     "loss": "UPDATE studies SET study_name = 'infoncd' WHERE study_name = 'infonce'",
 }

@@ -23,7 +23,7 @@ from losstune.tuning.storage.passwords import masked
 from losstune.tuning.storage.trial_store import BACKUP_ADVICE, STORAGE_FILE
 from losstune.tuning.study.loss_trials import LossTrials, distributions
 from losstune.tuning.study.study import Study
-from losstune.tuning.study.trial import TIME_BUDGET, TrialView
+from losstune.tuning.study.trial import TIME_BUDGET, TrialView, trial_name
 
 SHOWN = 5
 """Findings that a refusal lists."""
@@ -67,7 +67,8 @@ def _unknown(study: Study, storage: BaseStorage) -> list[str]:
 
 def _check_trials(study: Study, trials: Mapping[str, LossTrials]) -> None:
     """Refuse a study whose storage and trial files disagree."""
-    findings = [text for own in trials.values() for trial in own for text in _findings(study, trial, own.space)]
+    findings = [text for own in trials.values() for text in _numbering(own)]
+    findings += [text for own in trials.values() for trial in own for text in _findings(study, trial, own.space)]
     if findings:
         more = f"\n… and {len(findings) - SHOWN} more" if len(findings) > SHOWN else ""
         raise UserError(
@@ -78,6 +79,13 @@ def _check_trials(study: Study, trials: Mapping[str, LossTrials]) -> None:
             + f"\nRestore the damaged file from a backup. Where it is the trial's, moving the trial's folder out of "
             f"{study.files.where(study.trials_folder)} goes on with {study.store.word} alone."
         )
+
+
+def _numbering(trials: LossTrials) -> Iterator[str]:
+    """Numbers that are not those in which trials came, which are also in their names."""
+    for place, number in enumerate(trials.stored_numbers):
+        if number != place:
+            yield f"{STORAGE_FILE}: {trial_name(trials.loss, place)} has the number {number}"
 
 
 def _findings(study: Study, trial: TrialView, space: SearchSpace) -> Iterator[str]:

@@ -38,7 +38,11 @@ _DROPPED = "dropped"
 
 
 class LossTrials:
-    """The Optuna study of one loss, on its storage and in memory."""
+    """The Optuna study of one loss, on its storage and in memory.
+
+    Attributes:
+        stored_numbers: of the trials that were there, in the order in which they came, as the storage has them.
+    """
 
     def __init__(
         self,
@@ -70,7 +74,9 @@ class LossTrials:
         self._memory_id = self._memory.create_new_study([StudyDirection.MAXIMIZE], loss)
         self._distributions = distributions(space)
         self._ids: list[tuple[int, int]] = []
+        self.stored_numbers: list[int] = []
         for trial in storage.get_all_trials(self._study_id, deepcopy=False):
+            self.stored_numbers.append(trial.number)
             self._ids.append((trial._trial_id, self._remembered(trial)))
         drafts = self._memory.create_new_study([StudyDirection.MAXIMIZE], _DRAFTS)
         self._draft_id = self._memory.create_new_trial(drafts)

@@ -59,6 +59,15 @@ def test_pruned_trials_that_have_no_value_are_an_earlier_releases(study: Study) 
     assert {loss: len(own) for loss, own in audited_trials(study).items()} == {"cosine": 6, "infonce": 6}
 
 
+def test_a_number_of_a_trial_that_changed_in_the_database(study: Study) -> None:
+    change_sql(
+        study,
+        "UPDATE trials SET number = 19 WHERE number = 3 AND study_id IN "
+        "(SELECT study_id FROM studies WHERE study_name = 'cosine')",
+    )
+    assert "optuna.db: cosine-0003 has the number 19" in refused(study)
+
+
 def test_a_parameter_that_changed_in_the_database(study: Study) -> None:
     change_sql(study, "UPDATE trial_params SET param_value = 0.0123 WHERE param_name = 'temperature' AND trial_id = 1")
     assert (
