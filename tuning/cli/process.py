@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 from losstune.trainer.base.errors import UserError
 
@@ -11,21 +12,46 @@ from losstune.trainer.base.errors import UserError
 def run(command: Callable[[], object]) -> None:
     """Run a command to the end of this process.
 
-    A user's mistake is one message and exit code 2; SIGINT is 130, SIGTERM 143, a pipe that its reader closed 1.
+    A user's mistake is one message and exit code 2; SIGINT is 130, SIGTERM 143, a pipe that its reader closed 1,
+    and so, with a message, is any other output that can not be written.
     """
     os.umask(0o077)
     signal.signal(signal.SIGTERM, lambda signum, _: sys.exit(128 + signum))
     sys.unraisablehook = _end_if_swallowed
     try:
-        command()
+        try:
+            command()
+        finally:
+            _flush()  # not as late as Python does, which could only say that it ignores an error
     except UserError as error:
         print(f"error: {_printable(str(error))}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        _give_up_output()
+    except OSError:
+        _say_if_output_fails()
+        raise
+
+
+def _flush() -> None:
+    if sys.stdout is not None:  # it is where the shell closed it
+        sys.stdout.flush()
+
+
+def _say_if_output_fails() -> None:
+    """End with one message if it is standard output that can not be written: the error itself does not say so."""
+    try:
+        print(flush=True)
+    except OSError as error:
+        print(f"error: what the command says can not be written to standard output: {error.strerror}", file=sys.stderr)
+        _give_up_output()
+
+
+def _give_up_output() -> NoReturn:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(1)
 
 
 def _printable(text: str) -> str:

@@ -62,7 +62,7 @@ def progress_table(losses: Mapping[str, LossProgress], settings: StudySettings, 
     Args:
         losses: by title.
     """
-    spare = {"running": 2, "pruned": 2, "done": 2, "failed": 1, "epochs": 1, "epochs/s": 3, "left": 1}
+    spare = {"running": 2, "pruned": 2, "done": 1, "failed": 1, "epochs": 1, "epochs/s": 3, "left": 1}
     names = ["loss", "running", "pruned", "done", "failed", "epochs", f"best {settings.objective}"]
     names += ["epochs/s", "left"] if seconds else []
     columns = [Column(name, spare=spare.get(name, 0)) for name in names]

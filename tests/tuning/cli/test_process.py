@@ -3,6 +3,7 @@
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -61,3 +62,27 @@ def test_a_reader_that_has_gone_is_no_traceback() -> None:
     line = f"{sys.executable} -c {shlex.quote(program)} | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "print('a line')",  # is in the buffer until the end
+        "print('7' * 400_000)",
+        "print('a line'); sys.exit(0)",
+        "from rich.console import Console; Console().print('a line')",
+    ],
+)
+def test_output_that_can_not_be_written_is_one_message_and_a_code(body: str) -> None:
+    line = [sys.executable, "-c", COMMAND.format(body=body)]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(line, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    said = "error: what the command says can not be written to standard output: No space left on device\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
+def test_another_error_of_the_system_is_a_fault_of_ours() -> None:
+    done = ended("open('/no/such/file')")
+    assert done.returncode == 1
+    assert "Traceback" in done.stderr
+    assert "standard output" not in done.stderr

@@ -213,3 +213,23 @@ def test_the_table_of_all_losses_fits_80_columns() -> None:
         console.print(progress_table(losses, settings_of(epochs_per_loss=810), "study", 60))
     assert "…" not in capture.get()
     assert "cosine_mse" in capture.get()
+
+
+@pytest.mark.parametrize(
+    ("width", "seconds", "left_out"),
+    [
+        (60, 0, "pruned"),
+        (50, 0, "running, pruned"),
+        (60, 60, "pruned, epochs/s"),
+        (40, 0, "running, pruned, epochs"),
+    ],
+)
+def test_a_narrow_table_keeps_what_is_done_and_what_is_best(width: int, seconds: float, left_out: str) -> None:
+    losses = {name: counted(trials_with(used_up(0.5))) for name in ("cosine", "infonce")}
+    console = Console(width=width, file=io.StringIO())
+    with console.capture() as capture:
+        console.print(progress_table(losses, settings_of(epochs_per_loss=810), "study", seconds))
+    header = capture.get().splitlines()[1]
+    assert "done" in header
+    assert "best val/mrr" in header
+    assert f"No room for: {left_out}" in capture.get().replace("\n", " ")
