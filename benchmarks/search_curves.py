@@ -130,10 +130,8 @@ class Run:
     seconds: float
 
 
-class Landscape(Protocol):
+class Replay(Protocol):
     """What a search is let loose on."""
-
-    curves: Curves
 
     def run(self, point: Point, random: np.random.Generator) -> Run:
         """A training of this setting, with its noise."""
@@ -144,6 +142,12 @@ class Landscape(Protocol):
     @property
     def best(self) -> float:
         """The highest :meth:`truth` that is known."""
+
+
+class Landscape(Replay, Protocol):
+    """That of one file of curves."""
+
+    curves: Curves
 
 
 class LookUp:

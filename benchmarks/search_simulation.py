@@ -8,7 +8,7 @@ import heapq
 import itertools
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -19,7 +19,7 @@ from optuna.pruners import BasePruner
 from optuna.samplers import BaseSampler
 from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
-from search_curves import Landscape, Run
+from search_curves import Replay, Run
 
 from losstune.tuning.search.allocation import Turns
 from losstune.tuning.search.proposals import propose
@@ -31,6 +31,7 @@ from losstune.tuning.study.trial import DIVERGED, Ending
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 WORKERS = 4
+LOSS = "loss"  # the name of a point's loss, beside its parameters
 
 
 class Search(Protocol):
@@ -74,7 +75,7 @@ class Trace:
         return self.share[known - 1] if known else 0.0
 
 
-def simulate(search: Search, landscape: Landscape, epochs_spent: float, seconds_spent: float, seed: int) -> Trace:
+def simulate(search: Search, landscape: Replay, epochs_spent: float, seconds_spent: float, seed: int) -> Trace:
     """Let a search spend a budget, both of epochs and seconds; in hand is the highest best-so-far, as in a study."""
     random, trials, trace = np.random.default_rng(seed), dict[int, Trial](), Trace()
     events: list[tuple[float, int, int, int]] = []
@@ -111,29 +112,32 @@ def simulate(search: Search, landscape: Landscape, epochs_spent: float, seconds_
 
 
 class Own:
-    """losstune's search of one loss: its proposals, its rungs, whose turn it is."""
+    """losstune's search of one loss, or of several: proposals, each loss's rungs, whose turn it is, and their race."""
 
-    def __init__(self, space: SearchSpace, settings: StudySettings) -> None:
-        """Begin a study in memory."""
+    def __init__(self, spaces: Sequence[SearchSpace], settings: StudySettings) -> None:
         self.stops = (*settings.rungs, settings.max_epochs)
+        self.trials = {space.name: LossTrials(InMemoryStorage(), space.name, space) for space in spaces}
         self._settings = settings
-        self._trials = LossTrials(InMemoryStorage(), space.name, space)
-        self._turns = Turns({space.name: self._trials}, settings)
-        self._rungs = Rungs(settings.rungs, settings.reduction_factor)
+        self._turns = Turns(self.trials, settings)
+        self._rungs = {space.name: Rungs(settings.rungs, settings.reduction_factor) for space in spaces}
+        self._places: list[tuple[str, int]] = []
+        self._running: set[int] = set()
 
     def next(self) -> tuple[int, Point] | None:
-        loss = self._trials.loss
-        if self._turns.next_loss([]) is None:
-            return None
-        point = propose(self._trials, self._settings.sampler, self._settings.seed)
-        if point is None:
+        while (loss := self._turns.next_loss([self._places[number][0] for number in self._running])) is not None:
+            point = propose(self.trials[loss], self._settings.sampler, self._settings.seed)
+            if point is not None:
+                number = len(self._places)
+                self._places.append((loss, self.trials[loss].add(point, 0)))
+                self._running.add(number)
+                return number, {LOSS: loss, **point}
             self._turns.exhaust(loss)
-            return None
-        return self._trials.add(point, 0), point
+        return None
 
     def goes_on(self, number: int, epoch: int, best: float) -> bool:
-        if self._rungs.goes_on(number, epoch, best):
-            self._trials.report(number, epoch, best)
+        loss, own = self._places[number]
+        if self._rungs[loss].goes_on(own, epoch, best):
+            self.trials[loss].report(own, epoch, best)
             return True
         self._end(number, Ending("pruned", f"cut at rung {epoch}", epoch, best, epoch))
         return False
@@ -144,8 +148,11 @@ class Own:
         self._end(number, Ending("pruned" if diverged else "complete", reason, epoch, value, epoch))
 
     def _end(self, number: int, ending: Ending) -> None:
-        self._turns.spend(self._trials.loss, ending.epochs)
-        self._trials.end(number, ending)
+        loss, own = self._places[number]
+        self._running.remove(number)
+        self._turns.spend(loss, ending.epochs)
+        self.trials[loss].end(own, ending)
+        self._turns.judge()
 
 
 class Peer:
@@ -205,7 +212,7 @@ MakeSearch = Callable[[SearchSpace, StudySettings], Search]
 
 def own(sampler: str) -> MakeSearch:
     """losstune with one of its samplers."""
-    return lambda space, settings: Own(space, settings.model_copy(update={"sampler": sampler}))
+    return lambda space, settings: Own([space], settings.model_copy(update={"sampler": sampler}))
 
 
 def hyperband(tpe: bool) -> MakeSearch:

@@ -153,7 +153,7 @@ class Flat:
 
 
 def test_what_is_spent_and_in_hand(curves: Curves) -> None:
-    trace = simulate(Own(curves.space, settings_of()), Flat(curves), 10 * EPOCHS, 0.0, seed=0)
+    trace = simulate(Own([curves.space], settings_of()), Flat(curves), 10 * EPOCHS, 0.0, seed=0)
     assert trace.epochs == [int(own) for own in trace.seconds]
     steps = np.diff([0, *trace.epochs])
     assert set(steps.tolist()) <= {3, 6, 18}  # from rung to rung
@@ -167,7 +167,7 @@ def test_what_is_spent_and_in_hand(curves: Curves) -> None:
 
 def test_it_is_the_products_search(curves: Curves) -> None:
     """Trials, their ends and their points, one worker at a time, are those of the product's rules by hand."""
-    search = Own(curves.space, settings_of("tpe", seed=3))
+    search = Own([curves.space], settings_of("tpe", seed=3))
     seen = []
     for _ in range(9):
         found = search.next()
@@ -196,7 +196,7 @@ def test_a_diverged_run_ends_there(curves: Curves) -> None:
         def run(self, point: Point, random: np.random.Generator) -> Run:
             return Run(np.where(np.arange(EPOCHS) < 4, 0.1, np.nan), 1.0)
 
-    for search in (Own(curves.space, settings_of()), PEERS["median stop"](curves.space, settings_of())):
+    for search in (Own([curves.space], settings_of()), PEERS["median stop"](curves.space, settings_of())):
         trace = simulate(search, Diverging(curves), 3 * EPOCHS, 0.0, seed=0)
         assert set(np.diff(trace.epochs).tolist()) <= {1, 2, 3, 5}
         assert 0.0 < trace.share[-1] <= 1.0
