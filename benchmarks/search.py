@@ -1,6 +1,7 @@
 """How good the setting in hand is after how much training: losstune's search and others on real learning curves.
 
     python benchmarks/search.py [--curves FOLDER] [--seeds 24] [--only '*_infonce_27'] [--json FIGURES]
+                                [--budgets 2 5 10 20]
 
 Nothing is trained. The curves of ``curves.py`` stand in for training, and four simulated workers, each as fast as its
 trial's epochs were, run the product's own proposals, rungs and turns on them (``search_simulation.py``). A table has,
@@ -43,22 +44,28 @@ Shares = dict[str, Values]
 """By search: shares (seeds, units, budgets)."""
 
 
-def settings_of(curves: Curves, seed: int) -> StudySettings:
-    """A study's usual settings, with a budget that is large enough for all of BUDGETS, in seconds too."""
-    return StudySettings(max_epochs=curves.epochs, epochs_per_loss=2 * max(BUDGETS) * curves.epochs, seed=seed)
+def settings_of(curves: Curves, seed: int, most: int = max(BUDGETS)) -> StudySettings:
+    """A study's usual settings, with a budget that is large enough for so many full trainings, in seconds too."""
+    return StudySettings(max_epochs=curves.epochs, epochs_per_loss=2 * most * curves.epochs, seed=seed)
 
 
-def shares(landscape: Landscape, search: str, seeds: int, learnt: Sequence[Point] = ()) -> Values:
+def shares(
+    landscape: Landscape,
+    search: str,
+    seeds: int,
+    learnt: Sequence[Point] = (),
+    budgets: Sequence[int] = BUDGETS,
+) -> Values:
     """What a search has in hand: shape (seeds, units, budgets); ``learnt`` are tried after the space's own start."""
     curves = landscape.curves
     full = {"epochs": float(curves.epochs), "seconds": curves.epochs * float(np.median(curves.seconds))}
-    ends = {unit: max(BUDGETS) * full[unit] for unit in UNITS}
+    ends = {unit: max(budgets) * full[unit] for unit in UNITS}
     space = replace(curves.space, start=(*curves.space.start, *learnt))
-    result = np.empty((seeds, len(UNITS), len(BUDGETS)))
+    result = np.empty((seeds, len(UNITS), len(budgets)))
     for seed in range(seeds):
-        made = PEERS[search](space, settings_of(curves, seed))
+        made = PEERS[search](space, settings_of(curves, seed, max(budgets)))
         trace = simulate(made, landscape, ends["epochs"], ends["seconds"], seed)
-        result[seed] = [[trace.at(budget * full[unit], unit) for budget in BUDGETS] for unit in UNITS]
+        result[seed] = [[trace.at(budget * full[unit], unit) for budget in budgets] for unit in UNITS]
     return result
 
 
@@ -82,22 +89,24 @@ def learnt_start(own: Landscape, every: Sequence[Landscape]) -> list[Point]:
     return chosen
 
 
-def measured(lands: Sequence[Landscape], searches: Sequence[str], seeds: int) -> Iterator[tuple[Landscape, Shares]]:
+def measured(
+    lands: Sequence[Landscape], searches: Sequence[str], seeds: int, budgets: Sequence[int]
+) -> Iterator[tuple[Landscape, Shares]]:
     """Each file's landscape, and the shares of every search on it, with what was learnt on the others."""
     for land in lands:
         start = learnt_start(land, lands)
         yield (
             land,
             {
-                own: shares(land, own.removesuffix(LEARNS), seeds, start if own.endswith(LEARNS) else ())
+                own: shares(land, own.removesuffix(LEARNS), seeds, start if own.endswith(LEARNS) else (), budgets)
                 for own in searches
             },
         )
 
 
-def table(title: str, found: Mapping[str, Shares]) -> Table:
+def table(title: str, found: Mapping[str, Shares], budgets: Sequence[int]) -> Table:
     """A line a search: means over files and seeds, with standard errors, for each budget in epochs and in seconds."""
-    columns = [f"{budget} {unit}" for unit in ("full", "in seconds") for budget in BUDGETS]
+    columns = [f"{budget} {unit}" for unit in ("full", "in seconds") for budget in budgets]
     result = Table("search", *columns, title=title)
     for search in next(iter(found.values())):
         mean, error = summary([own[search] for own in found.values()])
@@ -111,23 +120,23 @@ def summary(own: Sequence[Values]) -> tuple[Values, Values]:
     return by_seed.mean(axis=0), by_seed.std(axis=0, ddof=1) / len(by_seed) ** 0.5
 
 
-def compared(found: Mapping[str, Shares], base: str) -> Iterator[str]:
+def compared(found: Mapping[str, Shares], base: str, budgets: Sequence[int]) -> Iterator[str]:
     """Where a search is worse than ``base`` by more than two standard errors of the paired difference, per file."""
     for name, own in found.items():
         for search, values in own.items():
             mean, error = summary([values - own[base]])
             for at in np.flatnonzero(mean < -2 * np.maximum(error, 1e-9)):
-                unit, budget = UNITS[at // len(BUDGETS)], BUDGETS[at % len(BUDGETS)]
+                unit, budget = UNITS[at // len(budgets)], budgets[at % len(budgets)]
                 yield f"{search} is worse on {name} at {budget} ({unit}): {100 * mean[at]:.1f} ±{100 * error[at]:.1f}"
 
 
-def keep(file: Path, kind: str, name: str, found: Shares) -> None:
+def keep(file: Path, kind: str, name: str, found: Shares, budgets: Sequence[int] = BUDGETS) -> None:
     """Put into a file of figures what was found on one file of curves: mean and standard error by unit and budget."""
 
     def one(values: Values) -> dict[str, Any]:
         mean, error = (part.reshape(len(UNITS), -1).round(4).tolist() for part in summary([values]))
         cells = {
-            unit: {str(b): {"mean": m, "error": e} for b, m, e in zip(BUDGETS, mean[u], error[u], strict=True)}
+            unit: {str(b): {"mean": m, "error": e} for b, m, e in zip(budgets, mean[u], error[u], strict=True)}
             for u, unit in enumerate(UNITS)
         }
         return {"seeds": len(values), **cells}
@@ -146,6 +155,7 @@ def main() -> None:
     parser.add_argument("--only", default="*", help="files by name without .npz, * for any")
     parser.add_argument("--searches", nargs="+", choices=SEARCHES, default=SEARCHES)
     parser.add_argument("--between", nargs="+", choices=LANDSCAPES, default=list(LANDSCAPES), help="trained settings")
+    parser.add_argument("--budgets", nargs="+", type=int, default=BUDGETS, help="full trainings, ascending")
     parser.add_argument("--json", type=Path, help="a file for the figures of each data set")
     given = parser.parse_args()
     console = Console(width=150)
@@ -153,10 +163,10 @@ def main() -> None:
     for kind in given.between:
         by_horizon: dict[int, dict[str, Shares]] = {}
         lands = [LANDSCAPES[kind](read_curves(file)) for file in files]
-        for land, found in measured(lands, given.searches, given.seeds):
+        for land, found in measured(lands, given.searches, given.seeds, given.budgets):
             by_horizon.setdefault(land.curves.epochs, {})[land.curves.name] = found
             if given.json:
-                keep(given.json, kind, land.curves.name, found)
+                keep(given.json, kind, land.curves.name, found, given.budgets)
             if isinstance(land, Surrogate):
                 error = ", ".join(f"{what} {value:.3f}" for what, value in land.error.items())
                 console.print(
@@ -164,8 +174,8 @@ def main() -> None:
                 )
         for epochs, by_file in by_horizon.items():
             title = f"{len(by_file)} files, {epochs} epochs, {given.seeds} seeds; between trained settings: {kind}"
-            console.print(table(title, by_file))
-            for line in compared(by_file, given.searches[0]):
+            console.print(table(title, by_file, given.budgets))
+            for line in compared(by_file, given.searches[0], given.budgets):
                 console.print(line)
 
 

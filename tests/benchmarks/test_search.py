@@ -241,7 +241,9 @@ def test_the_command_prints_tables_and_writes_json(tmp_path: Path) -> None:
     searches = ["random", f"tpe{LEARNS}"]
     words = ["--curves", tmp_path, "--seeds", "2", "--only", "a_*", "--between", "nearest", "model"]
     program = [sys.executable, ROOT / "benchmarks" / "search.py", *words, "--json", tmp_path / "found.json"]
-    done = subprocess.run([*program, "--searches", *searches], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*program, "--searches", *searches, "--budgets", "2", "5"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "1 files, 27 epochs, 2 seeds; between trained settings: nearest" in done.stdout
     assert "a_mse_27: 20 settings; last test value, left out: rank 0.9" in done.stdout
@@ -249,6 +251,7 @@ def test_the_command_prints_tables_and_writes_json(tmp_path: Path) -> None:
     assert set(found["model"]) == {"a_mse_27"}
     assert set(found["model"]["a_mse_27"]) == set(searches)
     assert 0.0 < found["nearest"]["a_mse_27"]["random"]["epochs"]["5"]["mean"] <= 1.0
+    assert set(found["nearest"]["a_mse_27"]["random"]["epochs"]) == {"2", "5"}
 
 
 def test_figures_of_other_files_and_searches_are_kept(tmp_path: Path) -> None:

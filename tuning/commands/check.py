@@ -4,7 +4,7 @@ import math
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from losstune.tuning.commands.launch import LaunchRequest, as_continued
 from losstune.tuning.commands.studies import existing
 from losstune.tuning.commands.surroundings import check_surroundings
 from losstune.tuning.execute.local_ray import usable_cores
+from losstune.tuning.search.budget_worth import BudgetWorth, applies, budget_worth
 from losstune.tuning.show.progress import time_text
 from losstune.tuning.show.table import Column, Table, TableRow, TerminalTable
 from losstune.tuning.space.feasibility import Space, check_against_data, load_spaces
@@ -139,6 +140,8 @@ class Checked:
 
     Attributes:
         left_out: what of shipped spaces the data can not carry, a line each.
+        within: seconds after which a launch would end.
+        continued: whether the study is there already, and may have spent some of its budget.
     """
 
     spaces: list[SearchSpace]
@@ -148,12 +151,26 @@ class Checked:
     slots: int
     pairs: Pairs
     left_out: list[str]
+    within: float | None = None
+    continued: bool = False
 
     @property
     def seconds(self) -> float:
         """Expected time of the whole study: training over all slots, and starting up."""
         training = sum(e.epochs * e.seconds_per_epoch for e in self.estimates)
         return training / self.slots + START_SECONDS
+
+    @property
+    def worth(self) -> BudgetWorth | None:
+        """What such a budget was good for where it was measured; None where that does not apply, or is not known."""
+        if not applies(self.spaces, self.settings):
+            return None
+        epochs = min(estimate.epochs for estimate in self.estimates)
+        if self.within is not None and self.within < self.seconds:
+            if self.continued or self.within <= START_SECONDS:
+                return None
+            epochs *= (self.within - START_SECONDS) / (self.seconds - START_SECONDS)
+        return budget_worth(self.settings.sampler, epochs / self.settings.max_epochs)
 
 
 def check_request(request: LaunchRequest) -> Checked:
@@ -165,12 +182,14 @@ def check_request(request: LaunchRequest) -> Checked:
     resources = request.execution.resources
     slots = resources.concurrency or max(1, usable_cores() // resources.cpus_per_trial)
     if not check_surroundings(request):
-        return check_spaces(
+        checked = check_spaces(
             request.spaces, request.data, request.options, slots, request.columns, debug_nan=request.debug_nan
         )
+        return replace(checked, within=request.time_budget)
     study, pairs = as_continued(existing(request.home, request.name), request)
     spaces = list(study.spec.search_spaces().values())
-    return _checked(spaces, study.spec.settings, pairs, slots, [], debug_nan=request.debug_nan)
+    checked = _checked(spaces, study.spec.settings, pairs, slots, [], debug_nan=request.debug_nan)
+    return replace(checked, within=request.time_budget, continued=True)
 
 
 def check_spaces(
@@ -225,6 +244,7 @@ def checked_json(checked: Checked) -> dict[str, Any]:
         "unused_columns": list(checked.pairs.unused),
         "data": [asdict(finding) for finding in findings(checked.pairs, checked.settings.seed)],
         "seconds": checked.seconds,
+        "worth": checked.worth and asdict(checked.worth),
         "losses": {
             s.name: {**vars(e), "loss_fn": s.loss_fn} for s, e in zip(checked.spaces, checked.estimates, strict=True)
         },
@@ -271,6 +291,8 @@ def show_checked(checked: Checked, console: Console) -> None:
     else:
         say(console, f"No rungs: every trial trains its {settings.max_epochs} epochs")
     say(console, f"Expected time on {checked.slots} slots: {time_text(checked.seconds)}")
+    for line in checked.worth.lines(settings.max_epochs) if checked.worth else ():
+        say(console, line)
 
 
 def _validation_text(checked: Checked) -> str:

@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from losstune.tuning.cli.app import check as check_command
 from losstune.tuning.cli.app import launch as launch_command
 from losstune.tuning.commands import check
 from losstune.tuning.commands.check import check_spaces, checked_json, epochs_per_trial, estimate
+from losstune.tuning.search.budget_worth import budget_worth
 from tests.conftest import Command
 from tests.trainer.samples import sample_arrays
 from tests.tuning.reported import searched
@@ -112,6 +113,43 @@ def test_what_a_trial_is_scored_on_is_told_with_its_standard_error(
     assert f"A trial is scored on all {rows:,} validation rows, each against all {rows:,} targets" in whole
 
 
+@pytest.mark.parametrize(
+    ("options", "trainings"),
+    [
+        ((), 30),  # the spaces say 810 epochs
+        (("--epochs-per-loss", "162"), 6),
+        (("--trials", "9"), 63 / 27),  # 9 trials to epoch 3, 3 on to 9, 1 on to 27
+    ],
+)
+def test_what_the_budget_is_good_for(
+    quick_probe: None, losstune: Command, options: tuple[str, ...], trainings: float
+) -> None:
+    asked = ("check", "infonce", "cosine", "--max-epochs", "27", *options)
+    worth = json.loads(losstune(*asked, "--json").out)["worth"]
+    expected = budget_worth("gp", trainings)
+    assert worth == {name: value and pytest.approx(value) for name, value in asdict(expected).items()}
+    assert losstune(*asked).out.splitlines()[-2:] == list(expected.lines(27))
+
+
+def test_a_time_budget_is_good_for_what_fits_into_it(quick_probe: None, losstune: Command) -> None:
+    """Half a second an epoch: 810 epochs of each of two losses on one slot take 810 s, and 10 s to start."""
+    asked = ("check", "infonce", "cosine", "--max-epochs", "27", "--concurrency", "1", "--json")
+
+    def trainings(*options: str) -> float | None:
+        worth = json.loads(losstune(*asked, *options).out)["worth"]
+        return worth and worth["full_trainings"]
+
+    assert trainings("--time-budget", "145s") == pytest.approx(5)
+    assert trainings("--time-budget", "1h") == pytest.approx(30)
+    assert trainings("--time-budget", "9s") is None
+
+
+def test_nothing_is_said_of_a_budget_where_nothing_is_known(quick_probe: None, losstune: Command) -> None:
+    asked = ("check", "infonce", "--objective", "val/cosine_sim")
+    assert json.loads(losstune(*asked, "--json").out)["worth"] is None
+    assert losstune(*asked).out.splitlines()[-1].startswith("Expected time on ")
+
+
 def test_it_takes_every_option_of_a_launch_but_those_of_its_output() -> None:
     launched, checked = (set(inspect.signature(command).parameters) for command in (launch_command, check_command))
     assert launched - checked == {"resume", "quiet"}
@@ -178,6 +216,9 @@ def test_an_existing_study_is_checked_as_a_launch_would_continue_it(quick_probe:
     replace(study, spec=study.spec.model_copy(update={"data_digest": digest})).save()
     told = json.loads(losstune("check", "--study", "study", "--trials", "7", "--json").out)
     assert (told["settings"]["trials"], set(told["losses"])) == (7, {"infonce", "cosine"})
+    assert told["worth"]["full_trainings"] > 0
+    in_time = losstune("check", "--study", "study", "--trials", "7", "--time-budget", "11s", "--json")
+    assert json.loads(in_time.out)["worth"] is None  # what it has spent before is not in that time
     refused = losstune("check", "--study", "study", "--seed", "9")
     assert (refused.code, refused.out) == (2, "")
     assert "seed: 0 in the study, 9 now" in refused.err
