@@ -8,7 +8,7 @@ gain more than. It is that of the settings that were trained six times, most of 
 epoch that is best in validation, its standard deviation relative to the mean, the root mean square over settings and
 sets. These seeds have one split between them; a confirmation's have each their own, so its noise is no smaller.
 
-``shares.json`` has the larger budgets by
+``shares.json`` has the larger budgets, of tpe up to 40, by
 
     python benchmarks/search.py --only '*_infonce_27' --between model --searches SEARCHES \\
         --budgets 2 5 10 20 40 80 --json benchmarks/shares.json

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from losstune.tuning.search.budget_worth import NOISE, SHARES
+from losstune.tuning.search.budget_worth import NOISE, SHARES, doubling_pays_to
 
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "benchmarks"))  # its modules stand side by side
@@ -40,3 +40,10 @@ def test_the_docs_say_so_too() -> None:
     ]
     scatter = [100 * error * seeds**0.5 for seeds, error in ten]
     assert f"after 10 full trainings those of `gp` lay {min(scatter):.0f} to {max(scatter):.0f} points about" in text
+    gained = [
+        f"{SHARES['gp'][2 * one].mean / SHARES['gp'][one].mean - 1:.1%}".replace("%", " %") for one in (10, 20, 40)
+    ]
+    assert "`gp` gained {} from 10 to 20, {} from 20 to 40 and {} from 40 to 80".format(*gained) in text
+    assert f"the border lies at about {doubling_pays_to(SHARES['gp'])[0]}," in text
+    for sampler, most in (("tpe", 40), ("random", 80)):
+        assert (max(SHARES[sampler]), doubling_pays_to(SHARES[sampler])) == (most, (most // 2, most // 2))
