@@ -2,6 +2,7 @@
 
     python benchmarks/search.py [--curves FOLDER] [--seeds 24] [--only '*_infonce_27'] [--json FIGURES]
                                 [--budgets 2 5 10 20]
+    python benchmarks/search.py --only senses_infonce_27 --searches gp --warm-start words_infonce_27 [--mirrored]
 
 Nothing is trained. The curves of ``curves.py`` stand in for training, and four simulated workers, each as fast as its
 trial's epochs were, run the product's own proposals, rungs and turns on them (``search_simulation.py``). A table has,
@@ -11,6 +12,10 @@ epochs, then the worker seconds of a median one. Files of several horizons make 
 on a stated model between the trained settings, with its error where a setting is left out, and by looking up the
 nearest trained setting, since a smooth model flatters smooth searches (``search_curves.py``).
 
+With --warm-start, searches know from their start what one of OTHER full trainings found on another file, as after
+``launch --warm-start``; --mirrored turns the settings that it tried about the middle of the space, so that what was
+good there is bad.
+
 FIGURES keeps what it has of other files and searches, so that a long run can be done in parts;
 ``shares.json`` beside this script is one, which docs/spaces.md quotes.
 """
@@ -19,7 +24,8 @@ import argparse
 import fnmatch
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +33,19 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 from search_curves import Curves, Landscape, LookUp, Surrogate, Values, read_curves
-from search_simulation import PEERS, simulate
+from search_simulation import PEERS, Own, simulate
 
-from losstune.tuning.space.search_space import Point
-from losstune.tuning.space.settings import StudySettings
+from losstune.tuning.search.cube import Cube
+from losstune.tuning.space.search_space import Point, SearchSpace
+from losstune.tuning.space.settings import LEARNING, StudySettings
+from losstune.tuning.study.trial import TrialView
 
 KEPT = Path(__file__).parent / "curves"
 BUDGETS = (2, 5, 10, 20)
 LANDSCAPES: dict[str, Callable[[Curves], Landscape]] = {"model": Surrogate, "nearest": LookUp}
 UNITS = ("epochs", "seconds")
+OTHER = 10
+"""Full trainings of the other study of a warm start."""
 LEARNT = 2
 """Settings that are learnt on the other data sets."""
 LEARNS = ", learnt start"
@@ -49,12 +59,44 @@ def settings_of(curves: Curves, seed: int, most: int = max(BUDGETS)) -> StudySet
     return StudySettings(max_epochs=curves.epochs, epochs_per_loss=2 * most * curves.epochs, seed=seed)
 
 
+@dataclass(frozen=True)
+class Elsewhere:
+    """Another data set, on which a search has ended before."""
+
+    landscape: Landscape
+    mirrored: bool = False
+
+    def trials(self, sampler: str, seed: int) -> list[TrialView]:
+        """What it tried and found, at its points or at their mirror images."""
+        curves = self.landscape.curves
+        made = Own([curves.space], settings_of(curves, 1000 + seed).model_copy(update={"sampler": sampler}))
+        simulate(made, self.landscape, OTHER * float(curves.epochs), 0.0, 1000 + seed)
+        cube = Cube(curves.space)
+        turned = partial(mirror_image, cube, curves.space) if self.mirrored else dict
+        return [
+            replace(trial, point=turned(trial.point))
+            for trial in made.trials[curves.space.name]
+            if trial.ending is not None
+        ]
+
+
+def mirror_image(cube: Cube, space: SearchSpace, point: Point) -> Point:
+    """The point on the other side of the middle of a space; what exists there only is in its own middle."""
+    places = 1.0 - cube.places([point])[0]
+    everything, found = cube.point(np.where(np.isnan(places), 0.5, places)), Point()
+    for parameter in space.parameters:
+        if parameter.active(found):
+            found[parameter.name] = everything[parameter.name]
+    return found
+
+
 def shares(
     landscape: Landscape,
     search: str,
     seeds: int,
     learnt: Sequence[Point] = (),
     budgets: Sequence[int] = BUDGETS,
+    elsewhere: Elsewhere | None = None,
 ) -> Values:
     """What a search has in hand: shape (seeds, units, budgets); ``learnt`` are tried after the space's own start."""
     curves = landscape.curves
@@ -63,7 +105,12 @@ def shares(
     space = replace(curves.space, start=(*curves.space.start, *learnt))
     result = np.empty((seeds, len(UNITS), len(budgets)))
     for seed in range(seeds):
-        made = PEERS[search](space, settings_of(curves, seed, max(budgets)))
+        settings = settings_of(curves, seed, max(budgets))
+        if elsewhere is None:
+            made = PEERS[search](space, settings)
+        else:
+            earlier = {space.name: elsewhere.trials(search, seed)}
+            made = Own([space], settings.model_copy(update={"sampler": search}), earlier)
         trace = simulate(made, landscape, ends["epochs"], ends["seconds"], seed)
         result[seed] = [[trace.at(budget * full[unit], unit) for budget in budgets] for unit in UNITS]
     return result
@@ -90,7 +137,11 @@ def learnt_start(own: Landscape, every: Sequence[Landscape]) -> list[Point]:
 
 
 def measured(
-    lands: Sequence[Landscape], searches: Sequence[str], seeds: int, budgets: Sequence[int]
+    lands: Sequence[Landscape],
+    searches: Sequence[str],
+    seeds: int,
+    budgets: Sequence[int],
+    elsewhere: Elsewhere | None,
 ) -> Iterator[tuple[Landscape, Shares]]:
     """Each file's landscape, and the shares of every search on it, with what was learnt on the others."""
     for land in lands:
@@ -98,7 +149,9 @@ def measured(
         yield (
             land,
             {
-                own: shares(land, own.removesuffix(LEARNS), seeds, start if own.endswith(LEARNS) else (), budgets)
+                own: shares(
+                    land, own.removesuffix(LEARNS), seeds, start if own.endswith(LEARNS) else (), budgets, elsewhere
+                )
                 for own in searches
             },
         )
@@ -156,14 +209,22 @@ def main() -> None:
     parser.add_argument("--searches", nargs="+", choices=SEARCHES, default=SEARCHES)
     parser.add_argument("--between", nargs="+", choices=LANDSCAPES, default=list(LANDSCAPES), help="trained settings")
     parser.add_argument("--budgets", nargs="+", type=int, default=BUDGETS, help="full trainings, ascending")
+    parser.add_argument("--warm-start", help="the file of --curves, without .npz, that was searched before")
+    parser.add_argument("--mirrored", action="store_true", help="with its settings turned about the middle")
     parser.add_argument("--json", type=Path, help="a file for the figures of each data set")
     given = parser.parse_args()
+    if given.warm_start and not set(given.searches) <= set(LEARNING):
+        parser.error(f"--warm-start is for --searches {' '.join(LEARNING)}")
     console = Console(width=150)
     files = [file for file in sorted(given.curves.glob("*.npz")) if fnmatch.fnmatchcase(file.stem, given.only)]
     for kind in given.between:
         by_horizon: dict[int, dict[str, Shares]] = {}
+        other = None
+        if given.warm_start:
+            curves = read_curves(given.curves / f"{given.warm_start}.npz")
+            other = Elsewhere(LANDSCAPES[kind](curves), given.mirrored)
         lands = [LANDSCAPES[kind](read_curves(file)) for file in files]
-        for land, found in measured(lands, given.searches, given.seeds, given.budgets):
+        for land, found in measured(lands, given.searches, given.seeds, given.budgets, other):
             by_horizon.setdefault(land.curves.epochs, {})[land.curves.name] = found
             if given.json:
                 keep(given.json, kind, land.curves.name, found, given.budgets)

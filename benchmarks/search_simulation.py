@@ -8,7 +8,7 @@ import heapq
 import itertools
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -27,7 +27,7 @@ from losstune.tuning.search.rungs import Rungs
 from losstune.tuning.space.search_space import Point, SearchSpace
 from losstune.tuning.space.settings import StudySettings
 from losstune.tuning.study.loss_trials import LossTrials, distributions
-from losstune.tuning.study.trial import DIVERGED, Ending
+from losstune.tuning.study.trial import DIVERGED, Ending, TrialView
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 WORKERS = 4
@@ -114,10 +114,16 @@ def simulate(search: Search, landscape: Replay, epochs_spent: float, seconds_spe
 class Own:
     """losstune's search of one loss, or of several: proposals, each loss's rungs, whose turn it is, and their race."""
 
-    def __init__(self, spaces: Sequence[SearchSpace], settings: StudySettings) -> None:
+    def __init__(
+        self,
+        spaces: Sequence[SearchSpace],
+        settings: StudySettings,
+        earlier: Mapping[str, Sequence[TrialView]] | None = None,
+    ) -> None:
         self.stops = (*settings.rungs, settings.max_epochs)
         self.trials = {space.name: LossTrials(InMemoryStorage(), space.name, space) for space in spaces}
         self._settings = settings
+        self._earlier = earlier or {}
         self._turns = Turns(self.trials, settings)
         self._rungs = {space.name: Rungs(settings.rungs, settings.reduction_factor) for space in spaces}
         self._places: list[tuple[str, int]] = []
@@ -125,7 +131,7 @@ class Own:
 
     def next(self) -> tuple[int, Point] | None:
         while (loss := self._turns.next_loss([self._places[number][0] for number in self._running])) is not None:
-            point = propose(self.trials[loss], self._settings.sampler, self._settings.seed)
+            point = propose(self.trials[loss], self._settings.sampler, self._settings.seed, self._earlier.get(loss, ()))
             if point is not None:
                 number = len(self._places)
                 self._places.append((loss, self.trials[loss].add(point, 0)))

@@ -422,7 +422,7 @@ OPTIONS = """
 --hidden_dim --patience --clip-norm --config --output_dir --output --checkpoint --resume --test --overwrite
 --json --trials --max-epochs --epochs-per-loss --grace-epochs --reduction-factor --sampler --objective --race
 --time-budget --concurrency --cpus-per-trial --gpus-per-trial --address --accept-change --tracking-uri --top
---seeds --yes --port --no-center --center --schedule --help --nothing --NO-SUCH -x - -- --= ---
+--warm-start --seeds --yes --port --no-center --center --schedule --help --nothing --NO-SUCH -x - -- --= ---
 """
 _options = st.sampled_from(OPTIONS.split())
 _values = st.sampled_from(

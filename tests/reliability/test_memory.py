@@ -139,7 +139,7 @@ def search(study: Study, slots: int) -> tuple[Tune, LossTrials]:
     own = LossTrials(study.storage(), "cosine", space)
     progress = Progress("study", settings, Console(file=io.StringIO()))
     managed = {**SMALL, "num_epochs": EPOCHS, "schedule_epochs": EPOCHS}
-    tasks = SearchTasks({"cosine": own}, settings, managed, study.files, progress, 1, "optuna.db")
+    tasks = SearchTasks({"cosine": own}, settings, {}, managed, study.files, progress, 1, "optuna.db")
     searcher = TaskSearcher(tasks, lambda: slots)
     return Tune(searcher, AshaScheduler({"cosine": Rungs((), 2)}, searcher.guarded(tasks.record_rung))), own
 

@@ -111,7 +111,7 @@ class Launch:
             rungs[loss].rebuild(list(own))
         managed = {"num_epochs": settings.max_epochs, "schedule_epochs": settings.max_epochs, "threads": 1}
         progress = Progress("study", settings, Console(file=io.StringIO()))
-        self.search = SearchTasks(self.trials, settings, managed, FolderFiles(folder), progress, 1, "optuna.db")
+        self.search = SearchTasks(self.trials, settings, {}, managed, FolderFiles(folder), progress, 1, "optuna.db")
         self.searcher = TaskSearcher(self.search, lambda: concurrency)
         self.scheduler = AshaScheduler(rungs, self.searcher.guarded(self.search.record_rung))
         self.workers: dict[str, Worker] = {}

@@ -33,6 +33,7 @@ from losstune.tuning.cli.options import (
     SystemMetrics,
     TimeBudget,
     TrackingUri,
+    WarmStart,
     home_of,
     study_options,
 )
@@ -106,6 +107,7 @@ def launch(
     accept_change: AcceptChange = False,
     retry_failed: RetryFailed = False,
     debug_nan: DebugNan = False,
+    warm_start: WarmStart = None,
     resume: Annotated[bool, typer.Option("--resume", hidden=True)] = False,
     tracking_uri: TrackingUri = None,
     system_metrics: SystemMetrics = True,
@@ -120,6 +122,7 @@ def launch(
         from losstune.tuning.cli.ends import console_of, end_launch
         from losstune.tuning.commands.launch import LaunchRequest
         from losstune.tuning.commands.launch import launch as run_launch
+        from losstune.tuning.commands.studies import named_study
         from losstune.tuning.execute.placement import Resources
         from losstune.tuning.execute.session import Execution
 
@@ -141,6 +144,7 @@ def launch(
         retry_failed=retry_failed,
         debug_nan=debug_nan,
         columns=columns,
+        warm_start=named_study(warm_start) if warm_start else None,
     )
     outcome = run_launch(request, console_of(context, quiet=quiet, as_json=as_json))
     end_launch(outcome, home.options(), quiet=quiet, as_json=as_json)
@@ -162,6 +166,7 @@ def check(
     accept_change: AcceptChange = False,
     retry_failed: RetryFailed = False,
     debug_nan: DebugNan = False,
+    warm_start: WarmStart = None,
     tracking_uri: TrackingUri = None,
     system_metrics: SystemMetrics = True,
     storage: Storage = ".",
@@ -172,6 +177,7 @@ def check(
     """Find what would stop a launch of these options; show rungs, expected epochs and the time they take."""
     from losstune.tuning.commands.check import check_request, checked_json, show_checked
     from losstune.tuning.commands.launch import LaunchRequest
+    from losstune.tuning.commands.studies import named_study
     from losstune.tuning.execute.placement import Resources
     from losstune.tuning.execute.session import Execution
 
@@ -188,6 +194,7 @@ def check(
         retry_failed=retry_failed,
         debug_nan=debug_nan,
         columns=columns,
+        warm_start=named_study(warm_start) if warm_start else None,
     )
     checked = check_request(request)
     if as_json:

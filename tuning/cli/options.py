@@ -61,6 +61,12 @@ RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="try failed tr
 DebugNan = Annotated[
     bool, typer.Option("--debug-nan", help="of what diverges, say where the first NaN or infinity arose; slower")
 ]
+WarmStart = Annotated[
+    str | None,
+    typer.Option(
+        metavar="STUDY", help="another study, by name or folder, whose trials inform the proposals of a new one"
+    ),
+]
 TimeBudget = Annotated[str | None, typer.Option(help="stop after this long: 90s, 30m, 2h")]
 AsJson = Annotated[bool, typer.Option("--json", help="print JSON for programs")]
 EndAsJson = Annotated[

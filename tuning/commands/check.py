@@ -23,7 +23,7 @@ from losstune.trainer.run.loop import Trainer
 from losstune.trainer.run.show import say_notes
 from losstune.trainer.run.train import set_threads
 from losstune.trainer.score.metrics import NonFiniteError
-from losstune.tuning.commands.launch import LaunchRequest, as_continued
+from losstune.tuning.commands.launch import LaunchRequest, as_continued, warm_started
 from losstune.tuning.commands.studies import existing
 from losstune.tuning.commands.surroundings import check_surroundings
 from losstune.tuning.execute.local_ray import usable_cores
@@ -37,6 +37,7 @@ from losstune.tuning.space.search_space import MAX_GRID, SearchSpace, typical_po
 from losstune.tuning.space.settings import StudySettings
 from losstune.tuning.space.validation import Validation, validation, with_queries
 from losstune.tuning.study.seeds import derived_seed
+from losstune.tuning.study.spec import WarmStart
 from losstune.tuning.study.trial import cause_of
 
 PROBE_SECONDS = 1.0
@@ -142,6 +143,7 @@ class Checked:
         left_out: what of shipped spaces the data can not carry, a line each.
         within: seconds after which a launch would end.
         continued: whether the study is there already, and may have spent some of its budget.
+        warm_start: what is known of another study from the start.
     """
 
     spaces: list[SearchSpace]
@@ -153,6 +155,7 @@ class Checked:
     left_out: list[str]
     within: float | None = None
     continued: bool = False
+    warm_start: WarmStart | None = None
 
     @property
     def seconds(self) -> float:
@@ -185,11 +188,12 @@ def check_request(request: LaunchRequest) -> Checked:
         checked = check_spaces(
             request.spaces, request.data, request.options, slots, request.columns, debug_nan=request.debug_nan
         )
-        return replace(checked, within=request.time_budget)
+        warm_start, _ = warm_started(request, checked.spaces, checked.settings)
+        return replace(checked, within=request.time_budget, warm_start=warm_start)
     study, pairs = as_continued(existing(request.home, request.name), request)
     spaces = list(study.spec.search_spaces().values())
     checked = _checked(spaces, study.spec.settings, pairs, slots, [], debug_nan=request.debug_nan)
-    return replace(checked, within=request.time_budget, continued=True)
+    return replace(checked, within=request.time_budget, continued=True, warm_start=study.spec.warm_start)
 
 
 def check_spaces(
@@ -241,6 +245,7 @@ def checked_json(checked: Checked) -> dict[str, Any]:
             "standard_error": checked.validation.standard_error(checked.settings.objective),
         },
         "left_out": checked.left_out,
+        "warm_start": checked.warm_start.model_dump() if checked.warm_start else None,
         "unused_columns": list(checked.pairs.unused),
         "data": [asdict(finding) for finding in findings(checked.pairs, checked.settings.seed)],
         "seconds": checked.seconds,
@@ -283,6 +288,8 @@ def show_checked(checked: Checked, console: Console) -> None:
             f"  {size}about {cost.trials:.0f} trials, {cost.epochs:.0f} epochs of {cost.seconds_per_epoch:.3f} s\n",
         )
     say(console, f"Objective {settings.objective}, sampler {settings.sampler}, {settings.budget} for each loss")
+    if checked.warm_start:
+        say(console, f"Warm start: {checked.warm_start.text}")
     say(console, _validation_text(checked))
     if settings.rungs:
         rungs = ", ".join(map(str, settings.rungs))

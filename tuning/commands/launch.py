@@ -17,7 +17,7 @@ from losstune.trainer.data.leaks import findings
 from losstune.trainer.data.pairs import Pairs, load_pairs
 from losstune.trainer.data.sources import DIGITS, Source, find_arrays
 from losstune.trainer.run.show import say_notes
-from losstune.tuning.commands.studies import held, released, taken_up
+from losstune.tuning.commands.studies import held, other_study, released, taken_up
 from losstune.tuning.execute.search_tasks import SearchTasks
 from losstune.tuning.execute.session import Execution, Session, caught_up, session
 from losstune.tuning.search.allocation import Turns
@@ -27,6 +27,7 @@ from losstune.tuning.show.progress import Progress
 from losstune.tuning.space.feasibility import Space, check_against_data, load_spaces
 from losstune.tuning.space.fitting import fitted
 from losstune.tuning.space.merged import merged_settings
+from losstune.tuning.space.search_space import SearchSpace
 from losstune.tuning.space.settings import StudySettings
 from losstune.tuning.space.validation import with_queries
 from losstune.tuning.storage.failures import STORAGE_FAILURES
@@ -36,8 +37,10 @@ from losstune.tuning.study.continuation import continued
 from losstune.tuning.study.kept_data import keep_arrays, study_pairs
 from losstune.tuning.study.loss_trials import LossTrials
 from losstune.tuning.study.lost_trials import failed_trials, try_again
+from losstune.tuning.study.spec import WarmStart
 from losstune.tuning.study.study import Study, create_study, study_exists, translating_failures
 from losstune.tuning.study.trial import TIME_BUDGET
+from losstune.tuning.study.warm_start import EARLIER_FILE, earlier_trials, gathered
 from losstune.tuning.track.process import tracking_uri_of
 
 
@@ -46,7 +49,7 @@ class LaunchRequest:
     """What ``losstune launch`` was asked to do; ``options`` are study settings from the command line.
 
     ``retry_failed`` tries each failed trial again, as a new one with its settings. ``debug_nan`` has each trial that
-    diverges say where; it is no part of the study.
+    diverges say where; it is no part of the study. ``warm_start`` is another study, as ``named_study`` gives it.
     """
 
     spaces: Sequence[Space]
@@ -60,6 +63,7 @@ class LaunchRequest:
     retry_failed: bool = False
     debug_nan: bool = False
     columns: Columns = None
+    warm_start: str | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,8 @@ def launch(request: LaunchRequest, console: Console) -> Outcome:
         exists = study_exists(request.home, request.name)
     with _continued(request, console) if exists else _created(request, console) as (study, pairs):
         say_notes(pairs, study.spec.settings.seed, console)
+        if study.spec.warm_start:
+            say(console, f"Warm start: {study.spec.warm_start.text}")
         return _run(study, pairs, request, console)
 
 
@@ -102,7 +108,32 @@ def as_continued(study: Study, request: LaunchRequest) -> tuple[Study, Pairs]:
     spaces = load_spaces(request.spaces, study.spec.search_spaces())
     pairs = study_pairs(study, request.data, request.columns)
     spaces, _ = fitted(spaces, study.spec.settings, pairs)  # as its first launch took them, and told
-    return continued(study, spaces, request.options, pairs.digest, accept_change=request.accept_change), pairs
+    went_on = continued(
+        study,
+        spaces,
+        request.options,
+        pairs.digest,
+        warm_start=request.warm_start,
+        accept_change=request.accept_change,
+    )
+    return went_on, pairs
+
+
+def warm_started(
+    request: LaunchRequest, spaces: Sequence[SearchSpace], settings: StudySettings
+) -> tuple[WarmStart | None, bytes]:
+    """What a new study of this request takes over from another one, and the file of it.
+
+    Raises:
+        UserError: there is no such study, or nothing in it is of use.
+    """
+    if request.warm_start is None:
+        return None, b""
+    if request.warm_start == request.name:
+        raise UserError(f"--warm-start {request.warm_start}: that is the study itself; name another one")
+    other = other_study(request.home, request.warm_start)
+    with translating_failures(other.home, other.spec.name):
+        return gathered(other, request.warm_start, spaces, settings)
 
 
 @contextmanager
@@ -120,6 +151,7 @@ def _created(request: LaunchRequest, console: Console) -> Iterator[tuple[Study, 
         say(console, f"Note: {note}")
     check_against_data(spaces, settings, pairs)
     settings = with_queries(spaces, settings, pairs)
+    warm_start, earlier = warm_started(request, spaces, settings)
     with request.home.locked(request.name) as home, translating_failures(home, request.name):
         if study_exists(home, request.name):
             raise UserError(f"study {request.name!r} was begun by another launch just now; the same command continues")
@@ -128,8 +160,11 @@ def _created(request: LaunchRequest, console: Console) -> Iterator[tuple[Study, 
             found = find_arrays(data, ColumnNames.of(columns))
             source = keep_arrays(home.files(request.name), found.arrays)
             columns = columns_of_roles(found.arrays)
+        if warm_start:
+            files = home.files(request.name)
+            files.write(files.folder / EARLIER_FILE, earlier)
         told = [finding.text for finding in findings(pairs, settings.seed)]
-        yield create_study(home, request.name, spaces, settings, source, pairs.digest, columns, told), pairs
+        yield create_study(home, request.name, spaces, settings, source, pairs.digest, columns, told, warm_start), pairs
 
 
 def _run(study: Study, pairs: Pairs, request: LaunchRequest, console: Console) -> Outcome:
@@ -179,6 +214,7 @@ def _search(
         tasks = SearchTasks(
             trials,
             settings,
+            earlier_trials(study),
             settings.training(study.data_source, place.cpus, study.spec.columns),
             study.files,
             progress,

@@ -28,7 +28,7 @@ from losstune.tuning.commands.launch import LaunchRequest
 from losstune.tuning.commands.launch import launch as run_launch
 from losstune.tuning.commands.report import Reported
 from losstune.tuning.commands.report import report as write_report
-from losstune.tuning.commands.studies import existing
+from losstune.tuning.commands.studies import existing, named_study
 from losstune.tuning.commands.study_view import StudyView
 from losstune.tuning.commands.wishes import seconds_of, share_of
 from losstune.tuning.confirm.compare import compare as compared
@@ -73,6 +73,7 @@ def launch(
     accept_change: bool = False,
     retry_failed: bool = False,
     debug_nan: bool = False,
+    warm_start: StudyView | AnyPath | None = None,
     tracking_uri: str | None = None,
     system_metrics: bool = True,
     storage: AnyPath | None = None,
@@ -98,6 +99,7 @@ def launch(
         accept_change: go on with other versions of the libraries, and keep that on record.
         retry_failed: try failed trials again, once their cause is mended.
         debug_nan: of a trial that diverges, say where the first NaN or infinity arose; slower, with the same numbers.
+        warm_start: another study, by name or by its folder: its trials that fit inform the proposals of a new one.
         tracking_uri: MLflow's store; None is ``mlflow.db`` in ``storage``.
         system_metrics: whether MLflow shows what each epoch took of CPU, memory and GPU.
         storage: folder, or ``s3://BUCKET/PREFIX``, that holds ``studies/``; None is the working directory.
@@ -126,6 +128,7 @@ def launch(
             retry_failed=retry_failed,
             debug_nan=debug_nan,
             columns=columns,
+            warm_start=_other(warm_start, home),
         )
         with _running(quiet) as console:
             outcome = run_launch(request, console)
@@ -269,6 +272,13 @@ def _place(storage: AnyPath | None, study_storage: str | None) -> Iterator[tuple
 
 def _uri(tracking_uri: str | None) -> str | None:
     return tracking_uri or os.environ.get(TRACKING_URI) or None
+
+
+def _other(study: StudyView | AnyPath | None, home: Home) -> str | None:
+    """Another study as a launch in this place names it."""
+    if isinstance(study, StudyView):
+        study = study.name if study.stored.home.where == home.where else study.folder
+    return None if study is None else named_study(study)
 
 
 def _view(study: StudyView | str) -> StudyView:

@@ -1,13 +1,17 @@
 """How commands come to a study that exists: to read it, or to hold it for a launch. Opened once by each."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from rich.console import Console
 
 from losstune.trainer.base.console import say
+from losstune.trainer.base.errors import UserError
 from losstune.trainer.data.pairs import Pairs
-from losstune.tuning.storage.home import Home
+from losstune.tuning.storage.home import STUDIES, Home
+from losstune.tuning.storage.trial_store import STORAGE_FILE
 from losstune.tuning.study.kept_data import with_data_at
 from losstune.tuning.study.study import Study, open_study, study_exists, translating_failures
 from losstune.tuning.study.users_code import file_of, with_code_of_now
@@ -24,6 +28,29 @@ def existing(home: Home, name: str, *, files: bool = False) -> Study:
         if files:
             study.files.update()
     return study
+
+
+def named_study(given: str | os.PathLike[str]) -> str:
+    """A study of the same place by its name, one of another place by the whole path of its folder."""
+    text = os.fspath(given)
+    return str(Path(text).resolve()) if len(Path(text).parts) > 1 else text
+
+
+def other_study(home: Home, named: str) -> Study:
+    """A study to read beside one of this place, by what :func:`named_study` gives.
+
+    A folder with its own trials needs nothing else; without them they are in the database of this place.
+
+    Raises:
+        UserError: there is none, or its files can not be read.
+    """
+    path = Path(named)
+    if len(path.parts) == 1:
+        return existing(home, named)
+    if path.parent.name != STUDIES:
+        raise UserError(f"{path}: no study is there; expected a study's name, or its folder, …/{STUDIES}/NAME")
+    database = None if (path / STORAGE_FILE).exists() else home.database
+    return existing(Home(path.parents[1], database=database), path.name)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """What a search has to train: proposes trials, level between losses, and tells the truth how they went."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -34,6 +34,7 @@ class SearchTasks:
         self,
         trials: Mapping[str, LossTrials],
         settings: StudySettings,
+        earlier: Mapping[str, Sequence[TrialView]],
         managed: Mapping[str, Any],
         files: StudyFiles,
         progress: Progress,
@@ -46,6 +47,7 @@ class SearchTasks:
 
         Args:
             trials: settled, as after :meth:`LossTrials.settle`; those that have not ended are continued.
+            earlier: another study's trials, by the losses that learn from them.
             managed: training settings that the study sets for every trial.
             files: the study's.
             attempt: number of this launch.
@@ -54,6 +56,7 @@ class SearchTasks:
         self.storage_name = storage_name
         self._trials = trials
         self._settings = settings
+        self._earlier = earlier
         self._managed = managed
         self._files = files
         self._progress = progress
@@ -116,7 +119,7 @@ class SearchTasks:
             return self._resumed(self._to_continue.pop(0))
         while (loss := self._turns.next_loss([loss for loss, _ in self._running])) is not None:
             own = self._trials[loss]
-            point = propose(own, self._settings.sampler, self._settings.seed)
+            point = propose(own, self._settings.sampler, self._settings.seed, self._earlier.get(loss, ()))
             if point is not None:
                 trial = own[own.add(point, derived_seed(self._settings.seed, loss, len(own)))]
                 self._progress.started(trial, new=True)

@@ -57,7 +57,9 @@ def _launch(study: Study) -> tuple[str, ...]:
     spec = study.spec
     spaces = _space_names(study).values()
     columns = ("--columns", spec.columns) if spec.columns else ()
-    return ("launch", *spaces, "--data", study.data_source, *columns, "--study", spec.name, *_options(spec.settings))
+    warm_start = ("--warm-start", spec.warm_start.study) if spec.warm_start else ()
+    named = ("--study", spec.name, *warm_start)
+    return ("launch", *spaces, "--data", study.data_source, *columns, *named, *_options(spec.settings))
 
 
 def _options(settings: StudySettings) -> list[str]:

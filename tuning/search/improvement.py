@@ -18,6 +18,8 @@ FIRST = 8
 """Trials before the process is asked: the start points, then any."""
 MOST = 120
 """Values that are fitted, the best two thirds and the latest: the time of a proposal grows with their cube."""
+MOST_EARLIER = 60
+"""The same of another study's."""
 DRAWN = 600
 BEST, BESIDE_BEST = 5, 40
 """Candidates: by chance, and beside each of the best trials."""
@@ -25,37 +27,56 @@ REACH = 2.0
 """How far under the middle values are told apart, in times of how far the best lies over it."""
 
 
-def promising(trials: Sequence[TrialView], space: SearchSpace, seed: int, known: Collection[Key]) -> Point | None:
+def promising(
+    trials: Sequence[TrialView],
+    space: SearchSpace,
+    seed: int,
+    known: Collection[Key],
+    earlier: Sequence[TrialView] = (),
+) -> Point | None:
     """The next point of a loss; None if all candidates are known.
 
     Args:
         trials: of the loss, those that run among them.
         seed: of the candidates.
         known: points that were proposed before.
+        earlier: trials of another study, at points of this space; where there are enough, it is asked from the first.
     """
     random, cube = np.random.default_rng(seed), Cube(space)
     anywhere = cube.draw(DRAWN, random)
-    seen = _seen(trials)
-    if len(trials) < FIRST or not seen:
+    last = max((trial.epochs for trial in [*trials, *earlier]), default=0)
+    seen, seen_before = _seen(trials, last, MOST), _seen(earlier, last, MOST_EARLIER)
+    if len(trials) + len(earlier) < FIRST or not (seen or seen_before):
         return _first(cube, anywhere, known)
     from threadpoolctl import threadpool_limits
 
+    from losstune.tuning.search.levelled import levelled
     from losstune.tuning.search.process import Process  # loads SciPy, for which the first trials need not wait
 
     # The matrices are small: more threads take longer, several times so where the trials keep the cores busy.
     with threadpool_limits(1, "blas"):
-        process = Process(_observed(seen, cube))
-        told = cube.places(list({trial.number: trial.point for trial, _, _ in seen}.values()))
-        expected = process.mean(_at_end(cube.rows(told)))
+        reached = max(epoch for _, epoch, _ in [*seen, *seen_before])
+        observed = _observed(seen, cube, reached)
+        if seen_before:
+            observed = levelled(observed, _observed(seen_before, cube, reached))
+        process = Process(observed)
+        told = cube.places(_points(seen) + _points(seen_before))
+        expected = process.mean(_at_end(cube.rows(told), observed))
         best = np.repeat(told[np.argsort(-expected, kind="stable")[:BEST]], BESIDE_BEST, axis=0)
         closer = cube.near(best, 0.01 + 0.3 * random.random(len(best)) ** 2, random)  # most of them close by
         places = np.concatenate([anywhere, closer])
-        rows = _at_end(cube.rows(places))
-        score = process.log_improvement(rows, float(expected.max()))
+        rows = _at_end(cube.rows(places), observed)
+        own = expected[: len(_points(seen))] if seen else expected
+        score = process.log_improvement(rows, float(own.max()))
         running = [trial.point for trial in trials if trial.ending is None]
         if running:  # what these will tell is as good as known
-            score += np.log1p(-0.99 * process.likeness(rows, _at_end(cube.rows(cube.places(running)))))
+            there = _at_end(cube.rows(cube.places(running)), observed)
+            score += np.log1p(-0.99 * process.likeness(rows, there))
     return _first(cube, places[np.argsort(-score, kind="stable")], known)
+
+
+def _points(seen: Sequence["_Seen"]) -> list[Point]:
+    return list({trial.number: trial.point for trial, _, _ in seen}.values())
 
 
 def _first(cube: Cube, places: Rows, known: Collection[Key]) -> Point | None:
@@ -67,10 +88,9 @@ _Seen = tuple[TrialView, int, float]
 """A trial, an epoch, and its best value so far there."""
 
 
-def _seen(trials: Sequence[TrialView]) -> list[_Seen]:
-    """The values that are known, MOST at the most; −inf of what diverged."""
+def _seen(trials: Sequence[TrialView], last: int, most: int) -> list[_Seen]:
+    """The values that are known, ``most`` at the most; −inf of what diverged."""
     found: list[_Seen] = []
-    last = max((trial.epochs for trial in trials), default=0)
     for trial in trials:
         values = {epoch: value for epoch, value in trial.rungs.items() if math.isfinite(value)}
         ending = trial.ending
@@ -80,22 +100,22 @@ def _seen(trials: Sequence[TrialView]) -> list[_Seen]:
             values[last] = ending.best  # also where patience ended it: it had no more to gain
         found += [(trial, epoch, value) for epoch, value in values.items()]
     order = sorted(range(len(found)), key=lambda at: -found[at][2])
-    best, others = order[: MOST * 2 // 3], sorted(order[MOST * 2 // 3 :])
-    return [found[at] for at in sorted(best + others[-(MOST - len(best)) :])]
+    best, others = order[: most * 2 // 3], sorted(order[most * 2 // 3 :])
+    return [found[at] for at in sorted(best + others[-(most - len(best)) :])]
 
 
-def _observed(seen: Sequence[_Seen], cube: Cube) -> Observed:
+def _observed(seen: Sequence[_Seen], cube: Cube, last: int) -> Observed:
     """What a process is fitted on. Far below the middle all values are made equal: they say little of the best."""
     values = np.array([value for _, _, value in seen])
     finite = values[np.isfinite(values)]
     middle, best = (float(np.median(finite)), float(finite.max())) if len(finite) else (0.0, 0.0)
-    last = max(epoch for _, epoch, _ in seen)
     times = [math.log(max(1, epoch)) / math.log(max(2, last)) for _, epoch, _ in seen]
     rows = np.column_stack([cube.rows(cube.places([trial.point for trial, _, _ in seen])), times])
     numbers = np.array([trial.number for trial, _, _ in seen], dtype=np.float64)
     return Observed(rows, np.maximum(values, middle - REACH * (best - middle)), numbers)
 
 
-def _at_end(rows: Rows) -> Rows:
-    """Rows with the last epoch's column."""
-    return np.column_stack([rows, np.ones(len(rows))])
+def _at_end(rows: Rows, observed: Observed) -> Rows:
+    """Rows with the last epoch's column, and this study's where there are two."""
+    others = np.zeros((len(rows), observed.rows.shape[1] - rows.shape[1] - 1))
+    return np.column_stack([rows, np.ones(len(rows)), others])

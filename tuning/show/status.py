@@ -29,6 +29,8 @@ def status_table(study: Study) -> Group:
     table = progress_table(losses, settings, f"study {name}, {running}", 0)
     note = f"A trial's {settings.objective} is {settings.estimate}; a confirmation scores all"
     lines = [note] if settings.estimate else []
+    if study.spec.warm_start:
+        lines.append(f"Warm start: {study.spec.warm_start.text}")
     lines += [f"Dropped: {dropped}" for dropped in study.dropped()]
     lost = [trial for own in trials.values() for trial in lost_trials(own)]
     lines += [f"Without a value: {reasons_text(study, lost)}"] if lost else []
@@ -80,6 +82,7 @@ def status_json(study: Study) -> dict[str, Any]:
         "running": study.home.trial_store(spec.name).is_held(),
         "data": study.data_source,
         "settings": spec.settings.model_dump(),
+        "warm_start": spec.warm_start.model_dump() if spec.warm_start else None,
         "best": _trial_json(best) if best else None,
         "dropped": [{**drop.to_dict(), "loss_fn": spec.loss_fns[drop.loss]} for drop in study.dropped()],
         "losses": {loss: {"loss_fn": spec.loss_fns[loss], **_loss_json(own)} for loss, own in trials.items()},

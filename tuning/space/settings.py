@@ -12,6 +12,8 @@ from losstune.trainer.config.objective import Objective
 SamplerName = Literal["tpe", "gp", "random", "grid"]
 SAMPLER: SamplerName = "gp"
 """What proposes the trials of a new study, where neither its spaces nor options say: docs/spaces.md has the figures."""
+LEARNING: tuple[SamplerName, ...] = ("gp", "tpe")
+"""Those to which trials say where to look next."""
 QUERIES = 1024
 """Validation rows that a new study scores its trials on, where it does not say how many.
 

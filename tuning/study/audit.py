@@ -5,7 +5,7 @@ own check, so every ended trial's result, rungs and settings are compared with i
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -43,7 +43,9 @@ def audited_trials(study: Study) -> dict[str, LossTrials]:
         if unknown := _unknown(study, storage):
             raise UserError(f"{store}: damaged (it holds {', '.join(unknown)}); {BACKUP_ADVICE}")
         trials = study.open_trials(storage)
-        _check_trials(study, trials)
+        spaces = {loss: own.space for loss, own in trials.items()}
+        numbering = [text for own in trials.values() for text in _numbering(own)]
+        _refuse(study, numbering + _differences(study, trials, spaces))
     except (UserError, OSError):
         raise
     except Exception as error:  # on bytes that are not as it wrote them, Optuna raises whatever it stumbles over
@@ -51,6 +53,19 @@ def audited_trials(study: Study) -> dict[str, LossTrials]:
             raise
         reason = masked(storage_reason(error))
         raise UserError(f"{store}: damaged ({type(error).__name__}: {reason}); {BACKUP_ADVICE}") from None
+    return trials
+
+
+def sound_trials(study: Study) -> dict[str, list[TrialView]]:
+    """The trials of every loss, checked alike, of a study that is read only: another launch may hold it now.
+
+    Raises:
+        UserError: one of them is damaged; says which, and what to do.
+    """
+    study.store.check_whole()
+    trials = study.trials()
+    study.files.update()  # after the trials, so that no file is older than what the storage says of it
+    _refuse(study, _differences(study, trials, study.spec.search_spaces()))
     return trials
 
 
@@ -65,10 +80,15 @@ def _unknown(study: Study, storage: BaseStorage) -> list[str]:
     )
 
 
-def _check_trials(study: Study, trials: Mapping[str, LossTrials]) -> None:
-    """Refuse a study whose storage and trial files disagree."""
-    findings = [text for own in trials.values() for text in _numbering(own)]
-    findings += [text for own in trials.values() for trial in own for text in _findings(study, trial, own.space)]
+def _differences(
+    study: Study, trials: Mapping[str, Iterable[TrialView]], spaces: Mapping[str, SearchSpace]
+) -> list[str]:
+    """Where the storage and the trials' files disagree."""
+    return [text for loss, own in trials.items() for trial in own for text in _findings(study, trial, spaces[loss])]
+
+
+def _refuse(study: Study, findings: list[str]) -> None:
+    """Refuse a study of which anything was found."""
     if findings:
         more = f"\n… and {len(findings) - SHOWN} more" if len(findings) > SHOWN else ""
         raise UserError(

@@ -20,6 +20,7 @@ def continued(
     options: Mapping[str, Any],
     data_digest: str,
     *,
+    warm_start: str | None = None,
     accept_change: bool = False,
 ) -> Study:
     """The study as another launch continues it: the same but for a new budget.
@@ -27,6 +28,7 @@ def continued(
     Args:
         spaces: as given again; empty takes the frozen ones.
         options: settings that stand on the command line.
+        warm_start: the other study that it began with, where that is said again.
         accept_change: go on with other versions of the libraries, on record.
 
     Raises:
@@ -45,6 +47,9 @@ def continued(
         for name, value in options.items()
         if name not in BUDGET_FIELDS and frozen[name] != value
     ]
+    began_with = spec.warm_start.study if spec.warm_start else None
+    if warm_start not in (None, began_with):
+        differences.append(f"warm_start: {began_with or 'none'} in the study, {warm_start} now")
     if differences:
         raise UserError(
             f"study {spec.name!r} exists with other content; use another --study name, or undo the change:\n"

@@ -23,6 +23,47 @@ KEPT_DATA = "data.npz"
 """The data of a study that keeps it in its folder; another study's is a whole path, digits or a reference."""
 
 
+class Taken(BaseModel):
+    """What one loss of a study took over from another study: so many of so many ended trials, of these losses."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    losses: list[str]
+    trials: int
+    of: int
+
+
+class WarmStart(BaseModel):
+    """The other study that a study began with the trials of.
+
+    Attributes:
+        study: its name, or the whole path of its folder, as it was asked for.
+        study_id: its own.
+        sha256: of the file that the trials were copied to.
+        losses: by this study's names.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    study: str
+    study_id: str
+    sha256: str
+    losses: dict[str, Taken]
+
+    @property
+    def text(self) -> str:
+        """``34 of 40 trials of infonce of study first fit``."""
+        return ", ".join(map(self._taken, self.losses))
+
+    def _taken(self, loss: str) -> str:
+        own = self.losses[loss]
+        if not own.losses:
+            return f"study {self.study} has no {loss}"
+        named = loss if own.losses == [loss] else f"{' and '.join(own.losses)} for {loss}"
+        trials = f"trial{'' if own.of == 1 else 's'}"
+        return f"{own.trials} of {own.of} {trials} of {named} of study {self.study} fit"
+
+
 class StudySpec(BaseModel):
     """What a study is, for good; only its budget may be raised later."""
 
@@ -45,6 +86,8 @@ class StudySpec(BaseModel):
     """SHA-256 of the file of each module of the user's that it names; None in one of before that was kept."""
     data_notes: list[str] = []
     """What its data makes of scores, as sentences; found when it began."""
+    warm_start: WarmStart | None = None
+    """The study whose trials it began with, as knowledge."""
     id: str = ""
     """Tells it from another study of its name in the same database or bucket; random."""
 

@@ -24,7 +24,7 @@ from losstune.tuning.storage.study_files import SPEC_FILE, StudyFiles
 from losstune.tuning.storage.trial_store import TrialStore
 from losstune.tuning.study.dropped import Dropped
 from losstune.tuning.study.loss_trials import LossTrials, read_dropped, read_trials
-from losstune.tuning.study.spec import KEPT_DATA, StudySpec, git_commit, read_spec, utc_now
+from losstune.tuning.study.spec import KEPT_DATA, StudySpec, WarmStart, git_commit, read_spec, utc_now
 from losstune.tuning.study.trial import TrialView
 from losstune.tuning.study.users_code import code_digests
 from losstune.tuning.study.versions import versions_now
@@ -176,6 +176,7 @@ def create_study(
     data_digest: str,
     columns: str | None = None,
     data_notes: Sequence[str] = (),
+    warm_start: WarmStart | None = None,
 ) -> Study:
     """Write a new study's folder and spec."""
     spec = StudySpec(
@@ -185,6 +186,7 @@ def create_study(
         columns=columns,
         data_digest=data_digest,
         data_notes=list(data_notes),
+        warm_start=warm_start,
         settings=settings,
         spaces={space.name: dict(space.source) for space in spaces},
         versions=versions_now(),

@@ -4,6 +4,7 @@ import inspect
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
+from textwrap import dedent
 
 import numpy as np
 import pytest
@@ -17,8 +18,9 @@ from losstune.tuning.commands import check
 from losstune.tuning.commands.check import check_spaces, checked_json, epochs_per_trial, estimate
 from losstune.tuning.search.budget_worth import budget_worth
 from tests.conftest import Command
+from tests.reliability.made import made
 from tests.trainer.samples import sample_arrays
-from tests.tuning.reported import searched
+from tests.tuning.reported import SPACES, searched
 from tests.tuning.samples import DISCRETE, settings_of, space_of
 
 
@@ -148,6 +150,26 @@ def test_nothing_is_said_of_a_budget_where_nothing_is_known(quick_probe: None, l
     asked = ("check", "infonce", "--objective", "val/cosine_sim")
     assert json.loads(losstune(*asked, "--json").out)["worth"] is None
     assert losstune(*asked).out.splitlines()[-1].startswith("Expected time on ")
+
+
+def test_what_a_warm_start_would_take_over_is_said(quick_probe: None, losstune: Command, tmp_path: Path) -> None:
+    made(tmp_path)
+    asked = ("check", tmp_path / "plain.yaml", "--warm-start", "study", "--storage", tmp_path, "--study", "new")
+    line = "trials of infonce of study study fit"
+    asked[1].write_text("loss_fn: infonce\nfixed: {model.depth: 1}")
+    told = losstune(*asked)
+    assert told.code == 2
+    assert told.err.startswith("error: --warm-start study: no trial of it is of use here (0 of 6 " + line)
+    space = tmp_path / "own.yaml"
+    space.write_text(dedent(SPACES["infonce"]))
+    told = losstune("check", space, *asked[2:])
+    assert (told.code, f"Warm start: 6 of 6 {line}" in told.out) == (0, True)
+    found = json.loads(losstune("check", space, *asked[2:], "--json").out)["warm_start"]
+    assert found["losses"] == {"infonce": {"losses": ["infonce"], "trials": 6, "of": 6}}
+    itself = losstune("check", space, *asked[2:-1], "study")
+    assert "warm_start: none in the study, study now" in itself.err
+    itself = losstune("check", space, "--warm-start", "new", *asked[4:])
+    assert itself.err == "error: --warm-start new: that is the study itself; name another one\n"
 
 
 def test_it_takes_every_option_of_a_launch_but_those_of_its_output() -> None:

@@ -9,6 +9,7 @@ import sqlite3
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import numpy as np
@@ -35,9 +36,12 @@ from losstune.tuning.space.reader import shipped_names
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.kept_data import study_pairs
 from losstune.tuning.study.study import Study, open_study
+from losstune.tuning.study.warm_start import earlier_trials
 from tests.conftest import without_tracker
+from tests.reliability.made import made
 from tests.trainer.samples import sample_arrays, sample_trainer, timeless, train_to_end
 from tests.tuning.conftest import request_for
+from tests.tuning.reported import SPACES
 
 QUIET = Console(quiet=True)
 Trials = dict[str, list[optuna.trial.FrozenTrial]]
@@ -425,3 +429,23 @@ def test_a_study_runs_on_shares_of_gpus(ray_address: str, tmp_path: Path, untrac
     short = {"max_epochs": 1, "grace_epochs": 1, "trials": 2}
     study = launch(request_for(tmp_path, ray_address, "mse", gpus=0.25, **short), QUIET).study
     assert [trial.state.name for trial in optuna_trials(study)["mse"]] == ["COMPLETE", "COMPLETE"]
+
+
+def test_a_study_goes_on_with_what_it_took_over_though_the_other_one_is_gone(tmp_path: Path) -> None:
+    other = made(tmp_path)
+    space = tmp_path / "own.yaml"
+    space.write_text(dedent(SPACES["infonce"]))
+    asked = replace(request_for(tmp_path, None, str(space), name="new", trials=3, max_epochs=9), warm_start="study")
+    with _created(asked, QUIET) as (study, _):
+        before = earlier_trials(study)
+    assert [trial.point for trial in before["infonce"]] == [trial.point for trial in other.trials()["infonce"]]
+    other.delete()
+    for warm_start in ("study", None):
+        with _continued(replace(asked, warm_start=warm_start), QUIET) as (study, _):
+            assert earlier_trials(study) == before
+            assert study.trials() == {"infonce": []}
+    with (
+        pytest.raises(UserError, match="warm_start: study in the study, third now"),
+        _continued(replace(asked, warm_start="third"), QUIET),
+    ):
+        pass

@@ -6,7 +6,7 @@ import pytest
 
 from losstune.trainer.base.errors import UserError
 from losstune.tuning.commands import studies
-from losstune.tuning.commands.studies import existing, held
+from losstune.tuning.commands.studies import existing, held, named_study, other_study
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.study import Study, open_study
 from tests.tuning.reported import searched
@@ -35,3 +35,17 @@ def test_a_holder_reads_the_study_once_and_nobody_else_gets_it(tmp_path: Path, m
         with pytest.raises(UserError, match="study 'study' is in use by process"), held(study.home, "study"):
             pass
     assert opened == ["study"]
+
+
+def test_another_study_is_named_or_its_folder_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = searched(tmp_path / "elsewhere", (1, 0))
+    monkeypatch.chdir(tmp_path)
+    here = Home(Path("here"))
+    assert named_study("study") == "study"
+    folder = named_study(Path("elsewhere/studies/study"))
+    assert folder == str(study.folder.resolve())
+    assert other_study(here, folder).spec == other_study(study.home, "study").spec == study.spec
+    with pytest.raises(UserError, match=r"no study 'study' in .*here/studies; found: none"):
+        other_study(here, "study")
+    with pytest.raises(UserError, match=r"elsewhere/study: no study is there; expected .* its folder, …/studies/NAME"):
+        other_study(here, named_study("elsewhere/study"))

@@ -137,7 +137,7 @@ def test_what_is_seen_of_trials() -> None:
         view(4, {3: 0.4}, failed(4)),
         view(5, {}, None),
     ]
-    found = [(trial.number, epoch, value) for trial, epoch, value in _seen(trials)]
+    found = [(trial.number, epoch, value) for trial, epoch, value in _seen(trials, 27, MOST)]
     assert found == [
         *[(0, 3, 0.1), (0, 9, 0.2), (1, 3, 0.2), (1, 27, 0.5)],
         *[(2, 3, 0.1), (2, 12, 0.3), (2, 27, 0.3), (3, 27, -math.inf), (4, 3, 0.4)],
@@ -146,15 +146,55 @@ def test_what_is_seen_of_trials() -> None:
 
 def test_of_many_values_the_best_and_the_latest_are_fitted() -> None:
     trials = [view(number, {3: 1.0 / (number + 1)}) for number in range(300)]
-    kept = {trial.number for trial, _, _ in _seen(trials)}
+    kept = {trial.number for trial, _, _ in _seen(trials, 3, MOST)}
     assert kept == {*range(MOST * 2 // 3), *range(300 - MOST // 3, 300)}
 
 
 def test_bad_values_are_made_equal() -> None:
     values = [0.5, 0.4, 0.3, 0.2, -0.4]
     seen = [(view(number, {}), 3, value) for number, value in enumerate([*values, -math.inf])]
-    found = _observed(seen, Cube(space_of(CONTINUOUS))).values
+    found = _observed(seen, Cube(space_of(CONTINUOUS)), 3).values
     assert found == pytest.approx([0.5, 0.4, 0.3, 0.2, -0.1, -0.1])  # the middle is 0.3, the best lies 0.2 over it
+
+
+OTHER_LEVEL = 0.1
+"""Of another data set: its values are a tenth of this one's, and lie about another middle."""
+
+
+def elsewhere(top: Callable[[Point], float], count: int = 30) -> list[TrialView]:
+    """Trials of another study, by chance, of which a third were cut early."""
+    space = space_of(STARTING)
+    trials = new_trials(space)
+    for at, place in enumerate(Cube(space).draw(count, np.random.default_rng(7))):
+        point = Cube(space).point(place[None][0])
+        value = 0.02 + OTHER_LEVEL * top(point)
+        ended(trials, point, cut(value - 0.01, 9) if at % 3 == 0 else used_up(value))
+    return list(trials)
+
+
+def missed(earlier: list[TrialView], count: int, seed: int) -> float:
+    trials = new_trials(space_of(STARTING))
+    for _ in range(count):
+        point = propose(trials, "gp", seed, earlier)
+        assert point is not None
+        ended(trials, point, used_up(peak(point)))
+    return 0.5 - max(peak(trial.point) for trial in trials)
+
+
+def test_another_studys_trials_say_where_to_begin() -> None:
+    """The start point is tried first all the same; three trials are as good as without them many more."""
+    warm, cold = (np.mean([missed(earlier, 4, seed) for seed in range(4)]) for earlier in (elsewhere(peak), []))
+    assert warm < 0.02
+    assert warm < cold / 4
+    assert propose(new_trials(space_of(STARTING)), "gp", 0, elsewhere(peak)) == space_of(STARTING).start[0]
+
+
+def test_where_the_other_studys_best_is_elsewhere_it_is_left() -> None:
+    def turned(point: Point) -> float:
+        mirrored = {"lr": 1e-5 / point["lr"], "model.dropout": 0.9 - point["model.dropout"]}
+        return peak(mirrored)
+
+    assert np.mean([missed(elsewhere(turned), 25, seed) for seed in range(3)]) < 0.01
 
 
 def test_none_where_all_candidates_are_known() -> None:

@@ -130,6 +130,24 @@ def test_asking_twice_changes_nothing(sampler: SamplerName) -> None:
     assert propose(trials, sampler, 0) == propose(trials, sampler, 0)
 
 
+@learning
+def test_another_studys_trials_change_what_is_proposed_and_nothing_else(sampler: SamplerName) -> None:
+    space = space_of(MIXED)
+    before = new_trials(space)
+    train(before, sampler, 20)
+    earlier, trials, known = list(before), new_trials(space), []
+    for _ in range(14):
+        point = propose(trials, sampler, 5, earlier)
+        assert point is not None
+        assert propose(trials, sampler, 5, earlier) == point
+        known.append(point)
+        number = trials.add(point, seed=0)
+        trials.end(number, ending_of(number))
+    assert [trial.point for trial in trials] == known
+    assert len({str(point) for point in known}) == 14
+    assert train(new_trials(space), sampler, 14, seed=5) != known
+
+
 @drawing
 def test_another_seed_gives_other_proposals(sampler: SamplerName) -> None:
     first = train(new_trials(space_of(CONTINUOUS)), sampler, 14, seed=3)

@@ -8,6 +8,7 @@ import pytest
 from losstune.trainer.base.yaml_file import read_yaml
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.continuation import continued
+from losstune.tuning.study.spec import WarmStart
 from losstune.tuning.study.study import Study, open_study
 from tests.trainer.samples import refusal
 from tests.tuning.samples import CONDITIONAL, settings_of, space_of
@@ -54,6 +55,17 @@ def test_a_changed_space_is_refused_with_the_change(before: str, now: str, diffe
     assert refusal(continued_with, study, PLAIN.replace(before, now)) == (
         f"study 'first' exists with other content; use another --study name, or undo the change:\n{difference}"
     )
+
+
+def test_a_warm_start_is_for_good(tmp_path: Path) -> None:
+    study = created(tmp_path)
+    text = refusal(continued, study, [], {}, DIGEST, warm_start="other")
+    assert text.endswith("undo the change:\nwarm_start: none in the study, other now")
+    began = WarmStart(study="other", study_id="1", sha256="2", losses={})
+    warm = Study(study.home, study.spec.model_copy(update={"warm_start": began}))
+    assert continued(warm, [], {}, DIGEST, warm_start="other") == continued(warm, [], {}, DIGEST) == warm
+    text = refusal(continued, warm, [], {}, DIGEST, warm_start="third")
+    assert text.endswith("undo the change:\nwarm_start: other in the study, third now")
 
 
 def test_spaces_of_one_loss_are_told_apart_by_name(tmp_path: Path) -> None:
