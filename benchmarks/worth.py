@@ -86,7 +86,9 @@ def compared(folder: Path, arrays: dict[str, Any], seeds: int) -> dict[str, Any]
             seconds = epoch_seconds(TrainConfig.from_flat({**settings, "threads": 1}), pairs)
             arms.append({**own, "parameters": row["cost"]["parameters"], "cpu_seconds": seconds})
     told_pairs = [pair for pair in told["pairs"] if pair["measure"] == "mrr"]
-    return {"winner": told["winner"], "targets": told["targets"], "seeds": seeds, "arms": arms, "pairs": told_pairs}
+    ridge = {name: told["ridge"][name] for name in ("name", "test")}
+    found = {name: told[name] for name in ("winner", "targets", "seeds")}
+    return {**found, "arms": arms, "pairs": told_pairs, "ridge": ridge}
 
 
 def epoch_seconds(config: TrainConfig, pairs: Pairs) -> float:
@@ -122,6 +124,8 @@ def summary(found: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     for loss in sorted(means, key=lambda loss: -share[loss]):
         cells = [f"{means[loss][name]:.3f}{against_infonce(loss, found[name])}" for name in found]
         yield f"| `{loss}` | {' | '.join(cells)} | {share[loss]:.1%} |"
+    ridge = [f"{told['ridge']['test']['mrr']['value']:.3f}" for told in found.values()]
+    yield f"| ridge regression | {' | '.join(ridge)} | |"
 
 
 def against_infonce(loss: str, told: Mapping[str, Any]) -> str:
@@ -158,6 +162,7 @@ def whole(name: str, told: Mapping[str, Any]) -> Iterator[str]:
         cells = [interval(arm["test"][metric]) for metric in METRICS]
         beaten = sum(pair["first"] == arm["loss"] and pair["verdict"] == DECIDED for pair in told["pairs"])
         yield f"| `{arm['loss']}` | {' | '.join(cells)} | {1000 * arm['cpu_seconds']:.0f} | {beaten or ''} |"
+    yield f"| ridge regression | {' | '.join(interval(told['ridge']['test'][metric]) for metric in METRICS)} | | |"
 
 
 def interval(found: Mapping[str, float]) -> str:

@@ -38,7 +38,7 @@ def told(worth: ModuleType) -> dict[str, Any]:
         pair(up, "infonce", 0.1, "first"),
         *(pair("infonce", name, 0.02, "undecided") for name in others),
     ]
-    return {"arms": arms, "pairs": pairs}
+    return {"arms": arms, "pairs": pairs, "ridge": {"test": arm("ridge", 0.3)["test"]}}
 
 
 def test_what_is_known_against_infonce_is_marked_the_best_on_average_first(worth: ModuleType) -> None:
@@ -46,7 +46,7 @@ def test_what_is_known_against_infonce_is_marked_the_best_on_average_first(worth
     assert lines[0] == "| test MRR | a | b | of the best |"
     assert lines[2] == "| `infonce_decoupled` | 0.500 ▲ | 0.500 ▲ | 100.0% |"
     assert lines[3] == "| `infonce` | 0.400 | 0.400 | 80.0% |"
-    assert lines[-1] == "| `mse` | 0.200 ▼ | 0.200 ▼ | 40.0% |"
+    assert lines[-2:] == ["| `mse` | 0.200 ▼ | 0.200 ▼ | 40.0% |", "| ridge regression | 0.300 | 0.300 | |"]
 
 
 def test_what_a_variant_adds_has_the_sign_of_the_variant(worth: ModuleType) -> None:
@@ -62,6 +62,7 @@ def test_a_set_has_its_arms_with_limits_cost_and_whom_they_beat(worth: ModuleTyp
     assert lines[0] == "| a | MRR | recall@10 | cosine | CPU ms an epoch | beats |"
     limits = " | ".join(["0.500 [0.400, 0.600]"] * 3)
     assert lines[2] == f"| `infonce_decoupled` | {limits} | 12 | 1 |"
+    assert lines[-1] == f"| ridge regression | {' | '.join(['0.300 [0.200, 0.400]'] * 3)} | | |"
 
 
 def test_the_tables_of_the_docs_are_those_of_what_is_kept(worth: ModuleType) -> None:
