@@ -28,7 +28,7 @@ from losstune.trainer.run.history import End, Record
 from losstune.trainer.run.matryoshka import loss_module
 from losstune.trainer.run.watched import WatchedGradients
 from losstune.trainer.score.metrics import NonFiniteError, embedding_metrics
-from losstune.trainer.score.prefixes import prefix_metrics
+from losstune.trainer.score.prefixes import prefix_scores
 
 
 class Trainer:
@@ -128,7 +128,7 @@ class Trainer:
         predictions = self.predict(split.inputs)
         scored = (predictions, split.targets, split.gallery, split.positive, self.center, split.others)
         result = embedding_metrics(*scored)
-        cut = prefix_metrics([prefix.dims for prefix in self._prefixes[:-1]], *scored)
+        cut = prefix_scores(embedding_metrics, [prefix.dims for prefix in self._prefixes[:-1]], *scored)
         return self._evaluate_loss(predictions, split) | result | cut
 
     def predict(self, inputs: Column) -> Tensor:

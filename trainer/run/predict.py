@@ -35,7 +35,7 @@ from losstune.trainer.run.device import embed_pieces, pick_device, seeded
 from losstune.trainer.score.flags import geometry_flags
 from losstune.trainer.score.geometry import geometry
 from losstune.trainer.score.metrics import NonFiniteError, embedding_metrics, refuse_rows
-from losstune.trainer.score.prefixes import prefix_metrics
+from losstune.trainer.score.prefixes import prefix_scores
 
 
 @dataclass(frozen=True)
@@ -262,7 +262,7 @@ class Scored:
     """A model on the locked test split.
 
     Attributes:
-        metrics: ``test/…``: those of :func:`embedding_metrics`, of :func:`geometry`, and of :func:`prefix_metrics`.
+        metrics: ``test/…``: those of :func:`embedding_metrics`, of :func:`geometry`, and of :func:`prefix_scores`.
         gallery: G, the number of distinct targets.
         dim: min(N, d), the highest effective rank there could be.
         flags: sentences of :func:`geometry_flags`.
@@ -290,7 +290,7 @@ def score_test(checkpoint: Path, pairs: Pairs) -> Scored:
     scored = (predictions, split.targets, split.gallery, split.positive, center, split.others)
     sizes = [prefix.dims for prefix in trained.config.prefixes if prefix.dims < trained.output_dim]
     try:
-        scores = embedding_metrics(*scored) | prefix_metrics(sizes, *scored)
+        scores = embedding_metrics(*scored) | prefix_scores(embedding_metrics, sizes, *scored)
         shape = geometry(predictions, split.targets, split.gallery, center)
     except NonFiniteError as error:
         raise UserError(f"{pairs.source}: test split: {error}") from None

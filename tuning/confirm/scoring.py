@@ -21,7 +21,7 @@ from losstune.trainer.run.layout import BEST_FILE, HISTORY_FILE
 from losstune.trainer.score.flags import parting
 from losstune.trainer.score.geometry import geometry
 from losstune.trainer.score.metrics import row_scores
-from losstune.trainer.score.prefixes import prefix_row_scores
+from losstune.trainer.score.prefixes import prefix_scores
 from losstune.tuning.confirm.baselines import baseline_scores
 from losstune.tuning.confirm.confirm_runs import ConfirmRun, RunResult, confirm_seeds
 from losstune.tuning.confirm.cost import Cost
@@ -136,7 +136,7 @@ def _test_split(study: Study, plan: Plan, pairs: Pairs) -> SplitTensors:
 def _score_run(run: ConfirmRun, pairs: Pairs, split: SplitTensors) -> _Scored:
     predictions, center = best_predictions(run, pairs, split)
     scored = predictions, split.targets, split.gallery, split.positive, center, split.others
-    cut = prefix_row_scores(run.arm.shorter(predictions.shape[1]), *scored)
+    cut = prefix_scores(row_scores, run.arm.shorter(predictions.shape[1]), *scored)
     return _Scored(row_scores(*scored) | cut, geometry(predictions, split.targets, split.gallery, center))
 
 

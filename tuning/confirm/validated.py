@@ -15,7 +15,7 @@ from losstune.trainer.run.layout import BEST_FILE
 from losstune.trainer.run.predict import load_model
 from losstune.trainer.score.metrics import row_scores
 from losstune.trainer.score.names import at_dims
-from losstune.trainer.score.prefixes import prefix_row_scores
+from losstune.trainer.score.prefixes import prefix_scores
 from losstune.tuning.confirm.confirm_runs import ConfirmRun, confirm_seeds, runs_of
 from losstune.tuning.confirm.plan import Plan
 from losstune.tuning.study.study import Study
@@ -41,7 +41,9 @@ def prefix_values(study: Study, runs: Sequence[ConfirmRun], pairs: Pairs) -> dic
         _, split_seed = confirm_seeds(study.spec.settings, run.seed)
         val = split_tensors(pairs, split_rows(pairs, split_seed).val, CPU)
         predictions, center = best_predictions(run, pairs, val)
-        scores = prefix_row_scores(sizes, predictions, val.targets, val.gallery, val.positive, center, val.others)
+        scores = prefix_scores(
+            row_scores, sizes, predictions, val.targets, val.gallery, val.positive, center, val.others
+        )
         for size, values in found.items():
             values.append(float(scores[at_dims(size, study.spec.settings.measure)].mean()))
     return found
