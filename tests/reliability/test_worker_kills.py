@@ -74,7 +74,8 @@ def wait_for_epochs(root: Path, count: int) -> None:
 
 
 def test_siblings_do_not_notice(tmp_path: Path, tmp: str, record: Recorder) -> None:
-    command = ["launch", *STUDY, "--concurrency", "2", "--trials", "2", "--max-epochs", "40", "--grace-epochs", "40"]
+    command = ["launch", *STUDY, "--concurrency", "2", "--trials", "2"]
+    command += ["--max-epochs", "200", "--grace-epochs", "200"]  # long enough for another worker to start meanwhile
     process = start(tmp_path, *command, TMPDIR=tmp)
     victim, sibling = wait_for(lambda: pair(training(process.pid)), 60, "two workers train")
     victim.kill()
@@ -84,7 +85,7 @@ def test_siblings_do_not_notice(tmp_path: Path, tmp: str, record: Recorder) -> N
     assert process.returncode == 0, out
     for trials in optuna_trials(tmp_path, "study").values():
         assert [t.state.name for t in trials] == ["COMPLETE", "COMPLETE"]
-    check_ended(tmp_path, "study", 2, 80, 40)
+    check_ended(tmp_path, "study", 2, 400, 200)
     record(2, "one of two workers killed")
 
 
@@ -112,11 +113,14 @@ def test_a_trial_whose_worker_always_dies_fails_alone(tmp_path: Path, tmp: str, 
 OLD_WORKER = """
 import sys
 from pathlib import Path
+from losstune.trainer.config.config_file import read_run_settings
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.pairs import load_pairs
-from losstune.trainer.run.loop import Trainer, pick_device
 from losstune.trainer.data.resident import resident_data
-from losstune.trainer.run.run_dir import RunDirectory, StaleAttemptError, read_run_settings
+from losstune.trainer.run.attempt import StaleAttemptError
+from losstune.trainer.run.device import pick_device
+from losstune.trainer.run.loop import Trainer
+from losstune.trainer.run.run_dir import RunDirectory
 
 folder = RunDirectory(Path(sys.argv[1]), attempt=1)
 config = TrainConfig.from_flat(read_run_settings(folder.path / "config.yaml"))
