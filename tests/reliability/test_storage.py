@@ -39,7 +39,8 @@ def on_its_own_disk(test: Test) -> Test:
 ENOUGH = 200_000_000
 TRIALS = ["launch", *STUDY, "--concurrency", "1", "--epochs-per-loss", "18", "--max-epochs", "9"]
 CONFIRM = ["confirm", "study", "--top", "1", "--seeds", "2", "--concurrency", "1"]
-TRAIN = ["train", "--data", "digits", "--loss_fn", "infonce", "--num_epochs", "100", "--threads", "1"]
+TRAIN = ["train", "--data", "digits", "--loss_fn", "infonce", "--num_epochs", "500", "--threads", "1"]
+"""Some ten seconds: it saves every two, and the second last.pt is the one for which there is no room."""
 FULL = "No space left on device|database or disk is full|disk I/O error"
 
 
