@@ -44,7 +44,7 @@ def audited_trials(study: Study) -> dict[str, LossTrials]:
             raise UserError(f"{store}: damaged (it holds {', '.join(unknown)}); {BACKUP_ADVICE}")
         trials = study.open_trials(storage)
         spaces = {loss: own.space for loss, own in trials.items()}
-        numbering = [text for own in trials.values() for text in _numbering(own)]
+        numbering = [text for loss, own in trials.items() for text in _numbering(loss, own.stored_numbers)]
         _refuse(study, numbering + _differences(study, trials, spaces))
     except (UserError, OSError):
         raise
@@ -65,7 +65,8 @@ def sound_trials(study: Study) -> dict[str, list[TrialView]]:
     study.store.check_whole()
     trials = study.trials()
     study.files.update()  # after the trials, so that no file is older than what the storage says of it
-    _refuse(study, _differences(study, trials, study.spec.search_spaces()))
+    numbering = [text for loss, own in trials.items() for text in _numbering(loss, [trial.number for trial in own])]
+    _refuse(study, numbering + _differences(study, trials, study.spec.search_spaces()))
     return trials
 
 
@@ -101,11 +102,11 @@ def _refuse(study: Study, findings: list[str]) -> None:
         )
 
 
-def _numbering(trials: LossTrials) -> Iterator[str]:
+def _numbering(loss: str, numbers: Iterable[int]) -> Iterator[str]:
     """Numbers that are not those in which trials came, which are also in their names."""
-    for place, number in enumerate(trials.stored_numbers):
+    for place, number in enumerate(numbers):
         if number != place:
-            yield f"{STORAGE_FILE}: {trial_name(trials.loss, place)} has the number {number}"
+            yield f"{STORAGE_FILE}: {trial_name(loss, place)} has the number {number}"
 
 
 def _findings(study: Study, trial: TrialView, space: SearchSpace) -> Iterator[str]:

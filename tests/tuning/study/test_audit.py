@@ -10,7 +10,7 @@ import pytest
 from optuna.study import StudyDirection
 
 from losstune.tuning.storage.home import Home
-from losstune.tuning.study.audit import audited_trials
+from losstune.tuning.study.audit import audited_trials, sound_trials
 from losstune.tuning.study.study import Study, open_study
 from tests.reliability.made import made
 from tests.trainer.samples import refusal
@@ -66,6 +66,8 @@ def test_a_number_of_a_trial_that_changed_in_the_database(study: Study) -> None:
         "(SELECT study_id FROM studies WHERE study_name = 'cosine')",
     )
     assert "optuna.db: cosine-0003 has the number 19" in refused(study)
+    only_read = refusal(sound_trials, open_study(Home(study.home.root), "study"))
+    assert "optuna.db: cosine-0003 has the number 19" in only_read
 
 
 def test_a_parameter_that_changed_in_the_database(study: Study) -> None:
