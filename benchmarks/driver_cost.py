@@ -1,11 +1,12 @@
 """What a trial costs the driver where training costs nothing: time, and memory that is not given back.
 
-A whole ``losstune launch`` with its own Ray, SQLite and MLflow, TPE over ``infonce_space.yaml``, two slots; only the
-trainer is replaced by one that answers at once. Each number of trials is a process of its own on a fresh folder.
+A whole ``losstune launch`` with its own Ray, SQLite and MLflow, the default search over ``infonce_space.yaml``, two
+slots; only the trainer is replaced by one that answers at once. Each number of trials is a process of its own on a
+fresh folder.
 
 * CPU and wall time of the driver, from the first trial that is asked for to the last that is told, over trials.
 * Resident memory of the driver before and after, and what each further trial added: the difference to the row above.
-* The time of a proposal, the median of the last twenty: what TPE costs with so many trials told.
+* The time of a proposal, the median of the last twenty: what it costs with so many trials told.
 
     python benchmarks/driver_cost.py --trials 100 500 4000
 

@@ -52,12 +52,13 @@ class Epoch(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """One study: its incumbents, as (seconds since its start, MRR on the test rows), and its whole time."""
+    """One study: its incumbents, as (seconds since its start, MRR on the test rows), its whole time and its epochs."""
 
     side: str
     data: str
     seed: int
     seconds: float
+    epochs: int
     incumbents: list[tuple[float, float]]
 
     def quality_at(self, seconds: float) -> float:
@@ -100,7 +101,7 @@ def run_losstune(side: str, sources: Path, data: str, seed: int, folder: Path) -
     )
     curves = dict(zip(lengths, json.loads(done.stdout), strict=True))
     worth = [(found.seconds, curves[found.trial][found.epoch - 1]) for found in best]
-    return Run(side, data, seed, seconds, worth)
+    return Run(side, data, seed, seconds, len(epochs), worth)
 
 
 def flat_config(file: Path) -> dict[str, Any]:
@@ -124,7 +125,8 @@ def run_stock(data: str, seed: int, folder: Path) -> Run:
     best = incumbents(epochs)
     lengths = {found.trial: found.epoch for found in best}
     curves = {trial: stock_curve(records[trial][0]["config"], data, seed, n) for trial, n in lengths.items()}
-    return Run("stock", data, seed, seconds, [(found.seconds, curves[found.trial][found.epoch - 1]) for found in best])
+    worth = [(found.seconds, curves[found.trial][found.epoch - 1]) for found in best]
+    return Run("stock", data, seed, seconds, len(epochs), worth)
 
 
 def stock_curve(config: dict[str, Any], data: str, seed: int, epochs: int) -> list[float]:
@@ -186,6 +188,8 @@ def summary(data: str, runs: Sequence[Run]) -> Table:
     table.add_section()
     table.add_row("seconds to it", f"{stock:.0f}", *(f"{seconds:.1f}" for seconds in reached.values()))
     table.add_row("times as fast", "1", *(f"{stock / seconds:.0f}" for seconds in reached.values()))
+    pace = {side: median(run.epochs / run.seconds for run in own[side]) for side in SIDES}
+    table.add_row("epochs a second", *(f"{epochs:.1f}" for epochs in pace.values()))
     table.add_row("runs", *(str(len(own[side])) for side in SIDES))
     return table
 
