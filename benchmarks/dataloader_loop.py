@@ -14,9 +14,9 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from losstune.trainer.config.model_config import ModelConfig
-from losstune.trainer.data.columns import moments_of
+from losstune.trainer.data.columns import Column, moments_of
 from losstune.trainer.data.pairs import load_pairs
-from losstune.trainer.data.resident import CenteredTargets, SplitTensors, split_tensors
+from losstune.trainer.data.resident import CenteredTargets, SplitTensors, TrainSplit, split_tensors, train_split
 from losstune.trainer.data.splits import split_rows
 from losstune.trainer.losses import LossModule
 from losstune.trainer.losses.infonce import InfoNceConfig
@@ -31,7 +31,7 @@ WEIGHT_DECAY = 0.01
 class Splits(NamedTuple):
     """Rows as the product splits them, on the CPU."""
 
-    train: SplitTensors
+    train: TrainSplit
     val: SplitTensors
     test: SplitTensors
 
@@ -40,11 +40,12 @@ def splits(data: str) -> Splits:
     """Those of pairs, named as ``losstune launch --data`` names them."""
     pairs = load_pairs(data)
     rows = split_rows(pairs, split_seed=0)
-    return Splits(*(split_tensors(pairs, own, CPU) for own in (rows.train, rows.val, rows.test)))
+    val, test = (split_tensors(pairs, own, CPU) for own in (rows.val, rows.test))
+    return Splits(train_split(pairs, rows.train, CPU), val, test)
 
 
 def training_epochs(
-    settings: Mapping[str, Any], train: SplitTensors, val: SplitTensors, device: torch.device = CPU
+    settings: Mapping[str, Any], train: TrainSplit, val: SplitTensors, device: torch.device = CPU
 ) -> Iterator[dict[str, float]]:
     """Train with InfoNCE for as long as the caller asks for epochs.
 
@@ -62,8 +63,8 @@ def training_epochs(
     model.to(device)
     loss_fn = InfoNceConfig(temperature=settings["temperature"]).build(CenteredTargets(train, None)).to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings["lr"], weight_decay=WEIGHT_DECAY)
-    train_set = TensorDataset(train.inputs, train.targets, train.ids)
-    val_set = TensorDataset(val.inputs, val.targets, val.ids)
+    train_set = TensorDataset(in_memory(train.inputs), in_memory(train.targets), train.ids)
+    val_set = TensorDataset(in_memory(val.inputs), val.targets, val.ids)
     train_loader = DataLoader(train_set, batch_size=settings["batch_size"], shuffle=True, drop_last=True)
     val_loader = DataLoader(val_set, batch_size=settings["batch_size"])
     while True:
@@ -71,6 +72,12 @@ def training_epochs(
         metrics = train_one_epoch(model, loss_fn, optimizer, train_loader, device)
         metrics |= evaluate(model, loss_fn, val_loader, val, device)
         yield {**metrics, "seconds": time.perf_counter() - began}
+
+
+def in_memory(column: Column) -> torch.Tensor:
+    """All rows of a column, which is not on disk here."""
+    assert isinstance(column, torch.Tensor)
+    return column
 
 
 def train_one_epoch(
@@ -117,6 +124,6 @@ def evaluate(
             total_loss += output.loss.item()
             total_accuracy += output.parts["infonce_acc"].item()
     metrics = {"loss": total_loss / full_batches, "infonce_acc": total_accuracy / full_batches}
-    gallery = (part.to(device) for part in (val.targets, val.gallery, val.positive))
-    metrics |= embedding_metrics(torch.cat(embedded), *gallery)
+    targets, gallery, positive = (part.to(device) for part in (val.targets, val.gallery, val.positive))
+    metrics |= embedding_metrics(torch.cat(embedded), targets, gallery, positive)
     return {f"val/{name}": value for name, value in metrics.items()}

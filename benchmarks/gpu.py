@@ -28,7 +28,7 @@ from dataloader_loop import CPU, training_epochs
 
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.pairs import Pairs, load_pairs, make_pairs
-from losstune.trainer.data.resident import resident_data, split_tensors
+from losstune.trainer.data.resident import resident_data, split_tensors, train_split
 from losstune.trainer.data.splits import split_rows
 from losstune.trainer.run.device import pick_device
 from losstune.trainer.run.loop import Trainer
@@ -87,7 +87,7 @@ def trainer_epochs(task: Task, device: str, precision: str) -> Generator[float]:
 def dataloader_epochs(task: Task, device: str) -> Generator[float]:
     """Seconds of each epoch of the plain loop, which keeps its data on the CPU and sends each batch."""
     rows = split_rows(task.pairs, split_seed=0)
-    train, val = (split_tensors(task.pairs, some, CPU) for some in (rows.train, rows.val))
+    train, val = train_split(task.pairs, rows.train, CPU), split_tensors(task.pairs, rows.val, CPU)
     settings: Mapping[str, Any] = {
         "temperature": 0.07,
         "batch_size": task.batch_size,

@@ -28,7 +28,7 @@ from ray.air.integrations.mlflow import MLflowLoggerCallback
 from ray.tune.schedulers import ASHAScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from losstune.trainer.data.resident import SplitTensors
+from losstune.trainer.data.resident import SplitTensors, TrainSplit
 
 MAX_EPOCHS = 27
 GRACE_EPOCHS = 3
@@ -45,7 +45,7 @@ SPACE = {
 }
 
 
-def train_encoder(config: dict[str, Any], train: SplitTensors, val: SplitTensors, seed: int) -> None:
+def train_encoder(config: dict[str, Any], train: TrainSplit, val: SplitTensors, seed: int) -> None:
     """The trainable: one report an epoch, until ASHA or the last epoch ends it."""
     torch.manual_seed(seed)
     training_seconds = 0.0
