@@ -33,12 +33,14 @@ class Evaluated:
     @property
     def best(self) -> Values:
         """The highest validation value of each run, (n,)."""
-        return self.val.max(axis=1)
+        highest: Values = self.val.max(axis=1)
+        return highest
 
     @property
     def held_out(self) -> Values:
         """The test value at that epoch, (n,)."""
-        return self.test[np.arange(len(self.test)), self.val.argmax(axis=1)]
+        chosen: Values = self.test[np.arange(len(self.test)), self.val.argmax(axis=1)]
+        return chosen
 
     @property
     def jump(self) -> float:

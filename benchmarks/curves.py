@@ -304,7 +304,7 @@ def write(file: Path, arrays: Arrays) -> None:
     """Write a file as a whole, or not at all."""
     part = file.with_suffix(".part")
     with part.open("wb") as opened:
-        np.savez_compressed(opened, **arrays)
+        np.savez_compressed(opened, **arrays)  # type: ignore[arg-type]  # taken for allow_pickle
     part.replace(file)
 
 

@@ -94,7 +94,7 @@ def written(folder: Path) -> dict[str, str]:
     folder.mkdir(parents=True, exist_ok=True)
     for name, make in SETS.items():
         if not (folder / f"{name}.npz").exists():
-            np.savez(folder / f"{name}.npz", **make())
+            np.savez(folder / f"{name}.npz", **make())  # type: ignore[arg-type]  # taken for allow_pickle
     return {"digits": "digits"} | {name: str((folder / f"{name}.npz").resolve()) for name in SETS}
 
 

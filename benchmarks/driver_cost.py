@@ -32,6 +32,7 @@ from losstune.tuning.commands.launch import LaunchRequest, launch
 from losstune.tuning.execute import search_tasks
 from losstune.tuning.execute.placement import Resources
 from losstune.tuning.execute.session import Execution, Session
+from losstune.tuning.search.proposals import propose
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.messages import Report
 
@@ -63,7 +64,7 @@ def resident() -> int:
 def measure(trials: int, folder: Path) -> dict[str, float]:
     """One study in this process."""
     found: dict[str, float] = {}
-    run, propose = Session.run, search_tasks.propose
+    run = Session.run
     proposals: list[float] = []
 
     def timed(*arguments: Any) -> Any:
@@ -84,7 +85,7 @@ def measure(trials: int, folder: Path) -> dict[str, float]:
             proposal_ms=1000 * median(proposals[-20:]),
         )
 
-    search_tasks.propose = timed
+    search_tasks.propose = timed  # type: ignore[attr-defined,assignment]
     losstune.tuning.execute.worker.TrialTrainable = NoWork  # type: ignore[assignment,misc]
     Session.run = metered  # type: ignore[method-assign]
     options = {"trials": trials, "max_epochs": 1, "grace_epochs": 1}

@@ -39,7 +39,7 @@ def data_sets(folder: Path | None) -> Iterator[tuple[str, Arrays, list[int]]]:
         file = folder / "words.npz"
         if not file.exists():
             folder.mkdir(parents=True, exist_ok=True)
-            np.savez(file, **words())
+            np.savez(file, **words())  # type: ignore[arg-type]  # taken for allow_pickle
         arrays = dict(np.load(file))
         yield "words", arrays, [32, 64, 128]
         yield "words, turned", {**arrays, "targets": turned(arrays)}, [32, 64, 128]
@@ -49,7 +49,8 @@ def turned(arrays: Arrays) -> npt.NDArray[np.float32]:
     """Targets (N, d) by the right singular vectors of the training split's about their mean."""
     train = arrays["targets"][split_rows(load_pairs(arrays), 0).train].astype(np.float64)
     axes = np.linalg.svd(train - train.mean(axis=0), full_matrices=True)[2]
-    return (arrays["targets"] @ axes.T).astype(np.float32)
+    found: npt.NDArray[np.float32] = (arrays["targets"] @ axes.T).astype(np.float32)
+    return found
 
 
 def run(arrays: Arrays, loss: str, dims: list[int], weight: int | None, seed: int, epochs: int) -> dict[str, float]:

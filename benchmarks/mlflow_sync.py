@@ -161,8 +161,10 @@ def server_store(folder: Path) -> Iterator[str]:
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", str(folder)]
     off = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "start_new_session": True}
-    with subprocess.Popen(command, env={**os.environ, **off}, **quiet) as server:
+    null = subprocess.DEVNULL
+    with subprocess.Popen(
+        command, env={**os.environ, **off}, stdout=null, stderr=null, start_new_session=True
+    ) as server:
         try:
             _wait(f"http://127.0.0.1:{port}/health")
             yield f"http://127.0.0.1:{port}"
@@ -186,9 +188,13 @@ def main() -> None:
     parser.add_argument("--server", action="store_true", help="to MLflow's server, not into a file")
     parser.add_argument("--commit", default=LAST_RELEASE, help="the earlier code; '' for none")
     asked = parser.parse_args()
-    ways = {"losstune": by_losstune, "one thread's calls": partial(by_calls, 1)}
+    ways: dict[str, Callable[[Study, str], Times]] = {
+        "losstune": by_losstune,
+        "one thread's calls": partial(by_calls, 1),
+    }
     if asked.server:
         ways[f"{SERVER_WRITERS} threads' calls"] = partial(by_calls, SERVER_WRITERS)
+    store = server_store if asked.server else sqlite_store
     found = {}
     with installed(asked.commit) if asked.commit else nullcontext() as earlier:
         if earlier is not None:
@@ -197,7 +203,7 @@ def main() -> None:
             trials = asked.trials if way is by_losstune else asked.others
             with tempfile.TemporaryDirectory(prefix="bench-") as folder:
                 study = made(Path(folder), trials)
-                with (server_store if asked.server else sqlite_store)(Path(folder)) as uri:
+                with store(Path(folder)) as uri:
                     wall, cpu = way(study, uri)
             found[name] = {"trials": trials, "trials_a_second": trials / wall, "cpu_ms": 1000 * cpu / trials}
             line = f"{name}: {trials / wall:.1f} trials a second, {1000 * cpu / trials:.1f} ms of CPU each"

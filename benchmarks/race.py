@@ -140,7 +140,8 @@ def main() -> None:
             for name, values in measured(of_sets, budget, given.seeds):
                 found = summary(values)
                 kept.setdefault(between, {}).setdefault(str(budget), {})[name] = found
-                cells = (f"{100 * own['mean']:.1f} ±{100 * own['error']:.1f}" for own in map(found.get, MEASURES))
+                shown = (found[measure] for measure in MEASURES)
+                cells = (f"{100 * own['mean']:.1f} ±{100 * own['error']:.1f}" for own in shown)
                 table.add_row(name, *cells)
             Console(width=150).print(table)
     if given.json:

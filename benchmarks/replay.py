@@ -13,11 +13,11 @@ import torch
 
 # isort: off
 try:
-    from trainer.config import TrainConfig  # before all packages had one name
-    from trainer.data import load_pairs
-    from trainer.loop import Trainer
-    from trainer.resident import resident_data, split_tensors
-    from trainer.splits import split_rows
+    from trainer.config import TrainConfig  # type: ignore[attr-defined]  # before all packages had one name
+    from trainer.data import load_pairs  # type: ignore[attr-defined]
+    from trainer.loop import Trainer  # type: ignore[import-not-found]
+    from trainer.resident import resident_data, split_tensors  # type: ignore[import-not-found]
+    from trainer.splits import split_rows  # type: ignore[import-not-found]
 except ImportError:
     from losstune.trainer.config.train_config import TrainConfig
     from losstune.trainer.data.pairs import load_pairs

@@ -178,7 +178,7 @@ def compared(found: Mapping[str, Shares], base: str, budgets: Sequence[int]) -> 
     for name, own in found.items():
         for search, values in own.items():
             mean, error = summary([values - own[base]])
-            for at in np.flatnonzero(mean < -2 * np.maximum(error, 1e-9)):
+            for at in map(int, np.flatnonzero(mean < -2 * np.maximum(error, 1e-9))):
                 unit, budget = UNITS[at // len(budgets)], budgets[at % len(budgets)]
                 yield f"{search} is worse on {name} at {budget} ({unit}): {100 * mean[at]:.1f} ±{100 * error[at]:.1f}"
 

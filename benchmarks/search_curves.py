@@ -238,7 +238,8 @@ class Surrogate:
 
     def _mean(self, rows: Values) -> Values:
         """Validation and test windows of settings, without noise: shape (settings, 2 · windows)."""
-        return self._centre + np.stack([own.mean(rows) for own in self._processes], axis=1) @ self._parts
+        means: Values = self._centre + np.stack([own.mean(rows) for own in self._processes], axis=1) @ self._parts
+        return means
 
     def _highest(self) -> float:
         """The highest truth of the trained settings, of many by chance, and of what lies beside the best of all."""
@@ -292,12 +293,14 @@ class Process:
         """The scores of settings, without noise."""
         far = np.sqrt(5.0 * _squares(rows / self._lengths, self._rows))
         near = self._height * (1.0 + far + far**2 / 3.0) * np.exp(-far)
-        return self._shift + self._scale * (near @ self._weights)
+        means: Values = self._shift + self._scale * (near @ self._weights)
+        return means
 
 
 def _squares(rows: Values, others: Values) -> Values:
     """Squared distances: shape (rows, others)."""
-    return np.maximum(0.0, (rows**2).sum(1)[:, None] + (others**2).sum(1)[None, :] - 2.0 * rows @ others.T)
+    squares: Values = (rows**2).sum(1)[:, None] + (others**2).sum(1)[None, :] - 2.0 * rows @ others.T
+    return np.maximum(0.0, squares)
 
 
 def windows(epochs: int) -> Values:

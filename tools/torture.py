@@ -47,7 +47,7 @@ def main() -> int:
     others = sorted(set(TESTS.glob("test_*.py")) - {*first, *second})
     with tempfile.TemporaryDirectory(prefix="torture-") as tallies, tempfile.TemporaryFile() as later:
         leave = {"LOSSTUNE_LEAVE_TALLIES": tallies}
-        both = [start(first, **leave), start(second, later.fileno(), **leave)]
+        both = [start(first, None, **leave), start(second, later.fileno(), **leave)]
         codes = [process.wait() for process in both]
         later.seek(0)
         print(later.read().decode(), flush=True)
