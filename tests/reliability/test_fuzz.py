@@ -22,10 +22,10 @@ from losstune.trainer.data.column_names import ROLES
 from losstune.trainer.data.formats import READERS
 from losstune.trainer.data.guards import MAX_EXPANSION, SMALL
 from losstune.trainer.run.history import history_line, read_whole_lines
-from losstune.tuning.commands.check import typical_point
 from losstune.tuning.search.proposals import propose
 from losstune.tuning.space.expression import Expression
 from losstune.tuning.space.reader import check_grid, load_space, shipped_names
+from losstune.tuning.space.search_space import typical_point
 from losstune.tuning.space.settings import SamplerName
 from losstune.tuning.study.loss_trials import LossTrials
 from tests.conftest import Command
