@@ -23,7 +23,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
+from statistics import mean, median, stdev
 from typing import Any, NamedTuple
 
 import plotly.graph_objects as go
@@ -39,6 +39,8 @@ TRIALS = {"stock": 64, "before": 192, "now": 192}
 SLOTS = 2
 SIDES = ("stock", "before", "now")
 SHOWN_SECONDS = (10, 15, 20, 30, 45, 60, 120, 240, 480)
+SHOWN_TRAININGS = (2, 5, 10, 20)
+LONGEST = 27  # epochs of a full training
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
 
 
@@ -51,32 +53,44 @@ class Epoch(NamedTuple):
     epoch: int
 
 
+class Incumbent(NamedTuple):
+    """The best so far: seconds since the start, epochs of all trials told by then, MRR on the test rows."""
+
+    seconds: float
+    epochs: int
+    value: float
+
+
 @dataclass(frozen=True)
 class Run:
-    """One study: its incumbents, as (seconds since its start, MRR on the test rows), its whole time and its epochs."""
+    """One study: its incumbents, its whole time and its epochs."""
 
     side: str
     data: str
     seed: int
     seconds: float
     epochs: int
-    incumbents: list[tuple[float, float]]
+    incumbents: list[Incumbent]
 
     def quality_at(self, seconds: float) -> float:
         """Test MRR of the incumbent at a time; 0 before there is one."""
-        return next((value for at, value in reversed(self.incumbents) if at <= seconds), 0.0)
+        return next((found.value for found in reversed(self.incumbents) if found.seconds <= seconds), 0.0)
+
+    def quality_after(self, epochs: int) -> float:
+        """Test MRR of the incumbent when so many epochs were told; 0 before there is one."""
+        return next((found.value for found in reversed(self.incumbents) if found.epochs <= epochs), 0.0)
 
     def reaches(self, quality: float) -> float:
         """Seconds until an incumbent has so much; infinity if none has."""
-        return next((at for at, value in self.incumbents if value >= quality), math.inf)
+        return next((found.seconds for found in self.incumbents if found.value >= quality), math.inf)
 
 
-def incumbents(epochs: Sequence[Epoch]) -> list[Epoch]:
-    """Those that were better than all that was told before them."""
-    found: list[Epoch] = []
-    for epoch in sorted(epochs):
-        if not found or epoch.value > found[-1].value:
-            found.append(epoch)
+def incumbents(epochs: Sequence[Epoch]) -> list[tuple[int, Epoch]]:
+    """Those that were better than all that was told before them, each with its place in what was told, from 1."""
+    found: list[tuple[int, Epoch]] = []
+    for told, epoch in enumerate(sorted(epochs), start=1):
+        if not found or epoch.value > found[-1][1].value:
+            found.append((told, epoch))
     return found
 
 
@@ -94,14 +108,14 @@ def run_losstune(side: str, sources: Path, data: str, seed: int, folder: Path) -
         if "val/mrr" in record
     ]
     best = incumbents(epochs)
-    lengths = {found.trial: found.epoch for found in best}  # epochs rise: the last one is the highest
+    lengths = {found.trial: found.epoch for _, found in best}  # epochs rise: the last one is the highest
     wanted = [[flat_config(trials / trial / "config.yaml"), length] for trial, length in lengths.items()]
     command, environment = python_of(sources, str(HERE / "replay.py"))
     done = subprocess.run(
         command, env=environment, input=json.dumps(wanted), capture_output=True, text=True, check=True
     )
     curves = dict(zip(lengths, json.loads(done.stdout), strict=True))
-    worth = [(found.seconds, curves[found.trial][found.epoch - 1]) for found in best]
+    worth = [Incumbent(found.seconds, told, curves[found.trial][found.epoch - 1]) for told, found in best]
     return Run(side, data, seed, seconds, len(epochs), worth)
 
 
@@ -124,9 +138,9 @@ def run_stock(data: str, seed: int, folder: Path) -> Run:
         for record in own
     ]
     best = incumbents(epochs)
-    lengths = {found.trial: found.epoch for found in best}
+    lengths = {found.trial: found.epoch for _, found in best}
     curves = {trial: stock_curve(records[trial][0]["config"], data, seed, n) for trial, n in lengths.items()}
-    worth = [(found.seconds, curves[found.trial][found.epoch - 1]) for found in best]
+    worth = [Incumbent(found.seconds, told, curves[found.trial][found.epoch - 1]) for told, found in best]
     return Run("stock", data, seed, seconds, len(epochs), worth)
 
 
@@ -172,19 +186,25 @@ def kept_run(file: Path, run: Callable[[Path], Run]) -> Run:
         draft = file.with_suffix(".tmp")
         draft.write_text(json.dumps(asdict(found)))
         draft.replace(file)
-    run_ = Run(**json.loads(file.read_text()))
-    print(f"{file.stem}: {run_.seconds:.0f} s, test MRR {run_.incumbents[-1][1]:.3f}", file=sys.stderr, flush=True)
+    kept = json.loads(file.read_text())
+    kept["incumbents"] = [Incumbent(*own) for own in kept["incumbents"]]
+    run_ = Run(**kept)
+    print(f"{file.stem}: {run_.seconds:.0f} s, test MRR {run_.incumbents[-1].value:.3f}", file=sys.stderr, flush=True)
     return run_
 
 
 def summary(data: str, runs: Sequence[Run]) -> Table:
     """Of one data set: quality against time, the time to the stock recipe's, and how many times as fast that is."""
     own = {side: [run for run in runs if (run.side, run.data) == (side, data)] for side in SIDES}
-    target = median(run.incumbents[-1][1] for run in own["stock"])
-    stock = median(run.reaches(run.incumbents[-1][1]) for run in own["stock"])
+    target = median(run.incumbents[-1].value for run in own["stock"])
+    stock = median(run.reaches(run.incumbents[-1].value) for run in own["stock"])
     table = Table(data, *SIDES, title=f"Test MRR of the incumbent, medians; {target:.3f} is what stock has in the end")
     for at in SHOWN_SECONDS:
         table.add_row(f"{at} s", *(f"{median(run.quality_at(at) for run in own[side]):.3f}" for side in SIDES))
+    table.add_section()
+    for trainings in SHOWN_TRAININGS:
+        after = {side: [run.quality_after(trainings * LONGEST) for run in own[side]] for side in SIDES}
+        table.add_row(f"{trainings} full trainings, mean", *map(mean_text, after.values()))
     reached = {side: median(run.reaches(target) for run in own[side]) for side in SIDES[1:]}
     table.add_section()
     table.add_row("seconds to it", f"{stock:.0f}", *(f"{seconds:.1f}" for seconds in reached.values()))
@@ -195,13 +215,20 @@ def summary(data: str, runs: Sequence[Run]) -> Table:
     return table
 
 
+def mean_text(values: Sequence[float]) -> str:
+    """Their mean with its standard error, where there are two or more."""
+    error = f" ±{stdev(values) / len(values) ** 0.5:.3f}" if len(values) > 1 else ""
+    return f"{mean(values):.3f}{error}"
+
+
 def plot(data: str, runs: Sequence[Run]) -> go.Figure:
     """Quality of the incumbent against time, a thin line a run."""
     colors = dict(zip(SIDES, ("#888", "#d95f02", "#1b9e77"), strict=True))
     figure = go.Figure(layout={"title": data, "xaxis": {"type": "log", "title": "seconds since the start"}})
     figure.update_yaxes(title="test MRR of the incumbent")
     for run in (run for run in runs if run.data == data):
-        x, y = zip(*run.incumbents, (run.seconds, run.incumbents[-1][1]), strict=True)
+        x = [*(found.seconds for found in run.incumbents), run.seconds]
+        y = [*(found.value for found in run.incumbents), run.incumbents[-1].value]
         line = {"color": colors[run.side], "width": 1, "shape": "hv"}
         figure.add_scatter(x=x, y=y, mode="lines", line=line, name=run.side, showlegend=run.seed == 0)
     return figure
