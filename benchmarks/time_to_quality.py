@@ -7,7 +7,7 @@ incumbent: the model with the best validation MRR so far. What it is worth is it
 sees; for that its training is repeated afterwards, off the clock. What the stock recipe has in the end is the median of
 its runs, and a side's time is when an incumbent first has as much.
 
-    python benchmarks/time_to_quality.py --data digits pairs.npz --runs FOLDER --plot quality.html
+    python benchmarks/time_to_quality.py --data digits pairs.npz --runs FOLDER --plot docs/time_to_quality.svg
 
 The sides take turns. A run is kept in FOLDER as soon as it is over, and an interrupted benchmark goes on from there.
 """
@@ -26,11 +26,12 @@ from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any, NamedTuple
 
-import plotly.graph_objects as go
+import matplotlib.pyplot as plt
 import torch
 import yaml
 from dataloader_loop import splits, training_epochs
 from earlier import COMMAND, LAST_RELEASE, ROOT, installed, python_of
+from matplotlib.ticker import LogLocator, NullLocator, ScalarFormatter
 from rich.console import Console
 from rich.table import Table
 
@@ -41,6 +42,8 @@ SIDES = ("stock", "before", "now")
 SHOWN_SECONDS = (10, 15, 20, 30, 45, 60, 120, 240, 480)
 SHOWN_TRAININGS = (2, 5, 10, 20)
 LONGEST = 27  # epochs of a full training
+FIRST_SHOWN = 5.0  # seconds; nobody has anything before
+COLORS = {"stock": "#888888", "before": "#d95f02", "now": "#1b9e77"}
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
 
 
@@ -221,17 +224,27 @@ def mean_text(values: Sequence[float]) -> str:
     return f"{mean(values):.3f}{error}"
 
 
-def plot(data: str, runs: Sequence[Run]) -> go.Figure:
-    """Quality of the incumbent against time, a thin line a run."""
-    colors = dict(zip(SIDES, ("#888", "#d95f02", "#1b9e77"), strict=True))
-    figure = go.Figure(layout={"title": data, "xaxis": {"type": "log", "title": "seconds since the start"}})
-    figure.update_yaxes(title="test MRR of the incumbent")
-    for run in (run for run in runs if run.data == data):
-        x = [*(found.seconds for found in run.incumbents), run.seconds]
-        y = [*(found.value for found in run.incumbents), run.incumbents[-1].value]
-        line = {"color": colors[run.side], "width": 1, "shape": "hv"}
-        figure.add_scatter(x=x, y=y, mode="lines", line=line, name=run.side, showlegend=run.seed == 0)
-    return figure
+def plot(data: Sequence[str], runs: Sequence[Run], file: Path) -> None:
+    """Quality of the incumbent against time, a panel a data set: a thin line a run, a thick one for the median."""
+    plt.rcParams["svg.hashsalt"] = "losstune"  # the same runs, the same file
+    figure, panels = plt.subplots(1, len(data), figsize=(4.5 * len(data), 3.4), layout="constrained", squeeze=False)
+    for name, panel in zip(data, panels[0], strict=True):
+        for side in SIDES:
+            own = [run for run in runs if (run.side, run.data) == (side, name)]
+            last = max(run.seconds for run in own)
+            times = [last**part * FIRST_SHOWN ** (1 - part) for part in (step / 200 for step in range(201))]
+            for run in own:
+                panel.plot(
+                    times, [run.quality_at(at) or math.nan for at in times], color=COLORS[side], lw=0.5, alpha=0.4
+                )
+            middle = [median(run.quality_at(at) for run in own) or math.nan for at in times]
+            panel.plot(times, middle, color=COLORS[side], lw=2, label=side)
+        panel.set(xscale="log", title=Path(name).stem, xlabel="seconds since the start", ylabel="test MRR in hand")
+        panel.xaxis.set(major_locator=LogLocator(subs=(1, 2, 5)), major_formatter=ScalarFormatter())
+        panel.xaxis.set_minor_locator(NullLocator())
+        panel.spines[["top", "right"]].set_visible(False)
+    panels[0][0].legend(frameon=False)
+    figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
 
 
 def main() -> None:
@@ -241,14 +254,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=10, help="runs of losstune, before and now, on each data set")
     parser.add_argument("--stock-seeds", type=int, default=5, help="runs of the stock recipe, of some eight minutes")
     parser.add_argument("--runs", type=Path, default=Path("time_to_quality"), help="where finished runs are kept")
-    parser.add_argument("--plot", type=Path, help="an HTML file for the curves")
+    parser.add_argument("--plot", type=Path, help="a file for the curves, .svg or .png")
     given = parser.parse_args()
     data = [name if name == "digits" else str(Path(name).resolve()) for name in given.data]
     runs = list(measure(data, given.seeds, given.stock_seeds, given.runs))
     for name in data:
         Console().print(summary(name, runs))
     if given.plot:
-        given.plot.write_text("".join(plot(name, runs).to_html(include_plotlyjs=name == data[0]) for name in data))
+        plot(data, runs, given.plot)
 
 
 if __name__ == "__main__":
