@@ -35,6 +35,7 @@ from losstune.tuning.show.status import list_json, status_json
 from losstune.tuning.storage.home import Home, home_at
 from losstune.tuning.storage.lease import Lease
 from losstune.tuning.study.study import open_study
+from losstune.tuning.study.warm_start import earlier_trials
 from losstune.tuning.track.process import TrackerProcess
 from tests.conftest import Command
 from tests.integration.relay import Relay
@@ -122,12 +123,14 @@ class Place:
         with home_at(self.storage, self.study_storage) as home:
             yield home
 
-    def launch(self, epochs: int = 54) -> None:
+    def launch(self, epochs: int = 54, name: str = "study", warm_start: str | None = None) -> None:
         options = {"max_epochs": 9, "grace_epochs": 1, "epochs_per_loss": epochs, "seed": 3}
         spaces = [str(self.data / f"{loss}.yaml") for loss in SPACES]
         with self.home() as home:
             data = str(self.data / "pairs.npz")
-            launch(LaunchRequest(spaces, data, "study", home, Execution(RESOURCES, None, UNTRACKED), options), quiet())
+            execution = Execution(RESOURCES, None, UNTRACKED)
+            request = LaunchRequest(spaces, data, name, home, execution, options, warm_start=warm_start)
+            launch(request, quiet())
 
     def confirm(self) -> None:
         with self.home() as home:
@@ -192,6 +195,24 @@ def test_a_folder_that_all_share_and_postgresql(
     assert place.told() == expected
     assert not list(tmp_path.rglob("optuna.db"))
     assert not list(tmp_path.rglob(".lock"))
+
+
+def test_a_study_begins_with_what_another_one_of_its_place_found(
+    place: Place, embedded: Place, expected: tuple[list[Any], Any]
+) -> None:
+    """By name, the only way to one in a bucket; its trials are copied there, and inform the same proposals."""
+    found = []
+    for one in (place, embedded):
+        one.launch()
+        one.launch(name="second", warm_start="study")
+        with one.home() as home:
+            other, study = open_study(home, "study"), open_study(home, "second")
+            known, told = earlier_trials(study), study.trials()
+            taken_over = {loss: [trial.point for trial in own] for loss, own in known.items()}
+            assert taken_over == {loss: [trial.point for trial in own] for loss, own in other.trials().items()}
+        found.append((known, [facts(trial) for own in told.values() for trial in own]))
+    assert found[0] == found[1]
+    assert found[0][1] != expected[0]  # what the same seed finds without
 
 
 def test_a_launch_that_dies_again_and_again(

@@ -113,6 +113,7 @@ class BucketFiles:
 
     def write(self, path: Path, content: bytes) -> None:
         self.bucket.write(self._key(path), content)
+        path.parent.mkdir(parents=True, exist_ok=True)  # the copy of a study that is about to begin is empty
         write_whole(path, content)
 
     def place(self, run: Path) -> RunPlace:

@@ -33,6 +33,16 @@ def test_what_is_written_is_read_in_the_folder(files: StudyFiles) -> None:
     assert files.newest_attempt() == 0
 
 
+def test_the_first_file_of_a_study_in_a_bucket_finds_no_copy(tmp_path: Path, bucket: Bucket) -> None:
+    files = BucketFiles(tmp_path / "studies" / "first", bucket, ID)
+    path = files.folder / "warm_start.json"
+    files.write(path, b"one")
+    assert path.read_bytes() == b"one"
+    path.unlink()
+    files.keep(path)
+    assert path.read_bytes() == b"one"
+
+
 def test_a_deleted_study_is_gone(files: StudyFiles) -> None:
     files.write(files.folder / "study.yaml", b"one")
     files.write(files.folder / "attempt", b"1")
