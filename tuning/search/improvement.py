@@ -5,26 +5,20 @@ so that a trial cut at epoch 3 tells what it can of the last one. There is no pr
 tried first and seen like any other, and where they are bad ones a prior costs more than it gains where they are good.
 """
 
-import math
 from collections.abc import Collection, Sequence
 
 import numpy as np
 
 from losstune.tuning.search.cube import Cube, Key, Observed, Rows, key
+from losstune.tuning.search.seen import MOST, MOST_EARLIER, Seen, last_epoch, observed_of, seen_of
 from losstune.tuning.space.search_space import Point, SearchSpace
 from losstune.tuning.study.trial import TrialView
 
 FIRST = 8
 """Trials before the process is asked: the start points, then any."""
-MOST = 120
-"""Values that are fitted, the best two thirds and the latest: the time of a proposal grows with their cube."""
-MOST_EARLIER = 60
-"""The same of another study's."""
 DRAWN = 600
 BEST, BESIDE_BEST = 5, 40
 """Candidates: by chance, and beside each of the best trials."""
-REACH = 2.0
-"""How far under the middle values are told apart, in times of how far the best lies over it."""
 
 
 def promising(
@@ -44,8 +38,8 @@ def promising(
     """
     random, cube = np.random.default_rng(seed), Cube(space)
     anywhere = cube.draw(DRAWN, random)
-    last = max((trial.epochs for trial in [*trials, *earlier]), default=0)
-    seen, seen_before = _seen(trials, last, MOST), _seen(earlier, last, MOST_EARLIER)
+    last = last_epoch(trials, earlier)
+    seen, seen_before = seen_of(trials, last, MOST), seen_of(earlier, last, MOST_EARLIER)
     if len(trials) + len(earlier) < FIRST or not (seen or seen_before):
         return _first(cube, anywhere, known)
     from threadpoolctl import threadpool_limits
@@ -55,10 +49,10 @@ def promising(
 
     # The matrices are small: more threads take longer, several times so where the trials keep the cores busy.
     with threadpool_limits(1, "blas"):
-        reached = max(epoch for _, epoch, _ in [*seen, *seen_before])
-        observed = _observed(seen, cube, reached)
+        reached = max(own.epoch for own in [*seen, *seen_before])
+        observed = observed_of(seen, cube, reached)
         if seen_before:
-            observed = levelled(observed, _observed(seen_before, cube, reached))
+            observed = levelled(observed, observed_of(seen_before, cube, reached))
         process = Process(observed)
         told = cube.places(_points(seen) + _points(seen_before))
         expected = process.mean(_at_end(cube.rows(told), observed))
@@ -75,44 +69,13 @@ def promising(
     return _first(cube, places[np.argsort(-score, kind="stable")], known)
 
 
-def _points(seen: Sequence["_Seen"]) -> list[Point]:
-    return list({trial.number: trial.point for trial, _, _ in seen}.values())
+def _points(seen: Sequence[Seen]) -> list[Point]:
+    return list({own.trial.number: own.trial.point for own in seen}.values())
 
 
 def _first(cube: Cube, places: Rows, known: Collection[Key]) -> Point | None:
     """The first point that was not proposed before."""
     return next((point for point in map(cube.point, places) if key(point) not in known), None)
-
-
-_Seen = tuple[TrialView, int, float]
-"""A trial, an epoch, and its best value so far there."""
-
-
-def _seen(trials: Sequence[TrialView], last: int, most: int) -> list[_Seen]:
-    """The values that are known, ``most`` at the most; −inf of what diverged."""
-    found: list[_Seen] = []
-    for trial in trials:
-        values = {epoch: value for epoch, value in trial.rungs.items() if math.isfinite(value)}
-        ending = trial.ending
-        if ending is not None and ending.diverged:
-            values = {last: -math.inf}
-        elif ending is not None and ending.state == "complete" and ending.best is not None:
-            values[last] = ending.best  # also where patience ended it: it had no more to gain
-        found += [(trial, epoch, value) for epoch, value in values.items()]
-    order = sorted(range(len(found)), key=lambda at: -found[at][2])
-    best, others = order[: most * 2 // 3], sorted(order[most * 2 // 3 :])
-    return [found[at] for at in sorted(best + others[-(most - len(best)) :])]
-
-
-def _observed(seen: Sequence[_Seen], cube: Cube, last: int) -> Observed:
-    """What a process is fitted on. Far below the middle all values are made equal: they say little of the best."""
-    values = np.array([value for _, _, value in seen])
-    finite = values[np.isfinite(values)]
-    middle, best = (float(np.median(finite)), float(finite.max())) if len(finite) else (0.0, 0.0)
-    times = [math.log(max(1, epoch)) / math.log(max(2, last)) for _, epoch, _ in seen]
-    rows = np.column_stack([cube.rows(cube.places([trial.point for trial, _, _ in seen])), times])
-    numbers = np.array([trial.number for trial, _, _ in seen], dtype=np.float64)
-    return Observed(rows, np.maximum(values, middle - REACH * (best - middle)), numbers)
 
 
 def _at_end(rows: Rows, observed: Observed) -> Rows:

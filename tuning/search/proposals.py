@@ -11,6 +11,7 @@ import numpy as np
 from optuna.exceptions import ExperimentalWarning
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
+from losstune.tuning.search.agreement import informs
 from losstune.tuning.search.both_ranked import BothRanked
 from losstune.tuning.search.cube import Key, key
 from losstune.tuning.search.improvement import promising
@@ -34,6 +35,8 @@ def propose(
             return point
     if sampler == "grid":
         return next((point for point in trials.space.points() if key(point) not in known), None)
+    if earlier and not informs(list(trials), earlier, trials.space):
+        earlier = ()
     if sampler == "gp":
         seed = derived_seed(study_seed, trials.loss, len(trials))
         drawn = promising(list(trials), trials.space, seed, known, earlier)

@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 from optuna.trial import TrialState
 
 from losstune.tuning.search.both_ranked import BothRanked, ranks_of
@@ -47,6 +48,16 @@ def test_optuna_gets_both_the_earlier_ones_first() -> None:
     assert draft.number == 5
     assert len(study.trials) == 5
     assert [trial.value for trial in own] == before
+
+
+def test_values_of_two_studies_are_not_ranked_together() -> None:
+    """The other data has another level: among this study's values all of its own would be the best."""
+    earlier = trials_with(used_up(50.0), used_up(30.0), level=20.0)
+    own = trials_with(used_up(0.2), used_up(0.7), used_up(0.5))
+    study, _ = BothRanked(list(earlier), list(own), distributions(SPACE)).draft()
+    assert [trial.value for trial in study.trials] == pytest.approx([0.75, 0.25, 1 / 6, 5 / 6, 0.5])
+    reported = [trial.intermediate_values[3] for trial in study.trials]
+    assert reported == pytest.approx([0.25, 0.75, 1 / 6, 0.5, 5 / 6])  # it rises with the number
 
 
 def test_each_draft_is_of_a_study_of_its_own() -> None:

@@ -8,13 +8,14 @@ import pytest
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from losstune.tuning.search import process
+from losstune.tuning.search.agreement import ENOUGH
 from losstune.tuning.search.cube import Cube, Observed, key
-from losstune.tuning.search.improvement import FIRST, MOST, _observed, _seen, promising
+from losstune.tuning.search.improvement import FIRST, promising
 from losstune.tuning.search.proposals import propose
 from losstune.tuning.space.search_space import Point, SearchSpace
 from losstune.tuning.study.loss_trials import LossTrials
 from losstune.tuning.study.trial import Ending, TrialView
-from tests.tuning.samples import CONTINUOUS, cut, diverged, failed, new_trials, space_of, used_up
+from tests.tuning.samples import CONTINUOUS, cut, diverged, new_trials, space_of, used_up
 
 STARTING = """
     loss_fn: mse
@@ -96,8 +97,13 @@ def test_it_takes_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "Process", Watched)
     with threadpool_limits(2, "blas"):
         searched(space_of(CONTINUOUS), peak, FIRST + 1)
+        warm = new_trials(space_of(STARTING))
+        for point in searched(space_of(STARTING), peak, ENOUGH):
+            ended(warm, point, used_up(peak(point)))
+        propose(warm, "gp", 0, elsewhere(peak))
         assert set(threads()) == {2}
-    assert [set(own) for own in found] == [{1}]
+    assert len(found) >= 3  # without the other study; to judge it; with it
+    assert {count for own in found for count in own} == {1}
 
 
 def test_where_a_trial_runs_no_other_is_begun() -> None:
@@ -121,40 +127,6 @@ def test_where_trials_diverge_it_keeps_away() -> None:
         ended(trials, point, diverged(2) if point["lr"] > 1e-2 else used_up(0.3))
     found = [promising(list(trials), space, seed, set()) for seed in range(10)]
     assert sum(point is not None and point["lr"] > 1e-2 for point in found) <= 2
-
-
-def view(number: int, rungs: dict[int, float], ending: Ending | None = None) -> TrialView:
-    point = {"lr": 1e-3, "model.dropout": 0.01 * number}
-    return TrialView("mse", number, point, "running", rungs, ending, started=0.0, finished=None)
-
-
-def test_what_is_seen_of_trials() -> None:
-    trials = [
-        view(0, {3: 0.1, 9: 0.2}),  # runs
-        view(1, {3: 0.2, 27: 0.5}, used_up(0.5)),
-        view(2, {3: 0.1, 12: 0.3}, used_up(0.3, epochs=12)),  # patience: it has no more to gain
-        view(3, {3: math.nan}, diverged(3)),
-        view(4, {3: 0.4}, failed(4)),
-        view(5, {}, None),
-    ]
-    found = [(trial.number, epoch, value) for trial, epoch, value in _seen(trials, 27, MOST)]
-    assert found == [
-        *[(0, 3, 0.1), (0, 9, 0.2), (1, 3, 0.2), (1, 27, 0.5)],
-        *[(2, 3, 0.1), (2, 12, 0.3), (2, 27, 0.3), (3, 27, -math.inf), (4, 3, 0.4)],
-    ]
-
-
-def test_of_many_values_the_best_and_the_latest_are_fitted() -> None:
-    trials = [view(number, {3: 1.0 / (number + 1)}) for number in range(300)]
-    kept = {trial.number for trial, _, _ in _seen(trials, 3, MOST)}
-    assert kept == {*range(MOST * 2 // 3), *range(300 - MOST // 3, 300)}
-
-
-def test_bad_values_are_made_equal() -> None:
-    values = [0.5, 0.4, 0.3, 0.2, -0.4]
-    seen = [(view(number, {}), 3, value) for number, value in enumerate([*values, -math.inf])]
-    found = _observed(seen, Cube(space_of(CONTINUOUS)), 3).values
-    assert found == pytest.approx([0.5, 0.4, 0.3, 0.2, -0.1, -0.1])  # the middle is 0.3, the best lies 0.2 over it
 
 
 OTHER_LEVEL = 0.1
@@ -202,8 +174,9 @@ def test_none_where_all_candidates_are_known() -> None:
         loss_fn: mse
         space: {batch_size: {choices: [16, 32]}}
     """)
-    trials = [view(0, {})]
-    assert promising(trials, space, 0, {key({"batch_size": 16}), key({"batch_size": 32})}) is None
+    trials = new_trials(space)
+    trials.add({"batch_size": 16}, seed=0)
+    assert promising(list(trials), space, 0, {key({"batch_size": 16}), key({"batch_size": 32})}) is None
 
 
 def test_with_all_trials_diverged_there_is_a_proposal() -> None:

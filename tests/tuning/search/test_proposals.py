@@ -5,6 +5,7 @@ import math
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,22 @@ def test_another_studys_trials_change_what_is_proposed_and_nothing_else(sampler:
     assert [trial.point for trial in trials] == known
     assert len({str(point) for point in known}) == 14
     assert train(new_trials(space), sampler, 14, seed=5) != known
+
+
+@learning
+def test_another_study_that_says_the_opposite_is_left_out(sampler: SamplerName) -> None:
+    """From then on proposals are those of a study that knows nothing of it."""
+    alike, opposite, trials = (new_trials(space_of(CONTINUOUS)) for _ in range(3))
+    by_chance = partial(propose, sampler="random", study_seed=1)
+    search(alike, by_chance, paraboloid)
+    search(opposite, by_chance, lambda point: -paraboloid(point))
+    for _ in range(12):
+        point = propose(trials, "random", 0)
+        assert point is not None
+        trials.end(trials.add(point, seed=0), used_up(paraboloid(point)))
+    own = propose(trials, sampler, 5)
+    assert propose(trials, sampler, 5, list(opposite)) == own
+    assert propose(trials, sampler, 5, list(alike)) != own
 
 
 @drawing
