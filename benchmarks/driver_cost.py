@@ -8,7 +8,7 @@ fresh folder.
 * Resident memory of the driver before and after, and what each further trial added: the difference to the row above.
 * The time of a proposal, the median of the last twenty: what it costs with so many trials told.
 
-    python benchmarks/driver_cost.py --trials 100 500 4000
+    python benchmarks/driver_cost.py --trials 100 500 2000 4000
 
 Prints a table and one line of JSON; ``--json``: the JSON only.
 """
