@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from losstune.trainer.base.yaml_file import read_yaml
+from losstune.trainer.base.yaml_file import dump_yaml, parse_yaml, read_yaml
 from losstune.trainer.config.config_file import read_run_settings
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.pairs import load_pairs
@@ -20,14 +20,17 @@ from losstune.tuning.confirm.plan import plans
 from losstune.tuning.execute.placement import Resources
 from losstune.tuning.execute.session import Execution
 from losstune.tuning.space.feasibility import load_spaces
+from losstune.tuning.space.reader import read_space
 from losstune.tuning.space.settings import StudySettings
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.audit import audited_trials
 from losstune.tuning.study.continuation import continued
+from losstune.tuning.study.grown import copy_trials
 from losstune.tuning.study.study import Study, open_study
 from losstune.tuning.study.versions import versions_now
 from tests.conftest import Command
 from tests.trainer.samples import refusal
+from tests.tuning.samples import facts
 
 KEPT = Path(__file__).parent / "fixtures" / "release_0_1"
 STUDIES = ("half", "confirmed")
@@ -126,6 +129,26 @@ def test_a_shipped_space_that_is_another_by_now_is_the_study_s(root: Path) -> No
     study = open_study(Home(root), "half")
     spaces = load_spaces(["infonce", "cosine"], study.spec.search_spaces())
     assert {space.name: space.source for space in spaces} == study.spec.spaces
+
+
+def test_its_space_may_grow(study: Study) -> None:
+    spaces = []
+    for loss, space in study.spec.search_spaces().items():
+        searched = space.source["space"]
+        wider = {
+            name: domain | ({"high": 2 * domain["high"]} if name == "lr" else {}) for name, domain in searched.items()
+        }
+        more = {"choices": [*searched["batch_size"]["choices"], 24]}
+        source = {**space.source, "space": wider | {"batch_size": more}}
+        spaces.append(read_space(parse_yaml(dump_yaml(source), f"{loss}.yaml")))
+    now = continued(study, spaces, {}, study.spec.data_digest, accept_change=True)
+    before = study.trials()
+    assert copy_trials(study, now) == {loss: len(own) for loss, own in before.items()}
+    now.save()
+    after = audited_trials(open_study(study.home, study.spec.name))
+    assert {loss: [facts(trial) for trial in own] for loss, own in after.items()} == {
+        loss: [facts(trial) for trial in own] for loss, own in before.items()
+    }
 
 
 @pytest.mark.parametrize("name", STUDIES)

@@ -11,6 +11,8 @@ from losstune.tuning.storage.database import database_at
 from losstune.tuning.storage.failures import STORAGE_FAILURES
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.audit import audited_trials
+from losstune.tuning.study.continuation import continued
+from losstune.tuning.study.grown import copy_trials, unlike_before
 from losstune.tuning.study.study import Study, create_study, open_study
 from losstune.tuning.study.trial import Ending
 from tests.tuning.samples import CONDITIONAL, CONTINUOUS, facts, settings_of, space_of, used_up
@@ -52,6 +54,28 @@ def test_trials_are_the_same_as_in_sqlite(home: Home, tmp_path: Path) -> None:
     assert [facts(trial) for trial in again] == [facts(trial) for trial in there.trials()["mse"]]
     assert again.dropped == {"why": "no hope"}
     assert not (here.folder / "optuna.db").exists()
+
+
+def test_a_space_that_grew_has_its_trials_beside_those_of_before(home: Home) -> None:
+    fill(created(home))
+    texts = (
+        CONTINUOUS.replace("high: 1.0e-1", "high: 1.0"),
+        CONDITIONAL.replace("[constant, cosine]", "[cosine, constant]"),
+    )
+    with home.locked("first") as held:
+        study = open_study(held, "first")
+        now = continued(study, [space_of(text) for text in texts], {}, "0" * 64, accept_change=True)
+        before = study.trials()
+        assert copy_trials(study, now) == {"mse": 4, "infonce": 0}
+        now.save()
+        again = now.open_trials(now.storage())
+        assert list(unlike_before(now, now.storage(), again)) == []
+        assert [facts(trial) for trial in again["mse"]] == [facts(trial) for trial in before["mse"]]
+        assert again["mse"].dropped == {"why": "no hope"}
+        names = {"first/mse", "first/infonce", "first/mse@2", "first/infonce@2"}
+        assert {found.study_name for found in now.storage().get_all_studies()} == names
+        open_study(held, "first").delete()
+    assert created(home).storage().get_all_studies() == []
 
 
 def test_studies_share_a_database(home: Home) -> None:

@@ -19,6 +19,7 @@ from tests.reliability.made import made
 from tests.reliability.tallies import Recorder
 from tests.trainer.samples import sample_arrays
 from tests.tuning.reported import SPACES
+from tests.tuning.samples import facts
 
 pytestmark = [pytest.mark.torture, pytest.mark.always]
 
@@ -64,8 +65,8 @@ CHANGES: dict[str, tuple[Callable[[Study], list[object]], str]] = {
     "data": (change_data, "data: SHA-256 "),
     "other data": (lambda study: ["--data", "digits"], "data: SHA-256 "),
     "space": (
-        lambda study: give_spaces(study, SPACES["cosine"].replace("1.0e-1", "2.0e-1")),
-        "spaces.cosine.space.lr.high: 0.1 in the study, 0.2 now",
+        lambda study: give_spaces(study, SPACES["cosine"].replace("1.0e-1", "5.0e-2")),
+        "spaces.cosine.space.lr: 0.0001 … 0.1, log in the study, 0.0001 … 0.05, log now; a range may become wider, ",
     ),
     "another loss": (
         lambda study: give_spaces(study, SPACES["cosine"], "loss_fn: mse\nspace: {lr: {low: 1e-4, high: 1e-2}}\n"),
@@ -89,7 +90,7 @@ CHANGES: dict[str, tuple[Callable[[Study], list[object]], str]] = {
 def test_what_changed_is_refused_with_the_difference(
     study: Study, losstune: Command, change: str, record: Recorder
 ) -> None:
-    """--accept-change is for versions alone."""
+    """--accept-change is for versions and for what grew alone."""
     apply, difference = CHANGES[change]
     arguments, before = apply(study), contents(study)
     for accept in ([], ["--accept-change"]):
@@ -99,6 +100,27 @@ def test_what_changed_is_refused_with_the_difference(
         assert refused.err.splitlines()[1].startswith(difference)
         assert contents(study) == before
     record(9, "data, space, loss, settings", injected=2)
+
+
+def test_a_space_that_grew_is_refused_until_it_is_accepted(study: Study, losstune: Command, record: Recorder) -> None:
+    spaces = give_spaces(study, SPACES["cosine"].replace("1.0e-1", "2.0e-1"))
+    grew = "spaces.cosine.space.lr: 0.0001 … 0.1, log in the study, 0.0001 … 0.2, log now"
+    before, trials = contents(study), study.trials()
+    refused = losstune(*AGAIN, study.home.root, *spaces)
+    assert refused.code == 2
+    assert refused.err.startswith("error: study 'study': what is searched grew; go on in it with --accept-change, ")
+    assert refused.err.splitlines()[1:] == [grew]
+    assert contents(study) == before
+    accepted = losstune(*AGAIN, study.home.root, *spaces, "--accept-change")
+    assert accepted.code == 0, accepted.err
+    assert "Note: what is searched for cosine grew; its 6 trials go on in it" in accepted.out + accepted.err
+    now = open_study(study.home, "study")
+    assert [facts(trial) for trial in now.trials()["cosine"]] == [facts(trial) for trial in trials["cosine"]]
+    for command in (AGAIN[:-1], ("status", "study"), ("report", "study"), ("list",), ("sync", "study")):
+        ended = losstune(*command, "--storage", study.home.root)
+        assert ended.code == 0, ended.err
+    assert losstune("delete", "study", "--yes", "--storage", study.home.root).code == 0
+    record(9, "a space that grew")
 
 
 def test_a_confirmation_on_other_data_is_refused(study: Study, losstune: Command, record: Recorder) -> None:

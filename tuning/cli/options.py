@@ -55,7 +55,11 @@ SystemMetrics = Annotated[
     typer.Option("--system-metrics/--no-system-metrics", help="what an epoch takes of CPU, memory and GPU, in MLflow"),
 ]
 AcceptChange = Annotated[
-    bool, typer.Option("--accept-change", help="go on with other versions of the libraries, and keep that on record")
+    bool,
+    typer.Option(
+        "--accept-change",
+        help="go on with other versions of the libraries, or in a space that grew, and keep that on record",
+    ),
 ]
 RetryFailed = Annotated[bool, typer.Option("--retry-failed", help="try failed trials again")]
 DebugNan = Annotated[

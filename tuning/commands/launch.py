@@ -34,6 +34,7 @@ from losstune.tuning.storage.failures import STORAGE_FAILURES
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.audit import audited_trials
 from losstune.tuning.study.continuation import continued
+from losstune.tuning.study.grown import copy_trials
 from losstune.tuning.study.kept_data import keep_arrays, study_pairs
 from losstune.tuning.study.loss_trials import LossTrials
 from losstune.tuning.study.lost_trials import failed_trials, try_again
@@ -94,9 +95,14 @@ def launch(request: LaunchRequest, console: Console) -> Outcome:
 @contextmanager
 def _continued(request: LaunchRequest, console: Console) -> Iterator[tuple[Study, Pairs]]:
     with held(request.home, request.name) as study:
-        study, pairs = as_continued(study, request)
-        study.save()
-        yield taken_up(study, pairs, console), pairs
+        went_on, pairs = as_continued(study, request)
+        if went_on.spec.grown != study.spec.grown:
+            audited_trials(study)  # nothing damaged is copied
+            for loss, count in copy_trials(study, went_on).items():
+                trials = "1 trial goes" if count == 1 else f"{count} trials go"
+                say(console, f"Note: what is searched for {loss} grew; its {trials} on in it")
+        went_on.save()
+        yield taken_up(went_on, pairs, console), pairs
 
 
 def as_continued(study: Study, request: LaunchRequest) -> tuple[Study, Pairs]:
@@ -116,6 +122,8 @@ def as_continued(study: Study, request: LaunchRequest) -> tuple[Study, Pairs]:
         warm_start=request.warm_start,
         accept_change=request.accept_change,
     )
+    if went_on.spec.grown != study.spec.grown:
+        check_against_data(spaces, went_on.spec.settings, pairs)
     return went_on, pairs
 
 

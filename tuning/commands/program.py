@@ -96,7 +96,7 @@ def launch(
         cpus_per_trial: cores, and threads, of a trial.
         gpus_per_trial: share of a GPU; ``auto`` probes.
         address: a running Ray cluster to join.
-        accept_change: go on with other versions of the libraries, and keep that on record.
+        accept_change: go on with other versions of the libraries, or in a space that grew, and keep that on record.
         retry_failed: try failed trials again, once their cause is mended.
         debug_nan: of a trial that diverges, say where the first NaN or infinity arose; slower, with the same numbers.
         warm_start: another study, by name or by its folder: its trials that fit inform the proposals of a new one.

@@ -124,7 +124,7 @@ class StudyView:
         check_loss(study, loss_fn)
         storage = study.storage()
         with study.store.translating_errors():
-            return optuna.load_study(study_name=study.store.optuna_name(loss_fn), storage=storage)
+            return optuna.load_study(study_name=study.optuna_name(loss_fn), storage=storage)
 
 
 _COLUMNS = ("trial", "loss", "number", "state", "reason", "value", "best_epoch", "epochs", "started", "seconds")

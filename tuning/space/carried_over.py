@@ -43,13 +43,14 @@ def _value(parameter: Parameter, settings: Mapping[str, Any]) -> object:
     name = parameter.name
     if name not in settings:
         raise MisfitError(f"{name} is no setting there")
-    found = _within(parameter.domain, settings[name])
+    found = within(parameter.domain, settings[name])
     if not found:
         raise MisfitError(f"{name} {settings[name]}, here {parameter.domain}")
     return found[0]
 
 
-def _within(domain: Domain, value: Any) -> list[Any]:
+def within(domain: Domain, value: Any) -> list[Any]:
+    """The domain's own value that is this one, 16 for 16.0; empty where there is none."""
     if isinstance(domain, Choices):
         return [choice for choice in domain.values if _alike(choice, value)]
     if value not in domain:

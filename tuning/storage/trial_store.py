@@ -73,8 +73,8 @@ class TrialStore(Protocol):
     def next_attempt(self, newest: int) -> int:
         """The number of this launch: higher than of any before, and than ``newest``. Its holder asks."""
 
-    def delete(self, losses: Iterable[str]) -> None:
-        """Remove the trials of these losses, as far as they do not go with the study's folder."""
+    def delete(self, names: Iterable[str]) -> None:
+        """Remove these of Optuna's studies, as far as they do not go with the study's folder."""
 
     def held(self) -> AbstractContextManager[Database | None]:
         """Hold the study for one launch. Gives the database as its holder is to use it, None where there is none.
@@ -142,7 +142,7 @@ class SqliteStore:
         write_whole(path, with_crc(json.dumps({"attempt": newest + 1})).encode())
         return newest + 1
 
-    def delete(self, losses: Iterable[str]) -> None:
+    def delete(self, names: Iterable[str]) -> None:
         pass
 
     @contextmanager
@@ -210,11 +210,10 @@ class DatabaseStore:
         assert self.database.lease is not None, "only a launch that holds the study has a number"
         return self.database.lease.next_attempt(least=newest + 1)
 
-    def delete(self, losses: Iterable[str]) -> None:
+    def delete(self, names: Iterable[str]) -> None:
         storage = self.database.storage()
-        for loss in losses:
-            if (study_id := find_study(storage, self.optuna_name(loss))) is not None:
-                storage.delete_study(study_id)
+        for name in names:
+            remove_study(storage, name)
 
     @contextmanager
     def held(self) -> Iterator[Database]:
@@ -230,6 +229,12 @@ def find_study(storage: BaseStorage, name: str) -> int | None:
     with suppress(KeyError):
         return storage.get_study_id_from_name(name)
     return None
+
+
+def remove_study(storage: BaseStorage, name: str) -> None:
+    """Remove one of Optuna's studies, where there is one of this name."""
+    if (study_id := find_study(storage, name)) is not None:
+        storage.delete_study(study_id)
 
 
 def read_owner(storage: BaseStorage, name: str) -> str | None:

@@ -21,6 +21,7 @@ from losstune.tuning.space.search_space import SearchSpace
 from losstune.tuning.storage.failures import storage_reason
 from losstune.tuning.storage.passwords import masked
 from losstune.tuning.storage.trial_store import BACKUP_ADVICE, STORAGE_FILE
+from losstune.tuning.study.grown import unlike_before
 from losstune.tuning.study.loss_trials import LossTrials, distributions
 from losstune.tuning.study.study import Study
 from losstune.tuning.study.trial import TIME_BUDGET, TrialView, trial_name
@@ -45,7 +46,7 @@ def audited_trials(study: Study) -> dict[str, LossTrials]:
         trials = study.open_trials(storage)
         spaces = {loss: own.space for loss, own in trials.items()}
         numbering = [text for loss, own in trials.items() for text in _numbering(loss, own.stored_numbers)]
-        _refuse(study, numbering + _differences(study, trials, spaces))
+        _refuse(study, numbering + _differences(study, trials, spaces) + list(unlike_before(study, storage, trials)))
     except (UserError, OSError):
         raise
     except Exception as error:  # on bytes that are not as it wrote them, Optuna raises whatever it stumbles over
@@ -66,13 +67,14 @@ def sound_trials(study: Study) -> dict[str, list[TrialView]]:
     trials = study.trials()
     study.files.update()  # after the trials, so that no file is older than what the storage says of it
     numbering = [text for loss, own in trials.items() for text in _numbering(loss, [trial.number for trial in own])]
-    _refuse(study, numbering + _differences(study, trials, study.spec.search_spaces()))
+    found = numbering + _differences(study, trials, study.spec.search_spaces())
+    _refuse(study, found + list(unlike_before(study, study.storage(), trials)))
     return trials
 
 
 def _unknown(study: Study, storage: BaseStorage) -> list[str]:
     """What the storage holds under this study's name that is none of its losses."""
-    known = {study.store.optuna_name(loss) for loss in study.spec.spaces}
+    known = {name for loss in study.spec.spaces for name in study.optuna_names(loss)}
     own = study.store.optuna_name("")
     return sorted(
         found.study_name

@@ -88,6 +88,8 @@ class StudySpec(BaseModel):
     """What its data makes of scores, as sentences; found when it began."""
     warm_start: WarmStart | None = None
     """The study whose trials it began with, as knowledge."""
+    grown: dict[str, list[dict[str, Any]]] = {}
+    """The spaces that a loss had before its own grew, the oldest first, by the loss's name."""
     id: str = ""
     """Tells it from another study of its name in the same database or bucket; random."""
 
@@ -109,13 +111,26 @@ class StudySpec(BaseModel):
         Raises:
             UserError: a loss can not be imported, or has another name now.
         """
-        spaces = {}
-        for loss, source in self.spaces.items():
-            file = f"{self.name}/{SPEC_FILE} ({loss})"
-            spaces[loss] = read_space(parse_yaml(dump_yaml(source), file))
-            if spaces[loss].name != loss:
-                raise UserError(f"{file}: {source['loss_fn']} is named {spaces[loss].name!r} now; expected {loss!r}")
-        return spaces
+        return {loss: self._space(loss, source) for loss, source in self.spaces.items()}
+
+    def earlier_spaces(self, loss: str) -> list[SearchSpace]:
+        """The spaces that a loss had before its own grew, the oldest first.
+
+        Raises:
+            UserError: as :meth:`search_spaces`.
+        """
+        return [self._space(loss, source) for source in self.grown.get(loss, [])]
+
+    def generation(self, loss: str) -> int:
+        """How many spaces a loss has had, its own included."""
+        return len(self.grown.get(loss, [])) + 1
+
+    def _space(self, loss: str, source: dict[str, Any]) -> SearchSpace:
+        file = f"{self.name}/{SPEC_FILE} ({loss})"
+        space = read_space(parse_yaml(dump_yaml(source), file))
+        if space.name != loss:
+            raise UserError(f"{file}: {source['loss_fn']} is named {space.name!r} now; expected {loss!r}")
+        return space
 
 
 def read_spec(path: Path, name: str) -> StudySpec:

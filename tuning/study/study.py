@@ -83,11 +83,23 @@ class Study:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         return self.store.open(self.spec.spaces)
 
+    def optuna_name(self, loss: str, generation: int | None = None) -> str:
+        """What the Optuna study of a loss is called: ``infonce``, and ``infonce@2`` once its space has grown.
+
+        Args:
+            generation: which of the spaces that the loss has had, from 1; None for the one in which it goes on.
+        """
+        return self.store.optuna_name(_in_generation(loss, generation or self.spec.generation(loss)))
+
+    def optuna_names(self, loss: str) -> list[str]:
+        """All Optuna studies that a loss may have: one for each of its spaces, and a copy that was cut short."""
+        return [self.optuna_name(loss, number) for number in range(1, self.spec.generation(loss) + 2)]
+
     def open_trials(self, storage: BaseStorage) -> dict[str, LossTrials]:
         """The trials of every loss, to be written, unchecked; creates what is missing."""
         objective = self.spec.settings.objective
         return {
-            loss: LossTrials(storage, loss, space, self.store.optuna_name(loss), self.spec.id, objective)
+            loss: LossTrials(storage, loss, space, self.optuna_name(loss), self.spec.id, objective)
             for loss, space in self.spec.search_spaces().items()
         }
 
@@ -95,13 +107,13 @@ class Study:
         """All trials of each loss."""
         storage = storage or self.storage()
         with self.store.translating_errors():
-            return {loss: read_trials(storage, loss, self.store.optuna_name(loss)) for loss in self.spec.spaces}
+            return {loss: read_trials(storage, loss, self.optuna_name(loss)) for loss in self.spec.spaces}
 
     def dropped(self) -> list[Dropped]:
         """The losses that are out of the race, in the study's order."""
         storage = self.storage()
         with self.store.translating_errors():
-            found = [read_dropped(storage, self.store.optuna_name(loss)) for loss in self.spec.spaces]
+            found = [read_dropped(storage, self.optuna_name(loss)) for loss in self.spec.spaces]
         return [Dropped.from_dict(drop) for drop in found if drop]
 
     def next_attempt(self) -> int:
@@ -123,8 +135,12 @@ class Study:
 
     def delete(self) -> None:
         """Remove it for good, its trials first: cut short, it is there to be deleted again."""
-        self.store.delete(self.spec.spaces)
+        self.store.delete([name for loss in self.spec.spaces for name in self.optuna_names(loss)])
         self.files.delete()
+
+
+def _in_generation(loss: str, generation: int) -> str:
+    return loss if generation == 1 else f"{loss}@{generation}"
 
 
 def translating_failures(home: Home, name: str) -> AbstractContextManager[None]:

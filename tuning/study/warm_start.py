@@ -12,6 +12,7 @@ from typing import Any
 
 from losstune.trainer.base.errors import UserError
 from losstune.tuning.space.carried_over import MisfitError, carried_over
+from losstune.tuning.space.growth import growth
 from losstune.tuning.space.search_space import Point, SearchSpace
 from losstune.tuning.space.settings import LEARNING, StudySettings
 from losstune.tuning.study.audit import sound_trials
@@ -82,10 +83,11 @@ def earlier_trials(study: Study) -> dict[str, list[TrialView]]:
     if hashlib.sha256(content).hexdigest() != study.spec.warm_start.sha256:
         found = "damaged" if content else "gone"
         raise UserError(f"{study.files.where(path)}: {found}; restore it from a backup, or start another study")
-    return {
-        loss: [_view(loss, number, trial) for number, trial in enumerate(own)]
-        for loss, own in json.loads(content).items()
-    }
+    kept, spaces = json.loads(content), study.spec.search_spaces()
+    for loss in study.spec.grown:
+        since = growth(study.spec.earlier_spaces(loss)[0], spaces[loss])
+        kept[loss] = [trial | {"point": since.point(trial["point"])} for trial in kept[loss]]
+    return {loss: [_view(loss, number, trial) for number, trial in enumerate(own)] for loss, own in kept.items()}
 
 
 def _losses(space: SearchSpace, known: Mapping[str, SearchSpace]) -> list[str]:

@@ -34,6 +34,7 @@ from losstune.tuning.commands.launch import Outcome, _continued, _created, launc
 from losstune.tuning.execute import asha, ray_private
 from losstune.tuning.space.reader import shipped_names
 from losstune.tuning.storage.home import Home
+from losstune.tuning.study.audit import audited_trials
 from losstune.tuning.study.kept_data import study_pairs
 from losstune.tuning.study.study import Study, open_study
 from losstune.tuning.study.warm_start import earlier_trials
@@ -50,7 +51,8 @@ Trials = dict[str, list[optuna.trial.FrozenTrial]]
 def optuna_trials(study: Study) -> Trials:
     """As any Optuna program would read them."""
     url = f"sqlite:///{study.folder / 'optuna.db'}"
-    return {loss: optuna.load_study(study_name=loss, storage=url).trials for loss in study.spec.spaces}
+    names = {loss: study.optuna_name(loss) for loss in study.spec.spaces}
+    return {loss: optuna.load_study(study_name=name, storage=url).trials for loss, name in names.items()}
 
 
 def files_digest(folder: Path) -> dict[str, str]:
@@ -192,7 +194,10 @@ def test_the_export_trains_to_the_same_curve(finished: Outcome, tmp_path: Path) 
 
 @dataclass(frozen=True)
 class Extended:
-    """A study that went on with a larger budget, where a checkpoint that is none stood in its third trial's folder."""
+    """A study that went on with a larger budget, in a space that grew.
+
+    Its third trial waited then, proposed in the space of before, with a checkpoint that is none in its folder.
+    """
 
     study: Study
     kept: dict[str, str]
@@ -209,7 +214,13 @@ def extended(ray_address: str, tmp_path_factory: pytest.TempPathFactory) -> Exte
         damaged = study.trials_folder / "cosine-0002" / "last.pt"
         damaged.parent.mkdir()
         damaged.write_bytes(b"nothing")
-        launch(request_for(root, ray_address, trials=4), Console(file=said))
+        own = study.open_trials(study.storage())["cosine"]
+        own.pause(own.add({**own[0].point, "weight_decay": 0.02}, seed=5))
+        source = study.spec.spaces["cosine"]
+        grew = {"batch_size": {"choices": [8, *source["space"]["batch_size"]["choices"]]}}
+        wider = write_space(root / "wider.yaml", **{**source, "space": source["space"] | grew})
+        request = replace(request_for(root, ray_address, wider, trials=4), accept_change=True)
+        study = launch(request, Console(file=said, width=200)).study
     return Extended(study, kept, damaged, said.getvalue())
 
 
@@ -217,6 +228,19 @@ def test_a_larger_budget_extends_and_keeps_what_was(extended: Extended) -> None:
     assert extended.kept.items() <= files_digest(extended.study.trials_folder).items()
     assert len(optuna_trials(extended.study)["cosine"]) == 4
     assert open_study(extended.study.home, "study").spec.settings.trials == 4
+
+
+def test_a_space_that_grew_goes_on_with_its_trials(extended: Extended) -> None:
+    study = extended.study
+    assert "Note: what is searched for cosine grew; its 3 trials go on in it" in extended.said
+    trials = optuna_trials(study)["cosine"]
+    url = f"sqlite:///{study.folder / 'optuna.db'}"
+    before = optuna.load_study(study_name="cosine", storage=url).trials
+    assert [trial.state.name for trial in before] == ["COMPLETE", "COMPLETE", "WAITING"]
+    assert [trial.params for trial in trials[:3]] == [trial.params for trial in before]
+    assert [trial.values for trial in trials[:2]] == [trial.values for trial in before[:2]]
+    assert {trial.distributions["batch_size"].choices[0] for trial in trials} == {8}
+    assert [len(own) for own in audited_trials(open_study(study.home, "study")).values()] == [4]
 
 
 def test_a_damaged_checkpoint_is_said_and_its_trial_trained_again(extended: Extended) -> None:
@@ -449,3 +473,22 @@ def test_a_study_goes_on_with_what_it_took_over_though_the_other_one_is_gone(tmp
         _continued(replace(asked, warm_start="third"), QUIET),
     ):
         pass
+
+
+def test_a_space_that_grew_is_checked_against_the_data_before_it_is_gone_on_in(tmp_path: Path) -> None:
+    study = made(tmp_path)
+    spaces = [tmp_path / f"{loss}.yaml" for loss in SPACES]
+    for path, text in zip(spaces, SPACES.values(), strict=True):
+        path.write_text(dedent(text))
+    grew = f"{spaces[0].read_text()}  batch_size: {{choices: [32, 9999]}}\n"
+    spaces[0].write_text(grew)
+    request = replace(request_for(tmp_path, None, *map(str, spaces)), accept_change=True)
+    with pytest.raises(UserError, match="batch_size 9999: digits: ") as error, _continued(request, QUIET):
+        pass
+    assert str(error.value).startswith(f"{spaces[0]}: ")
+    assert open_study(study.home, "study") == study
+    assert [found.study_name for found in study.storage().get_all_studies()] == ["infonce", "cosine"]
+    spaces[0].write_text(grew.replace("9999", "16"))
+    with _continued(request, QUIET) as (now, _):
+        assert now.optuna_name("infonce") == "infonce@2"
+    assert [found.study_name for found in study.storage().get_all_studies()] == ["infonce", "cosine", "infonce@2"]

@@ -226,6 +226,13 @@ def test_few_trials_have_no_importance_but_say_so(reports: Reports) -> None:
     assert text_of(reports["confirmed"][1]).count("Too few trials") == 1  # cosine has 8
 
 
+def test_a_search_in_a_space_that_grew_is_not_said_to_be_repeated(tmp_path: Path) -> None:
+    study = create_study(Home(tmp_path), "grown", [load_space("cosine")], settings_of(), "digits", "0" * 64)
+    assert "grew on the way" not in report_html(study)
+    grown = Study(study.home, study.spec.model_copy(update={"grown": {"cosine": [study.spec.spaces["cosine"]]}}))
+    assert "What is searched for cosine grew on the way: the first trials were drawn from " in report_html(grown)
+
+
 def test_a_study_without_rungs_says_that_nothing_was_cut(tmp_path: Path) -> None:
     settings = settings_of(max_epochs=5, grace_epochs=5, trials=1)
     study = create_study(Home(tmp_path), "flat", [load_space("guide_1_mse")], settings, "digits", "0" * 64)

@@ -90,7 +90,7 @@ def test_a_database_with_another_study_s_trials_is_refused(shared: InMemoryStora
 def test_deletion_takes_the_study_s_own_trials_only(shared: InMemoryStorage) -> None:
     for name in ("first/mse", "second/mse", "first/stray"):
         fill(shared, name, "ab")
-    DatabaseStore(database_at(POSTGRES), "first", "ab", "/here").delete(["mse", "cosine"])
+    DatabaseStore(database_at(POSTGRES), "first", "ab", "/here").delete(["first/mse", "first/cosine"])
     assert [found.study_name for found in shared.get_all_studies()] == ["second/mse", "first/stray"]
 
 

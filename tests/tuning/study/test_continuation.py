@@ -1,4 +1,4 @@
-"""A study that goes on: the same but for its budget, anything else is refused with what differs."""
+"""A study that goes on: the same but for its budget and for spaces that grew, all else is refused with what differs."""
 
 from pathlib import Path
 from typing import Any
@@ -37,8 +37,29 @@ def test_settings_that_are_not_given_stay_as_they_were(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("before", "now", "difference"),
     [
-        ("low: 1e-4", "low: 1e-5", "spaces.mse.space.lr.low: 0.0001 in the study, 1e-05 now"),
-        (", log: true", "", "spaces.mse.space.lr.log: in the study, absent now"),
+        (
+            "low: 1e-4",
+            "low: 1e-3",
+            "spaces.mse.space.lr: 0.0001 … 0.01, log in the study, 0.001 … 0.01, log now; "
+            "a range may become wider, not narrower",
+        ),
+        (
+            ", log: true",
+            "",
+            "spaces.mse.space.lr: 0.0001 … 0.01, log in the study, 0.0001 … 0.01 now; log, int and step stay",
+        ),
+        (
+            "[{lr: 1e-3}]\n    space: {lr: {low: 1e-4, high: 1e-2, log: true}}",
+            "[]\n    space: {lr: {low: 1e-4, high: 1e-2, log: true}, patience: {choices: [5, 9]}}",
+            "spaces.mse.space.patience: None, its default, in the study, 5 | 9 now; "
+            "what all trials had is to be among the values of a new parameter\n"
+            "spaces.mse.start: [{'lr': 0.001}] in the study, [] now",
+        ),
+        (
+            "    fixed: {",
+            "    derived: {patience: 7}\n    fixed: {",
+            "spaces.mse.derived: absent in the study, present now",
+        ),
         ("fixed: {model.depth: 1}", "fixed: {model.depth: 2}", "spaces.mse.fixed.model.depth: 1 in the study, 2 now"),
         (
             "fixed: {",
@@ -53,7 +74,8 @@ def test_a_changed_space_is_refused_with_the_change(before: str, now: str, diffe
     study = created(tmp_path)
     assert before in PLAIN
     assert refusal(continued_with, study, PLAIN.replace(before, now)) == (
-        f"study 'first' exists with other content; use another --study name, or undo the change:\n{difference}"
+        "study 'first' exists with other content; use another --study name, with --warm-start first to begin with what "
+        f"is known, or undo the change:\n{difference}"
     )
 
 
@@ -114,13 +136,66 @@ def test_another_setting_is_refused(option: str, value: object, difference: str,
 
 def test_all_differences_are_listed(tmp_path: Path) -> None:
     changed = PLAIN.replace("low: 1e-4", "low: 1e-5").replace("high: 1e-2", "high: 1e-1")
-    message = refusal(continued_with, created(tmp_path), changed, digest="b2" * 32, seed=1)
-    assert message.splitlines()[1:] == [
-        "data: SHA-256 a1a1a1a1a1a1 in the study, b2b2b2b2b2b2 now",
-        "spaces.mse.space.lr.low: 0.0001 in the study, 1e-05 now",
-        "spaces.mse.space.lr.high: 0.01 in the study, 0.1 now",
-        "seed: 0 in the study, 1 now",
-    ]
+    study = created(tmp_path)
+    message = refusal(continued_with, study, changed, digest="b2" * 32, seed=1)
+    differences = ["data: SHA-256 a1a1a1a1a1a1 in the study, b2b2b2b2b2b2 now", "seed: 0 in the study, 1 now"]
+    grew = "spaces.mse.space.lr: 0.0001 … 0.01, log in the study, 1e-05 … 0.1, log now; --accept-change goes on with it"
+    assert message.splitlines()[1:] == [*differences, grew]
+    accepted = refusal(continued, study, [space_of(changed)], {"seed": 1}, "b2" * 32, accept_change=True)
+    assert accepted.splitlines()[1:] == differences
+
+
+WIDER = PLAIN.replace("high: 1e-2", "high: 1e-1").replace(
+    "log: true}}", "log: true}, batch_size: {choices: [16, 32]}, model.depth: {choices: [0, 1]}}"
+)
+WIDER = WIDER.replace("fixed: {model.depth: 1}", "").replace("[{lr: 1e-3}]", "[{lr: 1e-3, model.depth: 1}]")
+GREW = """\
+spaces.mse.space.lr: 0.0001 … 0.01, log in the study, 0.0001 … 0.1, log now
+spaces.mse.space.batch_size: 16, its default, in the study, 16 | 32 now
+spaces.mse.space.model.depth: fixed at 1 in the study, 0 | 1 now"""
+
+
+def test_a_space_that_grew_is_refused_until_that_is_accepted(tmp_path: Path) -> None:
+    study = created(tmp_path)
+    assert refusal(continued_with, study, WIDER) == (
+        "study 'first': what is searched grew; go on in it with --accept-change, which keeps all trials and puts the "
+        f"change on record, or undo the change:\n{GREW}"
+    )
+
+
+def test_other_versions_are_listed_beside_a_space_that_grew(tmp_path: Path) -> None:
+    study = created(tmp_path)
+    older = Study(study.home, study.spec.model_copy(update={"versions": {**study.spec.versions, "torch": "1.13.0"}}))
+    *_, last = refusal(continued_with, older, WIDER).splitlines()
+    assert last.startswith("torch: 1.13.0 in the study, ")
+
+
+def test_a_space_that_grew_is_on_record_and_what_it_was_is_kept(tmp_path: Path) -> None:
+    study = created(tmp_path, PLAIN, CONDITIONAL)
+    spaces = [space_of(text) for text in (WIDER.replace("270", "600"), CONDITIONAL)]
+    now = continued(study, spaces, {}, DIGEST, accept_change=True)
+    assert now.spec.spaces["mse"] == spaces[0].source
+    assert now.spec.settings.epochs_per_loss == 600
+    assert now.spec.grown == {"mse": [study.spec.spaces["mse"]]}
+    assert [now.spec.generation(loss) for loss in ("mse", "infonce")] == [2, 1]
+    assert (now.optuna_name("mse"), now.optuna_name("mse", 1), now.optuna_name("infonce")) == (
+        "mse@2",
+        "mse",
+        "infonce",
+    )
+    (change,) = now.spec.changes
+    assert list(change) == ["at", "mse.lr", "mse.batch_size", "mse.model.depth"]
+    assert change["mse.lr"] == "0.0001 … 0.01, log before, 0.0001 … 0.1, log from then on"
+    now.save()
+    assert open_study(study.home, "first") == now
+    assert continued(now, spaces, {}, DIGEST) == continued(now, [], {}, DIGEST, accept_change=True) == now
+    assert "a range may become wider" in refusal(continued_with, now, PLAIN, CONDITIONAL)
+
+
+def test_other_words_for_the_same_space_are_no_change(tmp_path: Path) -> None:
+    study = created(tmp_path)
+    text = PLAIN.replace("log: true}", "log: true, int: false}").replace("{model.depth: 1}", "{model: {depth: 1}}")
+    assert continued_with(study, text).spec.grown == {}
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from losstune.tuning.space.search_space import SearchSpace
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study import warm_start
+from losstune.tuning.study.continuation import continued
 from losstune.tuning.study.study import Study, create_study
 from losstune.tuning.study.trial import TrialView
 from losstune.tuning.study.warm_start import EARLIER_FILE, earlier_trials, gathered
@@ -97,6 +98,14 @@ def test_it_stays_when_the_other_study_is_gone(tmp_path: Path) -> None:
     other.delete()
     assert earlier_trials(study) == before
     assert study.trials() == {"infonce": []}
+
+
+def test_what_was_taken_over_goes_along_into_a_space_that_grew(tmp_path: Path) -> None:
+    study = warm(tmp_path, made(tmp_path), SPACES["infonce"])
+    before = earlier_trials(study)["infonce"]
+    grew = space_of(SPACES["infonce"] + "      batch_size: {choices: [16, 32]}")
+    now = continued(study, [grew], {}, study.spec.data_digest, accept_change=True)
+    assert [trial.point for trial in earlier_trials(now)["infonce"]] == [t.point | {"batch_size": 32} for t in before]
 
 
 def test_a_study_without_a_warm_start_knows_nothing(tmp_path: Path) -> None:
