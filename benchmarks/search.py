@@ -12,6 +12,8 @@ epochs, then the worker seconds of a median one. Files of several horizons make 
 on a stated model between the trained settings, with its error where a setting is left out, and by looking up the
 nearest trained setting, since a smooth model flatters smooth searches (``search_curves.py``).
 
+Syne Tune's own schedulers are among the searches where that package is installed (``syne_tune_peers.py``).
+
 With --warm-start, searches know from their start what one of OTHER full trainings found on another file, as after
 ``launch --warm-start``; --mirrored turns the settings that it tried about the middle of the space, so that what was
 good there is bad.
@@ -22,6 +24,7 @@ FIGURES keeps what it has of other files and searches, so that a long run can be
 
 import argparse
 import fnmatch
+import importlib.util
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -33,12 +36,17 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 from search_curves import Curves, Landscape, LookUp, Surrogate, Values, read_curves
-from search_simulation import PEERS, Own, simulate
+from search_simulation import PEERS, MakeSearch, Own, simulate
 
 from losstune.tuning.search.cube import Cube
 from losstune.tuning.space.search_space import Point, SearchSpace
 from losstune.tuning.space.settings import LEARNING, StudySettings
 from losstune.tuning.study.trial import TrialView
+
+if importlib.util.find_spec("syne_tune"):
+    from syne_tune_peers import SYNE_TUNE
+else:
+    SYNE_TUNE = {}
 
 KEPT = Path(__file__).parent / "curves"
 BUDGETS = (2, 5, 10, 20)
@@ -49,7 +57,8 @@ OTHER = 10
 LEARNT = 2
 """Settings that are learnt on the other data sets."""
 LEARNS = ", learnt start"
-SEARCHES = [*PEERS, *(f"{name}{LEARNS}" for name in ("tpe", "gp"))]
+KNOWN: dict[str, MakeSearch] = PEERS | SYNE_TUNE
+SEARCHES = [*KNOWN, *(f"{name}{LEARNS}" for name in ("tpe", "gp"))]
 Shares = dict[str, Values]
 """By search: shares (seeds, units, budgets)."""
 
@@ -107,7 +116,7 @@ def shares(
     for seed in range(seeds):
         settings = settings_of(curves, seed, max(budgets))
         if elsewhere is None:
-            made = PEERS[search](space, settings)
+            made = KNOWN[search](space, settings)
         else:
             earlier = {space.name: elsewhere.trials(search, seed)}
             made = Own([space], settings.model_copy(update={"sampler": search}), earlier)
