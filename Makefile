@@ -31,7 +31,7 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	MYPYPATH=benchmarks:examples/text-pairs $(BIN)/mypy --explicit-package-bases benchmarks/*.py tools/*.py
+	$(BIN)/mypy --explicit-package-bases benchmarks tools
 
 # What the tests use of Debian's: a browser for the report, networks and system calls for reliability, a dictionary.
 programs:
