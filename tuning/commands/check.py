@@ -41,6 +41,7 @@ class Checked:
         left_out: what of shipped spaces the data can not carry, a line each.
         within: seconds after which a launch would end.
         continued: whether the study is there already, and may have spent some of its budget.
+        changes: what a study would go on with that is not as it was, a line each.
         warm_start: what is known of another study from the start.
     """
 
@@ -53,6 +54,7 @@ class Checked:
     left_out: list[str]
     within: float | None = None
     continued: bool = False
+    changes: Sequence[str] = ()
     warm_start: WarmStart | None = None
 
     @property
@@ -88,10 +90,14 @@ def check_request(request: LaunchRequest) -> Checked:
         )
         warm_start, _ = warm_started(request, checked.spaces, checked.settings)
         return replace(checked, within=request.time_budget, warm_start=warm_start)
-    study, pairs = as_continued(existing(request.home, request.name), request)
+    before = existing(request.home, request.name)
+    study, pairs = as_continued(before, request)
     spaces = list(study.spec.search_spaces().values())
     checked = _checked(spaces, study.spec.settings, pairs, slots, [], debug_nan=request.debug_nan)
-    return replace(checked, within=request.time_budget, continued=True, warm_start=study.spec.warm_start)
+    entries = study.spec.changes[len(before.spec.changes) :]
+    changes = [f"{what}: {change}" for entry in entries for what, change in entry.items() if what != "at"]
+    within = request.time_budget
+    return replace(checked, within=within, continued=True, changes=changes, warm_start=study.spec.warm_start)
 
 
 def check_spaces(
@@ -143,6 +149,7 @@ def checked_json(checked: Checked) -> dict[str, Any]:
             "standard_error": checked.validation.standard_error(checked.settings.objective),
         },
         "left_out": checked.left_out,
+        "changes": list(checked.changes),
         "warm_start": checked.warm_start.model_dump() if checked.warm_start else None,
         "unused_columns": list(checked.pairs.unused),
         "data": [asdict(finding) for finding in findings(checked.pairs, checked.settings.seed)],
@@ -176,7 +183,7 @@ def show_checked(checked: Checked, console: Console) -> None:
     """Print the spaces, the rungs and the cost."""
     settings = checked.settings
     say_notes(checked.pairs, settings.seed, console)
-    for note in checked.left_out:
+    for note in (*checked.left_out, *checked.changes):
         say(console, f"Note: {note}")
     for space, cost in zip(checked.spaces, checked.estimates, strict=True):
         console.print(TerminalTable(_space_table(space), f"{space.title}  ({space.file})"))

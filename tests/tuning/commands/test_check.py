@@ -170,6 +170,20 @@ def test_an_existing_study_is_checked_as_a_launch_would_continue_it(quick_probe:
     assert losstune("check").err == ("error: name at least one search space, or with --study a study that is there\n")
 
 
+def test_what_an_existing_study_would_go_on_with_is_said(quick_probe: None, losstune: Command) -> None:
+    study = searched(Path.cwd(), (1, 1), data="digits")
+    digest = load_pairs("digits").digest
+    replace(study, spec=study.spec.model_copy(update={"data_digest": digest})).save()
+    Path("cosine.yaml").write_text(dedent(SPACES["cosine"]).replace("high: 1.0e-1", "high: 1.0"))
+    Path("infonce.yaml").write_text(dedent(SPACES["infonce"]))
+    asked = ("check", "infonce.yaml", "cosine.yaml", "--study", "study")
+    assert losstune(*asked).code == 2
+    (change,) = json.loads(losstune(*asked, "--accept-change", "--json").out)["changes"]
+    assert change == "cosine.lr: 0.0001 … 0.1, log before, 0.0001 … 1, log from then on"
+    assert f"Note: {change}" in " ".join(losstune(*asked, "--accept-change").out.split())
+    assert losstune(*asked).code == 2  # nothing was written
+
+
 def test_leaks_are_told_and_split_by_inputs_mends_them(quick_probe: None, losstune: Command) -> None:
     arrays = sample_arrays(rows=300)
     np.savez("pairs.npz", inputs=np.repeat(arrays["inputs"][:150], 2, axis=0), targets=arrays["targets"])
