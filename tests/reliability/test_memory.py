@@ -15,7 +15,7 @@ from losstune.trainer.run.history import Record, read_history
 from losstune.trainer.run.layout import HISTORY_FILE
 from losstune.trainer.run.loop import Trainer
 from losstune.tuning.confirm.confirm_runs import ConfirmRun
-from losstune.tuning.confirm.plan import Arm
+from losstune.tuning.confirm.plan import Arm, Plan
 from losstune.tuning.execute.asha import AshaScheduler
 from losstune.tuning.execute.confirm_tasks import ConfirmTasks
 from losstune.tuning.execute.search_tasks import SearchTasks
@@ -233,7 +233,8 @@ def confirmation(study: Study, slots: int) -> tuple[Tune, list[ConfirmRun]]:
     left = [run for run in runs if run.result() is None]
     make_folder(runs[0].folder.parent)
     progress = ConfirmProgress("study", "val/mrr", EPOCHS, runs, Console(file=io.StringIO()))
-    return Tune(TaskSearcher(ConfirmTasks(study, left, progress, 1), lambda: slots)), runs
+    plan = Plan(number=1, created="", top=1, seeds=3, split_given=False, arms=[arm], starts={}, versions={})
+    return Tune(TaskSearcher(ConfirmTasks(study, plan, left, progress, 1), lambda: slots)), runs
 
 
 @pytest.mark.parametrize("which", [0, 2], ids=["the first", "the last"])

@@ -11,7 +11,8 @@ from losstune.trainer.config.config_file import config_yaml
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.run.history import history_line
 from losstune.trainer.run.layout import CONFIG_FILE, HISTORY_FILE
-from losstune.tuning.confirm.confirm_runs import RunResult, runs_of
+from losstune.tuning.confirm.confirm_runs import RunResult, ended_values, looked, runs_of
+from losstune.tuning.confirm.looks import Stop
 from losstune.tuning.confirm.plan import Plan, make_plan, save_plan
 from losstune.tuning.confirm.results import ArmResult, Results, Scores, save_results
 from losstune.tuning.storage.home import Home
@@ -102,11 +103,11 @@ def write_run(folder: Path, settings: dict[str, Any], values: list[float]) -> No
     (folder / HISTORY_FILE).write_text("".join(map(history_line, records)))
 
 
-def confirmed(study: Study, top: int = 2, seeds: int = 10) -> Study:
+def confirmed(study: Study, top: int = 2, seeds: int = 10, *, early: bool = False) -> Study:
     """Confirm a study by formulas: infonce wins the objective by 0.1, and loses cosine similarity by 0.1."""
-    plan = make_plan(study, 1, top, seeds, 1, split_given=False)
+    plan = make_plan(study, 1, top, seeds, 1, split_given=False).model_copy(update={"early": early})
     save_plan(study, plan)
-    for run in runs_of(study, plan):
+    for run in (run for seed in range(seeds) for run in runs_of(study, plan) if run.seed == seed):
         value = arm_level(plan, run.arm.name) + 0.003 * (run.seed - seeds / 2)
         write_run(run.folder, run.settings, curve(value, LAST))
         best = curve(value, LAST)[-1]
@@ -122,7 +123,7 @@ def confirmed(study: Study, top: int = 2, seeds: int = 10) -> Study:
                 finished=1.0,
             )
         )
-    results, scores = found(plan)
+    results, scores = found(plan, looked(plan, ended_values(study, plan)).stops)
     save_results(study, plan, results, scores)
     return study
 
@@ -134,11 +135,13 @@ def arm_level(plan: Plan, name: str) -> float:
     return LEVEL[arm.loss] - 0.01 * (candidates.index(name) if name in candidates else len(candidates))
 
 
-def found(plan: Plan) -> tuple[Results, dict[str, Scores]]:
+def found(plan: Plan, stops: Mapping[str, Stop]) -> tuple[Results, dict[str, Scores]]:
     """Results and test scores of a plan's arms and of the baselines."""
     arms, scores = [], {}
     for index, arm in enumerate(plan.arms):
-        values: list[float | None] = [arm_level(plan, arm.name)] * plan.seeds
+        stop = stops.get(arm.name)
+        seeds = stop.seeds if stop else plan.seeds
+        values: list[float | None] = [arm_level(plan, arm.name)] * seeds
         arms.append(
             ArmResult(
                 name=arm.name,
@@ -147,14 +150,15 @@ def found(plan: Plan) -> tuple[Results, dict[str, Scores]]:
                 role=arm.role,
                 search_value=arm.search_value,
                 validation=values,
-                ends=["epochs"] * plan.seeds,
-                epochs=LAST * plan.seeds,
+                ends=["epochs"] * seeds,
+                epochs=LAST * seeds,
                 seconds=3.0,
-                geometry={sign: [value] * plan.seeds for sign, value in SIGNS.items()},
+                geometry={sign: [value] * seeds for sign, value in SIGNS.items()},
                 output_dim=8,
+                lost_to=stop.better if stop else None,
             )
         )
-        scores[arm.name] = _scores(arm_level(plan, arm.name), arm.loss, plan.seeds, index)
+        scores[arm.name] = _scores(arm_level(plan, arm.name), arm.loss, seeds, index)
     for index, (name, level) in enumerate(BASELINES.items()):
         arms.append(ArmResult(name=name, loss_fn=None, role="baseline", validation=[level] * plan.seeds))
         scores[name] = _scores(level, None, plan.seeds, 100 + index)

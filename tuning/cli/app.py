@@ -213,6 +213,9 @@ def confirm(
         bool, typer.Option("--smallest", help="also the trial of the smallest model within --margin of the best")
     ] = False,
     margin: Margin = None,
+    early: Annotated[
+        bool, typer.Option("--early", help="settings that have clearly lost in validation get no more seeds")
+    ] = False,
     data: Data = None,
     columns: Columns = None,
     concurrency: Concurrency = None,
@@ -238,7 +241,7 @@ def confirm(
     execution = Execution(Resources(concurrency, cpus_per_trial, gpus_per_trial), address, tracking_uri, system_metrics)
     home = home_of(context, storage, study_storage)
     within = smallest_margin(smallest=smallest, margin=margin)
-    request = ConfirmRequest(name, home, top, seeds, execution, accept_change, data, columns, within)
+    request = ConfirmRequest(name, home, top, seeds, execution, accept_change, data, columns, within, early)
     confirmed = run_confirm(request, console_of(context, quiet=quiet, as_json=as_json))
     end_confirm(confirmed, home.options(), quiet=quiet, as_json=as_json)
 

@@ -13,7 +13,7 @@ from losstune.trainer.base.waiting import bars_shown
 from losstune.tuning.commands.confirm import Confirmed
 from losstune.tuning.commands.launch import Outcome
 from losstune.tuning.confirm.compare import compare
-from losstune.tuning.confirm.confirm_runs import runs_of
+from losstune.tuning.confirm.confirm_runs import ended_values, looked, runs_of
 from losstune.tuning.confirm.sentences import answer_sentences
 from losstune.tuning.show.comparison import show_answer
 from losstune.tuning.show.status import status_json
@@ -100,11 +100,13 @@ def _confirmation_json(confirmed: Confirmed) -> dict[str, Any]:
         own = settings.setdefault(run.arm.name, {})
         reason = (result.reason or result.end) if result else "to be trained"
         own[reason] = own.get(reason, 0) + 1
+    stops = looked(confirmed.plan, ended_values(confirmed.study, confirmed.plan)).stops
     told = {
         "study": confirmed.study.spec.name,
         "confirmation": confirmed.plan.number,
         "seeds": confirmed.plan.seeds,
         "settings": settings,
+        "stopped_early": {name: {"seeds": stop.seeds, "lost_to": stop.better} for name, stop in stops.items()},
     }
     if confirmed.stopped:
         return {**told, "best": None, "answer": []}

@@ -42,7 +42,8 @@ from losstune.tuning.track.process import tracking_uri_of
 class ConfirmRequest:
     """What ``losstune confirm`` was asked to do; ``data`` and ``columns`` say where its data is now.
 
-    With a ``margin`` the cheapest trial of the search that is within it of the best is confirmed too.
+    With a ``margin`` the cheapest trial of the search that is within it of the best is confirmed too. ``early``: what
+    has clearly lost in validation gets no more seeds.
     """
 
     name: str
@@ -54,6 +55,7 @@ class ConfirmRequest:
     data: Source | None = None
     columns: Columns = None
     margin: float | None = None
+    early: bool = False
 
 
 @dataclass(frozen=True)
@@ -113,10 +115,11 @@ def _plan(study: Study, request: ConfirmRequest, pairs: Pairs, console: Console)
     )
     if request.margin is not None:
         fresh = _with_smallest(study, fresh, request.margin, pairs, request.execution.resources.cpus_per_trial, console)
+    fresh = fresh.model_copy(update={"early": request.early})
     same = known and [arm.as_now(study) for arm in known[-1].arms] == fresh.arms and known[-1].seeds == request.seeds
-    if same and is_finished(study, known[-1]):
+    if same and is_finished(study, known[-1]) and (fresh.early or not known[-1].early):  # it has these seeds, or more
         return known[-1]
-    same = same and known[-1].margin == fresh.margin
+    same = same and (known[-1].margin, known[-1].early) == (fresh.margin, fresh.early)
     if known:  # its runs are used again
         what = f"confirmation {known[-1].number} of study {request.name!r}"
         change = check_versions(what, known[-1].versions, accepted=request.accept_change)
@@ -166,7 +169,7 @@ def _train(
     if plan.split_given:
         say(console, "The data brings its own split: seeds change weights and batches, not the validation rows")
     with ConfirmProgress(study.spec.name, settings.objective, settings.max_epochs, runs, console) as progress:
-        tasks = ConfirmTasks(study, left, progress, study.next_attempt())
+        tasks = ConfirmTasks(study, plan, left, progress, study.next_attempt())
         searcher = TaskSearcher(tasks, running.slots.concurrency)
         for run in left:
             make_folder(run.folder.parent)

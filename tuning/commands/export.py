@@ -146,9 +146,9 @@ def export(
     run, dims = smallest_run(study, loss_fn, margin) if smallest else (confirmed_run(study, loss_fn), None)
     if plan is not None and run is not None:
         results, _ = load_results(study, plan)
-        mean = results.arm(run.arm.name).validation_mean
-        text = confirmed_yaml(run, plan.number, mean, dims)
-        exported = Exported(run.arm.name, mean, plan.seeds, dims)
+        arm = results.arm(run.arm.name)
+        text = confirmed_yaml(run, plan.number, arm.validation_mean, dims)
+        exported = Exported(run.arm.name, arm.validation_mean, len(arm.validation), dims)
     else:
         text, exported = exported_yaml(study, best), Exported(best.name, best.rank_value, 0)
     try:

@@ -168,6 +168,7 @@ def confirm(
     seeds: int = 10,
     smallest: bool = False,
     margin: float | None = None,
+    early: bool = False,
     concurrency: int | None = None,
     cpus_per_trial: int = 1,
     gpus_per_trial: Share = None,
@@ -188,6 +189,7 @@ def confirm(
         seeds: fresh seeds; claims need at least 10.
         smallest: also the trial of the smallest model whose search value is within ``margin`` of the best.
         margin: how much worse in the objective a smaller model may be to be as good; None is 0.02.
+        early: whether settings that have clearly lost in validation get no more seeds.
         system_metrics: whether MLflow shows what each epoch took of CPU, memory and GPU.
         data, columns: the study's data, where it is elsewhere now.
 
@@ -200,7 +202,8 @@ def confirm(
     resources = Resources(concurrency, cpus_per_trial, None if gpus_per_trial is None else share_of(gpus_per_trial))
     execution = Execution(resources, address, view.tracking_uri, system_metrics, own_process=False)
     within = smallest_margin(smallest=smallest, margin=margin)
-    request = ConfirmRequest(view.name, view.stored.home, top, seeds, execution, accept_change, data, columns, within)
+    home = view.stored.home
+    request = ConfirmRequest(view.name, home, top, seeds, execution, accept_change, data, columns, within, early)
     with _running(quiet) as console:
         confirmed = run_confirm(request, console)
     confirmed.stopped.leave()

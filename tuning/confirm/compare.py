@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from statistics import fmean
 from typing import Literal
 
-import numpy as np
-
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.run.history import read_history
 from losstune.trainer.run.layout import HISTORY_FILE
 from losstune.trainer.score.flags import geometry_flags
 from losstune.trainer.score.names import at_dims
+from losstune.tuning.confirm.bootstrap import Array
 from losstune.tuning.confirm.confirm_runs import ConfirmRun, runs_of
 from losstune.tuning.confirm.findings import (
     TEST_METRICS,
@@ -22,9 +21,10 @@ from losstune.tuning.confirm.findings import (
     Verdict,
 )
 from losstune.tuning.confirm.guide import checked_claims
+from losstune.tuning.confirm.looks import ERROR
 from losstune.tuning.confirm.margin import MARGIN
 from losstune.tuning.confirm.plan import Plan, latest_finished, plans
-from losstune.tuning.confirm.results import ArmResult, Results, Scores, load_results
+from losstune.tuning.confirm.results import ArmResult, Results, Scores, in_common, load_results
 from losstune.tuning.confirm.smallest import find_smallest
 from losstune.tuning.confirm.statistics import (
     ALPHA,
@@ -71,7 +71,8 @@ def build_comparison(
     rows = [*_loss_rows(study, plan, results, scores, measures), *_baseline_rows(results, scores)]
     winner = results.winner
     margin = margin or plan.margin or MARGIN
-    pairs = compare_losses({loss: scores[arm] for loss, arm in picks.items()}, measures, plan.seeds)
+    spent = ERROR if plan.early else 0.0
+    pairs = compare_losses({loss: scores[arm] for loss, arm in picks.items()}, measures, plan.seeds, spent)
     ridge = max(
         (results.arm(row.name) for row in rows if row.role == "baseline" and row.name.startswith("ridge")),
         key=lambda arm: arm.validation_mean,
@@ -104,30 +105,31 @@ def build_comparison(
     )
 
 
-def compare_losses(scores: Mapping[str, Scores], measures: tuple[str, str], seeds: int) -> list[Pair]:
+def compare_losses(
+    scores: Mapping[str, Scores], measures: tuple[str, str], seeds: int, spent: float = 0.0
+) -> list[Pair]:
     """Every pair of losses on both measures, the better one first; one Holm family, so that any claim counts.
 
     Args:
-        scores: of each loss's pick, by metric, (S, T).
+        scores: of each loss's pick, by metric, (S, T); two are compared on the seeds that both have.
+        seeds: that a loss gets if it does not stop before.
+        spent: what looks at validation may have been wrong in, of the 5 % for all claims together.
     """
-    found: list[tuple[str, str, str, Difference]] = []
+    found: list[tuple[str, str, str, Difference, Array]] = []
     for measure in measures:
         for one, other in itertools.combinations(scores, 2):
-            a, b = sorted((one, other), key=lambda loss: -float(scores[loss][measure].mean()))
-            found.append((a, b, measure, difference(scores[a][measure], scores[b][measure])))
-    adjusted = holm([gap.p for *_, gap in found])
-    return [
-        _pair(a, b, measure, gap, p, scores[a][measure] - scores[b][measure], seeds)
-        for (a, b, measure, gap), p in zip(found, adjusted, strict=True)
-    ]
+            a, b = in_common(scores[one][measure], scores[other][measure])
+            if a.mean() < b.mean():
+                one, other, a, b = other, one, b, a
+            found.append((one, other, measure, difference(a, b), a - b))
+    adjusted = [min(1.0, p * (ALPHA / (ALPHA - spent))) for p in holm([gap.p for *_, gap, _ in found])]
+    return [_pair(*own, p, seeds) for own, p in zip(found, adjusted, strict=True)]
 
 
-def _pair(
-    a: str, b: str, measure: str, gap: Difference, p_adjusted: float, gaps: "np.ndarray[tuple[int, int]]", seeds: int
-) -> Pair:
-    targets = gaps.shape[1]
+def _pair(a: str, b: str, measure: str, gap: Difference, gaps: Array, p_adjusted: float, seeds: int) -> Pair:
+    common, targets = gaps.shape
     components = variance_components(gaps)
-    shown = detectable(components, max(seeds, 2), targets)
+    shown = detectable(components, common, targets)
     smaller = next((step for step in _STEPS if step < shown), None)
     needed = seeds_needed(components, targets, smaller, at_most=_MOST_SEEDS) if smaller else None
     verdict: Verdict = "undecided"
@@ -145,20 +147,19 @@ def _pair(
         detectable=shown,
         smaller=smaller,
         seeds_needed=needed,
+        seeds=common,
     )
 
 
 def pareto(scores: Mapping[str, Scores], pairs: list[Pair], measures: tuple[str, str]) -> list[str]:
     """Losses that no other is known to dominate: as high on both measures, and shown to be better on one."""
-    means = {loss: tuple(float(own[measure].mean()) for measure in measures) for loss, own in scores.items()}
+
+    def as_high(other: str, loss: str) -> bool:
+        both = (in_common(scores[other][measure], scores[loss][measure]) for measure in measures)
+        return all(a.mean() >= b.mean() for a, b in both)
+
     beaten = {(pair.second, pair.first) for pair in pairs if pair.verdict == "first"}
-    return [
-        loss
-        for loss, own in means.items()
-        if not any(
-            (loss, other) in beaten and all(x >= y for x, y in zip(means[other], own, strict=True)) for other in means
-        )
-    ]
+    return [loss for loss in scores if not any((loss, other) in beaten and as_high(other, loss) for other in scores)]
 
 
 def _loss_rows(
@@ -171,7 +172,8 @@ def _loss_rows(
         epochs = sum(trial.epochs for trial in trials[loss])
         folders = (study.trials_folder / trial.name / HISTORY_FILE for trial in trials[loss])
         seconds = sum(record["seconds"] for path in folders for record in read_history(path))
-        gain = {m: difference(scores[name][m], scores[start][m]) for m in measures if start in scores and start != name}
+        tuned = start in scores and start != name
+        gain = {m: difference(*in_common(scores[name][m], scores[start][m])) for m in measures if tuned}
         rows.append(_row(results.arm(name), scores[name], "pick", gain, epochs, seconds))
         if start in scores:
             rows.append(_row(results.arm(start), scores[start], "start"))
@@ -212,6 +214,8 @@ def _row(
         flags=[] if role == "baseline" else geometry_flags(signs, arm.output_dim),
         note=arm.note,
         cost=arm.cost,
+        seeds=len(arm.validation),
+        lost_to=arm.lost_to,
     )
 
 

@@ -10,6 +10,7 @@ from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.files import make_folder, with_crc, without_crc
 from losstune.trainer.run.history import read_whole_lines
 from losstune.trainer.run.layout import HISTORY_FILE
+from losstune.tuning.confirm.looks import Decided, Known, decided
 from losstune.tuning.confirm.plan import CONFIRM, Arm, Plan, confirm_folder
 from losstune.tuning.space.settings import StudySettings
 from losstune.tuning.study.seeds import derived_seed
@@ -109,8 +110,35 @@ def began(run: ConfirmRun, result: RunResult | None) -> float | None:
 
 
 def runs_of(study: Study, plan: Plan) -> list[ConfirmRun]:
-    """All runs of a plan: seed by seed, so that what is there early can be compared."""
-    return [ConfirmRun(study, arm, seed) for seed in range(plan.seeds) for arm in plan.arms]
+    """All runs of a plan: seed by seed, so that what is there early can be compared; none that the looks spare."""
+    stops = looked(plan, ended_values(study, plan)).stops if plan.early else {}
+    most = {arm.name: stops[arm.name].seeds if arm.name in stops else plan.seeds for arm in plan.arms}
+    return [ConfirmRun(study, arm, seed) for seed in range(plan.seeds) for arm in plan.arms if seed < most[arm.name]]
+
+
+def runs_by_arm(study: Study, plan: Plan) -> dict[str, list[ConfirmRun]]:
+    """The same by arm, each in the order of its seeds."""
+    found: dict[str, list[ConfirmRun]] = {}
+    for run in runs_of(study, plan):
+        found.setdefault(run.arm.name, []).append(run)
+    return found
+
+
+def ended_values(study: Study, plan: Plan) -> dict[str, dict[int, float | None]]:
+    """What the looks look at: the best objective of each run that has ended, by arm and seed.
+
+    Where epochs are scored on a sample it is the sample's: that is known as soon as a run has ended, and stays.
+    """
+    found: dict[str, dict[int, float | None]] = {arm.name: {} for arm in plan.arms}
+    for run in (ConfirmRun(study, arm, seed) for arm in plan.arms for seed in range(plan.seeds)):
+        if (result := run.result()) is not None:
+            found[run.arm.name][run.seed] = result.best
+    return found
+
+
+def looked(plan: Plan, known: Known) -> Decided:
+    """What the looks of a plan have decided; nothing where it has none."""
+    return decided(known, plan.seeds, plan.margin or 0.0) if plan.early else Decided({}, plan.seeds)
 
 
 def confirm_seeds(settings: StudySettings, index: int) -> tuple[int, int]:

@@ -43,10 +43,11 @@ class ComparedArm(_Frozen):
             was too good; on validation rows, all three.
         gain: on each measure, over the loss's untuned start.
         search_epochs, search_seconds: spent by the loss's whole search. seconds: by this arm's confirmation.
-        seeds_failed: seeds with which the arm had no value.
+        seeds: that it was trained with.
         geometry: means over seeds. flags: what is wrong with it, in words.
         cost: of its model; None for a baseline, and where an earlier release confirmed.
         prefixes: as ``test``, of embeddings cut to so many dimensions, which it was trained for.
+        lost_to: why it has not all seeds, as in :class:`ArmResult`.
     """
 
     name: str
@@ -62,11 +63,13 @@ class ComparedArm(_Frozen):
     search_seconds: float
     epochs: int
     seconds: float
+    seeds: int
     geometry: dict[str, float]
     flags: list[str]
     note: str
     cost: Cost | None = None
     prefixes: dict[int, dict[str, Interval]] = {}
+    lost_to: str | None = None
 
     @property
     def title(self) -> str:
@@ -78,7 +81,8 @@ class Pair(_Frozen):
     """Two losses on one measure, the one with the higher mean first; ``difference`` is first minus second.
 
     Attributes:
-        p_adjusted: Holm over all pairs and measures.
+        p_adjusted: Holm over all pairs and measures, and a share of the error that looks at validation may have spent.
+        seeds: that both were trained with.
         detectable: the true difference that this confirmation would have shown four times in five.
         seeds_needed: seeds with which ``smaller``, a smaller difference, would show; None where no number of
             seeds up to 200 would do, because the test targets are too few.
@@ -93,6 +97,7 @@ class Pair(_Frozen):
     detectable: float
     smaller: float | None
     seeds_needed: int | None
+    seeds: int
 
 
 class Smallest(_Frozen):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from losstune.tuning.confirm.findings import GuideClaim, GuideVerdict
-from losstune.tuning.confirm.results import Scores
+from losstune.tuning.confirm.results import Scores, in_common
 from losstune.tuning.confirm.statistics import MIN_SEEDS, Interval, relative_gain
 
 
@@ -42,7 +42,7 @@ def checked_claims(
             better, worse = (scores.get(arms.get(loss, "")) for loss in (claim.better, claim.worse))
             if better is None or worse is None or worse[claim.metric].mean() <= 0:
                 continue
-            gain = relative_gain(better[claim.metric], worse[claim.metric])
+            gain = relative_gain(*in_common(better[claim.metric], worse[claim.metric]))
             yield GuideClaim(
                 better=claim.better,
                 worse=claim.worse,

@@ -95,6 +95,8 @@ class Plan(BaseModel):
     """What other versions it went on with."""
     margin: float | None = None
     """Where a setting was to be added for being small: how much worse than the best of the search it might be."""
+    early: bool = False
+    """Whether settings that have clearly lost in validation get no more seeds."""
 
     def candidates(self, loss: str) -> list[Arm]:
         """The settings of a loss that the pick is made from, best of the search first."""
@@ -104,7 +106,7 @@ class Plan(BaseModel):
     def options(self) -> tuple[str, ...]:
         """Those of the command that it was made by, and that goes on with it."""
         small = () if self.margin is None else ("--smallest", "--margin", f"{self.margin:g}")
-        return ("--top", str(self.top), "--seeds", str(self.seeds), *small)
+        return ("--top", str(self.top), "--seeds", str(self.seeds), *small, *(("--early",) if self.early else ()))
 
     @property
     def created_at(self) -> float:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.files import with_crc, without_crc
+from losstune.tuning.confirm.bootstrap import Array
 from losstune.tuning.confirm.confirm_runs import ConfirmRun
 from losstune.tuning.confirm.cost import Cost
 from losstune.tuning.confirm.plan import RESULTS_FILE, SCORES_FILE, Plan, latest_finished, plan_folder, with_loss
@@ -36,6 +37,7 @@ class ArmResult(BaseModel):
         note: anything else worth saying, as a baseline's regularisation.
         cost: of its model; None for what was not scored on the test split.
         prefixes: as ``validation``, of embeddings cut to so many dimensions; of what has a cost.
+        lost_to: an arm that it had clearly lost to in validation, so that it got no more seeds; None where it got all.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -55,6 +57,7 @@ class ArmResult(BaseModel):
     note: str = ""
     cost: Cost | None = None
     prefixes: dict[int, list[float]] = {}
+    lost_to: str | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -66,6 +69,11 @@ class ArmResult(BaseModel):
         """Mean over the seeds, −inf if one of them has no value."""
         values = [value for value in self.validation if value is not None]
         return fmean(values) if values and len(values) == len(self.validation) else -math.inf
+
+    @property
+    def standing(self) -> tuple[bool, int, float]:
+        """Higher is better: to have a value, then more seeds, as what got fewer had clearly lost, then the mean."""
+        return self.validation_mean > -math.inf, len(self.validation), self.validation_mean
 
 
 class Results(BaseModel):
@@ -91,12 +99,18 @@ class Results(BaseModel):
     @property
     def winner(self) -> str:
         """The loss whose pick has the highest validation mean; the test split has no say."""
-        return max(self.picks, key=lambda loss: self.arm(self.picks[loss]).validation_mean)
+        return max(self.picks, key=lambda loss: self.arm(self.picks[loss]).standing)
 
     def best_seed(self, name: str) -> int:
         """The seed with which an arm did best on validation."""
         values = [-math.inf if value is None else value for value in self.arm(name).validation]
         return values.index(max(values))
+
+
+def in_common(a: Array, b: Array) -> tuple[Array, Array]:
+    """Scores of two arms (S, T) on the seeds that both were trained with: the first ones of the one that has more."""
+    seeds = min(len(a), len(b))
+    return a[:seeds], b[:seeds]
 
 
 def save_results(study: Study, plan: Plan, results: Results, scores: Mapping[str, Scores]) -> None:

@@ -23,10 +23,18 @@ from losstune.trainer.score.geometry import geometry
 from losstune.trainer.score.metrics import row_scores
 from losstune.trainer.score.prefixes import prefix_scores
 from losstune.tuning.confirm.baselines import baseline_scores
-from losstune.tuning.confirm.confirm_runs import ConfirmRun, RunResult, confirm_seeds
+from losstune.tuning.confirm.confirm_runs import (
+    ConfirmRun,
+    RunResult,
+    confirm_seeds,
+    ended_values,
+    looked,
+    runs_by_arm,
+)
 from losstune.tuning.confirm.cost import Cost
+from losstune.tuning.confirm.looks import Stop
 from losstune.tuning.confirm.measured_cost import measured_cost, parameter_count
-from losstune.tuning.confirm.plan import Arm, Plan
+from losstune.tuning.confirm.plan import Plan
 from losstune.tuning.confirm.results import ArmResult, Results, Scores, save_results
 from losstune.tuning.confirm.validated import CPU, best_predictions, prefix_values
 from losstune.tuning.study.study import Study
@@ -44,7 +52,9 @@ def score_plan(study: Study, plan: Plan, pairs: Pairs, test_uses_before: int) ->
     Raises:
         UserError: every setting of every loss failed, or the test split has not two targets.
     """
-    arms = {arm.name: _trained(study, plan, arm) for arm in plan.arms}
+    trained = runs_by_arm(study, plan)
+    stops = looked(plan, ended_values(study, plan)).stops
+    arms = {name: _trained(runs, stops.get(name)) for name, runs in trained.items()}
     picks = pick(plan, arms)
     if not picks:
         raise UserError(f"confirmation {plan.number}: every setting of every loss failed or diverged with some seed")
@@ -53,7 +63,7 @@ def score_plan(study: Study, plan: Plan, pairs: Pairs, test_uses_before: int) ->
     wanted = {*picks.values(), *(plan.starts[loss] for loss in plan.losses), *_smaller(plan, arms, picks, pairs)}
     for arm in plan.arms:
         if arm.name in wanted and arms[arm.name].validation_mean > -math.inf:
-            runs = [ConfirmRun(study, arm, seed) for seed in range(plan.seeds)]
+            runs = trained[arm.name]
             scored = [_score_run(run, pairs, split) for run in runs]
             scores[arm.name] = _by_target([one.test for one in scored], split)
             signs = {name: [one.geometry[name] for one in scored] for name in scored[0].geometry}
@@ -72,11 +82,14 @@ def score_plan(study: Study, plan: Plan, pairs: Pairs, test_uses_before: int) ->
 
 
 def pick(plan: Plan, arms: Mapping[str, ArmResult]) -> dict[str, str]:
-    """Each loss's candidate with the highest validation mean; of equal ones the search's better one."""
+    """Each loss's candidate with the highest validation mean of those with all seeds, or else with the most.
+
+    Of equal ones the search's better one.
+    """
     picks = {}
     for loss in plan.losses:
         candidates = [arms[arm.name] for arm in plan.candidates(loss)]
-        best = max(candidates, key=lambda arm: arm.validation_mean)
+        best = max(candidates, key=lambda arm: arm.standing)
         if best.validation_mean > -math.inf:
             picks[loss] = best.name
     return picks
@@ -87,7 +100,7 @@ def _smaller(plan: Plan, arms: Mapping[str, ArmResult], picks: Mapping[str, str]
     dims = int(pairs.targets.shape[1])
     shape = tuple(pairs.inputs.shape[1:]), dims
     sizes = {arm.name: parameter_count(TrainConfig.from_flat(arm.settings).model, *shape) for arm in plan.arms}
-    best = sizes[max(picks.values(), key=lambda name: arms[name].validation_mean)]
+    best = sizes[max(picks.values(), key=lambda name: arms[name].standing)]
     return [a.name for a in plan.arms if sizes[a.name] < best or (sizes[a.name] == best and a.shorter(dims))]
 
 
@@ -96,10 +109,10 @@ def _cost(run: ConfirmRun, split: SplitTensors) -> Cost:
         return measured_cost(checkpoint, split.inputs)
 
 
-def _trained(study: Study, plan: Plan, arm: Arm) -> ArmResult:
-    runs = [ConfirmRun(study, arm, seed) for seed in range(plan.seeds)]
+def _trained(runs: list[ConfirmRun], stop: Stop | None) -> ArmResult:
+    arm = runs[0].arm
     results = [_finished(run) for run in runs]
-    objective = study.spec.settings.objective
+    objective = runs[0].study.spec.settings.objective
     said = (parting(read_history(run.folder / HISTORY_FILE), objective) for run in runs)
     return ArmResult(
         name=arm.name,
@@ -112,6 +125,7 @@ def _trained(study: Study, plan: Plan, arm: Arm) -> ArmResult:
         epochs=sum(result.epochs for result in results),
         seconds=sum(result.seconds for result in results),
         partings=[f"{run.name}: {text}" for run, text in zip(runs, said, strict=True) if text],
+        lost_to=stop.better if stop else None,
     )
 
 

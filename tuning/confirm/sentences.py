@@ -13,6 +13,7 @@ def answer_sentences(comparison: Comparison) -> list[str]:
         *_winner(comparison),
         *smallest_sentence(comparison),
         *few_seeds(comparison),
+        *stopped_early(comparison),
         *(pair_sentence(pair, comparison) for pair in _ordered(comparison)),
         *_disagreement(comparison),
         *_failed(comparison),
@@ -36,7 +37,7 @@ def pair_sentence(pair: Pair, comparison: Comparison) -> str:
             return f"{pair.first} − {pair.second} on {label}: {gap}, too few seeds for a claim."
         case "first":
             return (
-                f"{pair.first} beats {pair.second} on {label} by {gap} over {comparison.seeds} seeds and "
+                f"{pair.first} beats {pair.second} on {label} by {gap} over {pair.seeds} seeds and "
                 f"{comparison.targets} test targets (p {_p(pair.p_adjusted)} after Holm, "
                 f"P({pair.first} > {pair.second}) {pair.difference.superiority:.2f})."
             )
@@ -108,6 +109,18 @@ def few_seeds(comparison: Comparison) -> list[str]:
         f"Too few seeds for a claim: {comparison.seeds}, at least {MIN_SEEDS} are needed. What follows shows the "
         f"spread; losstune confirm {comparison.study} --seeds {MIN_SEEDS} goes on from here."
     ]
+
+
+def stopped_early(comparison: Comparison, *, picks_only: bool = False) -> list[str]:
+    """Which losses got no more seeds, after how many: said of validation, where it was seen."""
+    after: dict[int, list[str]] = {}
+    for row in comparison.rows:
+        if row.lost_to is not None and (row.role == "pick" or not picks_only):
+            after.setdefault(row.seeds, []).append(f"{row.loss} untuned" if row.role == "start" else str(row.loss))
+    if not after:
+        return []
+    who = joined([f"{joined(names)} after {seeds} seeds" for seeds, names in sorted(after.items())])
+    return [f"Clearly beaten on {comparison.objective}, and trained no further: {who}."]
 
 
 def _ordered(comparison: Comparison) -> list[Pair]:

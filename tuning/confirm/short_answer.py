@@ -4,7 +4,14 @@ import math
 from collections.abc import Iterator
 
 from losstune.tuning.confirm.findings import LABELS, Comparison, Pair
-from losstune.tuning.confirm.sentences import choice_text, few_seeds, interval_text, joined, ridge_warning
+from losstune.tuning.confirm.sentences import (
+    choice_text,
+    few_seeds,
+    interval_text,
+    joined,
+    ridge_warning,
+    stopped_early,
+)
 from losstune.tuning.confirm.smallest_words import short_smallest
 from losstune.tuning.confirm.statistics import ALPHA
 
@@ -32,6 +39,7 @@ def _sentences(comparison: Comparison) -> Iterator[str]:
     yield from short_smallest(comparison)
     for measure in comparison.measures:
         yield from _standing(comparison, measure)
+    yield from stopped_early(comparison, picks_only=True)
     if comparison.test_uses_before:
         yield "The test split had been used before, so it is not independent of what was chosen since."
     if comparison.failed:

@@ -71,7 +71,7 @@ def _smallest(results: Results, scores: Mapping[str, Scores], choice: ArmResult,
     near = [
         model
         for arm in results.arms
-        if arm.role != "baseline" and arm.name in scores
+        if arm.role != "baseline" and arm.name in scores and arm.lost_to is None
         for model in _models(arm)
         if model.dims <= whole.dims and model.parameters <= whole.parameters and model[:2] != whole[:2]
         if model.lost < whole.lost + margin

@@ -1,12 +1,15 @@
-"""What a confirmation has to train: the runs that are left, in their order, and how each one ended."""
+"""What a confirmation has to train: the runs that are left, in their order, and how each one ended.
+
+Where it looks at what it has, the runs after a look wait for all of those before it.
+"""
 
 import time
 from typing import Literal
 
 from losstune.trainer.run.history import read_history
 from losstune.trainer.run.layout import HISTORY_FILE
-from losstune.tuning.confirm.confirm_runs import ConfirmRun, RunResult
-from losstune.tuning.confirm.plan import confirm_folder
+from losstune.tuning.confirm.confirm_runs import ConfirmRun, RunResult, ended_values, looked
+from losstune.tuning.confirm.plan import Plan, confirm_folder
 from losstune.tuning.show.confirm_progress import ConfirmProgress
 from losstune.tuning.storage.lease import LeaseLostError
 from losstune.tuning.study.messages import Report, Task
@@ -16,24 +19,32 @@ from losstune.tuning.study.study import Study
 class ConfirmTasks:
     """The runs of a confirmation that have no result yet, as a :class:`TaskSource`: none is proposed, none is cut.
 
+    Runs that the looks of the plan spare are not handed out.
+
     Attributes:
         storage_name: where the runs are kept, for messages.
     """
 
-    def __init__(self, study: Study, runs: list[ConfirmRun], progress: ConfirmProgress, attempt: int) -> None:
+    def __init__(
+        self, study: Study, plan: Plan, runs: list[ConfirmRun], progress: ConfirmProgress, attempt: int
+    ) -> None:
         """Take the runs for the launch of this number; a task's number is a run's place among them."""
         self.storage_name = study.files.where(confirm_folder(study))
         self._study = study
+        self._plan = plan
         self._runs = runs
         self._progress = progress
         self._attempt = attempt
-        self._left = iter(range(len(runs)))
+        self._left = list(range(len(runs)))
+        self._known = ended_values(study, plan)
+        self._decided = looked(plan, self._known)
         self._started: dict[int, float] = {}
 
     def next_task(self) -> Task | None:
-        number = next(self._left, None)
+        number = next((number for number in self._left if self._may_begin(self._runs[number])), None)
         if number is None:
             return None
+        self._left.remove(number)
         run = self._runs[number]
         self._started[number] = time.time()
         self._progress.started(run)
@@ -69,6 +80,17 @@ class ConfirmTasks:
         result = _result(run, report, self._started[task.number])
         run.finish(result)
         self._progress.ended(run, result)
+        self._look(run, result)
+
+    def _may_begin(self, run: ConfirmRun) -> bool:
+        return run.arm.name not in self._decided.stops and run.seed < self._decided.open
+
+    def _look(self, run: ConfirmRun, result: RunResult) -> None:
+        self._known[run.arm.name][run.seed] = result.best
+        before, self._decided = self._decided, looked(self._plan, self._known)
+        for name, stop in self._decided.stops.items():
+            if name not in before.stops:
+                self._progress.stopped(stop)
 
 
 def _result(run: ConfirmRun, report: Report | None, started: float) -> RunResult:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from losstune.trainer.run.history import Record, read_history
 from losstune.trainer.run.layout import HISTORY_FILE
 from losstune.tuning.confirm.compare import compare
-from losstune.tuning.confirm.confirm_runs import ConfirmRun, runs_of
+from losstune.tuning.confirm.confirm_runs import runs_by_arm, runs_of
 from losstune.tuning.confirm.findings import Comparison
 from losstune.tuning.confirm.plan import Plan, latest_finished
 from losstune.tuning.confirm.small_trials import trained_shape, trial_sizes
@@ -83,8 +83,7 @@ class Facts:
         name = self.chosen[loss].name
         if self.plan is None:
             return [read_history(self.study.trials_folder / name / HISTORY_FILE)]
-        arm = next(arm for arm in self.plan.arms if arm.name == name)
-        runs = (ConfirmRun(self.study, arm, seed) for seed in range(self.plan.seeds))
+        runs = runs_by_arm(self.study, self.plan)[name]
         return [read_history(run.folder / HISTORY_FILE) for run in runs]
 
 

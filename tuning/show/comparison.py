@@ -31,9 +31,9 @@ def row_title(row: ComparedArm) -> str:
 
 
 def ordered_rows(comparison: Comparison) -> list[ComparedArm]:
-    """Picks first, the best validation mean on top; then the untuned starts, then the baselines."""
+    """Picks first, best validation mean on top and what stopped early below; then untuned starts, then baselines."""
     order = ("pick", "start", "baseline")
-    return sorted(comparison.rows, key=lambda row: (order.index(row.role), -(row.validation or 0.0)))
+    return sorted(comparison.rows, key=lambda row: (order.index(row.role), -row.seeds, -(row.validation or 0.0)))
 
 
 def scores_table(comparison: Comparison, metrics: Sequence[str]) -> Table:
@@ -42,7 +42,7 @@ def scores_table(comparison: Comparison, metrics: Sequence[str]) -> Table:
     rows = [
         TableRow(
             row_title(row),
-            [*(Measured(row.test[metric]) for metric in metrics), _runs(row, comparison.seeds)],
+            [*(Measured(row.test[metric]) for metric in metrics), _runs(row)],
             row.loss,
             quiet=row.role != "pick",
         )
@@ -51,11 +51,11 @@ def scores_table(comparison: Comparison, metrics: Sequence[str]) -> Table:
     return Table([*columns, Column("runs in MLflow", words=True, page_only=True)], rows)
 
 
-def _runs(row: ComparedArm, seeds: int) -> Cell:
+def _runs(row: ComparedArm) -> Cell:
     """The names of an arm's runs: ``infonce-0007``, and under it ``/seed-00 … 09``."""
     if row.role == "baseline":
         return f"confirm/{row.name}"
-    return Noted(row.name, "/seed-00" + (f" … {seeds - 1:02d}" if seeds > 1 else ""))
+    return Noted(row.name, "/seed-00" + (f" … {row.seeds - 1:02d}" if row.seeds > 1 else ""))
 
 
 def tuning_table(comparison: Comparison) -> Table:
@@ -158,8 +158,9 @@ def show_comparison(comparison: Comparison, console: Console) -> None:
 
 
 def _title(comparison: Comparison) -> str:
+    most = "at most " if any(row.lost_to for row in comparison.rows) else ""
     return (
-        f"study {comparison.study}, confirmation {comparison.confirmation}: {comparison.seeds} seeds, "
+        f"study {comparison.study}, confirmation {comparison.confirmation}: {most}{comparison.seeds} seeds, "
         f"{comparison.targets} test targets of {comparison.data_source}; means with 95 % intervals"
     )
 

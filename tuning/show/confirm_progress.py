@@ -8,6 +8,7 @@ from statistics import fmean, stdev
 from rich.console import Console
 
 from losstune.tuning.confirm.confirm_runs import ConfirmRun, RunResult
+from losstune.tuning.confirm.looks import Stop
 from losstune.tuning.show.live import LiveDisplay
 from losstune.tuning.show.progress import time_text
 from losstune.tuning.show.table import Column, Table, TableRow, TerminalTable
@@ -62,6 +63,11 @@ class ConfirmProgress(LiveDisplay):
         arm = self._arms[run.arm.name]
         arm.running -= 1
         self._take_in(arm, result)
+
+    def stopped(self, stop: Stop) -> None:
+        """A setting gets no more seeds."""
+        self._arms[stop.name].total = stop.seeds
+        self.notes((str(stop),))
 
     def _take_in(self, arm: _ArmProgress, result: RunResult) -> None:
         arm.ended += 1

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from losstune.tuning.confirm.confirm_runs import ConfirmRun
+from losstune.tuning.confirm.confirm_runs import ConfirmRun, ended_values, looked
 from losstune.tuning.confirm.plan import Plan, latest_finished
 from losstune.tuning.confirm.results import Results, load_results
 from losstune.tuning.study.study import Study
@@ -56,10 +56,12 @@ def confirm_note(study: Study, newest: Plan, *, done: bool) -> str:
         done: whether the newest one has its results.
     """
     again = f"Of each loss the best {newest.top} and its untuned start, again with {newest.seeds} fresh seeds."
+    stops = looked(newest, ended_values(study, newest)).stops.values()
     command = f"confirm {study.spec.name} {' '.join(newest.options)}{study.home.options()}"
     return "\n\n".join(
         [
             f"**Does the search's answer hold?** {again}",
+            *("\n".join(f"- {stop}" for stop in stops),) * bool(stops),
             *([answer] if (answer := _answer(study)) else []),
             *([] if done else [f"Continue: `losstune {command}`"]),
         ]

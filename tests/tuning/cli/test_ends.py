@@ -165,6 +165,15 @@ def test_json_of_a_confirmation_has_the_answer(losstune: Command, confirmation: 
     assert [step.split()[1] for step in told["next"]] == ["report", "export"]
 
 
+def test_json_of_a_confirmation_has_what_stopped_early_and_why(losstune: Command, confirmation: Any) -> None:
+    confirmation(confirmed(searched(Path.cwd(), (3, 3)), top=1, early=True))
+    told = json.loads(losstune("confirm", "study", "--early", "--json").out)
+    assert told["settings"]["cosine-0000"] == {"epochs": 4}
+    assert told["stopped_early"]["cosine-0000"] == {"seeds": 4, "lost_to": "infonce-0000"}
+    assert "infonce-0000" not in told["stopped_early"]
+    assert "Clearly beaten on val/mrr, and trained no further: " in " ".join(told["answer"])
+
+
 def test_a_confirmation_that_a_signal_stopped(losstune: Command, confirmation: Any) -> None:
     study = searched(Path.cwd(), (3, 3))
     save_plan(study, make_plan(study, 1, 1, 2, 1, split_given=False))

@@ -36,10 +36,12 @@ from losstune.tuning.commands import confirm as confirm_command
 from losstune.tuning.commands.confirm import Confirmed, ConfirmRequest, confirm
 from losstune.tuning.commands.export import export
 from losstune.tuning.commands.launch import launch
+from losstune.tuning.confirm import looks
 from losstune.tuning.confirm.compare import compare
 from losstune.tuning.confirm.confirm_runs import ConfirmRun, runs_of
-from losstune.tuning.confirm.plan import make_plan
+from losstune.tuning.confirm.plan import make_plan, plans, record_test_use
 from losstune.tuning.confirm.results import Results, load_results
+from losstune.tuning.confirm.sentences import answer_sentences
 from losstune.tuning.confirm.small_trials import SmallModel
 from losstune.tuning.execute.placement import Resources
 from losstune.tuning.execute.session import Execution
@@ -65,10 +67,16 @@ Numbers = dict[str, Any]
 
 
 def confirm_it(
-    root: Path, address: str | None, seeds: int = 3, console: Console = QUIET, name: str = "study"
+    root: Path,
+    address: str | None,
+    seeds: int = 3,
+    console: Console = QUIET,
+    name: str = "study",
+    *,
+    early: bool = False,
 ) -> Confirmed:
     execution = Execution(Resources(2, 1, 0.0), address)
-    return confirm(ConfirmRequest(name, Home(root), 2, seeds, execution), console)
+    return confirm(ConfirmRequest(name, Home(root), 2, seeds, execution, early=early), console)
 
 
 def files_digest(folder: Path) -> dict[str, str]:
@@ -536,6 +544,24 @@ def test_the_smallest_of_the_search_is_said_and_trained(
     assert [arm.name for arm in wider.arms] == [arm.name for arm in plan.arms] + [trials[2].name] * (place == 2)
 
 
+# Early stops
+
+
+@pytest.mark.parametrize(
+    ("was_early", "early", "number"),
+    [(False, True, 1), (True, True, 1), (False, False, 1), (True, False, 2)],
+)
+def test_a_confirmation_with_all_seeds_is_also_one_that_may_stop_early_and_not_the_other_way(
+    was_early: bool, early: bool, number: int, tmp_path: Path
+) -> None:
+    study = reported.confirmed(reported.searched(tmp_path, (4, 4)), top=1, early=was_early)
+    record_test_use(study, next(plans(study)))
+    request = ConfirmRequest("study", Home(tmp_path), 1, 10, Execution(Resources(1, 1, 0.0)), early=early)
+    plan = confirm_command._plan(study, request, load_pairs("digits"), QUIET)
+    assert (plan.number, plan.early) == (number, was_early if number == 1 else early)
+    assert all(run.result() is not None for run in runs_of(study, plan)) == (number == 1)
+
+
 # A loss that fails
 
 
@@ -564,19 +590,30 @@ def searched(root: Path, **losses: tuple[float, Ending]) -> Study:
 
 
 def test_losses_that_diverge_are_listed_and_the_others_compared(
-    ray_address: str, tmp_path: Path, untracked: None
+    ray_address: str, tmp_path: Path, untracked: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One has a setting that was good in the search and diverges with every seed, another diverged already there."""
+    """One has a setting that was good in the search and diverges with every seed, another diverged already there.
+
+    A third learns nothing, and gets no fifth seed from a look whose level suits so few of them.
+    """
+    monkeypatch.setattr(looks, "ERROR", 0.9)
     searched(
         tmp_path,
         mse=(100.0, used_up(0.5, 2, 2)),
         huber=(100.0, diverged(1)),
         cosine=(0.001, used_up(0.2, 2, 2)),
+        infonce=(1e-9, used_up(0.1, 2, 2)),
     )
-    comparison = compare(confirm_it(tmp_path, ray_address, seeds=2).study)
+    done = confirm_it(tmp_path, ray_address, seeds=5, early=True)
+    comparison = compare(done.study)
     assert set(comparison.failed) == {"mse", "huber"}
-    assert comparison.failed["mse"] == "2 of 2 runs failed or diverged (diverged)"
+    assert comparison.failed["mse"] == "5 of 5 runs failed or diverged (diverged)"
     assert comparison.winner == "cosine"
-    assert comparison.pairs == []
-    assert [row.loss for row in comparison.rows if row.role == "pick"] == ["cosine"]
+    picks = {row.loss: row for row in comparison.rows if row.role == "pick"}
+    assert list(picks) == ["cosine", "infonce"]
+    assert (picks["infonce"].seeds, picks["infonce"].lost_to) == (4, "infonce-start")
+    trained = {path.name for path in (done.study.folder / "confirm/runs/infonce-0000").iterdir()}
+    assert trained == {f"seed-0{seed}" for seed in range(4)}
+    assert [(pair.seeds, pair.verdict) for pair in comparison.pairs] == [(4, "too few seeds")] * 2
+    assert any("infonce after 4 seeds" in sentence for sentence in answer_sentences(comparison))
     assert all(math.isfinite(row.test["mrr"].value) for row in comparison.rows)

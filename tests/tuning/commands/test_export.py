@@ -33,6 +33,11 @@ def test_before_a_confirmation_it_is_the_searchs_best(study: Study, tmp_path: Pa
         assert {name: settings[name] for name in best.point} == best.point
 
 
+def test_a_loss_that_stopped_early_is_handed_over_with_the_seeds_that_it_has(study: Study, tmp_path: Path) -> None:
+    confirmed(study, top=1, early=True)
+    assert export(study, "cosine", tmp_path / "best.yaml").seeds == 4
+
+
 def test_afterwards_it_is_the_confirmed_winner(study: Study, tmp_path: Path) -> None:
     confirmed(study)
     assert export(study, None, tmp_path / "best.yaml").seeds == 10

@@ -21,6 +21,7 @@ from losstune.tuning.confirm.findings import TEST_METRICS, Comparison, Pair
 from losstune.tuning.confirm.plan import Arm, Plan, save_plan
 from losstune.tuning.confirm.results import ArmResult, Results, Scores, save_results
 from losstune.tuning.confirm.statistics import difference, holm
+from losstune.tuning.show.comparison import ordered_rows
 from losstune.tuning.space.feasibility import load_spaces
 from losstune.tuning.space.merged import merged_settings
 from losstune.tuning.storage.home import Home
@@ -112,6 +113,27 @@ def test_holm_is_over_all_pairs_and_both_measures() -> None:
     assert len(raw) > sum(pair.verdict == "first" for pair in pairs) > 0, "the correction decides nothing here"
 
 
+def test_losses_are_compared_on_the_seeds_that_both_have() -> None:
+    """One that stopped after four seeds, which were good ones for all: on those it is the worse one."""
+    whole, other = scores_of(0.3, 0.7, "a"), scores_of(0.25, 0.65, "b")
+    easy = {metric: values + np.where(np.arange(SEEDS) < 4, 0.15, -0.1)[:, None] for metric, values in whole.items()}
+    short = {metric: values[:4] + 0.15 for metric, values in other.items()}
+    assert short["mrr"].mean() > easy["mrr"].mean()
+    for order in (("mse", "cosine"), ("cosine", "mse")):
+        scores = {loss: {"mse": short, "cosine": easy}[loss] for loss in order}
+        for pair in compare_losses(scores, MEASURES, SEEDS):
+            assert (pair.first, pair.second, pair.seeds, pair.verdict) == ("cosine", "mse", 4, "first")
+            assert pair.difference == difference(easy[pair.measure][:4], short[pair.measure])
+            assert pareto(scores, [pair], MEASURES) == ["cosine"]
+
+
+def test_what_the_looks_may_spend_is_not_there_for_claims() -> None:
+    scores = {loss: scores_of(*level, loss) for loss, level in {"a": (0.3, 0.7), "b": (0.303, 0.7)}.items()}
+    plain, spent = (compare_losses(scores, MEASURES, SEEDS, spent) for spent in (0.0, 0.01))
+    assert [after.p_adjusted for after in spent] == pytest.approx([min(1.0, p.p_adjusted / 0.8) for p in plain])
+    assert [before.difference for before in plain] == [after.difference for after in spent]
+
+
 def test_the_order_of_the_losses_is_nothing_to_it() -> None:
     levels = {"a": (0.30, 0.70), "b": (0.31, 0.69), "c": (0.299, 0.75)}
     scores = {loss: scores_of(*level, loss) for loss, level in levels.items()}
@@ -174,6 +196,7 @@ def pair(first: str, second: str, measure: str, verdict: str) -> Pair:
         detectable=0.1,
         smaller=None,
         seeds_needed=None,
+        seeds=10,
     )
 
 
@@ -300,6 +323,38 @@ def test_a_gain_below_the_claim_is_not_held(tmp_path: Path) -> None:
     levels = {"mse": (0.2, 0.6), "cosine": (0.2, 0.606), "infonce": (0.202, 0.5)}
     claims = build_comparison(*confirmed(tmp_path, levels)).guide
     assert {claim.verdict for claim in claims if claim.at == "tuned"} == {"not held"}
+
+
+def test_a_loss_that_stopped_is_below_what_has_all_seeds_and_compared_on_its_own(tmp_path: Path) -> None:
+    study, plan, results, scores = confirmed(tmp_path)
+    short = {"mse-0001": 4, "mse-start": 4, "cosine-start": 6}
+    arms = [
+        arm.model_copy(update={"validation": [0.9] * short[arm.name], "lost_to": "infonce-0001"})  # on easy splits
+        if arm.name in short
+        else arm
+        for arm in results.arms
+    ]
+    scores = {name: {m: own[: short.get(name, SEEDS)] for m, own in by.items()} for name, by in scores.items()}
+    early = plan.model_copy(update={"early": True})
+    found = build_comparison(study, early, results.model_copy(update={"arms": arms}), scores)
+    assert [(row.name, row.seeds) for row in ordered_rows(found) if row.role != "baseline"] == [
+        ("infonce-0001", 10),
+        ("cosine-0001", 10),
+        ("mse-0001", 4),
+        ("infonce-start", 10),
+        ("cosine-start", 6),
+        ("mse-start", 4),
+    ]
+    assert {(pair.first, pair.second, pair.seeds) for pair in found.pairs if pair.measure == "mrr"} == {
+        ("infonce", "mse", 4),
+        ("infonce", "cosine", 10),
+        ("cosine", "mse", 4),
+    }
+    assert found.pick("cosine").gain["mrr"] == difference(
+        scores["cosine-0001"]["mrr"][:6], scores["cosine-start"]["mrr"]
+    )
+    assert {claim.verdict for claim in found.guide} <= {"held", "not held", "undecided"}
+    assert found.enough_seeds
 
 
 def test_a_ridge_that_beats_the_winner(tmp_path: Path) -> None:

@@ -8,7 +8,16 @@ from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.files import append_durably
 from losstune.trainer.run.history import history_line
 from losstune.trainer.run.layout import HISTORY_FILE
-from losstune.tuning.confirm.confirm_runs import RESULT_FILE, ConfirmRun, began, confirm_seeds, runs_of
+from losstune.tuning.confirm.confirm_runs import (
+    RESULT_FILE,
+    ConfirmRun,
+    began,
+    confirm_seeds,
+    ended_values,
+    looked,
+    runs_by_arm,
+    runs_of,
+)
 from losstune.tuning.confirm.plan import Arm, plans
 from tests.tuning.reported import confirmed, searched
 from tests.tuning.samples import settings_of
@@ -19,6 +28,35 @@ def test_runs_go_seed_by_seed_so_that_what_is_there_early_can_be_compared(tmp_pa
     plan = next(plans(study))
     names = [arm.name for arm in plan.arms]
     assert [run.name for run in runs_of(study, plan)] == [f"{name}/seed-0{seed}" for seed in (0, 1) for name in names]
+
+
+def test_runs_that_the_looks_spare_are_none_of_the_plan(tmp_path: Path) -> None:
+    study = confirmed(searched(tmp_path, (3, 3)), top=1, early=True)
+    plan = next(plans(study))
+    stops = looked(plan, ended_values(study, plan)).stops
+    assert {name: (stop.seeds, stop.better) for name, stop in stops.items()} == dict.fromkeys(
+        ("infonce-start", "cosine-0000", "cosine-start"), (4, "infonce-0000")
+    )
+    own = runs_by_arm(study, plan)
+    assert {name: [run.seed for run in runs] for name, runs in own.items()} == {
+        arm.name: list(range(4 if arm.name in stops else 10)) for arm in plan.arms
+    }
+    whole = plan.model_copy(update={"early": False})
+    assert looked(whole, ended_values(study, whole)).stops == {}
+    assert len(runs_of(study, whole)) == 40
+
+
+def test_looks_take_what_ended_and_of_what_failed_that_it_has_no_value(tmp_path: Path) -> None:
+    study = confirmed(searched(tmp_path, (3, 3)), top=1, seeds=2)
+    plan = next(plans(study))
+    first, second, *_ = runs_by_arm(study, plan)["cosine-0000"]
+    result = first.result()
+    assert result is not None
+    first.finish(result.model_copy(update={"best": None, "end": "failed"}))
+    (second.folder / RESULT_FILE).unlink()
+    known = ended_values(study, plan)
+    assert known["cosine-0000"] == {0: None}
+    assert [list(own) for own in known.values()] == [[0, 1], [0, 1], [0], [0, 1]]
 
 
 def test_seeds_are_fresh_and_the_same_for_every_arm(tmp_path: Path) -> None:

@@ -95,6 +95,14 @@ def test_a_trial_that_is_sought_for_being_small_is_one_more_candidate_once(tmp_p
     assert list(plans(study)) == [wider]
 
 
+def test_a_plan_that_stops_early_says_so_and_one_of_before_does_not(tmp_path: Path) -> None:
+    study = searched(tmp_path, trials=(3, 3))
+    plan = plan_of(study, top=1).model_copy(update={"early": True, "margin": 0.05})
+    assert plan.options == ("--top", "1", "--seeds", "10", "--smallest", "--margin", "0.05", "--early")
+    before = plan.model_dump(exclude={"early"})
+    assert not Plan.model_validate(before).early
+
+
 def test_plans_are_kept_in_order_and_the_newest_with_results_counts(tmp_path: Path) -> None:
     study = confirmed(searched(tmp_path, trials=(3, 3)))
     second = plan_of(study, top=1, number=2)

@@ -8,7 +8,14 @@ import pytest
 
 from losstune.trainer.base.errors import UserError
 from losstune.tuning.confirm.plan import RESULTS_FILE, SCORES_FILE, Arm, latest_finished, plan_folder
-from losstune.tuning.confirm.results import ArmResult, Results, confirmed_run, load_results, save_results
+from losstune.tuning.confirm.results import (
+    ArmResult,
+    Results,
+    confirmed_run,
+    in_common,
+    load_results,
+    save_results,
+)
 from losstune.tuning.study.study import Study
 from tests.tuning.reported import confirmed, searched
 
@@ -36,6 +43,19 @@ def test_an_arm_counts_by_its_mean_and_not_at_all_if_one_seed_failed() -> None:
     assert RESULTS.arm("mse-0001").validation_mean == pytest.approx(0.3)
     assert RESULTS.arm("cosine-0004").validation_mean == -math.inf
     assert arm("empty").validation_mean == -math.inf
+
+
+def test_an_arm_that_stopped_is_below_one_with_all_seeds_whatever_its_first_splits_were_like() -> None:
+    easy = arm("mse-0001", 0.9, 0.9).model_copy(update={"lost_to": "cosine-0003"})
+    found = RESULTS.model_copy(update={"arms": [easy, *RESULTS.arms[1:]]})
+    assert found.winner == "cosine"
+    assert found.arm("cosine-0004").standing < easy.standing < found.arm("cosine-0003").standing
+
+
+def test_two_arms_have_the_first_seeds_in_common() -> None:
+    a, b = np.arange(6).reshape(3, 2), np.arange(4).reshape(2, 2)
+    for one, other in ((a, b), (b, a)):
+        np.testing.assert_array_equal(in_common(one, other), [b, b])
 
 
 def test_the_winner_has_the_highest_mean_and_stands_with_its_best_seed() -> None:

@@ -27,6 +27,7 @@ def row(name: str, role: str = "pick", **changes: Any) -> ComparedArm:
         "search_seconds": 60.0,
         "epochs": 810,
         "seconds": 60.0,
+        "seeds": 10,
         "geometry": {},
         "flags": [],
         "note": "",
@@ -45,6 +46,7 @@ def pair(verdict: str = "first", gap: Difference = GAP, **changes: Any) -> Pair:
         "detectable": 0.0123,
         "smaller": 0.01,
         "seeds_needed": 14,
+        "seeds": 10,
     }
     return Pair.model_validate({**fields, **changes})
 
@@ -100,6 +102,20 @@ def test_an_interval(value: Interval | Difference, digits: int, signed: bool, te
 
 def test_the_winner_comes_first_with_what_the_search_had_promised() -> None:
     assert answer_sentences(comparison(pairs=[pair()])) == [CHOICE + ".", TOO_HIGH, BEATS]
+
+
+def test_what_stopped_early_is_said_with_its_seeds_and_not_as_a_claim_on_test() -> None:
+    rows = [
+        row("infonce-0007", optimism=None),
+        row("mse-0002", seeds=6, lost_to="infonce-0007"),
+        row("cosine-0002", seeds=4, lost_to="infonce-0007"),
+        row("mse-start", "start", seeds=4, lost_to="mse-0002"),
+    ]
+    _, stopped, beats = answer_sentences(comparison(rows=rows, pairs=[pair(seeds=6)]))
+    assert stopped == (
+        "Clearly beaten on val/mrr, and trained no further: cosine and mse untuned after 4 seeds and mse after 6 seeds."
+    )
+    assert "over 6 seeds and 346 test targets" in beats
 
 
 def test_a_search_that_was_too_low() -> None:

@@ -35,6 +35,16 @@ def lines(told: list[str]) -> int:
             ["On MRR it loses to mse by 0.070 (p < 0.05 after Holm)."],
         ),
         ({"pairs": [pair(first="mse", second="huber")]}, []),
+        (
+            {
+                "rows": [
+                    row("infonce-0007"),
+                    row("mse-0002", seeds=6, lost_to="infonce-0007"),
+                    row("mse-start", "start", seeds=4, lost_to="infonce-0007"),
+                ]
+            },
+            ["Clearly beaten on val/mrr, and trained no further: mse after 6 seeds."],
+        ),
         ({"failed": {"huber": "diverged", "mse": "diverged"}}, ["Not compared: huber and mse."]),
         ({"rows": [row("infonce-0007", flags=["collapsed"])]}, ["Signs of a bad embedding: infonce."]),
         (

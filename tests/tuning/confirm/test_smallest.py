@@ -95,6 +95,12 @@ def test_a_start_may_be_the_smallest_and_a_baseline_may_not() -> None:
     assert found([(start, 0.4), (ridge, 0.4)]).name == "b-start"
 
 
+def test_what_stopped_early_is_none() -> None:
+    stopped = arm("b-0001", 0.49, 250).model_copy(update={"validation": [0.49] * 4, "lost_to": "a-0001"})
+    assert found([(stopped, 0.4)]) is None
+    assert found([(stopped, 0.4), (arm("c-0001", 0.49, 500), 0.4)]).name == "c-0001"
+
+
 def test_what_was_not_scored_on_the_test_split_is_none() -> None:
     results = results_of(BEST, arm("b-0001", 0.49, 250), picks=PICKS)
     assert find_smallest(results, {BEST.name: scores_of(0.4, 0)}, "mrr", 0.02, SEEDS) is None

@@ -8,8 +8,8 @@ from rich.console import Console
 
 from losstune.trainer.run.history import history_line
 from losstune.trainer.run.layout import HISTORY_FILE
-from losstune.tuning.confirm.confirm_runs import ConfirmRun
-from losstune.tuning.confirm.plan import Arm
+from losstune.tuning.confirm.confirm_runs import ConfirmRun, runs_of
+from losstune.tuning.confirm.plan import Arm, Plan
 from losstune.tuning.execute.confirm_tasks import ConfirmTasks
 from losstune.tuning.show.confirm_progress import ConfirmProgress
 from losstune.tuning.storage.home import Home
@@ -30,7 +30,8 @@ def study(tmp_path: Path) -> Study:
 def tasks_of(study: Study, seeds: int = 3) -> tuple[ConfirmTasks, list[ConfirmRun], io.StringIO]:
     runs, said = [ConfirmRun(study, ARM, seed) for seed in range(seeds)], io.StringIO()
     progress = ConfirmProgress("study", "val/mrr", 9, runs, Console(file=said, width=200))
-    return ConfirmTasks(study, runs, progress, attempt=2), runs, said
+    plan = Plan(number=1, created="", top=1, seeds=seeds, split_given=False, arms=[ARM], starts={}, versions={})
+    return ConfirmTasks(study, plan, runs, progress, attempt=2), runs, said
 
 
 def first(tasks: ConfirmTasks) -> Task:
@@ -116,3 +117,57 @@ def test_what_a_worker_notes_is_said_once(study: Study) -> None:
     for _ in range(2):
         tasks.trained(report_of(task, None, "", "last.pt: damaged; trained again from its first epoch"), 1)
     assert said.getvalue().count("trained again from its first epoch") == 1
+
+
+# Looks at what there is
+
+GOOD, BAD = (ARM.model_copy(update={"name": name, "settings": {"loss_fn": "mse"}}) for name in ("mse-0001", "mse-0002"))
+
+
+def early(study: Study, seeds: int = 6) -> tuple[ConfirmTasks, list[ConfirmRun], io.StringIO]:
+    """What is left of a confirmation of two settings that looks after four seeds."""
+    said, arms = io.StringIO(), [GOOD, BAD]
+    plan = Plan(
+        number=1, created="", top=2, seeds=seeds, split_given=False, arms=arms, starts={}, versions={}, early=True
+    )
+    left = [run for run in runs_of(study, plan) if run.result() is None]
+    progress = ConfirmProgress("study", "val/mrr", 9, runs_of(study, plan), Console(file=said, width=200))
+    return ConfirmTasks(study, plan, left, progress, attempt=2), left, said
+
+
+def end(tasks: ConfirmTasks, task: Task, run: ConfirmRun) -> None:
+    best = (0.9 if run.arm == GOOD else 0.3) + 0.01 * (run.seed % 2)
+    trained(run)
+    tasks.ended(task, Report("mse", task.number, 3, best, 2, "epochs", "", (), 0.0, ()))
+
+
+def test_runs_after_a_look_wait_for_all_before_it_and_what_has_lost_gets_none(study: Study) -> None:
+    tasks, runs, said = early(study)
+    given = [first(tasks) for _ in range(8)]
+    assert tasks.next_task() is None
+    for task in reversed(given[1:]):
+        end(tasks, task, runs[task.number])
+        assert tasks.next_task() is None
+    end(tasks, given[0], runs[0])
+    assert "mse-0002 gets no more than 4 seeds: it has clearly lost to mse-0001 in validation" in said.getvalue()
+    assert [runs[first(tasks).number].name for _ in range(2)] == ["mse-0001/seed-04", "mse-0001/seed-05"]
+    assert tasks.next_task() is None
+
+
+def test_a_confirmation_that_goes_on_decides_as_one_that_was_not_stopped(study: Study) -> None:
+    tasks, runs, _ = early(study)
+    for _ in range(5):
+        task = first(tasks)
+        end(tasks, task, runs[task.number])
+    again, left, _ = early(study)
+    assert [run.name for run in left[:3]] == ["mse-0002/seed-02", "mse-0001/seed-03", "mse-0002/seed-03"]
+    for _ in range(3):
+        task = first(again)
+        end(again, task, left[task.number])
+    task = first(again)
+    assert left[task.number].name == "mse-0001/seed-04"
+    end(again, task, left[task.number])
+    last, left, _ = early(study)
+    assert [run.name for run in left] == ["mse-0001/seed-05"]
+    assert left[first(last).number] == left[0]
+    assert last.next_task() is None

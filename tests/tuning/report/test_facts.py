@@ -31,6 +31,11 @@ def test_after_a_confirmation_the_picks_stand_with_all_their_seeds(tmp_path: Pat
     assert facts.confirm
 
 
+def test_a_pick_that_stopped_early_stands_with_the_seeds_that_it_has(tmp_path: Path) -> None:
+    facts = Facts.of(confirmed(searched(tmp_path, trials=(4, 4)), top=1, early=True))
+    assert {loss: len(facts.histories(loss)) for loss in facts.chosen} == {"infonce": 10, "cosine": 4}
+
+
 def test_a_loss_without_a_value_comes_last_and_nothing_stands_for_it(tmp_path: Path) -> None:
     facts = Facts.of(searched(tmp_path, trials=(0, 1)))
     assert list(facts.trials) == ["cosine", "infonce"]

@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from losstune.tuning.confirm.confirm_runs import ConfirmRun, RunResult, runs_of
+from losstune.tuning.confirm.looks import Stop
 from losstune.tuning.confirm.plan import Plan, make_plan
 from losstune.tuning.show import live
 from losstune.tuning.show.confirm_progress import ConfirmProgress
@@ -103,3 +104,12 @@ def test_a_terminal_keeps_the_table(runs: list[ConfirmRun]) -> None:
         pass
     assert "study study, confirmation  0:00" in out.getvalue()
     assert "val/mrr ± sd" in out.getvalue()
+
+
+def test_a_setting_that_stops_is_said_and_its_other_seeds_are_not_waited_for(runs: list[ConfirmRun]) -> None:
+    out = io.StringIO()
+    progress = followed(runs, out)
+    assert cells(progress)["cosine-start"][1] == "0/2"
+    progress.stopped(Stop("cosine-start", 1, "cosine-0000"))
+    assert cells(progress)["cosine-start"][1] == "0/1"
+    assert "cosine-start gets no more than 1 seeds: it has clearly lost to cosine-0000 in validation" in out.getvalue()

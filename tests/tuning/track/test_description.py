@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from mlflow.tracking import MlflowClient
 
-from losstune.tuning.confirm.plan import make_plan
+from losstune.tuning.confirm.plan import make_plan, plans
 from losstune.tuning.confirm.results import confirmed_run
 from losstune.tuning.study.study import Study
 from losstune.tuning.study.trial import best_trial
@@ -46,6 +46,15 @@ def test_the_answer_once_it_is_known(study: Study) -> None:
         "Confirmed: **infonce**, with the settings of `infonce-0000`: mean val/mrr 0.400 over 4 fresh seeds. How sure "
         f"that is, on the test split: `losstune compare study --storage {study.home.where}`"
     )
+
+
+def test_settings_that_stopped_early_are_listed_with_their_reason(study: Study) -> None:
+    confirmed(study, top=1, early=True)
+    note = confirm_note(study, next(plans(study)), done=True).split("\n\n")
+    assert note[1].splitlines() == [
+        f"- {name} gets no more than 4 seeds: it has clearly lost to infonce-0000 in validation"
+        for name in ("infonce-start", "cosine-0000", "cosine-start")
+    ]
 
 
 def test_a_description_of_the_users_stays(tmp_path: Path) -> None:
