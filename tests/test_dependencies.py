@@ -24,8 +24,6 @@ NOT_IMPORTED = {"scikit-learn"}
 
 OF_THE_CLUSTER = ["tuning/storage/patient_connection.py imports psycopg"]
 """What a database of studies needs, and losstune[cluster] brings; imported where one is named."""
-
-
 OF_A_PEER = ["benchmarks/syne_tune_peers.py imports syne_tune"]
 """What only a benchmark measures beside losstune, where someone has installed it."""
 
