@@ -1,6 +1,7 @@
 """What all tests share: Hypothesis' settings, and the command line run inside the test's own process."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,9 @@ from tests.reliability.tallies import Faults
 from tests.running import TIMES, Times, group, is_distributed, sample, sample_seed, without_group
 
 torch.set_num_threads(1)  # the tensors are small, and a second thread waits for whatever else the machine runs
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts a job in the background, and all below it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("losstune", deadline=None, derandomize=bool(os.environ.get("CI")) and sample_seed() is None)
 settings.register_profile("unshrunk", deadline=None, phases=[Phase.explicit, Phase.generate])
