@@ -22,6 +22,7 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import psutil
@@ -34,6 +35,14 @@ space: {lr: {low: 1.0e-4, high: 1.0e-2, log: true}}
 fixed: {batch_size: 1024, model.hidden_dim: 64, model.depth: 1}
 """
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
+
+
+class Peaks(NamedTuple):
+    """The most bytes at a time: allocated and shared by all processes together, and allocated by one."""
+
+    allocated: int
+    shared: int
+    largest_process: int
 
 
 @dataclass(frozen=True)
@@ -69,8 +78,14 @@ def study(folder: Path, rows: int) -> Run:
     command += ["--study", "large", "--trials", "2", "--max-epochs", "2", "--grace-epochs", "2"]
     command += ["--concurrency", str(SLOTS), "--storage", str(folder)]
     began = time.perf_counter()
+    peaks = watched(command, folder, dict(os.environ))
+    return Run(data, *peaks, time.perf_counter() - began)
+
+
+def watched(command: list[str], folder: Path, environment: dict[str, str]) -> Peaks:
+    """Run ``losstune launch`` in a folder, and read the memory of all its processes twice a second."""
     allocated = shared = largest = 0
-    with subprocess.Popen(command, cwd=folder, env=os.environ | QUIET, stdout=subprocess.DEVNULL) as launch:
+    with subprocess.Popen(command, cwd=folder, env=environment | QUIET, stdout=subprocess.DEVNULL) as launch:
         while launch.poll() is None:
             found = [memory(process) for process in tree(launch.pid)]
             allocated = max(allocated, sum(own for own, _ in found))
@@ -79,7 +94,7 @@ def study(folder: Path, rows: int) -> Run:
             time.sleep(0.5)
     if launch.returncode:
         sys.exit(f"losstune launch: exit code {launch.returncode}")
-    return Run(data, allocated, shared, largest, time.perf_counter() - began)
+    return Peaks(allocated, shared, largest)
 
 
 def tree(pid: int) -> list[psutil.Process]:

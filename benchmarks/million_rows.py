@@ -13,8 +13,6 @@ among all: its epoch takes a quarter of an hour and more, so it trains one.
 
 import argparse
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -22,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 from earlier import COMMAND, LAST_RELEASE, ROOT, installed, python_of
-from large_data import QUIET, memory, tree
+from large_data import watched
 from rich.console import Console
 from rich.table import Table
 
@@ -72,19 +70,11 @@ def study(packages: Path, pairs: Path, epochs: int, folder: Path) -> Run:
     asked = ["launch", "own.yaml", "--data", str(pairs), "--study", "million", "--trials", str(SLOTS)]
     asked += ["--max-epochs", str(epochs), "--grace-epochs", str(epochs), "--concurrency", str(SLOTS)]
     command, environment = python_of(packages, "-c", COMMAND, *asked, "--storage", str(folder))
-    allocated = shared = 0
     began = time.time()
-    with subprocess.Popen(command, cwd=folder, env=environment | QUIET, stdout=subprocess.DEVNULL) as launch:
-        while launch.poll() is None:
-            found = [memory(process) for process in tree(launch.pid)]
-            allocated = max(allocated, sum(own for own, _ in found))
-            shared = max(shared, sum(common for _, common in found))
-            time.sleep(0.5)
-    if launch.returncode:
-        sys.exit(f"losstune launch: exit code {launch.returncode}")
+    peaks = watched(command, folder, environment)
     files = folder.glob("studies/million/trials/*/history.jsonl")
     told = sorted(json.loads(line)["time"] - began for file in files for line in file.read_text().splitlines())
-    return Run(told[0], 60 * len(told) / told[-1], allocated, shared, time.time() - began)
+    return Run(told[0], 60 * len(told) / told[-1], peaks.allocated, peaks.shared, time.time() - began)
 
 
 def main() -> None:

@@ -201,7 +201,9 @@ def summary(data: str, runs: Sequence[Run]) -> Table:
     own = {side: [run for run in runs if (run.side, run.data) == (side, data)] for side in SIDES}
     target = median(run.incumbents[-1].value for run in own["stock"])
     stock = median(run.reaches(run.incumbents[-1].value) for run in own["stock"])
-    table = Table(data, *SIDES, title=f"Test MRR of the incumbent, medians; {target:.3f} is what stock has in the end")
+    table = Table(
+        Path(data).stem, *SIDES, title=f"Test MRR of the incumbent, medians; {target:.3f} is what stock has in the end"
+    )
     for at in SHOWN_SECONDS:
         table.add_row(f"{at} s", *(f"{median(run.quality_at(at) for run in own[side]):.3f}" for side in SIDES))
     table.add_section()
