@@ -5,7 +5,7 @@ import itertools
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,11 @@ SPACES = {
     "cosine": f"space: {{lr: {{low: 1.0e-4, high: 1.0e-1, log: true}}}}\nfixed: {{{SMALL}}}",
     "mse": f"space: {{lr: {{low: 1.0e-4, high: 1.0e-1, log: true}}}}\nfixed: {{{SMALL}}}",
 }
+WIDER = """
+loss_fn: cosine
+space: {lr: {low: 1.0e-4, high: 1.0, log: true}, batch_size: {choices: [16, 32]}}
+fixed: {model.hidden_dim: 8, model.depth: 1}
+"""
 RESOURCES = Resources(1, 1, 0.0)
 UNTRACKED = "http://127.0.0.1:1"
 
@@ -123,24 +128,27 @@ class Place:
         with home_at(self.storage, self.study_storage) as home:
             yield home
 
-    def launch(self, epochs: int = 54, name: str = "study", warm_start: str | None = None) -> None:
+    def launch(
+        self, epochs: int = 54, name: str = "study", warm_start: str | None = None, *, wider: bool = False
+    ) -> None:
         options = {"max_epochs": 9, "grace_epochs": 1, "epochs_per_loss": epochs, "seed": 3}
-        spaces = [str(self.data / f"{loss}.yaml") for loss in SPACES]
+        names = ["wider", "mse"] if wider else [*SPACES]
+        spaces = [str(self.data / f"{space}.yaml") for space in names]
         with self.home() as home:
             data = str(self.data / "pairs.npz")
             execution = Execution(RESOURCES, None, UNTRACKED)
             request = LaunchRequest(spaces, data, name, home, execution, options, warm_start=warm_start)
-            launch(request, quiet())
+            launch(replace(request, accept_change=wider), quiet())
 
     def confirm(self) -> None:
         with self.home() as home:
             confirmed = confirm(ConfirmRequest("study", home, 1, 2, Execution(RESOURCES, None, UNTRACKED)), quiet())
             compare(confirmed.study)  # to be read, though its lease was released
 
-    def told(self) -> tuple[list[Any], Any]:
+    def told(self, name: str = "study") -> tuple[list[Any], Any]:
         """All trials but for their times, and what ``status --json`` says."""
         with self.home() as home:
-            study = open_study(home, "study")
+            study = open_study(home, name)
             return [facts(trial) for own in study.trials().values() for trial in own], status_json(study)
 
 
@@ -155,6 +163,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(folder / "pairs.npz", inputs=arrays["inputs"], targets=arrays["targets"])
     for loss, text in SPACES.items():
         (folder / f"{loss}.yaml").write_text(f"loss_fn: {loss}\n{text}\n")
+    (folder / "wider.yaml").write_text(WIDER)
     return folder
 
 
@@ -218,22 +227,40 @@ def test_a_study_begins_with_what_another_one_of_its_place_found(
 def test_a_launch_that_dies_again_and_again(
     place: Place, expected: tuple[list[Any], Any], between: dict[str, Any]
 ) -> None:
-    deaths = 0
+    assert dying(between, place.launch) > 5
+    assert place.told() == expected
+
+
+def dying(between: dict[str, Any], launch_again: Callable[[], None]) -> int:
+    """Launch until it comes to its end, and let each launch die at its fourth step; returns how many did."""
 
     def die(step: int) -> None:
         if step == 4:
             raise Stopped
 
     between["do"] = die
-    while deaths < 60:
+    for deaths in range(60):
         try:
-            place.launch()
+            launch_again()
         except Stopped:
-            deaths += 1
-        else:
-            break
-    assert deaths > 5
-    assert place.told() == expected
+            continue
+        return deaths
+    raise AssertionError("no end after 60 deaths")
+
+
+def test_a_space_that_grew_is_gone_on_with_wherever_the_study_lives_and_through_every_death(
+    place: Place, embedded: Place, between: dict[str, Any]
+) -> None:
+    for one in (place, embedded):
+        one.launch(27, "grown")
+    before, _ = embedded.told("grown")
+    embedded.launch(54, "grown", wider=True)
+    deaths = dying(between, lambda: place.launch(54, "grown", wider=True))
+    assert deaths > 3
+    after, _ = found = place.told("grown")
+    assert found == embedded.told("grown")
+    assert len(after) > len(before)
+    assert {point["batch_size"] for name, _, point, *_ in after if name.startswith("cosine")} == {16, 32}
 
 
 def test_a_launch_that_was_taken_over_stops_with_nothing_burnt(

@@ -1,16 +1,24 @@
 """kill -9 of a launch at random instants, and the same command again: as if nothing had happened."""
 
+import json
 import os
 import random
+import shutil
 import signal
+import sqlite3
 import subprocess
 import time
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from losstune.trainer.base.files import without_crc
+from losstune.tuning.confirm.confirm_runs import RESULT_FILE, RunResult
 from losstune.tuning.storage.scratch import HELPERS_SECONDS
 from losstune.tuning.study.study import SPEC_FILE
 from tests.reliability.studies import (
@@ -159,3 +167,94 @@ def test_many_kills_of_two_trials_at_a_time(tmp_path: Path, record: Recorder) ->
         killed.finish(command)
     check_ended(tmp_path, "study", 2, 81, 27)
     killed.record(record, "at a random instant, two slots")
+
+
+def launch_and_kill_when(now: Callable[[], bool], root: Path, command: list[str], tmp: Path) -> None:
+    """Kill the launch itself as soon as something is so; what is below it must notice."""
+    process = start(root, *command, TMPDIR=str(tmp))
+    wait_for(lambda: now() or process.poll() is not None, 120, "the instant of the kill")
+    assert process.poll() is None, process.communicate()[0]
+    below = tree(process.pid)
+    process.kill()
+    process.communicate()
+    wait_until_gone(below)
+
+
+NARROW = """
+loss_fn: infonce
+space: {lr: {low: 1.0e-4, high: 1.0e-2, log: true}}
+fixed: {batch_size: 32}
+"""
+WIDE = """
+loss_fn: infonce
+space: {lr: {low: 1.0e-4, high: 1.0e-1, log: true}, batch_size: {choices: [16, 32, 64]}}
+"""
+
+
+def optuna_names(root: Path) -> set[str]:
+    """The Optuna studies of a study, as they are in this instant."""
+    with closing(sqlite3.connect(root / "studies" / "study" / "optuna.db")) as database:
+        return {name for (name,) in database.execute("SELECT study_name FROM studies")}
+
+
+@pytest.mark.torture
+def test_kills_while_a_space_grows_change_nothing(tmp_path: Path, record: Recorder) -> None:
+    """While its trials are copied to the wider space, at a random instant, and when others train in it."""
+    for name, text in (("narrow", NARROW), ("wide", WIDE)):
+        (tmp_path / f"{name}.yaml").write_text(text)
+    rest = ["--data", "digits", "--study", "study", "--concurrency", "1", "--max-epochs", "9"]
+    command = ["launch", str(tmp_path / "wide.yaml"), *rest, "--epochs-per-loss", "54", "--accept-change"]
+    calm, root = tmp_path / "calm", tmp_path / "killed"
+    run(calm, "launch", str(tmp_path / "narrow.yaml"), *rest, "--epochs-per-loss", "27")
+    shutil.copytree(calm / "studies", root / "studies")
+    ended, epochs = told(root, "study").keys(), epochs_on_disk(root, "study")
+    run(calm, *command)
+    ((after, _),) = instants(3, starting=1, training=0)
+    with private_tmp() as tmp:
+        launch_and_kill_when(lambda: "infonce@2" in optuna_names(root), root, command, tmp)
+        assert ended == told(root, "study").keys()
+        until = time.monotonic() + after
+        launch_and_kill_when(lambda: time.monotonic() > until, root, command, tmp)
+        assert ended <= told(root, "study").keys()
+        launch_and_kill_when(lambda: epochs_on_disk(root, "study") > epochs + 9, root, command, tmp)
+        assert ended <= told(root, "study").keys()
+        run(root, *command, TMPDIR=str(tmp))
+    check_ended(root, "study", 1, 54, 9)
+    assert leaderboard(root, "study") == leaderboard(calm, "study")
+    record(1, "while a space grows", injected=3)
+
+
+def results(root: Path) -> dict[str, tuple[object, ...]]:
+    """How the runs of a confirmation ended, by their folders; all but the times."""
+    found = {}
+    for file in (root / "studies" / "study" / "confirm").rglob(RESULT_FILE):
+        result = RunResult.model_validate_json(without_crc(file.read_bytes()) or b"")
+        found[str(file.parent.relative_to(root))] = (result.end, result.epochs, result.best, result.best_epoch)
+    return found
+
+
+@pytest.mark.torture
+def test_kills_of_a_confirmation_that_looks_change_nothing(tmp_path: Path, record: Recorder) -> None:
+    """Killed before a look and after one, it spares the same runs, and says the same."""
+    command = ["confirm", "study", "--top", "2", "--early", "--concurrency", "1"]
+    calm, root = tmp_path / "calm", tmp_path / "killed"
+    for folder in (calm, root):
+        shutil.copytree(undisturbed(*SHORT) / "studies", folder / "studies")
+    run(calm, *command)
+    expected = results(calm)
+    arms = {Path(folder).parent for folder in expected}
+    assert 4 * len(arms) < len(expected) < 10 * len(arms), "some runs are spared"
+    with private_tmp() as tmp:
+        for before in (len(expected) // 3, 4 * len(expected) // 5):
+            launch_and_kill_when(partial(more_results, before, root), root, command, tmp)
+            assert results(root).items() <= expected.items()
+        run(root, *command, TMPDIR=str(tmp))
+    assert results(root) == expected
+    assert (root / "test_uses.jsonl").read_text().count("\n") == 1
+    answers = [json.loads(run(folder, "compare", "study", "--json")) for folder in (calm, root)]
+    assert answers[0]["losses"] == answers[1]["losses"]
+    record(1, "a confirmation that looks", injected=2)
+
+
+def more_results(count: int, root: Path) -> bool:
+    return len(results(root)) > count
