@@ -16,7 +16,6 @@ start() {
   local folder programs password secret
   programs=$(find /usr/lib/postgresql/*/bin -name initdb -printf '%h\n' 2> /dev/null | sort -V | tail -n 1)
   [ -n "$programs" ] || { echo "PostgreSQL is not installed: apt-get install postgresql" >&2; exit 1; }
-  # A launch clears /tmp/losstune-* of those that were killed, and would take this for one.
   folder=$(mktemp -d /tmp/team-of-losstune.XXXXXX)
   password=$(openssl rand -hex 16) secret=$(openssl rand -hex 16)
   cat > team.env <<END

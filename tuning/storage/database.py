@@ -114,7 +114,7 @@ class Database:
 
     def _told(self, error: Exception) -> UserError:
         if isinstance(error, ModuleNotFoundError):
-            return UserError(f"--study-storage: {error.name} is not installed; pip install 'losstune[cluster]'")
+            return UserError(f"--study-storage: {error.name} is not installed; pip install '.[cluster]' in a clone")
         reason = masked(storage_reason(error), self.uri)
         return UserError(f"--study-storage {self}: can not be used: {reason}")
 

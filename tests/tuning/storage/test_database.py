@@ -47,4 +47,4 @@ def test_what_its_driver_says_is_one_message_without_the_password() -> None:
     assert str(error.value) == f"--study-storage {SHOWN}: can not be used: password *** or ***"
     with pytest.raises(UserError) as error, database_at(POSTGRES).translating_errors():
         raise ModuleNotFoundError("No module named 'psycopg'", name="psycopg")
-    assert str(error.value) == "--study-storage: psycopg is not installed; pip install 'losstune[cluster]'"
+    assert str(error.value) == "--study-storage: psycopg is not installed; pip install '.[cluster]' in a clone"
