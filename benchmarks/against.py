@@ -25,7 +25,7 @@ import json, time, torch
 try:
     from trainer.metrics import rank_in_gallery  # before all packages had one name
 except ImportError:
-    from losstune.trainer.score.metrics import rank_in_gallery
+    from losstune.trainer.score.ranking import rank_in_gallery
 
 torch.set_num_threads(1)
 generator = torch.Generator().manual_seed(0)

@@ -46,7 +46,7 @@ from losstune.trainer.data.splits import split_rows
 from losstune.trainer.model.averaged_weights import AveragedWeights
 from losstune.trainer.model.optimizer import ClippedAdamW
 from losstune.trainer.run.loop import Trainer
-from losstune.trainer.score.metrics import NonFiniteError, rank_in_gallery
+from losstune.trainer.score.ranking import NonFiniteError, rank_in_gallery
 from losstune.tuning.space.reader import load_space
 from losstune.tuning.space.search_space import Choices, Parameter, Point, Range, SearchSpace
 

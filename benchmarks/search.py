@@ -10,7 +10,7 @@ for each search, the true test value of the setting in hand as a share of the be
 files and seeds, and behind ± the standard error over seeds, which all files share. Budgets are in full trainings: their
 epochs, then the worker seconds of a median one. Files of several horizons make a table each. All of it is done twice:
 on a stated model between the trained settings, with its error where a setting is left out, and by looking up the
-nearest trained setting, since a smooth model flatters smooth searches (``search_curves.py``).
+nearest trained setting, since a smooth model flatters smooth searches (``surrogate.py``).
 
 Syne Tune's own schedulers are among the searches where that package is installed (``syne_tune_peers.py``).
 
@@ -35,8 +35,9 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from search_curves import Curves, Landscape, LookUp, Surrogate, Values, read_curves
+from search_curves import Curves, Landscape, LookUp, Values, read_curves
 from search_simulation import PEERS, MakeSearch, Own, simulate
+from surrogate import Surrogate
 
 from losstune.tuning.search.cube import Cube
 from losstune.tuning.space.search_space import Point, SearchSpace

@@ -12,8 +12,8 @@ from losstune.trainer.losses import (
     cosine_distance,
     unit,
 )
-from losstune.trainer.run.predict import TrainedModel, load_model
 from losstune.trainer.run.program import score, train
+from losstune.trainer.run.trained_model import TrainedModel, load_model
 from losstune.trainer.run.whole_run import Run
 from losstune.tuning.commands.comparison_view import ComparisonView
 from losstune.tuning.commands.program import compare, confirm, export, launch, open_study, report, studies

@@ -14,8 +14,9 @@ from losstune.tuning.space.settings import StudySettings
 ROOT = Path(__file__).parents[2]
 sys.path.append(str(ROOT / "benchmarks"))  # its modules stand side by side
 from search import BUDGETS, LANDSCAPES, LEARNS, keep, learnt_start, shares, summary  # noqa: E402
-from search_curves import Curves, LookUp, Run, Surrogate, read_curves, spreading, windows  # noqa: E402
+from search_curves import Curves, LookUp, Run, read_curves, windows  # noqa: E402
 from search_simulation import PEERS, Own, Peer, Trace, simulate  # noqa: E402
+from surrogate import Surrogate, spreading  # noqa: E402
 
 SPACE = """
     loss_fn: mse

@@ -35,8 +35,8 @@ from losstune.trainer.base.yaml_file import dump_yaml, parse_yaml, read_yaml
 from losstune.trainer.data.pairs import load_pairs, make_pairs
 from losstune.trainer.data.remedies import ON_DISK
 from losstune.trainer.run.checkpoint import load_checkpoint, save_checkpoint
-from losstune.trainer.run.predict import load_model
 from losstune.trainer.run.run_dir import RunDirectory
+from losstune.trainer.run.trained_model import load_model
 from losstune.tuning.space.reader import load_space, read_space
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.loss_trials import LossTrials
@@ -186,7 +186,7 @@ from pathlib import Path
 from losstune.trainer.run.checkpoint import load_checkpoint
 from losstune.trainer.data.pairs import load_pairs
 from losstune.trainer.base.errors import UserError
-from losstune.trainer.run.predict import load_model
+from losstune.trainer.run.trained_model import load_model
 from losstune.trainer.base.yaml_file import read_yaml
 import pyarrow.parquet, safetensors.torch
 

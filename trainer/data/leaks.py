@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from losstune.trainer.data.blocks import targets_of_inputs
 from losstune.trainer.data.likeness import Labels, Likeness, joined
-from losstune.trainer.data.pairs import Pairs, targets_of_inputs
+from losstune.trainer.data.pairs import Pairs
 from losstune.trainer.data.splits import row_codes
 
 

@@ -16,7 +16,7 @@ from losstune.trainer.data.pairs import Pairs
 from losstune.trainer.data.split_negatives import SplitNegatives, split_negatives
 from losstune.trainer.data.splits import Rows, query_rows, split_rows
 from losstune.trainer.losses import centered
-from losstune.trainer.score.metrics import OtherPositives
+from losstune.trainer.score.ranking import OtherPositives
 
 
 @dataclass(frozen=True)

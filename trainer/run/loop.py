@@ -27,8 +27,9 @@ from losstune.trainer.run.hard_negatives import MinedNegatives, all_of, given_to
 from losstune.trainer.run.history import End, Record
 from losstune.trainer.run.matryoshka import loss_module
 from losstune.trainer.run.watched import WatchedGradients
-from losstune.trainer.score.metrics import NonFiniteError, embedding_metrics
+from losstune.trainer.score.metrics import embedding_metrics
 from losstune.trainer.score.prefixes import prefix_scores
+from losstune.trainer.score.ranking import NonFiniteError
 
 
 class Trainer:

@@ -25,7 +25,8 @@ from losstune.trainer.data.sources import Source
 from losstune.trainer.data.splits import split_rows
 from losstune.trainer.run.start import RunRequest
 from losstune.trainer.run.whole_run import Run, run
-from losstune.trainer.score.metrics import NonFiniteError, embedding_metrics
+from losstune.trainer.score.metrics import embedding_metrics
+from losstune.trainer.score.ranking import NonFiniteError
 
 
 @for_programs

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from losstune.trainer.config.model_config import FactoryConfig, ModelConfig
 from losstune.trainer.losses import centered, unit
-from losstune.trainer.run.predict import TrainedModel
+from losstune.trainer.run.trained_model import TrainedModel
 
 
 class ServedModel(nn.Module):

@@ -14,7 +14,7 @@ from losstune.trainer.data.column_names import listed
 from losstune.trainer.data.leaks import findings
 from losstune.trainer.data.pairs import Pairs
 from losstune.trainer.run.history import Record
-from losstune.trainer.run.predict import Scored
+from losstune.trainer.run.scored import Scored
 from losstune.trainer.score.metrics import chance_level
 from losstune.trainer.score.names import GEOMETRY, RECALL_DEPTHS, at_dims, own_parts
 

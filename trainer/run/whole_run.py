@@ -15,11 +15,12 @@ from losstune.trainer.data.pairs import Pairs, load_pairs
 from losstune.trainer.data.sources import is_there
 from losstune.trainer.run.history import Record, read_history
 from losstune.trainer.run.layout import BEST_FILE, HISTORY_FILE
-from losstune.trainer.run.predict import TrainedModel, load_model, score_test
 from losstune.trainer.run.run_dir import RunDirectory
+from losstune.trainer.run.scored import score_test
 from losstune.trainer.run.show import say_notes, scored_lines
 from losstune.trainer.run.start import RunRequest, final_settings, fresh_folder, resumed_run, rules_of
 from losstune.trainer.run.train import Finished, train_run
+from losstune.trainer.run.trained_model import TrainedModel, load_model
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from losstune.trainer.losses import centered, unit
-from losstune.trainer.score.metrics import SCORES_PER_CHUNK, refuse_non_finite
+from losstune.trainer.score.ranking import SCORES_PER_CHUNK, refuse_non_finite
 
 UNIFORMITY_ROWS = 4096
 """Rows whose pairs are compared at most: 8.4 million pairs, whatever the size of the split."""

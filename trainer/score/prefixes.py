@@ -5,8 +5,8 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from losstune.trainer.score.metrics import OtherPositives
 from losstune.trainer.score.names import at_dims
+from losstune.trainer.score.ranking import OtherPositives
 
 Score = TypeVar("Score")
 """A number of all rows, or a tensor (N,) of each."""

@@ -14,7 +14,7 @@ from losstune.trainer.data.resident import ResidentData, check_rows, resident_da
 from losstune.trainer.run.device import pick_device
 from losstune.trainer.run.loop import Trainer
 from losstune.trainer.run.train import set_threads
-from losstune.trainer.score.metrics import NonFiniteError
+from losstune.trainer.score.ranking import NonFiniteError
 from losstune.tuning.space.search_space import SearchSpace, typical_point
 from losstune.tuning.space.settings import StudySettings
 from losstune.tuning.study.seeds import derived_seed

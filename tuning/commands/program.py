@@ -4,10 +4,8 @@ Whatever can be mended is a :class:`~losstune.LosstuneError` in the words of the
 command is an exception once its state is safe: KeyboardInterrupt, or SystemExit after SIGTERM.
 """
 
-import difflib
-import inspect
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +22,7 @@ from losstune.tuning.commands.confirm import ConfirmRequest
 from losstune.tuning.commands.confirm import confirm as run_confirm
 from losstune.tuning.commands.export import Exported
 from losstune.tuning.commands.export import export as write_export
+from losstune.tuning.commands.keyword_settings import check_settings, with_study_settings
 from losstune.tuning.commands.launch import LaunchRequest
 from losstune.tuning.commands.launch import launch as run_launch
 from losstune.tuning.commands.report import Reported
@@ -37,7 +36,6 @@ from losstune.tuning.execute.placement import Resources
 from losstune.tuning.execute.session import Execution
 from losstune.tuning.show.status import list_json
 from losstune.tuning.space.feasibility import Space
-from losstune.tuning.space.settings import StudySettings
 from losstune.tuning.storage.home import STORAGE, STUDY_STORAGE, Home, home_at
 from losstune.tuning.track.process import TRACKING_URI, tracking_uri_of
 
@@ -45,19 +43,7 @@ AnyPath = str | os.PathLike[str]
 Share = float | Literal["auto"] | None
 
 
-def _with_study_settings(function: Callable[..., StudyView]) -> Callable[..., StudyView]:
-    """The function, whose signature also tells the study's settings that it takes, one by one."""
-    signature = inspect.signature(function)
-    own = [p for p in signature.parameters.values() if p.kind is not inspect.Parameter.VAR_KEYWORD]
-    added = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=info.annotation)
-        for name, info in StudySettings.model_fields.items()
-    ]
-    function.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
-    return function
-
-
-@_with_study_settings
+@with_study_settings
 @for_programs
 def launch(
     spaces: Space | Sequence[Space] = (),
@@ -112,7 +98,7 @@ def launch(
     Raises:
         LosstuneError: anything wrong in what is asked for, before any training.
     """
-    _check_settings(settings)
+    check_settings(settings)
     with _place(storage, study_storage) as (home, stack):
         uri = _uri(tracking_uri)
         resources = Resources(concurrency, cpus_per_trial, None if gpus_per_trial is None else share_of(gpus_per_trial))
@@ -255,14 +241,6 @@ def export(
     """
     smallest_margin(smallest=smallest, margin=margin)
     return write_export(_read_anew(study), loss_fn, Path(output), smallest=smallest, margin=margin)
-
-
-def _check_settings(settings: dict[str, Any]) -> None:
-    for name in settings:
-        if name not in StudySettings.model_fields:
-            near = difflib.get_close_matches(name, StudySettings.model_fields, n=2)
-            hint = f"did you mean {' or '.join(near)}?" if near else f"allowed: {', '.join(StudySettings.model_fields)}"
-            raise UserError(f"{name} is no argument, and no setting of a study; {hint}")
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from torch import Tensor
 from losstune.trainer.config.model_config import FactoryConfig, ModelConfig
 from losstune.trainer.data.columns import Column
 from losstune.trainer.model.encoder import build_model
-from losstune.trainer.run.predict import load_model
+from losstune.trainer.run.trained_model import load_model
 from losstune.tuning.confirm.cost import BATCH, Cost
 
 LEAST_SECONDS, LEAST_CALLS = 0.1, 5

@@ -12,7 +12,7 @@ from losstune.trainer.data.pairs import Pairs
 from losstune.trainer.data.resident import SplitTensors, split_tensors
 from losstune.trainer.data.splits import split_rows
 from losstune.trainer.run.layout import BEST_FILE
-from losstune.trainer.run.predict import load_model
+from losstune.trainer.run.trained_model import load_model
 from losstune.trainer.score.metrics import row_scores
 from losstune.trainer.score.names import at_dims
 from losstune.trainer.score.prefixes import prefix_scores

@@ -128,8 +128,8 @@ def _log_models(checkpoint: Path, run_id: str) -> list[tuple[str, str | None, di
     import mlflow.pytorch
     import numpy as np
 
-    from losstune.trainer.run.predict import load_model  # with torch, which a tracker needs for this alone
     from losstune.trainer.run.served import ServedModel
+    from losstune.trainer.run.trained_model import load_model  # with torch, which a tracker needs for this alone
 
     trained = load_model(checkpoint)
     example = np.zeros((2, *trained.input_shape), dtype=trained.input_dtype)

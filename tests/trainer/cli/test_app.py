@@ -18,7 +18,7 @@ from losstune.trainer.data.resident import split_tensors
 from losstune.trainer.data.splits import split_rows
 from losstune.trainer.run.checkpoint import load_checkpoint
 from losstune.trainer.run.history import read_history
-from losstune.trainer.run.predict import load_model
+from losstune.trainer.run.trained_model import load_model
 from losstune.trainer.score.metrics import embedding_metrics
 from tests.trainer.conftest import Line
 from tests.trainer.samples import ALLOWED_LOSSES, sample_arrays

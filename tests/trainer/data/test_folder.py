@@ -17,7 +17,7 @@ from losstune.trainer.data import formats as data_files
 from losstune.trainer.data.npy import MappedArray
 from losstune.trainer.data.pairs import Pairs, load_inputs, load_pairs
 from losstune.trainer.data.remedies import FINITE, ONE_TARGET, another
-from losstune.trainer.run.predict import score_test
+from losstune.trainer.run.scored import score_test
 from tests.trainer.conftest import Line
 from tests.trainer.data.test_pair_checks import REFUSED
 from tests.trainer.samples import Arrays, refusal, sample_arrays, sample_config, sample_trainer, timeless, train_to_end

@@ -13,9 +13,9 @@ from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.pairs import Pairs, load_pairs, make_pairs
 from losstune.trainer.data.resident import resident_data
 from losstune.trainer.run.loop import Trainer
-from losstune.trainer.run.predict import load_model
 from losstune.trainer.run.run_dir import RunDirectory
-from losstune.trainer.score.metrics import rank_in_gallery
+from losstune.trainer.run.trained_model import load_model
+from losstune.trainer.score.ranking import rank_in_gallery
 from losstune.tuning.execute import gpu_probe
 from tests.trainer.own_models import HERE, image_pairs, token_pairs
 from tests.trainer.samples import sample_arrays, sample_pairs

@@ -15,8 +15,8 @@ from losstune.trainer.data.pairs import Pairs, load_pairs, make_pairs
 from losstune.trainer.model.frozen import frozen_digest
 from losstune.trainer.run.checkpoint import load_checkpoint, save_checkpoint
 from losstune.trainer.run.loop import Trainer
-from losstune.trainer.run.predict import load_model
 from losstune.trainer.run.run_dir import RunDirectory
+from losstune.trainer.run.trained_model import load_model
 from tests.trainer import own_models
 from tests.trainer.conftest import Line
 from tests.trainer.own_models import HERE, image_pairs, token_pairs

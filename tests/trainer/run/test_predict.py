@@ -1,7 +1,6 @@
 """``losstune predict``: one row per input row, in order, equal to what the model gives."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import faiss
@@ -12,14 +11,11 @@ from sklearn.neighbors import NearestNeighbors
 
 from losstune.trainer.base.errors import LosstuneError
 from losstune.trainer.data.pairs import load_pairs
-from losstune.trainer.data.resident import split_tensors
 from losstune.trainer.data.splits import split_rows
 from losstune.trainer.run.checkpoint import load_checkpoint, save_checkpoint
-from losstune.trainer.run.predict import Scored, load_model, score_test
-from losstune.trainer.run.run_dir import RunDirectory
-from losstune.trainer.score.geometry import geometry
+from losstune.trainer.run.trained_model import load_model
 from tests.trainer.conftest import Line
-from tests.trainer.samples import refusal, sample_arrays, sample_config, sample_trainer, train_to_end
+from tests.trainer.samples import sample_arrays
 
 
 @pytest.fixture
@@ -63,15 +59,6 @@ class TestPredict:
         trained.model.load_state_dict(state)
         expected = trained.embeddings(torch.from_numpy(sample_arrays()["inputs"])).numpy()
         np.testing.assert_array_equal(np.load("last.npy"), expected)
-
-    def test_a_saved_model_predicts_what_the_trained_one_did(self, tmp_path: Path) -> None:
-        config = sample_config("mse", num_epochs=1, **{"model.dropout": 0.5})
-        trainer = sample_trainer(config)
-        folder = RunDirectory(tmp_path)
-        folder.start(config)
-        folder.save(trainer, [trainer.run_epoch()])
-        inputs = trainer.data.train.inputs
-        assert torch.equal(load_model(tmp_path / "best.pt").embeddings(inputs), trainer.predict(inputs))
 
     def test_inputs_of_another_shape_are_refused(self, cli: Line) -> None:
         np.savez("other.npz", inputs=np.ones((3, 7)))
@@ -118,59 +105,6 @@ class TestPredict:
         options = {"checkpoint": "run/best.pt", "data": "pairs.npz", "output": "p.npy", **changed}
         done = cli("predict " + " ".join(f"--{name} {value}" for name, value in options.items()))
         assert (done.code, done.out, done.err) == (2, "", f"error: {message}\n")
-
-
-@pytest.mark.parametrize("loss_fn", ["infonce", "cosine"])
-def test_averaged_weights_are_those_that_were_evaluated_in_best_and_last_alike(loss_fn: str, tmp_path: Path) -> None:
-    trainer = sample_trainer(sample_config(loss_fn, average_epochs=2.0, lr=0.01, num_epochs=3))
-    folder = RunDirectory(tmp_path)
-    folder.start(trainer.config)
-    folder.save(trainer, train_to_end(trainer))
-    inputs = trainer.data.train.inputs
-    assert torch.equal(load_model(tmp_path / "last.pt").embeddings(inputs), trainer.predict(inputs))
-    best = load_model(tmp_path / "best.pt").model.state_dict()
-    assert all(torch.equal(best[name], tensor) for name, tensor in trainer.best_state.items())
-    assert not torch.equal(best["head.weight"], trainer.model.state_dict()["head.weight"])
-    again = sample_trainer(trainer.config)
-    RunDirectory(tmp_path).restore(again)
-    assert torch.equal(again.predict(inputs), trainer.predict(inputs))
-
-
-class TestScoreTest:
-    def scored_and_metrics(self, line: str, train: Line) -> tuple[Scored, dict[str, float]]:
-        """The test split as ``score_test`` has it, and as the run's own trainer evaluates it."""
-        train(f"{line} --num_epochs 2 --output_dir run")
-        pairs, trained = load_pairs("pairs.npz"), load_model(Path("run/best.pt"))
-        trainer = sample_trainer(trained.config, pairs)
-        trainer.model.load_state_dict(trained.model.state_dict())
-        rows = split_rows(pairs, trained.config.split_seed).test
-        return score_test(Path("run/best.pt"), pairs), trainer.evaluate(split_tensors(pairs, rows, torch.device("cpu")))
-
-    @pytest.mark.parametrize("line", ["", "--center", "--center --split_seed 3", "--center --fit train+val"])
-    def test_scores_as_the_run_was_validated(self, train: Line, line: str) -> None:
-        scored, expected = self.scored_and_metrics(line, train)
-        del expected["loss"]
-        assert {name: scored.metrics[f"test/{name}"] for name in expected} == pytest.approx(expected)
-
-    def test_describes_the_space_that_is_ranked_in(self, train: Line) -> None:
-        scored, _ = self.scored_and_metrics("--center", train)
-        pairs, trained = load_pairs("pairs.npz"), load_model(Path("run/best.pt"))
-        rows = split_rows(pairs, 0)
-        split = split_tensors(pairs, rows.test, torch.device("cpu"))
-        center = torch.from_numpy(pairs.targets[rows.train].mean(axis=0))
-        expected = geometry(trained.embeddings(split.inputs), split.targets, split.gallery, center)
-        assert {name: scored.metrics[f"test/{name}"] for name in expected} == pytest.approx(expected, rel=1e-4)
-        assert (scored.gallery, scored.dim) == (len(split.gallery), 5)
-
-    def test_predictions_that_are_not_finite_are_refused(self, train: Line) -> None:
-        train("--num_epochs 1 --output_dir run")
-        pairs = load_pairs("pairs.npz")
-        inputs = pairs.inputs.copy()
-        inputs[split_rows(pairs, 0).test[3]] = 3e38
-        message = refusal(score_test, Path("run/best.pt"), replace(pairs, inputs=inputs))
-        assert message.startswith(
-            f"{Path('pairs.npz').resolve()}: test split: predictions hold NaN or infinity in 1 of"
-        )
 
 
 def test_a_model_trained_on_a_gpu_predicts_without_one(train: Line, cli: Line, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,8 +11,8 @@ from losstune.trainer.config.config_file import read_config
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.pairs import load_pairs
 from losstune.trainer.data.splits import split_rows
-from losstune.trainer.run.predict import load_model
 from losstune.trainer.run.program import score, train
+from losstune.trainer.run.trained_model import load_model
 from tests.trainer.samples import sample_arrays
 
 SETTINGS = {"loss_fn": "infonce", "num_epochs": 2, "batch_size": 16, "model.hidden_dim": 8}

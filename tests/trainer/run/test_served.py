@@ -11,9 +11,9 @@ from torch.export import Dim
 
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.pairs import Pairs, make_pairs
-from losstune.trainer.run.predict import TrainedModel, load_model
 from losstune.trainer.run.run_dir import RunDirectory
 from losstune.trainer.run.served import ServedModel
+from losstune.trainer.run.trained_model import TrainedModel, load_model
 from tests.trainer.own_models import HERE, token_pairs
 from tests.trainer.samples import sample_arrays, sample_config, sample_trainer
 

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from losstune.trainer.base.console import say
-from losstune.trainer.run.predict import Scored
+from losstune.trainer.run.scored import Scored
 from losstune.trainer.run.show import EpochDisplay, epoch_lines, geometry_line, loss_line, retrieval_line, scored_lines
 from tests.trainer.samples import sample_config
 

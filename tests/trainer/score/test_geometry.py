@@ -13,8 +13,8 @@ from torch import Tensor
 
 from losstune.trainer.score import geometry as module
 from losstune.trainer.score.geometry import UNIFORMITY_ROWS, alignment, effective_rank, geometry, hubness, uniformity
-from losstune.trainer.score.metrics import NonFiniteError
 from losstune.trainer.score.names import GEOMETRY
+from losstune.trainer.score.ranking import NonFiniteError
 
 
 def points(rows: int = 40, dims: int = 6, seed: int = 0) -> Tensor:

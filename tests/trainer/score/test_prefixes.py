@@ -2,8 +2,9 @@
 
 import torch
 
-from losstune.trainer.score.metrics import OtherPositives, embedding_metrics, row_scores
+from losstune.trainer.score.metrics import embedding_metrics, row_scores
 from losstune.trainer.score.prefixes import prefix_scores
+from losstune.trainer.score.ranking import OtherPositives
 from tests.trainer.losses.reference import cosine_by_loops, random_batch
 
 

@@ -29,9 +29,9 @@ from losstune.trainer.data.pairs import Pairs, load_pairs, make_pairs
 from losstune.trainer.data.splits import split_rows
 from losstune.trainer.run.history import Record, history_line, read_history
 from losstune.trainer.run.layout import HISTORY_FILE
-from losstune.trainer.run.predict import load_model
 from losstune.trainer.run.run_dir import RunDirectory
 from losstune.trainer.run.train import train_run
+from losstune.trainer.run.trained_model import load_model
 from losstune.tuning.commands import confirm as confirm_command
 from losstune.tuning.commands.confirm import Confirmed, ConfirmRequest, confirm
 from losstune.tuning.commands.export import export

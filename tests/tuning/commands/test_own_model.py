@@ -16,7 +16,7 @@ from losstune.trainer.data.pairs import Pairs
 from losstune.trainer.data.resident import resident_data, split_tensors
 from losstune.trainer.data.splits import split_rows
 from losstune.trainer.run.loop import Trainer
-from losstune.trainer.run.predict import load_model
+from losstune.trainer.run.trained_model import load_model
 from losstune.tuning.commands.check import check_spaces
 from losstune.tuning.commands.confirm import ConfirmRequest, confirm
 from losstune.tuning.commands.launch import launch

@@ -12,7 +12,7 @@ from losstune.trainer.base.errors import UserError
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.model.encoder import build_model
 from losstune.trainer.run.checkpoint import save_checkpoint
-from losstune.trainer.run.predict import TrainedModel
+from losstune.trainer.run.trained_model import TrainedModel
 from losstune.tuning.confirm.cost import BATCH
 from losstune.tuning.confirm.measured_cost import LEAST_CALLS, measured_cost, parameter_count
 

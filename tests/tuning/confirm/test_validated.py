@@ -12,9 +12,9 @@ from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.pairs import Pairs, load_pairs, make_pairs
 from losstune.trainer.data.splits import query_rows, split_rows
 from losstune.trainer.run.layout import BEST_FILE
-from losstune.trainer.run.predict import load_model
 from losstune.trainer.run.run_dir import RunDirectory
 from losstune.trainer.run.train import train_run
+from losstune.trainer.run.trained_model import load_model
 from losstune.tuning.confirm import validated
 from losstune.tuning.confirm.confirm_runs import ConfirmRun, RunResult, runs_of
 from losstune.tuning.confirm.plan import Arm, Plan, plans, save_plan

@@ -9,8 +9,8 @@ from mlflow.tracking import MlflowClient
 
 from losstune.trainer.run.checkpoint import load_checkpoint, save_checkpoint
 from losstune.trainer.run.layout import BEST_FILE
-from losstune.trainer.run.predict import load_model
 from losstune.trainer.run.run_dir import RunDirectory
+from losstune.trainer.run.trained_model import load_model
 from losstune.tuning.confirm.confirm_runs import ConfirmRun
 from losstune.tuning.confirm.results import confirmed_run
 from losstune.tuning.study.study import Study
