@@ -1,5 +1,6 @@
 """A power cut at every write of ours: every state that the disk may be left in is gone on from, and nothing is lost."""
 
+import errno
 import gc
 import os
 import shutil
@@ -168,6 +169,20 @@ def calm(name: str) -> Calm:
 def test_a_run_goes_on_from_every_image(tmp_path: Path, record: Recorder, name: str) -> None:
     images = images_of_run(tmp_path / "root", CONFIGS[name])
     assert {image.acknowledged for image in images} == set(range(CONFIGS[name].num_epochs + 1))
+    check_all(images, run_check(CONFIGS[name], calm(name)), tmp_path / "images", record)
+
+
+def test_a_run_on_a_disk_without_second_names_goes_on_from_every_image(
+    tmp_path: Path, record: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    name = "some are"
+    images = images_of_run(tmp_path / "root", CONFIGS[name])
+    assert not any(one_state_twice(image) for image in images)
+    assert any(str(RUN / "previous.pt") in image.entries for image in images)
     check_all(images, run_check(CONFIGS[name], calm(name)), tmp_path / "images", record)
 
 
@@ -573,8 +588,8 @@ NO_FOLDER_SYNC = ("losstune.trainer.base.files.os", OsWithout(stat.S_ISDIR))
 NO_APPEND_SYNC = ("losstune.trainer.run.run_dir.append_durably", append_only)
 
 
-def plain(module: str) -> tuple[str, Any]:
-    return (f"{module}.write_whole", Path.write_bytes)
+def plain(module: str, function: str = "write_whole") -> tuple[str, Any]:
+    return (f"{module}.{function}", Path.write_bytes)
 
 
 def plain_folder(module: str) -> tuple[str, Any]:
@@ -604,7 +619,7 @@ REMOVED: dict[str, tuple[tuple[str, Any], Callable[[Path], Iterator[str]]]] = {
     "scores written plainly": (plain("losstune.tuning.storage.study_files"), confirm_losses),
     "an export, not synced": (NO_FILE_SYNC, export_losses),
     "an export, its folder not synced": (NO_FOLDER_SYNC, export_losses),
-    "an export, written plainly": (plain("losstune.tuning.commands.export"), export_losses),
+    "an export, written plainly": (plain("losstune.tuning.commands.export", "write_output"), export_losses),
 }
 
 

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import shutil
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +15,8 @@ from losstune.trainer.base.errors import UserError
 _SEAL = "# sha256: "
 _MOST = 1_000_000
 """Bytes of a settings file, at most."""
+_NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+"""How a file system says that it has no second names for files, or no more of them."""
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -46,6 +49,29 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
     _sync_folder(path.parent)
 
 
+def write_output(path: Path, content: bytes) -> None:
+    """Write a file that the user has named, as :func:`written_output` does."""
+    with written_output(path) as stream:
+        stream.write(content)
+
+
+@contextmanager
+def written_output(path: Path) -> Iterator[IO[bytes]]:
+    """A block that writes what the user wants at a path: a file whole, as :func:`written_whole`, where links lead to.
+
+    A device or a pipe takes it as it comes, and stays what it is.
+
+    Raises:
+        OSError: it can not be written, or is a folder.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        with path.open("wb") as stream:
+            yield stream
+    else:
+        with written_whole(Path(os.path.realpath(path)) if path.is_symlink() else path) as stream:
+            yield stream
+
+
 def append_durably(path: Path, content: bytes) -> None:
     """Add to the end of a file, which is created if it is not there; a link is not followed."""
     created = not path.exists()
@@ -59,11 +85,18 @@ def append_durably(path: Path, content: bytes) -> None:
 
 
 def keep_as(path: Path, other: Path) -> None:
-    """Let a file be known by another name too, in place of what had that name."""
+    """Let a file be known by another name too, in place of what had that name; a copy where it can have one only."""
     if path.exists():
         temporary = other.with_name(f".{other.name}.{os.getpid()}.tmp")
         temporary.unlink(missing_ok=True)
-        os.link(path, temporary)
+        try:
+            os.link(path, temporary)
+        except OSError as error:
+            if error.errno not in _NO_LINKS:
+                raise
+            with path.open("rb") as stream, written_whole(other) as copy:
+                shutil.copyfileobj(stream, copy)
+            return
         temporary.replace(other)
         temporary.unlink(missing_ok=True)  # POSIX: renaming one name of a file over another of the same does nothing
 

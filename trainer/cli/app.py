@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from losstune.trainer.base.console import beside
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.cli.field_options import given
 from losstune.trainer.cli.options import config_options, option_value
@@ -112,7 +113,7 @@ def predict(
             rows, dims = predict_file(checkpoint, str(data), output, columns, for_search=for_search, dims=dims)
     except OSError as error:
         raise UserError(f"--output {output}: can not be written: {error.strerror}") from None
-    print(f"Wrote {output}: {rows} rows of {dims} dimensions, float32")
+    print(f"Wrote {output}: {rows} rows of {dims} dimensions, float32", file=beside(output))
 
 
 def convert(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from losstune.trainer.base.errors import UserError
-from losstune.trainer.base.files import written_whole
+from losstune.trainer.base.files import written_output
 from losstune.trainer.base.waiting import shown_if_long
 from losstune.trainer.data.column_names import Columns
 from losstune.trainer.data.columns import rows_at_once, whole_column
@@ -75,7 +75,7 @@ def gallery_file(
 def _write_rows(output: Path, count: int, pieces_of: Iterator[Tensor], where: str) -> int:
     """Write ``count`` rows to a ``.npy`` file as they come; returns how many dimensions they have."""
     finite: list[Tensor] = []
-    with written_whole(output) as stream, shown_if_long("Embedding", count) as advance:
+    with written_output(output) as stream, shown_if_long("Embedding", count) as advance:
         for rows in pieces_of:
             if not finite:
                 write_npy_header(stream, (count, rows.shape[1]), np.float32)

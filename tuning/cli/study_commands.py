@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from losstune.trainer.base.console import beside
 from losstune.trainer.base.errors import UserError
 from losstune.tuning.cli.options import AsJson, Margin, Name, Storage, StudyStorage, TrackingUri, home_of
 from losstune.tuning.confirm.margin import smallest_margin
@@ -123,7 +124,8 @@ def report(
     home = home_of(context, storage, study_storage)
     uri = tracking_uri_of(home, tracking_uri)
     written = write_report(existing(home, name, files=True), output or Path(f"{name}.html"), uri)
-    print(f"Wrote {written.output}: {written.size / 1e6:.1f} MB, opens in any browser")
+    said = beside(written.output)
+    print(f"Wrote {written.output}: {written.size / 1e6:.1f} MB, opens in any browser", file=said)
     if written.not_in_mlflow:
         print(written.not_in_mlflow, file=sys.stderr)
 
@@ -149,17 +151,19 @@ def export(
     home = home_of(context, storage, study_storage)
     smallest_margin(smallest=smallest, margin=margin)
     exported = write_export(existing(home, name, files=True), loss_fn, output, smallest=smallest, margin=margin)
-    print(f"Wrote {output}: {exported.trial}, {exported.value:.4f}")
+    said = [f"Wrote {output}: {exported.trial}, {exported.value:.4f}"]
     if exported.seeds:
-        print(f"Confirmed: that is the mean over {exported.seeds} fresh seeds.")
+        said.append(f"Confirmed: that is the mean over {exported.seeds} fresh seeds.")
         if exported.dims:
-            print(f"It is as good cut to {exported.dims} dimensions: losstune predict takes --dims {exported.dims}")
+            dims = exported.dims
+            said.append(f"It is as good cut to {dims} dimensions: losstune predict takes --dims {dims}")
     else:
-        print(
+        said.append(
             "Unconfirmed: it was picked for being high, and other seeds will score lower. "
             f"losstune confirm {name}{home.options()} tells by how much."
         )
-    print(f"Next: losstune train --config {output} --output_dir final --test")
+    said.append(f"Next: losstune train --config {output} --output_dir final --test")
+    print(*said, sep="\n", file=beside(output))
 
 
 def sync(

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from losstune.trainer.base.errors import UserError
-from losstune.trainer.base.files import write_whole
+from losstune.trainer.base.files import write_output
 from losstune.trainer.config.config_file import config_yaml, read_run_settings
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.run.layout import CONFIG_FILE
@@ -152,7 +152,7 @@ def export(
     else:
         text, exported = exported_yaml(study, best), Exported(best.name, best.rank_value, 0)
     try:
-        write_whole(output, text.encode())
+        write_output(output, text.encode())
     except OSError as error:
         raise UserError(f"--output {output}: can not be written: {error.strerror}") from None
     return exported

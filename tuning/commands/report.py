@@ -44,8 +44,7 @@ def report(study: Study, output: Path, tracking_uri: str) -> Reported:
             f"study {study.spec.name!r} has no trial with a value yet, so there is nothing to report: "
             f"losstune status {study.spec.name}{study.home.options()} tells how far it is"
         )
-    write_report(study, output)
-    content = output.read_bytes()
+    content = write_report(study, output)
     study.files.write(study.folder / REPORT_FILE, content)
     reason = ""
     try:

@@ -11,7 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from losstune.trainer.base.errors import UserError
-from losstune.trainer.base.files import write_whole
+from losstune.trainer.base.files import write_output
 from losstune.tuning.confirm.findings import LABELS, Comparison
 from losstune.tuning.confirm.sentences import answer_sentences, guide_sentence, pair_sentence
 from losstune.tuning.confirm.smallest_words import smallest_sentence
@@ -47,16 +47,18 @@ SLICES = 3
 """Parameters of a loss whose values are shown trial by trial: those that decide most."""
 
 
-def write_report(study: Study, output: Path) -> None:
-    """Write the report of a study as one HTML file.
+def write_report(study: Study, output: Path) -> bytes:
+    """Write the report of a study as one HTML file; returns what it holds.
 
     Raises:
         UserError: the study's files are damaged, or the file can not be written.
     """
+    content = report_html(study).encode()
     try:
-        write_whole(output, report_html(study).encode())
+        write_output(output, content)
     except OSError as error:
         raise UserError(f"--output {output}: can not be written: {error.strerror}") from None
+    return content
 
 
 def report_html(study: Study) -> str:

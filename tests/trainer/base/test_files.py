@@ -1,7 +1,9 @@
 """Files are written whole or not at all, and tell when they were damaged."""
 
+import errno
 import hashlib
 import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO
@@ -19,7 +21,9 @@ from losstune.trainer.base.files import (
     sealed,
     with_crc,
     without_crc,
+    write_output,
     write_whole,
+    written_output,
     written_whole,
 )
 from tests.trainer.samples import refusal
@@ -73,6 +77,50 @@ def test_a_link_that_stands_where_the_temporary_file_will_is_not_followed(tmp_pa
     assert elsewhere.read_bytes() == b"precious"
 
 
+class TestOutputs:
+    def test_a_file_is_replaced_whole_or_not_at_all(self, tmp_path: Path) -> None:
+        path = tmp_path / "a"
+        write_output(path, b"old")
+        write_output(path, b"new")
+        with pytest.raises(ZeroDivisionError), written_output(path) as stream:
+            half(stream)
+        assert path.read_bytes() == b"new"
+        assert list(tmp_path.iterdir()) == [path]
+
+    @pytest.mark.parametrize("there", [True, False], ids=["to a file", "to nothing yet"])
+    def test_a_link_is_followed_and_stays(self, tmp_path: Path, there: bool) -> None:
+        (tmp_path / "elsewhere").mkdir()
+        target, link = tmp_path / "elsewhere" / "best.yaml", tmp_path / "latest"
+        if there:
+            target.write_bytes(b"old")
+        link.symlink_to("elsewhere/best.yaml")
+        write_output(link, b"new")
+        assert link.is_symlink()
+        assert target.read_bytes() == b"new"
+        assert sorted(tmp_path.rglob("*")) == sorted([tmp_path / "elsewhere", target, link])
+
+    def test_a_pipe_takes_it_and_stays_a_pipe(self, tmp_path: Path) -> None:
+        pipe, link = tmp_path / "pipe", tmp_path / "link"
+        os.mkfifo(pipe)
+        link.symlink_to(pipe)
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        for path in (pipe, link):
+            write_output(path, b"new")
+            assert os.read(reader, 10) == b"new"
+        os.close(reader)
+        assert stat.S_ISFIFO(pipe.lstat().st_mode)
+        assert sorted(tmp_path.iterdir()) == [link, pipe]
+
+    @pytest.mark.parametrize("name", [".", "folder", "link"])
+    def test_a_folder_is_no_output(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+        monkeypatch.chdir(tmp_path)
+        Path("folder").mkdir()
+        Path("link").symlink_to("folder")
+        with pytest.raises(OSError, match="directory"):
+            write_output(Path(name), b"new")
+        assert sorted(path.name for path in tmp_path.rglob("*")) == ["folder", "link"]
+
+
 def test_what_is_appended_follows_what_is_there(tmp_path: Path) -> None:
     append_durably(tmp_path / "a", b"one\n")
     append_durably(tmp_path / "a", b"two\n")
@@ -97,6 +145,32 @@ def test_a_file_is_kept_under_another_name_when_its_own_is_replaced(tmp_path: Pa
         write_whole(path, content)
     assert (path.read_bytes(), other.read_bytes()) == (b"three", b"two")
     assert sorted(tmp_path.iterdir()) == [path, other]
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK], ids=errno.errorcode.get)
+def test_a_disk_without_second_names_for_files_keeps_a_copy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "link", refuse)
+    path, other = tmp_path / "last", tmp_path / "previous"
+    for content in (b"one", b"two", b"three"):
+        keep_as(path, other)
+        write_whole(path, content)
+    assert (path.read_bytes(), other.read_bytes()) == (b"three", b"two")
+    assert sorted(tmp_path.iterdir()) == [path, other]
+
+
+def test_another_failure_of_a_second_name_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "link", fail)
+    write_whole(tmp_path / "last", b"one")
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        keep_as(tmp_path / "last", tmp_path / "previous")
 
 
 def test_folders_are_made_with_those_around_them_and_files_move_between_them(tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 """``losstune predict``: one row per input row, in order, equal to what the model gives."""
 
+import io
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import faiss
@@ -41,6 +44,16 @@ class TestPredict:
     def test_says_what_it_wrote(self, cli: Line) -> None:
         done = cli("predict --checkpoint run/best.pt --data pairs.npz --output p.npy")
         assert (done.out, done.err) == ("Wrote p.npy: 200 rows of 5 dimensions, float32\n", "")
+
+    def test_a_pipe_takes_the_rows_and_the_words_go_elsewhere(self, cli: Line) -> None:
+        os.mkfifo("pipe")
+        with ThreadPoolExecutor(1) as reader:
+            read = reader.submit(Path("pipe").read_bytes)
+            done = cli("predict --checkpoint run/best.pt --data pairs.npz --output pipe")
+            rows = np.load(io.BytesIO(read.result()))
+        assert (done.out, done.err) == ("", "Wrote pipe: 200 rows of 5 dimensions, float32\n")
+        np.testing.assert_array_equal(rows, self.predict(cli))
+        assert Path("pipe").is_fifo()
 
     def test_reversed_inputs_give_reversed_rows(self, cli: Line) -> None:
         forward = self.predict(cli)

@@ -1,9 +1,21 @@
 """Commands on studies that are there, on a study made without Ray."""
 
+import subprocess
+import sys
 from pathlib import Path
+
+import yaml
 
 from tests.conftest import Command
 from tests.tuning.reported import confirmed, searched
+
+
+def test_an_export_into_a_pipe_is_the_file_alone(tmp_path: Path) -> None:
+    searched(tmp_path, (3, 3))
+    command = [sys.executable, "-m", "losstune", "export", "study", "--output", "/dev/fd/1"]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert yaml.safe_load(ended.stdout)["source"]["study"] == "study"
+    assert ended.stderr.splitlines()[0].startswith("Wrote /dev/fd/1: ")
 
 
 def test_a_sync_that_can_not_catch_up_ends_with_1(losstune: Command) -> None:

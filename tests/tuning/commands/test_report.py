@@ -1,6 +1,8 @@
 """The report as a command: kept with the study, in MLflow where that can be reached, and inside a notebook."""
 
 import html
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,18 @@ def test_it_is_written_kept_and_shown_inside(tmp_path: Path, monkeypatch: pytest
     assert Path(written) == tmp_path / "r.html"
     frame = written._repr_html_()
     assert html.unescape(frame[frame.index('"') + 1 : frame.index('" style=')]) == page
+
+
+def test_a_pipe_gets_the_page_and_the_study_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sync, "sync_study", lambda study, uri: None)
+    study, pipe = searched(tmp_path, (2, 2)), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as reader:
+        page = reader.submit(pipe.read_bytes)
+        written = report(study, pipe, "sqlite:///m.db")
+        assert page.result() == (study.folder / REPORT_FILE).read_bytes()
+    assert written.size == len(page.result()) > 100_000
+    assert pipe.is_fifo()
 
 
 def test_mlflow_that_can_not_be_reached_is_told_and_no_reason_to_fail(
