@@ -73,13 +73,19 @@ class View(Protocol):
         """The work is over: what is shown now stays."""
 
 
-def view_on(console: Console, drawn: Drawn, lines: Lines) -> View:
-    """The view that suits where a console writes."""
+def view_on(console: Console, drawn: Drawn, lines: Lines, *, reads: bool = False) -> View:
+    """The view that suits where a console writes.
+
+    Args:
+        reads: drawing takes files or a database, and is done where changes are told, not in a thread behind it.
+    """
     if console.quiet:  # rich's Live would still take sys.stdout over, and lose what the user prints
         return LinesView(console, lines)
     if console.is_jupyter:
         return NotebookView(console, drawn)
-    return TerminalView(console, drawn) if console.is_terminal else LinesView(console, lines)
+    if not console.is_terminal:
+        return LinesView(console, lines)
+    return ReadView(console, drawn) if reads else TerminalView(console, drawn)
 
 
 class TerminalView:
@@ -100,6 +106,27 @@ class TerminalView:
     def stop(self) -> None:
         if self._live is not None:
             self._live.stop()
+        self._console.print(self._drawn())
+
+
+class ReadView:
+    """A table that is drawn anew at each change."""
+
+    def __init__(self, console: Console, drawn: Drawn) -> None:
+        self._console = console
+        self._drawn = drawn
+        self._live = Live(console=console, auto_refresh=False, transient=True)
+
+    def start(self) -> None:
+        drawn = self._drawn()
+        self._live.start()
+        self._live.update(drawn, refresh=True)
+
+    def changed(self) -> None:
+        self._live.update(self._drawn(), refresh=True)
+
+    def stop(self) -> None:
+        self._live.stop()
         self._console.print(self._drawn())
 
 

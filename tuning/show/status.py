@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from optuna.storages import BaseStorage
 from rich.console import Console, Group
 from rich.text import Text
 
@@ -19,11 +20,15 @@ from losstune.tuning.study.trial import TrialView, best_trial
 WATCH_SECONDS = 1.0
 
 
-def status_table(study: Study) -> Group:
-    """One row per loss, the one with the best trial first, and each loss's best setting."""
-    name = study.spec.name
+def status_table(study: Study, storage: BaseStorage | None = None) -> Group:
+    """One row per loss, the one with the best trial first, and each loss's best setting.
+
+    Args:
+        storage: the study's, where it is open already.
+    """
+    name, storage = study.spec.name, storage or study.storage()
     running = "a launch is running" if study.home.trial_store(name).is_held() else "no launch is running"
-    trials, settings = study.trials(), study.spec.settings
+    trials, settings = study.trials(storage), study.spec.settings
     progress = {study.spec.title(loss): counted(own) for loss, own in trials.items()}
     losses = dict(sorted(progress.items(), key=lambda item: item[1].best_value, reverse=True))
     table = progress_table(losses, settings, f"study {name}, {running}", 0)
@@ -31,7 +36,7 @@ def status_table(study: Study) -> Group:
     lines = [note] if settings.estimate else []
     if study.spec.warm_start:
         lines.append(f"Warm start: {study.spec.warm_start.text}")
-    lines += [f"Dropped: {dropped}" for dropped in study.dropped()]
+    lines += [f"Dropped: {dropped}" for dropped in study.dropped(storage)]
     lost = [trial for own in trials.values() for trial in lost_trials(own)]
     lines += [f"Without a value: {reasons_text(study, lost)}"] if lost else []
     lines += _without_value(trial for own in trials.values() for trial in own)
@@ -44,8 +49,8 @@ def watch_status(study: Study, console: Console, wait: Callable[[float], None] =
     Args:
         wait: gets the seconds until it looks again.
     """
-    is_held = study.home.trial_store(study.spec.name).is_held
-    view = view_on(console, lambda: status_table(study), lambda: _status_lines(study))
+    is_held, storage = study.home.trial_store(study.spec.name).is_held, study.storage()
+    view = view_on(console, lambda: status_table(study, storage), lambda: _status_lines(study, storage), reads=True)
     view.start()
     try:
         while is_held():
@@ -55,9 +60,9 @@ def watch_status(study: Study, console: Console, wait: Callable[[float], None] =
         view.stop()
 
 
-def _status_lines(study: Study) -> Iterator[str]:
+def _status_lines(study: Study, storage: BaseStorage) -> Iterator[str]:
     """The counts of each loss in a plain line."""
-    for loss, own in study.trials().items():
+    for loss, own in study.trials(storage).items():
         yield f"{study.spec.title(loss)}: {counts_text(counted(own), study.spec.settings)}"
 
 
@@ -74,8 +79,8 @@ def _without_value(trials: Iterable[TrialView]) -> list[str]:
 
 def status_json(study: Study) -> dict[str, Any]:
     """Everything about a study: settings, and every trial of every loss."""
-    spec = study.spec
-    trials = study.trials()
+    spec, storage = study.spec, study.storage()
+    trials = study.trials(storage)
     best = best_trial(trial for own in trials.values() for trial in own)
     return {
         "study": spec.name,
@@ -84,7 +89,7 @@ def status_json(study: Study) -> dict[str, Any]:
         "settings": spec.settings.model_dump(),
         "warm_start": spec.warm_start.model_dump() if spec.warm_start else None,
         "best": _trial_json(best) if best else None,
-        "dropped": [{**drop.to_dict(), "loss_fn": spec.loss_fns[drop.loss]} for drop in study.dropped()],
+        "dropped": [{**drop.to_dict(), "loss_fn": spec.loss_fns[drop.loss]} for drop in study.dropped(storage)],
         "losses": {loss: {"loss_fn": spec.loss_fns[loss], **_loss_json(own)} for loss, own in trials.items()},
     }
 

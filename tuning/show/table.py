@@ -125,14 +125,14 @@ class TerminalTable:
         return console.measure(self._shown(places, narrowest=True), options=unbound).maximum
 
     def _shown(self, places: Sequence[int], *, narrowest: bool = False) -> RichTable:
-        shown = RichTable(
-            title=self._title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0)
-        )
+        title = None if self._title is None else Text(self._title, style="table.title")  # rich reads text as markup
+        shown = RichTable(title=title, title_justify="left", box=SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
         columns = [self._table.columns[place] for place in places]
         alone = len(places) == 1  # nothing is left that could make room for the names
         for place, column in zip(places, columns, strict=True):
             justify: Literal["left", "right"] = "left" if place == 0 or column.words else "right"
-            shown.add_column(_heading(column), justify=justify, no_wrap=not (column.wraps or alone), overflow="fold")
+            no_wrap = not (column.wraps or alone)
+            shown.add_column(Text(_heading(column)), justify=justify, no_wrap=no_wrap, overflow="fold")
         for row in self._table.rows:
             cells = [row.name, *(_line(cell) for cell in row.cells)]
             texts = [cells[place] for place in places]

@@ -109,9 +109,9 @@ class Study:
         with self.store.translating_errors():
             return {loss: read_trials(storage, loss, self.optuna_name(loss)) for loss in self.spec.spaces}
 
-    def dropped(self) -> list[Dropped]:
+    def dropped(self, storage: BaseStorage | None = None) -> list[Dropped]:
         """The losses that are out of the race, in the study's order."""
-        storage = self.storage()
+        storage = storage or self.storage()
         with self.store.translating_errors():
             found = [read_dropped(storage, self.optuna_name(loss)) for loss in self.spec.spaces]
         return [Dropped.from_dict(drop) for drop in found if drop]

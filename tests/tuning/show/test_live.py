@@ -2,6 +2,7 @@
 
 import io
 import sys
+import threading
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
@@ -11,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from losstune.tuning.show import live
-from losstune.tuning.show.live import LiveDisplay
+from losstune.tuning.show.live import LiveDisplay, view_on
 
 
 class Counted(LiveDisplay):
@@ -94,6 +95,24 @@ def test_a_terminal_keeps_the_last_table() -> None:
         shown.counted()
     assert out.getvalue().rstrip().splitlines()[-1].endswith("table of 1 <b>\x1b[0m")
     assert "line of" not in out.getvalue()
+
+
+def test_what_is_read_anew_is_drawn_where_changes_are_told_and_nowhere_else() -> None:
+    out, read = io.StringIO(), list[int]()
+
+    def drawn() -> Text:
+        read.append(threading.get_ident())
+        return Text(f"reading {len(read)}")
+
+    view = view_on(Console(file=out, force_terminal=True, width=80), drawn, lambda: [], reads=True)
+    view.start()
+    view.changed()
+    view.changed()
+    assert "reading 3" in out.getvalue()
+    view.stop()
+    assert read == [threading.get_ident()] * 4
+    assert out.getvalue().rstrip().splitlines()[-1].endswith("reading 4")
+    assert "reading 5" not in out.getvalue()
 
 
 def test_a_notebook_has_one_output_that_changes_in_place(clock: Clock, notebook: Notebook) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import sqlite3
+import threading
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console, RenderableType
 
+from losstune.trainer.base.errors import UserError
 from losstune.tuning.show.status import (
     WATCH_SECONDS,
     list_json,
@@ -101,6 +103,52 @@ def test_a_watched_study_is_followed_until_its_launch_is_over(study: Study) -> N
         f"infonce: 0 running, 1 pruned, 2 done, 1 failed, 22 epochs, best val/mrr {best.rank_value:.4f} ({best.name})",
         "cosine: 0 running, 0 pruned, 0 done, 0 failed, 0 epochs, no value yet",
     ]
+
+
+@pytest.fixture
+def terminal() -> Console:
+    return Console(width=120, file=io.StringIO(), force_terminal=True)
+
+
+def test_a_watched_study_is_opened_once_and_read_as_often_as_it_is_looked_at(
+    study: Study, terminal: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[Study] = []
+    read: list[int] = []
+    storage, trials = Study.storage, Study.trials
+    monkeypatch.setattr(Study, "storage", lambda one: opened.append(one) or storage(one))
+    monkeypatch.setattr(Study, "trials", lambda one, *_: read.append(threading.get_ident()) or trials(one, *_))
+    waits: list[float] = []
+    with ExitStack() as launch:
+        launch.enter_context(study.home.trial_store("study").held())
+
+        def wait(seconds: float) -> None:
+            waits.append(seconds)
+            if len(waits) == 3:
+                launch.close()
+
+        watch_status(study, terminal, wait)
+    assert len(opened) == 1
+    assert read == [threading.get_ident()] * 5  # at the start, after each wait, and what stays at the end
+    assert isinstance(terminal.file, io.StringIO)
+    assert "study study, a launch is running" in terminal.file.getvalue()
+    assert "study study, no launch is running" in terminal.file.getvalue()
+
+
+def test_a_storage_that_can_not_be_read_any_more_ends_the_watch(
+    study: Study, terminal: Console, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise UserError("can not be read")
+
+    with (
+        study.home.trial_store("study").held(),
+        pytest.raises(UserError, match="can not be read"),
+    ):
+        watch_status(study, terminal, lambda _: monkeypatch.setattr(Study, "trials", fail))
+    assert isinstance(terminal.file, io.StringIO)
+    shown = terminal.file.getvalue()
+    assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l")  # the cursor is back
 
 
 def test_a_launch_that_runs_is_seen(study: Study) -> None:

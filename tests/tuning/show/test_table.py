@@ -54,6 +54,16 @@ def test_a_terminal_has_short_headings_one_line_a_cell_and_no_page_columns() -> 
     ]
 
 
+def test_what_stands_in_brackets_is_no_markup() -> None:
+    table = Table([Column("a [b]"), Column("[red]x")], [TableRow("[i]c", ["[/i]"])])
+    assert printed(table, "[bold]a :cat:") == [
+        "[bold]a :cat:",
+        "a [b]  [red]x",
+        "──────────────",
+        "[i]c     [/i]",
+    ]
+
+
 def test_a_table_without_rows_has_its_headings() -> None:
     assert printed(Table(TABLE.columns, []))[0] == "tuned  score  why"
 
