@@ -7,7 +7,6 @@ once, until they take the memory or the cores, or all together train hardly fast
 
 import multiprocessing
 import pickle
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -26,6 +25,7 @@ from losstune.trainer.data.resident import resident_data
 from losstune.trainer.run.device import pick_device
 from losstune.trainer.run.loop import Trainer
 from losstune.trainer.run.train import set_threads
+from losstune.tuning.storage.scratch import private_folder
 
 Settings = Mapping[str, Any]
 """Flat training settings, complete."""
@@ -150,8 +150,8 @@ def speeds(typical: Settings, file: Path, limit: int, seconds: float = TRAIN_SEC
 @contextmanager
 def shared(pairs: Pairs) -> Iterator[Path]:
     """The data in a file that each process reads."""
-    with tempfile.TemporaryDirectory(prefix="losstune-probe-") as folder:
-        file = Path(folder) / "pairs"
+    with private_folder() as folder:
+        file = folder / "pairs"
         with file.open("wb") as stream:
             pickle.dump(pairs, stream, protocol=5)
         yield file

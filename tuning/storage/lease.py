@@ -244,4 +244,5 @@ def _start_of(pid: int) -> int | None:
 
 def _seconds() -> float:
     """A clock that goes on while the machine sleeps."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME)
+    # Only Linux has the first; on macOS the second goes on too.
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))

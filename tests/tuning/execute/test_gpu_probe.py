@@ -1,5 +1,6 @@
 """How many trials share a GPU: the choice from a table, and the probe's processes on a CPU."""
 
+import fcntl
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,13 @@ def test_processes_train_at_once_and_end(tmp_path: Path) -> None:
     assert sorted(found) == [1, 2]
     assert min(found.values()) > 0
     assert not file.exists()
+
+
+def test_a_copy_of_the_data_is_cleared_away_after_a_probe_that_was_killed() -> None:
+    with shared(sample_pairs()) as file, (file.parent / ".alive").open() as alive:
+        assert file.parent.stat().st_mode & 0o077 == 0
+        with pytest.raises(BlockingIOError):  # whoever clears away finds it free once the probe is dead
+            fcntl.flock(alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_what_fails_in_a_process_is_one_message() -> None:

@@ -1,6 +1,7 @@
 """A lease on a study, without a server: what its holder makes of the answers. On PostgreSQL: tests/integration."""
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import OperationalError
 
+from losstune.tuning.storage import lease as module
 from losstune.tuning.storage.lease import TTL_SECONDS, Lease, LeaseLostError, Process, current_process
 
 
@@ -46,6 +48,11 @@ def clock() -> list[float]:
 @pytest.fixture
 def lease(server: Server, clock: list[float]) -> Lease:
     return Lease(server, "first", lambda: clock[0])  # type: ignore[arg-type]
+
+
+def test_where_no_clock_counts_sleep_it_goes_by_the_one_that_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(time, "CLOCK_BOOTTIME", raising=False)  # as on macOS
+    assert time.monotonic() <= module._seconds() <= time.monotonic()
 
 
 def test_it_is_valid_for_a_minute_from_before_the_last_answer(lease: Lease, server: Server, clock: list[float]) -> None:
