@@ -65,6 +65,29 @@ class Mixed(nn.Module):
         return self.last(self.first(inputs).bfloat16())
 
 
+class Writing(nn.Module):
+    """Scales its inputs where they lie, or a copy of them: vectors (B, n)."""
+
+    def __init__(self, input_shape: tuple[int, ...], output_dim: int, in_place: bool = True) -> None:
+        super().__init__()
+        self.in_place = in_place
+        self.layer = nn.Linear(input_shape[0], output_dim)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.layer(inputs.mul_(2) if self.in_place else inputs * 2)
+
+
+class WritingIds(nn.Module):
+    """Takes 1 off token ids (B, L) int64 where they lie."""
+
+    def __init__(self, input_shape: tuple[int, ...], output_dim: int) -> None:
+        super().__init__()
+        self.vectors = nn.EmbeddingBag(50, output_dim)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.vectors(inputs.sub_(1).clamp_(min=0))
+
+
 def image_pairs(rows: int = 200) -> Pairs:
     """Blurred images of a few random strokes, and the strokes."""
     rng = np.random.default_rng(0)

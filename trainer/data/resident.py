@@ -206,7 +206,8 @@ class CenteredTargets:
 
     def gallery(self) -> Gallery:
         """Each distinct target once, by rising id."""
-        return Gallery(centered(self.split.gallery, self.center), self.split.ids.unique())
+        kept = self.split.gallery  # for other losses too, and a user's may write into its own
+        return Gallery(kept.clone() if self.center is None else centered(kept, self.center), self.split.ids.unique())
 
 
 @dataclass(frozen=True)

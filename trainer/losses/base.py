@@ -156,6 +156,24 @@ def asked_for(
     return known
 
 
+def called(
+    module: nn.Module,
+    predictions: Tensor,
+    targets: Tensor,
+    ids: Tensor,
+    right: RightTargets | None,
+    negatives: OwnNegatives | None,
+) -> object:
+    """What a loss module returns for a batch, given what it asks for of all that is known.
+
+    One without a formula may be a user's, and write into what it is given: it gets copies, as these may be the data.
+    """
+    if closed_form(module) is None:
+        predictions, targets, ids = predictions.clone(), targets.clone(), ids.clone()
+        negatives = None if negatives is None else OwnNegatives(*(part.clone() for part in negatives))
+    return module(predictions, targets, ids, **asked_for(module.forward, right, negatives))
+
+
 def closed_form(module: nn.Module) -> ClosedForm | None:
     """The module, if its very class has a ``with_gradient``: one that it inherits may belong to another ``forward``."""
     return cast(ClosedForm, module) if "with_gradient" in vars(type(module)) else None

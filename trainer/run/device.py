@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.config.train_config import Device, Precision, TrainConfig
 from losstune.trainer.data.columns import Column
+from losstune.trainer.model.encoder import Encoder
 
 
 def pick_device(device: Device) -> torch.device:
@@ -39,7 +40,12 @@ def embed_pieces(model: nn.Module, inputs: Column, config: TrainConfig, device: 
     model.eval()
     for rows in inputs.split(config.eval_batch):
         with autocast(config.precision, device):
-            yield model(rows.to(device)).float()
+            yield model(given_to(model, rows.to(device))).float()
+
+
+def given_to(model: nn.Module, rows: Tensor) -> Tensor:
+    """Rows as a model gets them: a user's may write into what it is given, and what it is given may be the data."""
+    return rows if isinstance(model, Encoder) else rows.clone()
 
 
 class RandomState(NamedTuple):

@@ -11,12 +11,12 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.config.train_config import Precision, TrainConfig
 from losstune.trainer.losses import LossOutput, centered
-from losstune.trainer.losses.base import ClosedForm, OwnNegatives, RightTargets, asked_for, closed_form
+from losstune.trainer.losses.base import ClosedForm, OwnNegatives, RightTargets, asked_for, called, closed_form
 from losstune.trainer.model.encoder import Encoder
 from losstune.trainer.model.encoder_passes import EncoderPasses
 from losstune.trainer.model.packed import Packed
 from losstune.trainer.run.batches import Batch
-from losstune.trainer.run.device import autocast, random_state
+from losstune.trainer.run.device import autocast, given_to, random_state
 from losstune.trainer.score.parts import checked_output
 
 
@@ -45,8 +45,7 @@ class CenteredLoss:
         right: RightTargets | None,
         negatives: OwnNegatives | None,
     ) -> LossOutput:
-        also = asked_for(self.module.forward, right, negatives)
-        return checked_output(self.module(predictions, targets, ids, **also), self.name)
+        return checked_output(called(self.module, predictions, targets, ids, right, negatives), self.name)
 
     def centered(self, rows: Tensor) -> Tensor:
         """Rows (…, d) about the centre."""
@@ -128,7 +127,7 @@ class AutogradGradients:
 
     def _forward(self, inputs: Tensor) -> Tensor:
         with autocast(self.precision, self.device):  # left each time: it keeps casts of weights, maybe without a graph
-            embeddings: Tensor = self.model(inputs)
+            embeddings: Tensor = self.model(given_to(self.model, inputs))
             return embeddings.float()
 
 
@@ -205,8 +204,7 @@ class EncoderGradients:
         predictions = self.passes.forward(batch.inputs)
         leaf = self.loss.centered(predictions).requires_grad_()
         with torch.enable_grad():
-            seen = leaf.clone()  # a loss of the user's may write into what it is given, which a leaf refuses
-            output = self.loss.of_batch(seen, batch)
+            output = self.loss.of_batch(leaf, batch)
             output.loss.backward(None if share == 1 else torch.full_like(output.loss, share))
         if leaf.grad is not None:  # a loss that does not see the model moves nothing of it
             self.passes.backward(leaf.grad)

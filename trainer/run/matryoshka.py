@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from losstune.trainer.config.loss_config import Gallery, LossConfig, TrainTargets
 from losstune.trainer.config.matryoshka import Prefix
 from losstune.trainer.losses import LossModule, LossOutput
-from losstune.trainer.losses.base import OwnNegatives, RightTargets, asked_for, closed_form
+from losstune.trainer.losses.base import OwnNegatives, RightTargets, asked_for, called, closed_form
 from losstune.trainer.score.names import at_dims
 from losstune.trainer.score.parts import checked_output
 
@@ -78,9 +78,8 @@ class MatryoshkaLoss(LossModule):
     ) -> LossOutput:
         outputs = []
         for prefix, loss in zip(self.prefixes, self.losses, strict=True):
-            also = asked_for(loss.forward, right, _cut(negatives, prefix.dims))
-            cut = (rows[:, : prefix.dims].clone() for rows in (predictions, targets))  # a user's may write into them
-            outputs.append(checked_output(loss(*cut, ids, **also), self.name))
+            p, t = (rows[:, : prefix.dims] for rows in (predictions, targets))
+            outputs.append(checked_output(called(loss, p, t, ids, right, _cut(negatives, prefix.dims)), self.name))
         return self._sum(outputs)
 
     def _sum(self, outputs: Sequence[LossOutput]) -> LossOutput:

@@ -29,6 +29,8 @@ class ServedModel(nn.Module):
         """As the class says."""
         if self.input_dtype.is_floating_point:
             inputs = inputs.new_empty(inputs.shape, dtype=self.input_dtype).copy_(inputs)
+        else:
+            inputs = inputs.clone()  # the caller's, which a user's model may write into
         found: Tensor = self.model(inputs)
         return unit(centered(found.float(), self.center)) if self.for_search else found
 

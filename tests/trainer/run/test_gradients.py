@@ -11,13 +11,21 @@ from torch import Tensor, nn
 from losstune.trainer.config.data_rules import DataRules
 from losstune.trainer.data.pairs import Pairs, make_pairs
 from losstune.trainer.losses import LossConfig, LossModule, LossOutput, TrainTargets
-from losstune.trainer.losses.base import asked_for
+from losstune.trainer.losses.base import OwnNegatives, asked_for
 from losstune.trainer.losses.infonce import InfoNceConfig, InfoNceLoss
 from losstune.trainer.run.device import seeded
 from losstune.trainer.run.gradients import AutogradGradients, EncoderGradients, PartedGradients
 from losstune.trainer.run.hard_negatives import all_of
 from losstune.trainer.run.loop import Trainer
-from tests.trainer.samples import refusal, sample_arrays, sample_config, sample_pairs, sample_trainer
+from tests.trainer.samples import (
+    refusal,
+    sample_arrays,
+    sample_config,
+    sample_pairs,
+    sample_trainer,
+    timeless,
+    train_to_end,
+)
 
 TOLERANCE = 1e-5
 """How far weights may be from those of the plain loop after two epochs, by size and absolutely."""
@@ -145,6 +153,40 @@ class Writing(LossModule):
         return LossOutput((predictions - targets).square().mean(), {})
 
 
+class ScribblingConfig(LossConfig):
+    """Writes into all that it is given, or into copies of it."""
+
+    name: ClassVar[str] = "scribbling"
+    in_place: bool = True
+
+    def build(self, train: TrainTargets) -> LossModule:
+        gallery = train.gallery()
+        mean = gallery.targets.mean()
+        for part in gallery if self.in_place else ():
+            part.zero_()
+        return Scribbling(float(mean), in_place=self.in_place)
+
+
+class Scribbling(LossModule):
+    def __init__(self, mean: float, *, in_place: bool) -> None:
+        super().__init__()
+        self.mean, self.in_place = mean, in_place
+
+    def forward(
+        self, predictions: Tensor, targets: Tensor, ids: Tensor, negatives: OwnNegatives | None = None
+    ) -> LossOutput:
+        parts = [predictions, targets, ids, *(negatives or ())]
+        p, t, i, *n = parts if self.in_place else [part.clone() for part in parts]
+        p.div_(2)
+        t.sub_(self.mean).mul_(3)
+        loss = (p - t).square().mean() + i.double().mean() * 0
+        i.zero_()
+        if n:
+            loss = loss - 0.01 * (p[:, None] - n[0].mul_(2)).square().mean()
+            n[1].fill_(False)
+        return LossOutput(loss.float(), {})
+
+
 class BlindConfig(LossConfig):
     """Sees only a parameter of its own."""
 
@@ -172,6 +214,23 @@ def test_a_loss_of_the_user_s_is_trained_by_its_own_forward_pass(loss: str) -> N
         trainer.run_epoch()
     for found, other in zip(trainer.model.parameters(), expected.parameters(), strict=True):
         torch.testing.assert_close(found, other, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("pairs", [sample_pairs, with_negatives])
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"center": True}, {"batch_parts": 3}, {"precision": "bfloat16"}, {"matryoshka_dims": [2, 3]}],
+    ids=str,
+)
+def test_a_loss_that_writes_into_what_it_is_given_changes_nothing_else(settings: dict[str, Any], pairs: Any) -> None:
+    """Neither the metrics of its epoch, nor the data, which the next trial of a worker is trained on."""
+    writing, copying = (
+        sample_trainer(sample_config(f"{__name__}:ScribblingConfig", in_place=flag, num_epochs=2, **settings), pairs())
+        for flag in (True, False)
+    )
+    expected = timeless(train_to_end(copying))
+    assert timeless(train_to_end(writing)) == expected
+    assert timeless(train_to_end(Trainer(writing.config, writing.data))) == expected
 
 
 def test_what_no_loss_has_asked_of_stays_where_it_is() -> None:

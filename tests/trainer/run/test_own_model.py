@@ -136,6 +136,37 @@ class TestTraining:
         assert torch.equal(load_model(tmp_path / "best.pt").embeddings(inputs), trainer.predict(inputs))
 
 
+class TestWhatWritesIntoItsInputs:
+    """The data is on the device once, for all epochs and for all trials of a worker."""
+
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            {},
+            {"precision": "bfloat16"},
+            {"average_epochs": 1.0},
+            {"loss_fn": "infonce", "batch_parts": 4},
+            {"loss_fn": "infonce", "hard_negatives": 2, "hard_negatives_every": 1},
+        ],
+        ids=str,
+    )
+    def test_trains_as_what_takes_a_copy_and_leaves_the_data_to_the_next_trial(self, settings: dict[str, Any]) -> None:
+        writing, copying = (
+            sample_trainer(own_config("Writing", **settings, **{"model.in_place": flag})) for flag in (True, False)
+        )
+        expected = timeless(train_to_end(copying))
+        assert timeless(train_to_end(writing)) == expected
+        assert timeless(train_to_end(Trainer(writing.config, writing.data))) == expected
+
+    def test_leaves_a_callers_array(self, tmp_path: Path) -> None:
+        trainer = sample_trainer(own_config("Writing"))
+        saved(trainer, tmp_path)
+        given, untouched = (sample_arrays()["inputs"] for _ in range(2))
+        found = load_model(tmp_path / "best.pt").predict(given)
+        np.testing.assert_array_equal(given, untouched)
+        np.testing.assert_array_equal(found, trainer.predict(torch.from_numpy(untouched)))
+
+
 class TestFrozenParts:
     @pytest.fixture
     def frozen(self, tmp_path: Path) -> Trainer:

@@ -71,3 +71,14 @@ def test_torch_does_not_let_an_exported_model_change_its_mode(tmp_path: Path) ->
     model = trained(tmp_path, make_pairs(arrays, "sample"), sample_config(device="cpu"))
     with pytest.raises(NotImplementedError, match="eval"):
         away_from_home(model, arrays["inputs"], for_search=False).eval()
+
+
+def test_an_own_model_that_writes_into_whole_numbers_leaves_those_of_the_caller(tmp_path: Path) -> None:
+    settings = {"model.factory": f"{HERE}:WritingIds", "device": "cpu", "loss_fn": "cosine"}
+    pairs = token_pairs()
+    model = trained(tmp_path, pairs, TrainConfig.from_flat(settings))
+    inputs = np.asarray(pairs.inputs[:], dtype=np.int64)
+    given = torch.from_numpy(inputs.copy())
+    found = away_from_home(model, inputs, for_search=False)(given).detach()
+    np.testing.assert_array_equal(given, inputs)
+    np.testing.assert_allclose(found, model.predict(inputs), atol=1e-6)
