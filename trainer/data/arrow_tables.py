@@ -1,7 +1,7 @@
 """Tables that Arrow reads, Parquet and its own format: a batch of rows at a time, and only the columns asked for."""
 
 from bisect import bisect_left
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,7 +42,9 @@ class ParquetTable:
         self.names = (*self._schema.names, *self._notes.ranges)
         self._batch_rows = max(1, min(MOST_ROWS, BATCH_BYTES * self.rows // max(1, unpacked)))
 
-    def batches(self, columns: Mapping[str, str], start: int) -> Iterator[dict[str, Array]]:
+    def batches(
+        self, columns: Mapping[str, str], start: int, absent: Collection[str] = ()
+    ) -> Iterator[dict[str, Array]]:
         """As of :class:`~losstune.trainer.data.table.Table`."""
         stored = [name for name in columns.values() if name in self._schema.names]
         done = 0
@@ -105,7 +107,9 @@ class ArrowTable:
             self.rows = sum(len(batch) for batch in batches)
         self.names = (*self._schema.names, *self._notes.ranges)
 
-    def batches(self, columns: Mapping[str, str], start: int) -> Iterator[dict[str, Array]]:
+    def batches(
+        self, columns: Mapping[str, str], start: int, absent: Collection[str] = ()
+    ) -> Iterator[dict[str, Array]]:
         """As of :class:`~losstune.trainer.data.table.Table`."""
         stored = [name for name in self._schema.names if name in columns.values()]
         with bounded(self.path, self._size):

@@ -126,8 +126,7 @@ def _opened(sources: Sequence[str], names: ColumnNames) -> tuple[str, int, Batch
         found = find_arrays(sources[0], names)
         return found.source, len(found.arrays["inputs"]), _in_pieces(found.arrays)
     check_needed(shards.names, names, ROLES, shards.source)
-    wanted = {role: name for role, name in names.wanted().items() if name in shards.names}
-    return shards.source, sum(table.rows for table in shards.tables), shards.batches(wanted)
+    return shards.source, sum(table.rows for table in shards.tables), shards.batches(names.wanted())
 
 
 def _shards(sources: Sequence[str]) -> Shards | None:

@@ -73,9 +73,9 @@ def read_table(path: Path, columns: Mapping[str, str]) -> Contents:
 
 def read_shards(shards: Shards, columns: Mapping[str, str]) -> Contents:
     """Columns of files of rows, one after the other."""
-    wanted = {role: name for role, name in columns.items() if name in shards.names}
-    arrays = gathered(shards.tables, shards.batches(wanted)) if wanted else {}
-    for role in wanted:
+    stored = shards.stored(columns)
+    arrays = gathered(shards.tables, shards.batches(columns)) if stored else {}
+    for role in stored:
         if role not in arrays:
             raise UserError(f"{shards.source}: {role} has no rows")
     return Contents(dict(arrays), shards.names)

@@ -1,7 +1,7 @@
 """Tables of JSON lines: one object a row, ``{"inputs": [0.1, …], "targets": [0.3, …], "ids": "doc-7"}``."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 from losstune.trainer.base.errors import UserError, shown
 from losstune.trainer.data.guards import readable
 from losstune.trainer.data.npy import Array
-from losstune.trainer.data.remedies import OF_ONE_LENGTH, PADDED, WITHOUT_NULLS, another
+from losstune.trainer.data.remedies import OF_ONE_LENGTH, PADDED, WITHOUT_COLUMN, WITHOUT_NULLS, another
 from losstune.trainer.data.table import LISTS
 
 BATCH_BYTES = 4 * 1024 * 1024
@@ -31,10 +31,12 @@ class JsonLines:
         first = next(self._objects(), (0, {}))[1]
         self.names = tuple(first)
 
-    def batches(self, columns: Mapping[str, str], start: int) -> Iterator[dict[str, Array]]:
+    def batches(
+        self, columns: Mapping[str, str], start: int, absent: Collection[str] = ()
+    ) -> Iterator[dict[str, Array]]:
         """As of :class:`~losstune.trainer.data.table.Table`."""
         values: dict[str, list[Any]] = {role: [] for role in columns}
-        length = count = 0
+        length, count, first = 0, 0, start
         for size, row in self._objects():
             for role, name in columns.items():
                 if row.get(name) is None:
@@ -42,6 +44,10 @@ class JsonLines:
                     mend = WITHOUT_NULLS.format(name)
                     raise UserError(f"{self.path}: {role} row {start + count} is {found}{mend}")
                 values[role].append(row[name])
+            for name in absent:
+                if row.get(name) is not None:
+                    mend = WITHOUT_COLUMN.format(name)
+                    raise UserError(f"{self.path}: row {start + count} has {name!r}, which row {first} has not{mend}")
             length, count = length + size, count + 1
             if length >= BATCH_BYTES:
                 yield self._arrays(values, start)

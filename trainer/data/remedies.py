@@ -3,8 +3,14 @@
 WITHOUT_NULLS = "; leave such rows out: frame.dropna(subset=['{}'])"
 WITHOUT_INNER_NULLS = "; leave such rows out: frame[[numpy.isfinite(row).all() for row in frame['{}']]]"
 OF_ONE_LENGTH = "; leave others out: frame[frame['{}'].map(len) == {}]"
+WITHOUT_COLUMN = "; all rows have a column, or none: frame.drop(columns=['{}'])"
 PADDED = "; fill them up: numpy.pad(row, (0, length - len(row)))"
-FINITE = ": keep = numpy.isfinite({}).all(axis=1)"
+FINITE = ": keep = (abs({0}) < 3.4e38).reshape(len({0}), -1).all(axis=1)"
+LONG_ENOUGH = ": keep = numpy.linalg.norm(targets, axis=1) > 1e-6; where all are short, targets / abs(targets).max()"
+SHORT_ENOUGH = (
+    ": keep = (numpy.linalg.norm(numpy.float64({0}), axis=-1) < 1e19).reshape(len({0}), -1).all(axis=1); "
+    "where all are long, {0} / abs({0}).max()"
+)
 FLAT = ": save {0}.reshape(len({0}), -1)"
 ONE_TARGET = ": name others by --columns ids=NAME, or leave ids out"
 MORE_ROWS = "; give more rows, or a column split: numpy.resize(['train'] * 3 + ['val', 'test'], rows)"

@@ -19,6 +19,7 @@ from losstune.trainer.data.guards import readable
 from losstune.trainer.data.json_lines import JsonLines
 from losstune.trainer.data.labels import SPLIT_WORDS
 from losstune.trainer.data.npy import Array
+from losstune.trainer.data.remedies import WITHOUT_COLUMN
 from losstune.trainer.data.table import Table, same_shapes
 
 TABLES: dict[str, Callable[[Path], Table]] = {
@@ -72,26 +73,41 @@ class Shards:
         """What the files hold."""
         return [shard.table for shard in self.shards]
 
+    def stored(self, columns: Mapping[str, str]) -> dict[str, str]:
+        """Of names by role, those of columns that the files hold."""
+        own = self.shards[0].table.names
+        return {role: name for role, name in columns.items() if name in own}
+
     def batches(self, columns: Mapping[str, str]) -> Iterator[dict[str, Array]]:
-        """All rows in order, in batches of arrays by role; ``columns`` are names by role.
+        """All rows in order, in batches of arrays by role, of those columns that are there.
+
+        Args:
+            columns: names by role, of all that are wanted.
 
         Raises:
-            UserError: a column is not in every file, or a value can not be read; names the row of its file.
+            UserError: a column is in some files or rows and not in others, or a value can not be read; names the row
+                of its file.
         """
         return same_shapes(self._batches(columns), self.source)
 
     def _batches(self, columns: Mapping[str, str]) -> Iterator[dict[str, Array]]:
-        named = self.splits and columns.get("split") == "split" and "split" not in self.shards[0].table.names
-        stored = {role: name for role, name in columns.items() if not (named and role == "split")}
+        first = self.shards[0]
+        stored = self.stored(columns)
+        absent = [name for role, name in columns.items() if role not in stored]
+        named = self.splits and columns.get("split") == "split" and "split" in absent
         for shard in self.shards:
+            names = shard.table.names
             for name in stored.values():
-                if name not in shard.table.names:
-                    found = listed(shard.table.names)
+                if name not in names:
                     raise UserError(
-                        f"{shard.path}: no column {name!r}, which {self.shards[0].path} has; found {found}: "
+                        f"{shard.path}: no column {name!r}, which {first.path} has; found {listed(names)}: "
                         "a pattern leaves it out, --data 'folder/part-*.parquet'"
                     )
-            for batch in shard.table.batches(stored, 0):
+            for name in absent:
+                if name in names:
+                    mend = WITHOUT_COLUMN.format(name)
+                    raise UserError(f"{shard.path}: has a column {name!r}, which {first.path} has not{mend}")
+            for batch in shard.table.batches(stored, 0, absent):
                 if named:
                     batch["split"] = np.full(len(next(iter(batch.values()))), shard.split, dtype=object)
                 yield batch

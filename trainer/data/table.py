@@ -1,6 +1,6 @@
 """A table in a file, and how its columns become arrays in bounded memory."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Protocol
@@ -29,12 +29,15 @@ class Table(Protocol):
     names: tuple[str, ...]
     rows: int
 
-    def batches(self, columns: Mapping[str, str], start: int) -> Iterator[dict[str, Array]]:
+    def batches(
+        self, columns: Mapping[str, str], start: int, absent: Collection[str] = ()
+    ) -> Iterator[dict[str, Array]]:
         """All rows in order, in batches of arrays by role; numbers of any type, text and bytes as objects.
 
         Args:
             columns: names by role.
             start: the number that messages give to the first row.
+            absent: names that are not among :attr:`names`, and that no row may have.
 
         Raises:
             UserError: a value can not be read as what it is to be; names the row.

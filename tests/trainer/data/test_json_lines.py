@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from losstune.trainer.config.data_rules import DataRules
 from losstune.trainer.data import json_lines
-from losstune.trainer.data.pairs import load_pairs, make_pairs
-from losstune.trainer.data.remedies import OF_ONE_LENGTH, PADDED, WITHOUT_NULLS, another
+from losstune.trainer.data.convert import convert
+from losstune.trainer.data.pairs import load_inputs, load_pairs, make_pairs
+from losstune.trainer.data.remedies import OF_ONE_LENGTH, PADDED, WITHOUT_COLUMN, WITHOUT_NULLS, another
 from tests.trainer.samples import refusal, sample_arrays
 
 
@@ -82,6 +84,30 @@ def test_a_value_that_is_not_there(tmp_path: Path) -> None:
     del rows[41]["targets"]
     path = write(tmp_path / "a.jsonl", rows)
     assert refusal(load_pairs, path) == f"{path}: targets row 41 is absent{WITHOUT_NULLS.format('targets')}"
+
+
+@pytest.mark.parametrize("name", ["ids", "groups", "split"])
+def test_a_column_that_begins_later(tmp_path: Path, name: str) -> None:
+    """It is not ignored: rows of a group would stand in several splits."""
+    rows = [{role: value for role, value in row.items() if role != "ids"} for row in rows_of()]
+    rows[7][name] = None  # as tools write a value that is not there
+    for row in rows[41:]:
+        row[name] = "train"
+    path = write(tmp_path / "a.jsonl", rows)
+    message = f"{path}: row 41 has '{name}', which row 0 has not{WITHOUT_COLUMN.format(name)}"
+    assert refusal(load_pairs, path) == message
+    assert refusal(convert, [path], tmp_path / "out") == message
+    assert len(load_inputs(path)) == 50
+
+
+def test_a_column_that_begins_later_and_is_not_asked_for(tmp_path: Path) -> None:
+    rows = rows_of()
+    rows[41]["groups"] = "a"
+    path = write(tmp_path / "a.jsonl", rows)
+    assert load_pairs(path, rules=DataRules("ids")).unused == ("note",)
+    rows[41]["user"] = rows[41].pop("groups")
+    path = write(tmp_path / "a.jsonl", rows)
+    assert load_pairs(path).unused == ("note",)
 
 
 @pytest.mark.parametrize("line", ["{", "[1]", '{"inputs": ' + "[" * 200_000])

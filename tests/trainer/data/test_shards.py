@@ -8,8 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from losstune.trainer.data.convert import convert
 from losstune.trainer.data.pairs import Pairs, load_pairs
-from losstune.trainer.data.remedies import OF_ONE_LENGTH
+from losstune.trainer.data.remedies import OF_ONE_LENGTH, WITHOUT_COLUMN
 from tests.trainer.data.test_arrow_tables import write_file, write_stream
 from tests.trainer.samples import Arrays, refusal, sample_arrays
 
@@ -173,12 +174,48 @@ class TestRefused:
             == f"{tmp_path}: {message}; name all, or none: a pattern leaves some out, --data 'folder/train-*.parquet'"
         )
 
+    @pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".jsonl"])
+    def test_files_whose_names_say_the_split_and_whose_columns_are_named_otherwise(
+        self, tmp_path: Path, suffix: str
+    ) -> None:
+        for number, name in enumerate(sorted(NAMES)):
+            written(tmp_path / f"{name}{suffix}", part(20 * number, 20).drop_columns(["ids"]))
+        assert refusal(load_pairs, tmp_path) == (
+            f"{tmp_path}: no array 'inputs'; found anchor, positive, split; if it has another name: "
+            "--columns inputs=NAME"
+        )
+
     def test_a_column_that_a_later_file_lacks(self, tmp_path: Path) -> None:
         written(tmp_path / "a.parquet", part(0, 20))
         written(tmp_path / "b.parquet", part(20, 20).drop_columns(["positive"]))
         message = f"no column 'positive', which {tmp_path}/a.parquet has; found anchor, ids: a pattern leaves it out, "
         message += "--data 'folder/part-*.parquet'"
         assert refusal(loaded, tmp_path) == f"{tmp_path}/b.parquet: {message}"
+
+    @pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".jsonl"])
+    @pytest.mark.parametrize("name", ["groups", "split"])
+    def test_a_column_that_the_first_file_lacks(self, tmp_path: Path, name: str, suffix: str) -> None:
+        first, second = (tmp_path / f"data/{file}{suffix}" for file in ("a", "b"))
+        written(first, part(0, 20))
+        written(second, part(20, 20, **{name: ["train"] * 20}))
+        message = f"{second}: has a column '{name}', which {first} has not{WITHOUT_COLUMN.format(name)}"
+        assert refusal(loaded, tmp_path / "data") == message
+        columns = "inputs=anchor,targets=positive"
+        assert refusal(convert, [str(first), str(second)], tmp_path / "out", columns) == message
+
+    def test_a_split_column_beside_names_that_say_it(self, tmp_path: Path) -> None:
+        written(tmp_path / "test.parquet", part(0, 20))
+        written(tmp_path / "train.parquet", part(20, 20, split=["val"] * 20))
+        assert "train.parquet: has a column 'split', which" in refusal(loaded, tmp_path)
+
+    def test_a_column_that_begins_within_a_later_file(self, tmp_path: Path) -> None:
+        written(tmp_path / "a.jsonl", part(0, 20))
+        written(tmp_path / "b.jsonl", part(20, 20))
+        lines = (tmp_path / "b.jsonl").read_text().splitlines()
+        lines[7] = json.dumps({**json.loads(lines[7]), "groups": "a"})
+        (tmp_path / "b.jsonl").write_text("\n".join(lines))
+        message = f"row 7 has 'groups', which row 0 has not{WITHOUT_COLUMN.format('groups')}"
+        assert refusal(loaded, tmp_path) == f"{tmp_path}/b.jsonl: {message}"
 
     def test_a_bad_row_by_its_file(self, tmp_path: Path) -> None:
         written(tmp_path / "a.parquet", part(0, 20))
