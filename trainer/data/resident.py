@@ -16,6 +16,7 @@ from losstune.trainer.data.pairs import Pairs
 from losstune.trainer.data.split_negatives import SplitNegatives, split_negatives
 from losstune.trainer.data.splits import Rows, query_rows, split_rows
 from losstune.trainer.losses import centered
+from losstune.trainer.score.metrics import Chance
 from losstune.trainer.score.ranking import OtherPositives
 
 
@@ -91,6 +92,11 @@ class SplitTensors:
     queries: Tensor | None = None
     answers: Answers | None = None
     others: OtherPositives | None = None
+
+    @cached_property
+    def chance(self) -> Chance:
+        """What a random order of the gallery scores."""
+        return Chance.of(len(self.gallery), self.others, len(self))
 
     def right(self, rows: Tensor) -> RightOfBatch | None:
         """The targets that are right for some rows beside their own."""

@@ -11,7 +11,7 @@ from losstune.trainer.data.splits import split_rows
 from losstune.trainer.run.trained_model import load_model
 from losstune.trainer.score.flags import geometry_flags
 from losstune.trainer.score.geometry import geometry
-from losstune.trainer.score.metrics import embedding_metrics
+from losstune.trainer.score.metrics import Chance, embedding_metrics
 from losstune.trainer.score.prefixes import prefix_scores
 from losstune.trainer.score.ranking import NonFiniteError
 
@@ -22,13 +22,13 @@ class Scored:
 
     Attributes:
         metrics: ``test/…``: those of :func:`embedding_metrics`, of :func:`geometry`, and of :func:`prefix_scores`.
-        gallery: G, the number of distinct targets.
+        chance: what a random order of its distinct targets scores.
         dim: min(N, d), the highest effective rank there could be.
         flags: sentences of :func:`geometry_flags`.
     """
 
     metrics: dict[str, float]
-    gallery: int
+    chance: Chance
     dim: int
     flags: list[str]
 
@@ -55,4 +55,4 @@ def score_test(checkpoint: Path, pairs: Pairs) -> Scored:
         raise UserError(f"{pairs.source}: test split: {error}") from None
     dim = min(predictions.shape)
     metrics = {f"test/{name}": value for name, value in {**scores, **shape}.items()}
-    return Scored(metrics, len(split.gallery), dim, geometry_flags(shape, dim))
+    return Scored(metrics, split.chance, dim, geometry_flags(shape, dim))

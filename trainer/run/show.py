@@ -15,7 +15,7 @@ from losstune.trainer.data.leaks import findings
 from losstune.trainer.data.pairs import Pairs
 from losstune.trainer.run.history import Record
 from losstune.trainer.run.scored import Scored
-from losstune.trainer.score.metrics import chance_level
+from losstune.trainer.score.metrics import Chance
 from losstune.trainer.score.names import GEOMETRY, RECALL_DEPTHS, at_dims, own_parts
 
 
@@ -48,14 +48,14 @@ def loss_line(split: str, metrics: Mapping[str, float], config: TrainConfig) -> 
     return line if line.startswith(title) else f"{title} {line}"
 
 
-def retrieval_line(split: str, metrics: Mapping[str, float], gallery: int) -> str:
+def retrieval_line(split: str, metrics: Mapping[str, float], chance: Chance) -> str:
     """Full-gallery retrieval of a split, with what a random order would score."""
-    chance = chance_level(gallery)
     name = split.capitalize()
     recalls = ", ".join(f"Recall@{k}: {metrics[f'{split}/recall_at_{k}']:.2%}" for k in RECALL_DEPTHS)
     return (
-        f"{name} Retrieval among {gallery}: MRR: {metrics[f'{split}/mrr']:.4f} (chance {chance['mrr']:.4f}), {recalls} "
-        f"(chance@1 {chance['recall_at_1']:.2%}), Median Rank: {metrics[f'{split}/median_rank']:g}"
+        f"{name} Retrieval among {chance.gallery}: MRR: {metrics[f'{split}/mrr']:.4f} "
+        f"(chance {chance.metrics['mrr']:.4f}), {recalls} (chance@1 {chance.metrics['recall_at_1']:.2%}), "
+        f"Median Rank: {metrics[f'{split}/median_rank']:g}"
     )
 
 
@@ -79,20 +79,20 @@ def scored_lines(scored: Scored, config: TrainConfig) -> list[str]:
     """All lines of the test split: metrics, retrieval, geometry, and a note for each of its flags."""
     return [
         loss_line("test", scored.metrics, config),
-        retrieval_line("test", scored.metrics, scored.gallery),
+        retrieval_line("test", scored.metrics, scored.chance),
         *prefix_lines("test", scored.metrics, config),
         geometry_line("test", scored.metrics, scored.dim),
         *(f"Note: {flag}" for flag in scored.flags),
     ]
 
 
-def epoch_lines(record: Record, config: TrainConfig, gallery: int | None) -> list[str]:
-    """All lines of one epoch; ``gallery`` is the number of validation targets, None without validation."""
+def epoch_lines(record: Record, config: TrainConfig, chance: Chance | None) -> list[str]:
+    """All lines of one epoch; ``chance`` is that of the validation targets, None without validation."""
     lines = [f"Epoch {record['epoch']:g}/{config.num_epochs}", loss_line("train", record, config)]
     if "val/loss" in record:
         lines.append(loss_line("val", record, config))
-    if "val/mrr" in record and gallery is not None:
-        lines.append(retrieval_line("val", record, gallery))
+    if "val/mrr" in record and chance is not None:
+        lines.append(retrieval_line("val", record, chance))
         lines += prefix_lines("val", record, config)
     return lines
 
@@ -100,9 +100,9 @@ def epoch_lines(record: Record, config: TrainConfig, gallery: int | None) -> lis
 class EpochDisplay:
     """Shows epochs as they end: a progress bar on a terminal, plain lines anywhere else."""
 
-    def __init__(self, config: TrainConfig, gallery: int | None, console: Console) -> None:
+    def __init__(self, config: TrainConfig, chance: Chance | None, console: Console) -> None:
         self._config = config
-        self._gallery = gallery
+        self._chance = chance
         self._console = console
         # A bar on a quiet console shows nothing, but would still take sys.stdout over, and lose what the user prints.
         self._bar = Progress(
@@ -137,5 +137,5 @@ class EpochDisplay:
         self._bar.update(self._task, completed=int(record["epoch"]), latest=latest)
 
     def _print(self, record: Record) -> None:
-        for line in epoch_lines(record, self._config, self._gallery):
+        for line in epoch_lines(record, self._config, self._chance):
             say(self._console, line)

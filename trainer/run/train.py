@@ -99,7 +99,7 @@ def train_run(
     if not resume:
         folder.start(config)
     best = next((record for record in history if record["epoch"] == trainer.best_epoch), None)
-    gallery = len(data.val.gallery) if data.val else None
+    chance = data.val.chance if data.val else None
     if data.val is not None and len(data.val) == config.eval_queries:
         say(
             console,
@@ -107,7 +107,7 @@ def train_run(
         )
     unsaved: list[Record] = []
     saved_at = time.monotonic()
-    with stop_on_signal(own_process=own_process) as stop, EpochDisplay(config, gallery, console) as display:
+    with stop_on_signal(own_process=own_process) as stop, EpochDisplay(config, chance, console) as display:
         while trainer.end is None and not stop:
             record = trainer.run_epoch()
             unsaved.append(record)

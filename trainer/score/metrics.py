@@ -1,5 +1,8 @@
 """Metrics of an embedding: similarity to its own target, and its rank among all targets."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -75,7 +78,35 @@ def embedding_metrics(
     return {**means, "median_rank": ranks.median_rank()}
 
 
-def chance_level(gallery: int) -> dict[str, float]:
-    """Expected retrieval metrics of a random order of a gallery of G targets."""
-    anywhere = Ranks(above=torch.zeros(1, dtype=torch.int64), tied=torch.full((1,), gallery - 1), gallery=gallery)
-    return {**{name: float(value) for name, value in _retrieval(anywhere).items()}, "median_rank": (gallery + 1) / 2}
+def chance_level(gallery: int, right: Tensor | None = None) -> dict[str, float]:
+    """Expected retrieval metrics of a random order of a gallery of G targets.
+
+    Args:
+        right: (N,) int64, how many targets are right for each query beside its own; None is none of any.
+    """
+    counts, places = (torch.zeros(1, dtype=torch.int64) if right is None else right).unique(return_inverse=True)
+    anywhere = Ranks(torch.zeros_like(counts), torch.full_like(counts, gallery - 1), gallery, right=counts)
+    median = ((gallery + 1) / (counts.double() + 2))[places].quantile(0.5)  # the first of m of G: (G + 1) / (m + 1)
+    return {
+        **{name: float(values[places].mean()) for name, values in _retrieval(anywhere).items()},
+        "median_rank": float(median),
+    }
+
+
+@dataclass(frozen=True)
+class Chance:
+    """What a random order of a gallery scores.
+
+    Attributes:
+        gallery: G, the number of its targets.
+        metrics: of :func:`chance_level`.
+    """
+
+    gallery: int
+    metrics: Mapping[str, float]
+
+    @classmethod
+    def of(cls, gallery: int, others: OtherPositives | None = None, queries: int = 1) -> "Chance":
+        """Of so many queries, of which some have right targets beside their own."""
+        right = None if others is None else torch.bincount(others.queries, minlength=queries)
+        return cls(gallery, chance_level(gallery, right))

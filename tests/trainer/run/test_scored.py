@@ -12,6 +12,7 @@ from losstune.trainer.data.splits import split_rows
 from losstune.trainer.run.scored import Scored, score_test
 from losstune.trainer.run.trained_model import load_model
 from losstune.trainer.score.geometry import geometry
+from losstune.trainer.score.metrics import Chance
 from tests.trainer.conftest import Line
 from tests.trainer.samples import refusal, sample_trainer
 
@@ -41,7 +42,7 @@ def test_describes_the_space_that_is_ranked_in(train: Line) -> None:
     center = torch.from_numpy(pairs.targets[rows.train].mean(axis=0))
     expected = geometry(trained.embeddings(split.inputs), split.targets, split.gallery, center)
     assert {name: scored.metrics[f"test/{name}"] for name in expected} == pytest.approx(expected, rel=1e-4)
-    assert (scored.gallery, scored.dim) == (len(split.gallery), 5)
+    assert (scored.chance, scored.dim) == (Chance.of(len(split.gallery)), 5)
 
 
 def test_predictions_that_are_not_finite_are_refused(train: Line) -> None:

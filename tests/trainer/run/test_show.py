@@ -4,11 +4,14 @@ import io
 import re
 
 import pytest
+import torch
 from rich.console import Console
 
 from losstune.trainer.base.console import say
 from losstune.trainer.run.scored import Scored
 from losstune.trainer.run.show import EpochDisplay, epoch_lines, geometry_line, loss_line, retrieval_line, scored_lines
+from losstune.trainer.score.metrics import Chance
+from losstune.trainer.score.ranking import OtherPositives
 from tests.trainer.samples import sample_config
 
 TRAIN = {"train/loss": 3.2145, "train/cosine_sim": 0.7234}
@@ -20,6 +23,7 @@ RETRIEVAL = {
     "val/recall_at_10": 1.0,
     "val/median_rank": 8.5,
 }
+CHANCE = Chance.of(364)
 RECORD = {"epoch": 3, "time": 0.0, "seconds": 0.1, "lr": 1e-3, **TRAIN, **VAL, **RETRIEVAL}
 
 
@@ -63,10 +67,18 @@ class TestLossLines:
 
 
 def test_retrieval_is_printed_beside_what_a_random_order_would_score() -> None:
-    assert retrieval_line("val", RETRIEVAL, gallery=364) == (
+    assert retrieval_line("val", RETRIEVAL, CHANCE) == (
         "Val Retrieval among 364: MRR: 0.1234 (chance 0.0178), Recall@1: 5.00%, Recall@5: 23.45%, Recall@10: 100.00% "
         "(chance@1 0.27%), Median Rank: 8.5"
     )
+
+
+def test_chance_is_higher_where_inputs_have_several_right_targets() -> None:
+    """Of four queries two have one, and two have three and four of the ten targets."""
+    others = OtherPositives(torch.tensor([1, 1, 3, 3, 3]), torch.tensor([0, 1, 0, 1, 2]))
+    line = retrieval_line("val", RETRIEVAL, Chance.of(10, others, 4))
+    assert "among 10: MRR: 0.1234 (chance 0.4369)" in line
+    assert "(chance@1 22.50%)" in line
 
 
 GEOMETRY = {
@@ -85,7 +97,7 @@ def test_geometry_is_printed_beside_the_highest_rank_there_could_be() -> None:
 
 def test_the_test_split_has_its_metrics_retrieval_geometry_and_notes() -> None:
     metrics = {name.replace("val/", "test/"): value for name, value in {**VAL, **RETRIEVAL}.items()}
-    scored = Scored({**metrics, **GEOMETRY}, gallery=364, dim=32, flags=["hubs: one", "collapsed: two"])
+    scored = Scored({**metrics, **GEOMETRY}, chance=CHANCE, dim=32, flags=["hubs: one", "collapsed: two"])
     lines = scored_lines(scored, sample_config())
     assert [line.split(":")[0] for line in lines[:3]] == ["Test Loss", "Test Retrieval among 364", "Test Geometry"]
     assert lines[3:] == ["Note: hubs: one", "Note: collapsed: two"]
@@ -94,34 +106,34 @@ def test_the_test_split_has_its_metrics_retrieval_geometry_and_notes() -> None:
 def test_prefixes_have_their_own_line_and_no_part_in_the_loss_s() -> None:
     config = sample_config("infonce", batch_size=32, matryoshka_dims=[8, 16, 32])
     record = {**RECORD, "val/dim_8/loss": 4.0, "val/dim_8/mrr": 0.05, "val/dim_16/mrr": 0.1}
-    lines = epoch_lines({**record, "val/infonce_acc": 0.5}, config, gallery=364)
+    lines = epoch_lines({**record, "val/infonce_acc": 0.5}, config, CHANCE)
     assert lines[2].endswith("MSE: 0.4512, InfoNCE Acc: 50.00% (chance 3.12%)")
     assert lines[4:] == ["Val MRR of prefixes: 0.0500 at 8, 0.1000 at 16"]
     metrics = {name.replace("val/", "test/"): value for name, value in {**record, **RETRIEVAL}.items()}
-    scored = Scored({**metrics, **GEOMETRY}, gallery=364, dim=32, flags=[])
+    scored = Scored({**metrics, **GEOMETRY}, chance=CHANCE, dim=32, flags=[])
     assert scored_lines(scored, config)[2] == "Test MRR of prefixes: 0.0500 at 8, 0.1000 at 16"
 
 
 class TestEpochLines:
     def test_an_epoch_is_numbered_of_all_and_has_train_val_and_retrieval(self) -> None:
-        lines = epoch_lines(RECORD, sample_config(num_epochs=300), gallery=364)
+        lines = epoch_lines(RECORD, sample_config(num_epochs=300), CHANCE)
         assert lines[0] == "Epoch 3/300"
         assert [line.split(":")[0] for line in lines[1:]] == ["Train Loss", "Val Loss", "Val Retrieval among 364"]
 
     def test_without_validation_there_is_only_the_training_line(self) -> None:
         record = {name: value for name, value in RECORD.items() if not name.startswith("val/")}
-        assert len(epoch_lines(record, sample_config(), gallery=None)) == 2
+        assert len(epoch_lines(record, sample_config(), None)) == 2
 
     def test_a_diverged_epoch_is_printed_as_far_as_it_went(self) -> None:
         diverged = {"epoch": 3, "train/loss": float("nan"), "train/cosine_sim": 0.1}
-        lines = epoch_lines(diverged, sample_config(), gallery=364)
+        lines = epoch_lines(diverged, sample_config(), CHANCE)
         assert lines == ["Epoch 3/5", "Train Loss: nan, Cosine Sim: 0.1000"]
 
 
 def shown(*, terminal: bool, **settings: object) -> str:
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=terminal, width=200)
-    with EpochDisplay(sample_config(num_epochs=3, **settings), 364, console) as display:
+    with EpochDisplay(sample_config(num_epochs=3, **settings), CHANCE, console) as display:
         for epoch in (1, 2, 3):
             display.show({**RECORD, "epoch": epoch, "val/mrr": epoch / 10})
     return stream.getvalue()
@@ -159,7 +171,7 @@ class TestDisplay:
     ) -> None:
         stream = io.StringIO()
         console = Console(file=stream, force_terminal=terminal, quiet=True)
-        with EpochDisplay(sample_config(num_epochs=3), 364, console) as display:
+        with EpochDisplay(sample_config(num_epochs=3), CHANCE, console) as display:
             display.show({**RECORD, "epoch": 1})
             print("the user's own")
         assert stream.getvalue() == ""

@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from torch import Tensor
 
 from losstune.trainer.losses import unit
 from losstune.trainer.score import ranking
-from losstune.trainer.score.metrics import chance_level, cosine_similarity, embedding_metrics, row_scores
+from losstune.trainer.score.metrics import Chance, chance_level, cosine_similarity, embedding_metrics, row_scores
 from losstune.trainer.score.ranking import OtherPositives
 from tests.trainer.score.galleries import random_gallery, ranks_by_loops
 
@@ -217,3 +218,30 @@ class TestSeveralRightTargets:
             ("recall_at_10", "success_10"),
         ):
             assert found[name].tolist() == pytest.approx([told[f"q{row}"][theirs] for row in range(40)], abs=1e-6)
+
+    @pytest.mark.parametrize("several", [[0, 2, 1, 3], [5, 5], [0], [11, 0]], ids=str)
+    def test_chance_is_the_mean_over_every_order_of_the_gallery(self, several: list[int]) -> None:
+        """Of 12 targets; ``several`` are how many are right for each query beside its own."""
+        firsts = [1 + min(places) for right in several for places in itertools.combinations(range(12), 1 + right)]
+        weights = [
+            1 / math.comb(12, 1 + right) / len(several) for right in several for _ in range(math.comb(12, 1 + right))
+        ]
+
+        def mean(gain: Callable[[int], float]) -> float:
+            return sum(weight * gain(first) for weight, first in zip(weights, firsts, strict=True))
+
+        found = chance_level(12, torch.tensor(several))
+        assert found["mrr"] == pytest.approx(mean(lambda first: 1 / first))
+        assert found["mrr_at_10"] == pytest.approx(mean(lambda first: (first <= 10) / first))
+        assert found["ndcg_at_10"] == pytest.approx(mean(lambda first: (first <= 10) / math.log2(1 + first)))
+        for k in (1, 5, 10):
+            assert found[f"recall_at_{k}"] == pytest.approx(mean(lambda first, k=k: first <= k))
+        assert found["median_rank"] == pytest.approx(statistics.median(13 / (right + 2) for right in several))
+
+    def test_zero_predictions_score_at_chance(self) -> None:
+        _, gallery, own, others, _ = self.scored(ties=False)
+        found = embedding_metrics(torch.zeros(40, 2), gallery[own], gallery, own, others=others)
+        chance = Chance.of(12, others, 40)
+        assert chance.gallery == 12
+        assert {name: found[name] for name in chance.metrics} == pytest.approx(chance.metrics)
+        assert chance.metrics["mrr"] > 1.3 * chance_level(12)["mrr"]

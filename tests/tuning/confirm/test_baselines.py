@@ -11,6 +11,7 @@ from sklearn.linear_model import Ridge as SklearnRidge
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
+from losstune.trainer.config.data_rules import DataRules
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data import columns
 from losstune.trainer.data.pairs import Pairs, load_pairs, make_pairs
@@ -202,6 +203,16 @@ class TestConstants:
         assert score.test["cosine_sim"].abs().max() == 0
         np.testing.assert_allclose(score.test["mse"], test.targets.square().mean(1), rtol=1e-6)
         assert score.validation == pytest.approx(chance_level(len(split_of(pairs, "val").gallery))["mrr"])
+
+    def test_chance_of_several_right_targets_is_what_a_run_prints(self) -> None:
+        arrays = sample_arrays()
+        pairs = make_pairs({**arrays, "inputs": arrays["inputs"][np.arange(200) // 4]}, "several", DataRules("inputs"))
+        score, val = baseline_scores(pairs, 0, 0, "val/mrr")["chance"], split_of(pairs, "val")
+        assert val.others is not None
+        assert score.validation == pytest.approx(val.chance.metrics["mrr"])
+        chance = split_of(pairs, "test").chance.metrics
+        assert means(score) == pytest.approx({**means(score), **{name: chance[name] for name in ROWS[2:]}})
+        assert val.chance.metrics["mrr"] > 1.5 * chance_level(len(val.gallery))["mrr"]
 
     def test_mean_target_is_the_training_mean_for_every_row(self) -> None:
         pairs = sample_pairs()
