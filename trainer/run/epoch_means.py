@@ -6,12 +6,15 @@ from torch import Tensor
 from losstune.trainer.data.columns import ROWS_AT_ONCE
 from losstune.trainer.losses import LossOutput
 from losstune.trainer.score.metrics import cosine_similarity
+from losstune.trainer.score.parts import SameParts
 
 
 class EpochMeans:
     """Loss, its parts and cosine similarity, gathered without waiting for the device, and reduced in large pieces."""
 
-    def __init__(self) -> None:
+    def __init__(self, loss: str) -> None:
+        """Of an epoch of training with a loss of this name."""
+        self._same_parts = SameParts(loss, "training")
         self._sums: dict[str, float] = {}
         self._rows = 0
         self._outputs: list[LossOutput] = []
@@ -19,7 +22,12 @@ class EpochMeans:
         self._targets: list[Tensor] = []
 
     def add(self, output: LossOutput, predictions: Tensor, targets: Tensor) -> None:
-        """Take in one batch, without a graph."""
+        """Take in one batch, without a graph.
+
+        Raises:
+            UserError: it has other parts than the first one.
+        """
+        self._same_parts.check(output.parts)
         self._outputs.append(output)
         self._predictions.append(predictions)
         self._targets.append(targets)

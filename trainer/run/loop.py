@@ -28,6 +28,7 @@ from losstune.trainer.run.history import End, Record
 from losstune.trainer.run.matryoshka import loss_module
 from losstune.trainer.run.watched import WatchedGradients
 from losstune.trainer.score.metrics import embedding_metrics
+from losstune.trainer.score.parts import SameParts
 from losstune.trainer.score.prefixes import prefix_scores
 from losstune.trainer.score.ranking import NonFiniteError
 
@@ -193,7 +194,7 @@ class Trainer:
         if self.config.loss.in_batch:  # a partial batch would have fewer negatives
             order = order[: self._batches_per_epoch() * self.config.batch_size]
         batches = self._batches_per_epoch()
-        means = EpochMeans()
+        means = EpochMeans(self.config.loss.name)
         done = 0
         with self._gradients.stepping():
             for group in self._groups(order):
@@ -230,11 +231,13 @@ class Trainer:
         self.loss.eval()
         size = self.config.batch_size if self.config.loss.in_batch else len(split)
         sums: dict[str, float] = {}
+        same_parts = SameParts(self.config.loss.name, "validation")
         batches = len(split) // size
         for index in range(batches):
             rows = slice(index * size, (index + 1) * size)
             right = split.right(torch.arange(rows.start, rows.stop, device=split.ids.device))
             output = self._loss_of(predictions[rows], split.targets[rows], split.ids[rows], right)
+            same_parts.check(output.parts)
             for name, value in {"loss": output.loss, **output.parts}.items():
                 sums[name] = sums.get(name, 0.0) + float(value)
         return {name: total / batches for name, total in sums.items()}

@@ -630,6 +630,30 @@ class ChattyLoss(LossModule):
                 return LossOutput(loss, {name: errors.max()})
 
 
+class MoodyConfig(LossConfig):
+    """Logs a part of the second batch alone, in training or in validation."""
+
+    name: ClassVar[str] = "moody"
+    in_batch: ClassVar[bool] = True
+    split: str = "training"
+
+    def build(self, train: TrainTargets) -> LossModule:
+        return MoodyLoss(self.split)
+
+
+class MoodyLoss(LossModule):
+    def __init__(self, split: str) -> None:
+        super().__init__()
+        self.split, self.batches = split, {"training": 0, "validation": 0}
+
+    def forward(self, predictions: Tensor, targets: Tensor, ids: Tensor) -> LossOutput:
+        split = "training" if self.training else "validation"
+        self.batches[split] += 1
+        loss = (predictions - targets).square().mean()
+        both = {f"of_{split}": loss}  # a part of one of the two is none of the other
+        return LossOutput(loss, {**both, "neg": loss} if (split, self.batches[split]) == (self.split, 2) else both)
+
+
 class TestWhatALossReturns:
     CHATTY = f"{__name__}:ChattyConfig"
 
@@ -648,6 +672,16 @@ class TestWhatALossReturns:
     def test_what_can_not_be_recorded_is_refused_at_its_first_use(self, mode: str, message: str) -> None:
         trainer = sample_trainer(sample_config(self.CHATTY, mode=mode))
         assert refusal(trainer.run_epoch).startswith(f"loss chatty: {message}")
+
+    @pytest.mark.parametrize("split", ["training", "validation"])
+    def test_a_part_of_some_batches_alone_is_refused(self, split: str) -> None:
+        trainer = sample_trainer(sample_config(f"{__name__}:MoodyConfig", split=split))
+        message = f"loss moody: its part 'neg' is in {split} batch 2 and not in batch 1; each batch is to have the same"
+        assert refusal(trainer.run_epoch).startswith(message)
+
+    def test_training_and_validation_may_have_parts_of_their_own(self) -> None:
+        record = sample_trainer(sample_config(f"{__name__}:MoodyConfig", split="neither")).run_epoch()
+        assert {"train/of_training", "val/of_validation"} == {name for name in record if "/of_" in name}
 
     def test_parts_with_a_gradient_are_recorded_without_it(self) -> None:
         trainer = sample_trainer(sample_config(self.CHATTY, mode="worst"))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from losstune.trainer.losses import LossOutput
-from losstune.trainer.score.parts import checked_output
+from losstune.trainer.score.parts import SameParts, checked_output
 from tests.trainer.samples import refusal
 
 
@@ -45,3 +45,21 @@ def test_parts_are_detached_and_the_loss_is_not() -> None:
 )
 def test_what_is_no_output_of_a_loss_is_refused(output: Any, message: str) -> None:
     assert refusal(checked_output, output, "own") == f"loss own: {message}"
+
+
+def test_batches_of_a_pass_have_the_same_parts_in_any_order() -> None:
+    parts, one = SameParts("own", "training"), torch.tensor(1.0)
+    parts.check({"a": one, "b": one})
+    parts.check({"b": one, "a": one})
+    mend = "each batch is to have the same parts: give it a value there too, as predictions.new_zeros(())"
+    found = refusal(parts.check, {"a": one})
+    assert found == f"loss own: its part 'b' is in training batch 1 and not in batch 3; {mend}"
+    found = refusal(parts.check, {"a": one, "b": one, "neg": one})
+    assert found == f"loss own: its part 'neg' is in training batch 4 and not in batch 1; {mend}"
+
+
+def test_batches_without_parts_stay_without() -> None:
+    parts = SameParts("own", "validation")
+    parts.check({})
+    parts.check({})
+    assert "part 'neg' is in validation batch 3" in refusal(parts.check, {"neg": torch.tensor(1.0)})
