@@ -147,8 +147,12 @@ class Moments(NamedTuple):
 
     @property
     def scale(self) -> Tensor:
-        """What brings each number to deviation 1; a constant one is left as it is."""
-        return torch.where(self.deviation > 1e-8, 1 / self.deviation, 1.0)
+        """What brings each number to deviation 1; one that is constant, beside the others, is left as it is.
+
+        That is at a deviation of 1e-8, or of 1e-4 of the largest one where that is less: then all numbers are small.
+        """
+        least = (1e-4 * self.deviation.max()).clamp(1e-37, 1e-8)  # under that float32 has no inverse
+        return torch.where(self.deviation > least, 1 / self.deviation, 1.0)
 
 
 def moments_of(rows: Column) -> Moments:

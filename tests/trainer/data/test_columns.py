@@ -11,6 +11,7 @@ from losstune.trainer.data import columns
 from losstune.trainer.data.columns import (
     Column,
     MappedColumn,
+    Moments,
     NarrowColumn,
     column,
     mean_of,
@@ -83,6 +84,36 @@ def test_a_large_mean_leaves_the_deviation_exact(at_once: int, monkeypatch: pyte
 
 def test_a_constant_number_is_not_scaled() -> None:
     assert moments_of(torch.full((9, 2), 5.0)).scale.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("size", [1e-30, 1e-9, 1e-5, 1.0, 1e6])
+@pytest.mark.parametrize("shift", [0.0, 3.0])
+def test_numbers_of_any_size_are_brought_to_deviation_1(size: float, shift: float) -> None:
+    rows = (size * (shift + torch.randn(500, 4, generator=torch.Generator().manual_seed(0)))).float()
+    mean, scale = (part.float() for part in (moments_of(rows).mean, moments_of(rows).scale))
+    np.testing.assert_allclose(((rows - mean) * scale).std(dim=0, correction=0), 1, rtol=1e-3)
+
+
+@pytest.mark.parametrize("size", [1e-9, 1.0])
+@pytest.mark.parametrize("constant", [0.0, 0.1, 1 / 3, 1e9])
+def test_a_constant_number_among_others_of_any_size_is_not_scaled(constant: float, size: float) -> None:
+    rows = size * torch.randn(1001, 2, generator=torch.Generator().manual_seed(0))
+    rows = torch.stack([rows[:, 0], torch.full((1001,), constant * size), rows[:, 1]], dim=1)
+    scale = moments_of(rows).scale
+    assert scale[1] == 1
+    assert (scale[[0, 2]] * size).tolist() == pytest.approx([1, 1], rel=0.1)
+
+
+def test_of_ordinary_numbers_those_up_to_a_fixed_deviation_are_constant() -> None:
+    """As ever: what a run was trained on is what it goes on with."""
+    deviation = torch.tensor([1e-4, 2e-8, 1e-8, 5e-9, 1e-12, 0.0], dtype=torch.float64)
+    for first in (1e-4, 1.0, 1e5):
+        deviation[0] = first
+        expected = torch.where(deviation > 1e-8, 1 / deviation, 1.0)
+        assert torch.equal(Moments(torch.zeros(6), deviation).scale, expected)
+    deviation[0] = 1e-6
+    assert Moments(torch.zeros(6), deviation).scale.tolist()[2:] == [1 / 1e-8, 1 / 5e-9, 1, 1]
+    assert Moments(torch.zeros(2), torch.tensor([0.0, 1e-40], dtype=torch.float64)).scale.tolist() == [1, 1]
 
 
 def test_large_rows_are_handled_by_fewer() -> None:
