@@ -11,7 +11,7 @@ from losstune.trainer.base.units import UNIT_EPS
 from losstune.trainer.data.labels import whole_ids
 from losstune.trainer.data.npy import Array, Rows
 from losstune.trainer.data.pair_checks import as_type, finite, ids_by_content, pieces
-from losstune.trainer.data.remedies import another
+from losstune.trainer.data.remedies import FINITE, SHORT_ENOUGH, another
 
 Labels = npt.NDArray[np.int64]
 
@@ -87,11 +87,17 @@ def _vectors(
         flat, every = piece.reshape(-1, piece.shape[2]), np.arange(start, start + len(piece))
         if not (good := finite(piece)).all():
             row = start + int(good.argmin())
-            mend = "keep = numpy.isfinite(negatives).all(axis=(1, 2))"
-            raise UserError(f"{source}: negatives row {row} holds NaN or infinity: {mend}")
+            mend = FINITE.format("negatives")
+            raise UserError(f"{source}: negatives row {row} holds NaN, infinity or a number beyond float32{mend}")
+        with np.errstate(over="ignore"):
+            lengths = np.linalg.norm(piece, axis=2)
+        if (long := np.isinf(lengths).any(axis=1)).any():
+            row = start + int(long.argmax())
+            mend = SHORT_ENOUGH.format("negatives")
+            raise UserError(f"{source}: negatives row {row} holds a vector with a length beyond float32{mend}")
         own = ids_by_content(flat).reshape(piece.shape[:2])
         found = np.where(own == content[every, None], every[:, None], first_row(content, own))
-        rows[every] = np.where(np.linalg.norm(piece, axis=2) <= UNIT_EPS, NOTHING, found)
+        rows[every] = np.where(lengths <= UNIT_EPS, NOTHING, found)
     return Negatives(rows, vectors)
 
 

@@ -12,7 +12,7 @@ from losstune.trainer.base.units import UNIT_EPS
 from losstune.trainer.data.labels import SPLIT_NAMES, split_codes, whole_ids
 from losstune.trainer.data.narrow import narrow
 from losstune.trainer.data.npy import Array, DType, MappedArray, Rows
-from losstune.trainer.data.remedies import FINITE, FLAT, ONE_TARGET, another
+from losstune.trainer.data.remedies import FINITE, FLAT, LONG_ENOUGH, ONE_TARGET, SHORT_ENOUGH, another
 
 PIECE_BYTES = 4 * 1024 * 1024
 
@@ -99,7 +99,7 @@ def check_inputs(parts: Iterator[tuple[int, Array]], source: str) -> None:
 
 
 def check_targets(parts: Iterator[tuple[int, Array]], source: str, *, identify: bool) -> npt.NDArray[np.int64]:
-    """Refuse targets that are not finite or have no direction.
+    """Refuse targets that are not finite, have no direction, or are too long for their lengths to be finite.
 
     Returns:
         Ids by content, (N,), if they are asked for; else none.
@@ -107,19 +107,26 @@ def check_targets(parts: Iterator[tuple[int, Array]], source: str, *, identify: 
     Raises:
         UserError: naming the first such row.
     """
-    non_finite, zero = _BadRows(), _BadRows()
+    non_finite, zero, long = _BadRows(), _BadRows(), _BadRows()
     ids: list[npt.NDArray[np.int64]] = []
     for start, part in parts:
         non_finite.add(start, ~finite(part))
         with np.errstate(over="ignore", invalid="ignore"):
-            zero.add(start, np.linalg.norm(part, axis=1) <= UNIT_EPS)
+            lengths = np.linalg.norm(part, axis=1)
+            zero.add(start, lengths <= UNIT_EPS)
+            long.add(start, np.isinf(lengths))
         if identify:
             ids.append(ids_by_content(part))
     non_finite.refuse_non_finite("targets", source)
     if zero.count:
         raise UserError(
             f"{source}: targets row {zero.first} is all zeros, or nearly ({zero.count} such rows); "
-            "a target needs a direction: keep = numpy.linalg.norm(targets, axis=1) > 0"
+            f"a target needs a direction{LONG_ENOUGH}"
+        )
+    if long.count:
+        raise UserError(
+            f"{source}: targets row {long.first} has a length beyond float32 ({long.count} such rows); "
+            f"a target needs a direction{SHORT_ENOUGH.format('targets')}"
         )
     return np.concatenate(ids) if ids else np.empty(0, dtype=np.int64)
 
@@ -141,7 +148,8 @@ class _BadRows:
     def refuse_non_finite(self, name: str, source: str) -> None:
         if self.count:
             raise UserError(
-                f"{source}: {name} row {self.first} holds NaN or infinity ({self.count} such rows){FINITE.format(name)}"
+                f"{source}: {name} row {self.first} holds NaN, infinity or a number beyond float32 "
+                f"({self.count} such rows){FINITE.format(name)}"
             )
 
 

@@ -14,6 +14,11 @@ SHORT_ENOUGH = (
 FLAT = ": save {0}.reshape(len({0}), -1)"
 ONE_TARGET = ": name others by --columns ids=NAME, or leave ids out"
 MORE_ROWS = "; give more rows, or a column split: numpy.resize(['train'] * 3 + ['val', 'test'], rows)"
+MORE_TARGETS = (
+    "; give more of them, or a column split: "
+    "numpy.resize(['train', 'val', 'test', 'train', 'train'], {0})[numpy.unique({1}, return_inverse=True)[1]]"
+)
+FEWER_TIES = ": --split-by ids"
 ON_DISK = "; losstune convert, or numpy.save of each array, makes a folder that is trained on from disk"
 
 

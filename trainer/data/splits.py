@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.config.eval_queries import EvalQueries
+from losstune.trainer.data.pair_checks import ids_by_content
 from losstune.trainer.data.pairs import Pairs
-from losstune.trainer.data.remedies import MORE_ROWS
+from losstune.trainer.data.remedies import FEWER_TIES, MORE_ROWS, MORE_TARGETS, another
 
 TEST_SHARE = 0.2
 VAL_SHARE = 0.2
@@ -55,8 +56,17 @@ def split_rows(pairs: Pairs, split_seed: int, *, train_on_val: bool = False) -> 
 
 
 def _empty(split: str, pairs: Pairs) -> str:
-    blocks = "" if pairs.blocks is None else f", in blocks that stay together: {len(np.unique(pairs.blocks)):,}"
-    return f"{pairs.source}: the {split} split has no rows, of {len(pairs.ids)} in all{blocks}{MORE_ROWS}"
+    rows, labels = len(pairs.ids), len(np.unique(pairs.split_labels))
+    found = f"{pairs.source}: the {split} split has no rows, of {rows} in all"
+    if pairs.blocks is not None and pairs.split is None:
+        return f"{found}, in blocks that stay together: {labels:,}{FEWER_TIES}"
+    if labels == rows:
+        return f"{found}{MORE_ROWS}"
+    if labels == 1:
+        return f"{found}, which all have one target{another('targets')}"
+    by_content = ids_by_content(pairs.targets[:1])[0] == pairs.ids[0]
+    named = "numpy.float32(targets), axis=0" if by_content else "ids"
+    return f"{found}, which have {labels:,} distinct targets, each in one split{MORE_TARGETS.format(labels, named)}"
 
 
 def row_codes(pairs: Pairs, split_seed: int) -> npt.NDArray[np.int8]:

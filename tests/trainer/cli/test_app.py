@@ -14,6 +14,7 @@ import torch
 from losstune.trainer.config.config_file import read_config
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.pairs import load_pairs
+from losstune.trainer.data.remedies import LONG_ENOUGH
 from losstune.trainer.data.resident import split_tensors
 from losstune.trainer.data.splits import split_rows
 from losstune.trainer.run.checkpoint import load_checkpoint
@@ -357,8 +358,7 @@ class TestRefusals:
         arrays["targets"][17] = 0
         np.savez("zero.npz", **arrays)
         done = cli("train --data zero.npz --output_dir run")
-        message = "targets row 17 is all zeros, or nearly (1 such rows); a target needs a direction: keep = "
-        message += "numpy.linalg.norm(targets, axis=1) > 0"
+        message = f"targets row 17 is all zeros, or nearly (1 such rows); a target needs a direction{LONG_ENOUGH}"
         assert (done.code, done.err) == (2, f"error: {Path('zero.npz').resolve()}: {message}\n")
         assert not Path("run").exists()
 

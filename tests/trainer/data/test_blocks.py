@@ -5,7 +5,7 @@ import pytest
 
 from losstune.trainer.config.data_rules import BEFORE, DataRules, SplitBy
 from losstune.trainer.data.pairs import load_pairs, make_pairs
-from losstune.trainer.data.remedies import MORE_ROWS
+from losstune.trainer.data.remedies import FEWER_TIES
 from losstune.trainer.data.splits import row_codes, split_rows
 from tests.trainer.samples import Arrays, refusal, sample_arrays
 
@@ -99,6 +99,6 @@ def test_what_can_not_be_done_is_said() -> None:
         "leave it to losstune; --split-by ids takes it as it is"
     )
     one = make_pairs({**sample_arrays(rows=90), "groups": np.zeros(90, int)}, "x")
-    message = f"x: the val split has no rows, of 90 in all, in blocks that stay together: 1{MORE_ROWS}"
+    message = f"x: the val split has no rows, of 90 in all, in blocks that stay together: 1{FEWER_TIES}"
     assert refusal(split_rows, one, 0) == message
     assert "x: groups has type float64 and shape (6,)" in refusal(make_pairs, {**arrays, "groups": np.ones(6)}, "x")

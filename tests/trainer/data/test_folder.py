@@ -123,10 +123,8 @@ class TestRefused:
         arrays = sample_arrays()
         arrays[name][[37, 38, 150, 199]] = np.nan
         folder = save_folder(tmp_path / "pairs", arrays)
-        assert (
-            refusal(load_pairs, folder)
-            == f"{folder}: {name} row 37 holds NaN or infinity (4 such rows){FINITE.format(name)}"
-        )
+        message = f"{name} row 37 holds NaN, infinity or a number beyond float32 (4 such rows)"
+        assert refusal(load_pairs, folder) == f"{folder}: {message}{FINITE.format(name)}"
 
     def test_a_zero_target_in_a_late_piece(self, tmp_path: Path) -> None:
         arrays = sample_arrays()
@@ -146,10 +144,8 @@ class TestRefused:
 
     def test_inputs_alone_are_checked(self, tmp_path: Path) -> None:
         folder = save_folder(tmp_path / "pairs", {"inputs": np.array([[1.0], [np.nan], [np.inf]])})
-        assert (
-            refusal(load_inputs, folder)
-            == f"{folder}: inputs row 1 holds NaN or infinity (2 such rows){FINITE.format('inputs')}"
-        )
+        message = "inputs row 1 holds NaN, infinity or a number beyond float32 (2 such rows)"
+        assert refusal(load_inputs, folder) == f"{folder}: {message}{FINITE.format('inputs')}"
 
     @pytest.mark.parametrize("name", ["inputs", "targets", "ids", "split"])
     def test_a_pipe_which_is_not_waited_for(self, tmp_path: Path, name: str) -> None:

@@ -110,8 +110,8 @@ def test_a_bad_row_is_named_with_the_file(tmp_path: Path, name: str, write: Call
     arrays = full_arrays()
     arrays["targets"][7, 1] = np.nan
     write(tmp_path / name, arrays)
-    message = f"{tmp_path / name}: targets row 7 holds NaN or infinity (1 such rows){FINITE.format('targets')}"
-    assert refusal(load_pairs, str(tmp_path / name)) == message
+    message = f"{tmp_path / name}: targets row 7 holds NaN, infinity or a number beyond float32 (1 such rows)"
+    assert refusal(load_pairs, str(tmp_path / name)) == f"{message}{FINITE.format('targets')}"
 
 
 def test_a_relative_path_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

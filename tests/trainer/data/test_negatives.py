@@ -14,6 +14,7 @@ from losstune.trainer.data.labels import whole_ids
 from losstune.trainer.data.negatives import NO_TARGET, NOTHING, Negatives
 from losstune.trainer.data.npy import MappedArray
 from losstune.trainer.data.pairs import load_pairs, make_pairs
+from losstune.trainer.data.remedies import FINITE, SHORT_ENOUGH
 from tests.trainer.samples import Arrays, refusal, sample_arrays
 
 ROWS, EACH, WIDE = 12, 3, 5
@@ -180,7 +181,11 @@ MEND = ": another column may be meant, --columns negatives=NAME"
         ),
         (
             with_nan(),
-            "negatives row 7 holds NaN or infinity: keep = numpy.isfinite(negatives).all(axis=(1, 2))",
+            f"negatives row 7 holds NaN, infinity or a number beyond float32{FINITE.format('negatives')}",
+        ),
+        (
+            replaced(vectors, hard=np.where(np.arange(12)[:, None, None] == 5, 1e20, np.ones((12, 2, 5)))),
+            f"negatives row 5 holds a vector with a length beyond float32{SHORT_ENOUGH.format('negatives')}",
         ),
         (
             with_stranger(),

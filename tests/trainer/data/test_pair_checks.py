@@ -6,7 +6,7 @@ import pytest
 from losstune.trainer.data import pair_checks
 from losstune.trainer.data.pair_checks import pieces, row_bytes
 from losstune.trainer.data.pairs import make_pairs
-from losstune.trainer.data.remedies import FINITE, FLAT, ONE_TARGET, another
+from losstune.trainer.data.remedies import FINITE, FLAT, LONG_ENOUGH, ONE_TARGET, SHORT_ENOUGH, another
 from tests.trainer.samples import Arrays, changed, refusal, with_value
 
 REFUSED = {
@@ -63,20 +63,28 @@ REFUSED = {
     ),
     "NaN input": (
         with_value("inputs", 4, np.nan),
-        f"inputs row 4 holds NaN or infinity (1 such rows){FINITE.format('inputs')}",
+        f"inputs row 4 holds NaN, infinity or a number beyond float32 (1 such rows){FINITE.format('inputs')}",
     ),
     "infinite target": (
         with_value("targets", 2, np.inf),
-        f"targets row 2 holds NaN or infinity (1 such rows){FINITE.format('targets')}",
+        f"targets row 2 holds NaN, infinity or a number beyond float32 (1 such rows){FINITE.format('targets')}",
     ),
     "target too large for float32": (
         changed(targets=np.full((6, 2), 1e300)),
-        f"targets row 0 holds NaN or infinity (6 such rows){FINITE.format('targets')}",
+        f"targets row 0 holds NaN, infinity or a number beyond float32 (6 such rows){FINITE.format('targets')}",
     ),
     "zero target": (
         with_value("targets", 3, 0),
-        "targets row 3 is all zeros, or nearly (1 such rows); a target needs a direction: "
-        "keep = numpy.linalg.norm(targets, axis=1) > 0",
+        f"targets row 3 is all zeros, or nearly (1 such rows); a target needs a direction{LONG_ENOUGH}",
+    ),
+    "nearly zero target": (
+        with_value("targets", 3, 5e-7),
+        f"targets row 3 is all zeros, or nearly (1 such rows); a target needs a direction{LONG_ENOUGH}",
+    ),
+    "target whose length is beyond float32": (
+        with_value("targets", 3, -2e19),
+        "targets row 3 has a length beyond float32 (1 such rows); a target needs a direction"
+        f"{SHORT_ENOUGH.format('targets')}",
     ),
     "float ids": (
         changed(ids=np.zeros(6)),
@@ -131,5 +139,5 @@ def test_a_row_has_its_number_also_in_a_later_piece(monkeypatch: pytest.MonkeyPa
     arrays["inputs"][5, 0] = np.inf
     assert (
         refusal(make_pairs, arrays, "x")
-        == f"x: inputs row 4 holds NaN or infinity (2 such rows){FINITE.format('inputs')}"
+        == f"x: inputs row 4 holds NaN, infinity or a number beyond float32 (2 such rows){FINITE.format('inputs')}"
     )

@@ -206,7 +206,5 @@ class TestInputsOnly:
     def test_inputs_are_checked(self, tmp_path: Path) -> None:
         path = tmp_path / "a.npz"
         np.savez(path, inputs=np.array([[1.0], [np.nan], [np.inf]]))
-        assert (
-            refusal(load_inputs, str(path))
-            == f"{path}: inputs row 1 holds NaN or infinity (2 such rows){FINITE.format('inputs')}"
-        )
+        message = "inputs row 1 holds NaN, infinity or a number beyond float32 (2 such rows)"
+        assert refusal(load_inputs, str(path)) == f"{path}: {message}{FINITE.format('inputs')}"

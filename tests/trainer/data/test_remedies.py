@@ -97,6 +97,11 @@ MESSAGES: dict[str, tuple[Callable[[], str], str]] = {
     "text column": (lambda: table_s(inputs=list("abcd")), "--columns inputs=NAME"),
     "dates as ids": (lambda: table_s(ids=pd.to_datetime(["2026-01-01"] * 4)), "--columns ids=NAME"),
     "null in a line": (lambda: line_s(inputs=None), "frame.dropna(subset=['inputs'])"),
+    "a column that begins later": (lambda: line_s(groups="a"), "frame.drop(columns=['groups'])"),
+    "a column of a later file": (
+        lambda: folder_s("a.parquet", "b.parquet", inputs=ROWS.tolist(), targets=ROWS.tolist(), ids=[*"abcd"]),
+        "frame.drop(columns=['ids'])",
+    ),
     "absent in a line": (lambda: line_s(targets="absent"), "frame.dropna(subset=['targets'])"),
     "short line": (lambda: line_s(targets=[1.0]), "frame[frame['targets'].map(len) == 2]"),
     "ragged line": (lambda: line_s(targets=[[1.0], [1.0, 2.0]]), "numpy.pad(row, (0, length - len(row)))"),
@@ -118,8 +123,9 @@ MESSAGES: dict[str, tuple[Callable[[], str], str]] = {
     "ragged in memory": (lambda: array_s(inputs=[[1.0], [1.0, 2.0]]), "numpy.pad(row, (0, length - len(row)))"),
     "objects in memory": (lambda: array_s(inputs=PICKLED), "numpy.stack(frame['inputs'])"),
     "whole targets": (lambda: array_s(targets=np.ones((4, 2), np.int8)), "numpy.float32(array)"),
-    "not finite": (lambda: array_s(targets=np.full((4, 2), np.nan)), "numpy.isfinite(targets).all(axis=1)"),
-    "no direction": (lambda: array_s(targets=np.zeros((4, 2))), "numpy.linalg.norm(targets, axis=1) > 0"),
+    "not finite": (lambda: array_s(targets=np.full((4, 2), np.nan)), "keep = (abs(targets) < 3.4e38)"),
+    "no direction": (lambda: array_s(targets=np.zeros((4, 2))), "numpy.linalg.norm(targets, axis=1) > 1e-6"),
+    "length beyond float32": (lambda: array_s(targets=ROWS * 1e20), "targets / abs(targets).max()"),
     "unequal rows": (lambda: array_s(inputs=np.ones((3, 2))), "array[:3]"),
     "one id, two targets": (lambda: array_s(ids=np.zeros(4, int)), "--columns ids=NAME"),
     "no groups": (
@@ -156,6 +162,49 @@ def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_message_names_what_mends_it(name: str) -> None:
     make, remedy = MESSAGES[name]
     assert remedy in make()
+
+
+def with_row(number: float, shape: tuple[int, ...]) -> np.ndarray:
+    """Numbers in float64, as a user has them, with this one in all of row 5."""
+    array = np.random.default_rng(1).normal(size=(60, *shape))
+    array[5] = number
+    return array
+
+
+LINES: dict[str, tuple[str, np.ndarray]] = {
+    "NaN": ("inputs", with_row(np.nan, (3,))),
+    "infinite": ("targets", with_row(-np.inf, (3,))),
+    "beyond float32": ("inputs", with_row(1e39, (3,))),
+    "negative beyond float32": ("targets", with_row(-1e39, (3,))),
+    "beyond float32 in an image": ("inputs", with_row(1e39, (3, 4))),
+    "NaN in an image": ("inputs", with_row(np.nan, (2, 3, 4))),
+    "beyond float32 in a negative": ("negatives", with_row(1e39, (2, 3))),
+    "zero": ("targets", with_row(0, (3,))),
+    "nearly zero": ("targets", with_row(-5e-7, (3,))),
+    "length beyond float32": ("targets", with_row(3e19, (3,))),
+    "length of a negative beyond float32": ("negatives", with_row(3e19, (2, 3))),
+    "all nearly zero": ("targets", 1e-8 * with_row(1, (3,))),
+    "all beyond float32 in length": ("targets", 1e25 * with_row(1, (3,))),
+}
+
+
+@pytest.mark.parametrize("name", LINES)
+def test_the_line_that_a_message_ends_in_mends_it(name: str) -> None:
+    role, array = LINES[name]
+    arrays = {"inputs": with_row(1, (3,)), "targets": with_row(1, (3,)), role: array}
+    columns = {"negatives": "negatives"} if role == "negatives" else {}
+    message = refusal(load_pairs, arrays, columns)
+    assert f": {role} row " in message
+    keep, _, scaled = message.partition("keep = ")[2].partition("; where all are ")
+    if name.startswith("all"):
+        arrays[role] = eval(scaled.partition(", ")[2], {"numpy": np, **arrays})
+    else:
+        kept = eval(keep, {"numpy": np, **arrays})
+        assert np.flatnonzero(~kept).tolist() == [5]
+        arrays = {name: array[kept] for name, array in arrays.items()}
+    found = load_pairs(arrays, columns)
+    assert len(found.ids) == len(arrays["inputs"])
+    split_rows(found, 0)
 
 
 def raised(module: str) -> list[str]:

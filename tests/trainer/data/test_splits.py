@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from losstune.trainer.base.errors import UserError
 from losstune.trainer.data.pairs import load_pairs, make_pairs
 from losstune.trainer.data.remedies import MORE_ROWS
 from losstune.trainer.data.splits import Splits, query_rows, split_rows
@@ -133,7 +134,34 @@ class TestGivenSplits:
 
 def test_too_few_ids_for_a_validation_split_are_refused() -> None:
     pairs = make_pairs({"inputs": np.ones((8, 2)), "targets": np.ones((8, 2))}, "x")
-    assert "split has no rows, of 8 in all" in refusal(split_rows, pairs, 0)
+    message = "split has no rows, of 8 in all, which all have one target: another column may be meant, --columns "
+    assert f"{message}targets=NAME" in refusal(split_rows, pairs, 0)
+
+
+@pytest.mark.parametrize("named", [False, True])
+@pytest.mark.parametrize("prototypes", [2, 3, 4])
+def test_few_distinct_targets_are_counted_and_the_line_that_splits_them_works(prototypes: int, named: bool) -> None:
+    """More rows would not help, and a split of rows in turn would divide a target."""
+    arrays = sample_arrays(rows=400)
+    which = np.arange(400) % prototypes
+    arrays["targets"] = arrays["targets"][which]
+    if named:
+        arrays["ids"] = np.array(["cat", "dog", "eel", "fox"])[which]
+        arrays["targets"] = arrays["targets"] * (1 + 1e-4 * np.arange(400)[:, None] / 400)  # equal up to rounding
+    seed = next(seed for seed in range(99) if not is_split(arrays, seed))
+    message = refusal(split_rows, make_pairs(arrays, "x"), seed)
+    assert f"split has no rows, of 400 in all, which have {prototypes} distinct targets, each in one split; " in message
+    arrays["split"] = eval(message.partition("a column split: ")[2], {"numpy": np, **arrays})
+    splits = split_rows(make_pairs(arrays, "x"), seed)
+    assert min(len(splits.train), len(splits.val)) >= 400 // prototypes
+
+
+def is_split(arrays: Arrays, seed: int) -> bool:
+    try:
+        split_rows(make_pairs(arrays, "x"), seed)
+    except UserError:
+        return False
+    return True
 
 
 class TestQueryRows:
