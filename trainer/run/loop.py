@@ -26,6 +26,7 @@ from losstune.trainer.run.gradients import CenteredLoss, Trained, gradients_of
 from losstune.trainer.run.hard_negatives import MinedNegatives, all_of, given_to, miner_of
 from losstune.trainer.run.history import End, Record
 from losstune.trainer.run.matryoshka import loss_module
+from losstune.trainer.run.schedule import lr_at
 from losstune.trainer.run.watched import WatchedGradients
 from losstune.trainer.score.metrics import embedding_metrics
 from losstune.trainer.score.parts import SameParts
@@ -98,8 +99,12 @@ class Trainer:
     def _new_average(self) -> AveragedWeights | None:
         if self.config.average_epochs is None:
             return None
-        steps = math.ceil(self._batches_per_epoch() / self.config.accumulate)
-        return AveragedWeights(self.model, self.config.average_epochs, steps, self._gradients.pack)
+        return AveragedWeights(self.model, self.config.average_epochs, self.steps_per_epoch, self._gradients.pack)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of the optimizer in an epoch."""
+        return math.ceil(self._batches_per_epoch() / self.config.accumulate)
 
     def run_epoch(self) -> Record:
         """Train one epoch, evaluate, and judge; sets :attr:`end` when the run is over."""
@@ -199,7 +204,7 @@ class Trainer:
         with self._gradients.stepping():
             for group in self._groups(order):
                 done += len(group)
-                self._lr = self._lr_at((self.epoch - 1) + done / batches)
+                self._lr = lr_at(self.config, (self.epoch - 1) + done / batches)
                 for batch, (output, predictions) in zip(group, self._step(group), strict=True):
                     means.add(output, predictions, batch.targets)
         return means.result()
@@ -276,16 +281,6 @@ class Trainer:
         if self.config.patience is not None and self.epoch - self.best_epoch >= self.config.patience:
             return "patience"
         return None
-
-    def _lr_at(self, position: float) -> float:
-        """Learning rate of a step that ends at ``position`` epochs."""
-        config = self.config
-        if position < config.warmup_epochs:
-            return config.lr * position / config.warmup_epochs
-        if config.schedule == "constant":
-            return config.lr
-        done = (position - config.warmup_epochs) / max(1, config.horizon - config.warmup_epochs)
-        return config.lr * (1 + math.cos(math.pi * min(1.0, done))) / 2
 
 
 def _count(value: object) -> int:

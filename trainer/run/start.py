@@ -16,8 +16,8 @@ from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.sources import Source
 from losstune.trainer.run.attempt import StorageError
 from losstune.trainer.run.layout import BEST_FILE, HISTORY_FILE, LAST_FILE
+from losstune.trainer.run.resumed import resumed_config, saved_config
 from losstune.trainer.run.run_dir import RunDirectory
-from losstune.trainer.run.train import resumed_config
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class RunRequest:
     own_process: bool = True
 
 
-def resumed_run(request: RunRequest) -> tuple[TrainConfig, RunDirectory]:
+def resumed_run(request: RunRequest, console: Console) -> tuple[TrainConfig, RunDirectory]:
     """The config and the folder of a run that goes on; in another folder it goes on from a copy.
 
     Raises:
@@ -57,7 +57,14 @@ def resumed_run(request: RunRequest) -> tuple[TrainConfig, RunDirectory]:
     state = request.checkpoint or (output_dir / LAST_FILE if output_dir else None)
     if state is None:
         raise UserError("--resume needs --checkpoint RUN/last.pt, or the run's --output-dir")
-    config = resumed_config(state, {**request.file.settings, **request.settings})
+    before = saved_config(state)
+    best_epoch = _best_epoch(request, default_fit=before.fit)
+    file = request.file.settings if best_epoch is None else {**request.file.settings, "num_epochs": best_epoch}
+    config = resumed_config(before, file, request.settings)
+    if best_epoch is not None:
+        _say_best_epoch(best_epoch, console)
+    if config.schedule == "cosine" and config.horizon != before.horizon:
+        say(console, f"Note: the cosine schedule ends with epoch {config.horizon} now, no longer with {before.horizon}")
     folder = output_dir or state.parent
     if folder.resolve() != state.parent.resolve():
         if RunDirectory(folder).holds_run and not request.overwrite:
@@ -86,14 +93,29 @@ def _copy_run(state: Path, config: TrainConfig, folder: RunDirectory) -> None:
 
 
 def final_settings(request: RunRequest, console: Console) -> dict[str, Any]:
-    """With nothing to validate on, an exported setting is trained for as long as it took to its best."""
+    """The settings of a fresh run: the file's, and those of the command, which come first."""
     options = {**request.file.settings, **request.settings}
-    best_epoch = request.file.source.get("best_epoch")
-    if options.get("fit") != "train+val" or "num_epochs" in request.settings or not isinstance(best_epoch, int):
+    best_epoch = _best_epoch(request)
+    if best_epoch is None:
         return options
-    say(console, f"Training {best_epoch} epochs, after which the study found this setting at its best")
+    _say_best_epoch(best_epoch, console)
     horizon = options.get("schedule_epochs") or options.get("num_epochs")
     return options | {"num_epochs": best_epoch, "schedule_epochs": horizon}
+
+
+def _best_epoch(request: RunRequest, default_fit: str | None = None) -> int | None:
+    """How long an exported setting is trained with nothing to validate on: the epochs that it took to its best.
+
+    None where there is, where the command says how long, and where no study knows.
+    """
+    best_epoch = request.file.source.get("best_epoch")
+    fit = {**request.file.settings, **request.settings}.get("fit", default_fit)
+    final = fit == "train+val" and "num_epochs" not in request.settings
+    return best_epoch if final and isinstance(best_epoch, int) else None
+
+
+def _say_best_epoch(best_epoch: int, console: Console) -> None:
+    say(console, f"Training {best_epoch} epochs, after which the study found this setting at its best")
 
 
 def rules_of(request: RunRequest, config: TrainConfig) -> DataRules:

@@ -2,8 +2,6 @@
 
 import time
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import torch
 from rich.console import Console
@@ -11,8 +9,6 @@ from rich.console import Console
 from losstune.trainer.base.console import say
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.signals import StopRequest, stop_on_signal
-from losstune.trainer.config.loss_registry import loss_config_class
-from losstune.trainer.config.matryoshka import one_value
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.pairs import Pairs
 from losstune.trainer.data.resident import resident_data
@@ -22,12 +18,10 @@ from losstune.trainer.run.history import Record
 from losstune.trainer.run.layout import LAST_FILE
 from losstune.trainer.run.loop import Trainer
 from losstune.trainer.run.run_dir import RunDirectory
+from losstune.trainer.run.schedule import schedule_notes
 from losstune.trainer.run.show import EpochDisplay
 
 SAVE_EVERY_SECONDS = 2.0
-
-CHANGEABLE = ("num_epochs", "patience", "eval_batch", "device", "threads", "data", "columns")
-"""Settings that a resumed run may change; whether the data is the same is seen by its content."""
 
 
 @dataclass(frozen=True)
@@ -44,33 +38,6 @@ def set_threads(config: TrainConfig) -> TrainConfig:
     if config.threads is not None:
         torch.set_num_threads(config.threads)
     return config.model_copy(update={"threads": torch.get_num_threads()})
-
-
-def resumed_config(state: Path, options: dict[str, Any]) -> TrainConfig:
-    """The config of a saved run, with what a resumed run may change taken from ``options``.
-
-    Raises:
-        UserError: ``options`` name another loss or other settings than the checkpoint's; says which.
-    """
-    content = load_checkpoint(state)
-    if "state" not in content or not isinstance(content.get("config"), dict):
-        raise UserError(f"--checkpoint {state}: holds no training state to resume from; use {LAST_FILE} of the run")
-    before = TrainConfig.from_flat(content["config"], where=str(state))
-    saved = before.flat()  # a setting that is younger than the checkpoint stands at its default
-    loss = options.get("loss_fn", saved["loss_fn"])
-    if loss_config_class(loss) is not type(before.loss):
-        raise UserError(f"--resume: the checkpoint was trained with loss_fn {saved['loss_fn']}, not {loss}")
-    options = {name: one_value(name, value) for name, value in options.items() if name != "loss_fn"}
-    pinned = {"schedule_epochs": before.horizon}  # as config.yaml has it once a run was resumed
-    differs = [
-        f"{name} is {saved.get(name)} in the checkpoint, {value} was asked for"
-        for name, value in options.items()
-        if name not in CHANGEABLE and value not in (saved.get(name), pinned.get(name, saved.get(name)))
-    ]
-    if differs:
-        raise UserError("--resume continues a run with its own settings:\n" + "\n".join(differs))
-    changes = {name: value for name, value in options.items() if name in CHANGEABLE}
-    return TrainConfig.from_flat(saved | pinned | changes)
 
 
 def train_run(
@@ -98,6 +65,8 @@ def train_run(
     history = _continue(folder, trainer, console) if resume else []
     if not resume:
         folder.start(config)
+    for note in schedule_notes(config, trainer.steps_per_epoch) if trainer.end is None else ():
+        say(console, f"Note: {note}")
     best = next((record for record in history if record["epoch"] == trainer.best_epoch), None)
     chance = data.val.chance if data.val else None
     if data.val is not None and len(data.val) == config.eval_queries:

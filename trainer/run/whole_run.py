@@ -78,7 +78,7 @@ def run(request: RunRequest, console: Console, *, test: bool = False) -> Run:
     if request.checkpoint and not request.resume:
         raise UserError("--checkpoint is where to --resume from: give both, or neither")
     if request.resume:
-        config, folder = resumed_run(request)
+        config, folder = resumed_run(request, console)
     else:
         config = TrainConfig.from_flat(final_settings(request, console))
         folder = fresh_folder(request, config)

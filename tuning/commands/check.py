@@ -27,6 +27,7 @@ from losstune.tuning.space.merged import merged_settings
 from losstune.tuning.space.search_space import MAX_GRID, SearchSpace
 from losstune.tuning.space.settings import StudySettings
 from losstune.tuning.space.validation import Validation, validation, with_queries
+from losstune.tuning.space.warm_up import warm_up_notes
 from losstune.tuning.study.spec import WarmStart
 
 START_SECONDS = 10.0
@@ -149,6 +150,7 @@ def checked_json(checked: Checked) -> dict[str, Any]:
             "standard_error": checked.validation.standard_error(checked.settings.objective),
         },
         "left_out": checked.left_out,
+        "warm_up": warm_up_notes(checked.spaces, checked.settings),
         "changes": list(checked.changes),
         "warm_start": checked.warm_start.model_dump() if checked.warm_start else None,
         "unused_columns": list(checked.pairs.unused),
@@ -183,7 +185,7 @@ def show_checked(checked: Checked, console: Console) -> None:
     """Print the spaces, the rungs and the cost."""
     settings = checked.settings
     say_notes(checked.pairs, settings.seed, console)
-    for note in (*checked.left_out, *checked.changes):
+    for note in (*checked.left_out, *warm_up_notes(checked.spaces, settings), *checked.changes):
         say(console, f"Note: {note}")
     for space, cost in zip(checked.spaces, checked.estimates, strict=True):
         console.print(TerminalTable(_space_table(space), f"{space.title}  ({space.file})"))

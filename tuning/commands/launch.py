@@ -30,6 +30,7 @@ from losstune.tuning.space.merged import merged_settings
 from losstune.tuning.space.search_space import SearchSpace
 from losstune.tuning.space.settings import StudySettings
 from losstune.tuning.space.validation import with_queries
+from losstune.tuning.space.warm_up import warm_up_notes
 from losstune.tuning.storage.failures import STORAGE_FAILURES
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.audit import audited_trials
@@ -155,7 +156,7 @@ def _created(request: LaunchRequest, console: Console) -> Iterator[tuple[Study, 
     pairs = load_pairs(data, request.columns, settings.new_rules())
     settings = settings.under(pairs.rules)
     spaces, notes = fitted(spaces, settings, pairs)
-    for note in notes:
+    for note in (*notes, *warm_up_notes(spaces, settings)):
         say(console, f"Note: {note}")
     check_against_data(spaces, settings, pairs)
     settings = with_queries(spaces, settings, pairs)

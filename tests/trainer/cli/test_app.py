@@ -279,6 +279,23 @@ class TestConfigFile:
         found = settings()
         assert (len(history()), found["num_epochs"], found["schedule_epochs"]) == (3, 3, 9)
 
+    def test_and_goes_no_further_when_it_is_resumed(self, cli: Line) -> None:
+        self.exported(best_epoch=3)
+        line = "train --config best.yaml --fit train+val --output_dir run"
+        cli(line)
+        before = Path("run/best.pt").read_bytes()
+        assert cli(f"{line} --resume").code == 0
+        assert (len(history()), settings()["num_epochs"]) == (3, 3)
+        assert Path("run/best.pt").read_bytes() == before
+        assert cli(f"{line} --resume --num_epochs 4").code == 0
+        assert len(history()) == 4
+
+    def test_null_unsets_what_it_says(self, train: Line, cli: Line) -> None:
+        Path("mine.yaml").write_text("data: pairs.npz\nclip_norm: 0.5\npatience: 3\naverage_epochs: 1\n")
+        line = "train --config mine.yaml --num_epochs 1 --output_dir run"
+        assert cli(f"{line} --clip-norm null --patience ~ --average_epochs NULL").code == 0
+        assert [settings()[name] for name in ("clip_norm", "patience", "average_epochs")] == [None] * 3
+
     def test_an_exported_setting_is_trained_as_long_as_is_asked(self, cli: Line) -> None:
         self.exported(best_epoch=3)
         cli("train --config best.yaml --fit train+val --num_epochs 2 --output_dir run")
@@ -302,6 +319,8 @@ REFUSED = {
     ),
     "limit": ("--lr 0", "lr: found 0.0; should be greater than 0"),
     "not a number": ("--lr nan", "lr: found nan; should be a finite number"),
+    "neither a number nor null": ("--clip_norm abc", "clip_norm: found 'abc'; should be a number, or null"),
+    "neither whole nor null": ("--patience 1.5", "patience: found '1.5'; should be a whole number, or null"),
     "choice": ("--schedule linear", "schedule: found 'linear'; should be 'constant' or 'cosine'"),
     "encoder": ("--dropout 1", "model.dropout: found 1.0; should be less than or equal to 0.95"),
     "both weights zero": (
@@ -338,6 +357,7 @@ class TestRefusals:
             ("--lr abc", "--lr"),
             ("extra", "extra"),
             ("--batch_size 1.5", "--batch-size"),
+            ("--lr null", "--lr"),
         ],
     )
     def test_a_word_it_does_not_know_is_exit_code_2_too(self, cli: Line, line: str, word: str) -> None:

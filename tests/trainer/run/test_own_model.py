@@ -289,6 +289,11 @@ class TestCommandLine:
         assert self.run(train, "--model.depth=3 --model.name 0.5") == expected | {"model.name": 0.5}
         assert self.run(train, "--model.name text") == expected | {"model.depth": 1, "model.name": "text"}
 
+    def test_null_unsets_an_option_of_a_file(self, train: Line) -> None:
+        Path("mine.yaml").write_text("model: {factory: 'users_model:build', name: text}\n")
+        assert self.run(train, "--config mine.yaml")["model.name"] == "text"
+        assert self.run(train, "--config mine.yaml --model.name null")["model.name"] is None
+
     def test_trains_on_from_a_config_resumes_and_predicts(self, train: Line, cli: Line) -> None:
         self.run(train, "--model.depth 3")
         assert "  factory: users_model:build\n  depth: 3\n  name: null\n" in Path("run/config.yaml").read_text()

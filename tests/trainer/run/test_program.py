@@ -49,6 +49,20 @@ def test_a_run_goes_on_with_the_same_arrays_and_options_come_first(arrays) -> No
     assert train(SETTINGS, arrays, loss_fn="cosine", num_epochs=1, quiet=True).output_dir == Path("runs/cosine")
 
 
+def test_a_run_goes_on_with_the_config_that_it_began_with_however_often(arrays) -> None:
+    config = TrainConfig.from_flat(SETTINGS)
+    for epochs in (2, 3, 4):
+        done = train(config, arrays, output_dir="run", resume=epochs > 2, num_epochs=epochs, quiet=True)
+        assert done.epochs == epochs
+
+
+def test_a_final_run_goes_no_further_when_it_is_resumed(arrays) -> None:
+    Path("best.yaml").write_text("loss_fn: mse\nnum_epochs: 9\nsource: {best_epoch: 2}\n")
+    for resume in (False, True):
+        done = train("best.yaml", arrays, fit="train+val", output_dir="run", resume=resume, quiet=True)
+        assert (done.epochs, done.best_epoch) == (2, 2)
+
+
 def test_the_test_split_is_scored_only_when_asked(arrays) -> None:
     run = train(SETTINGS, arrays, output_dir="run", quiet=True)
     assert not any(name.startswith("test/") for name in run.metrics)

@@ -11,6 +11,7 @@ from losstune.trainer.base.errors import UserError
 from losstune.trainer.config.config_file import ConfigFile
 from losstune.trainer.config.data_rules import DataRules
 from losstune.trainer.config.train_config import TrainConfig
+from losstune.trainer.run.checkpoint import save_checkpoint
 from losstune.trainer.run.start import RunRequest, final_settings, fresh_folder, resumed_run, rules_of
 
 CONFIG = TrainConfig.from_flat({"loss_fn": "mse"})
@@ -60,7 +61,46 @@ def test_a_run_is_not_overwritten_unasked(tmp_path: Path) -> None:
 
 def test_there_must_be_something_to_resume() -> None:
     with pytest.raises(UserError, match=r"--resume needs --checkpoint RUN/last.pt, or the run's --output-dir"):
-        resumed_run(request())
+        resumed_run(request(), Console(quiet=True))
+
+
+@pytest.mark.parametrize(
+    ("settings", "file", "epochs"),
+    [
+        ({"fit": "train+val"}, {}, 7),
+        ({"fit": "train+val", "num_epochs": 9}, {}, 9),
+        ({}, {"fit": "train+val"}, 7),
+        ({}, {"fit": None}, 7),  # not named: as the run has it
+    ],
+)
+def test_a_final_run_that_goes_on_ends_where_it_would_have(
+    tmp_path: Path, settings: dict[str, Any], file: dict[str, Any], epochs: int
+) -> None:
+    before = TrainConfig.from_flat({"loss_fn": "mse", "fit": "train+val", "num_epochs": 7, "schedule_epochs": 81})
+    save_checkpoint(tmp_path / "last.pt", {"config": before.flat(), "state": {}})
+    asked = request(settings, {"best_epoch": 7}, output_dir=tmp_path, resume=True)
+    asked.file.settings.update(file)
+    if asked.file.settings["fit"] is None:
+        del asked.file.settings["fit"]
+    said = io.StringIO()
+    config, _ = resumed_run(asked, Console(file=said))
+    assert (config.num_epochs, config.schedule_epochs) == (epochs, 81)
+    assert ("Training 7 epochs" in said.getvalue()) == (epochs == 7)
+
+
+def test_a_run_that_validates_goes_on_for_the_epochs_of_its_file(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "last.pt", {"config": CONFIG.flat() | {"num_epochs": 7}, "state": {}})
+    asked = request({}, {"best_epoch": 7}, output_dir=tmp_path, resume=True)
+    assert resumed_run(asked, Console(quiet=True))[0].num_epochs == 81
+
+
+def test_a_schedules_end_that_is_moved_is_told(tmp_path: Path) -> None:
+    before = CONFIG.flat() | {"schedule": "cosine", "num_epochs": 7}
+    save_checkpoint(tmp_path / "last.pt", {"config": before, "state": {}})
+    asked = RunRequest(ConfigFile({}, {}), {"num_epochs": 9, "schedule_epochs": 9}, output_dir=tmp_path, resume=True)
+    said = io.StringIO()
+    assert resumed_run(asked, Console(file=said, width=200))[0].horizon == 9
+    assert said.getvalue() == "Note: the cosine schedule ends with epoch 9 now, no longer with 7\n"
 
 
 OLD_FILE = {"loss_fn": "mse", "split_seed": 0, "eval_batch": 4096, "precision": "auto"}

@@ -1,5 +1,6 @@
 """A run from start to end: resuming it, refusing to, and stopping it by a signal."""
 
+import math
 import os
 import re
 import shutil
@@ -78,9 +79,38 @@ class TestResume:
 
     def test_a_cosine_schedule_keeps_its_end(self, train: Line, cli: Line) -> None:
         train("--schedule cosine --num_epochs 2 --output_dir run")
-        cli("train --resume --output_dir run --num_epochs 4")
-        assert [record["lr"] for record in history()] == pytest.approx([5e-4, 0, 0, 0])
+        assert cli("train --resume --output_dir run").code == 0
         assert settings()["schedule_epochs"] == 2
+        done = cli("train --resume --output_dir run --num_epochs 4")
+        assert (done.code, len(history())) == (2, 2)
+        assert "epochs 3 to 4 have a learning rate of 0" in done.err
+
+    def test_a_cosine_schedule_is_prolonged_when_asked_to(self, train: Line, cli: Line) -> None:
+        train("--schedule cosine --num_epochs 2 --output_dir run")
+        done = cli("train --resume --output_dir run --num_epochs 4 --schedule_epochs 4")
+        assert done.out.startswith("Note: the cosine schedule ends with epoch 4 now, no longer with 2\n")
+        quarter = (1 + math.cos(math.pi * 3 / 4)) / 2 * 1e-3
+        assert [record["lr"] for record in history()] == pytest.approx([5e-4, 0, quarter, 0])
+
+    def test_a_schedule_that_can_hardly_be_meant_is_told_while_there_is_something_to_train(
+        self, train: Line, cli: Line
+    ) -> None:
+        note = "Note: a warm-up of 5 epochs in a run of 2: lr rises to 0.0004, not to 0.001; --warmup_epochs may be"
+        assert note in train("--warmup_epochs 5 --num_epochs 2 --output_dir run").out
+        assert [record["lr"] for record in history()] == pytest.approx([2e-4, 4e-4])
+        assert "Note" not in cli("train --resume --output_dir run").out
+
+    def test_a_cosine_schedule_of_one_step_is_told(self, train: Line) -> None:
+        done = train("--schedule cosine --num_epochs 1 --batch_size 64 --accumulate 99 --output_dir run")
+        assert "Note: the cosine schedule is a single step, which has a learning rate of 0: nothing is" in done.out
+        assert history()[0]["lr"] == 0
+
+    def test_a_file_of_before_agrees_however_often_a_run_is_resumed(self, train: Line, cli: Line) -> None:
+        train("--num_epochs 1 --output_dir one")
+        cli("train --config one/config.yaml --num_epochs 2 --output_dir two")
+        for epochs in (3, 4, 5):
+            done = cli(f"train --config one/config.yaml --output_dir two --resume --num_epochs {epochs}")
+            assert (done.code, len(history("two"))) == (0, epochs)
 
     def test_a_config_file_of_the_run_agrees_with_it(self, train: Line, cli: Line) -> None:
         train("--loss_fn infonce --lr 2e-4 --num_epochs 1 --output_dir run")

@@ -56,6 +56,14 @@ def test_what_the_data_can_not_carry_of_a_shipped_space_is_said_in_one_line(
     assert json.loads(losstune("check", "cosine", "--data", "small.npz", "--json").out)["left_out"] == [note]
 
 
+def test_a_warm_up_as_long_as_a_trial_is_said(quick_probe: None, losstune: Command) -> None:
+    line = ("check", "mse", "cosine", "--max-epochs", "3")
+    note = "warmup_epochs is up to 5 in mse, cosine, a trial has 3 epochs: so warmed up it never trains at its lr;"
+    assert f"Note: {note}" in " ".join(losstune(*line).out.split())
+    assert json.loads(losstune(*line, "--json").out)["warm_up"][0].startswith(note)
+    assert json.loads(losstune(*line[:-1], "6", "--json").out)["warm_up"] == []
+
+
 def test_columns_are_named_and_what_else_there_is_is_said(quick_probe: None, losstune: Command) -> None:
     rng = np.random.default_rng(0)
     named = {name: rng.standard_normal((300, 2)) for name in ("anchor", "positive", "negative")}
