@@ -20,8 +20,10 @@ MAX_NODES = 100_000
 
 _INT = re.compile(r"[-+]?[0-9]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+NULL_WORDS = ("~", "null", "Null", "NULL")
+"""What YAML writes for no value, beside nothing at all."""
 _CONSTANTS: dict[str, Any] = {
-    **dict.fromkeys(("", "~", "null", "Null", "NULL")),
+    **dict.fromkeys(("", *NULL_WORDS)),
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
     **dict.fromkeys((".inf", "+.inf", ".Inf", "+.Inf"), float("inf")),

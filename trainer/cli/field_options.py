@@ -9,9 +9,18 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 from annotated_types import Ge, Gt, Le, Lt
+from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
+from losstune.trainer.base.errors import UserError, shown
+from losstune.trainer.base.yaml_file import NULL_WORDS
+
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+NULL = object()
+"""What an option that is given as ``null`` is parsed to, as None is one that is not given."""
+_NULLABLE = {int: "a whole number", float: "a number", str: "text"}
+"""Kinds of options that take ``null`` where their field allows None, in words; a switch takes no value at all."""
 
 
 def with_options(command: Command, added: Sequence[inspect.Parameter]) -> Command:
@@ -30,8 +39,12 @@ def with_options(command: Command, added: Sequence[inspect.Parameter]) -> Comman
 
 
 def given(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings that stood on the command line, by flat name."""
-    return {name.replace("__", ".", 1): value for name, value in settings.items() if value is not None}
+    """The settings that stood on the command line, by flat name; None is one that was given as ``null``."""
+    return {
+        name.replace("__", ".", 1): None if value is NULL else value
+        for name, value in settings.items()
+        if value is not None
+    }
 
 
 def field_option(name: str, info: FieldInfo, panel: str, also: Sequence[str] = ()) -> inspect.Parameter:
@@ -45,15 +58,12 @@ def field_option(name: str, info: FieldInfo, panel: str, also: Sequence[str] = (
     if kind is bool:
         names = [f"{option}/--no-{option.removeprefix('--')}" for option in names]
     words = _words_beside_numbers(info.annotation)
-    return option_parameter(
-        identifier(name),
-        kind,
-        names,
-        help_text(info),
-        panel,
-        parser=_number_or_word if words else None,
-        metavar="|".join(("N", *words)) if words else None,
-    )
+    parser: Callable[[str], Any] | None = _number_or_word if words else None
+    metavar = "|".join(("N", *words)) if words else None
+    if types.NoneType in typing.get_args(info.annotation) and kind in _NULLABLE:
+        parser = _null_or(parser or _parser(name, kind))
+        metavar = f"{metavar or kind.__name__}|null"
+    return option_parameter(identifier(name), kind, names, help_text(info), panel, parser, metavar)
 
 
 def identifier(name: str) -> str:
@@ -93,6 +103,25 @@ def _words_beside_numbers(annotation: Any) -> tuple[str, ...]:
     parts = typing.get_args(annotation)
     literals = (typing.get_args(part) for part in parts if typing.get_origin(part) is Literal)
     return tuple(word for words in literals for word in words) if int in parts else ()
+
+
+def _null_or(parse: Callable[[str], Any]) -> Callable[[str], Any]:
+    def parsed(text: str) -> Any:
+        return NULL if text in NULL_WORDS else parse(text)
+
+    return parsed
+
+
+def _parser(name: str, kind: type) -> Callable[[str], Any]:
+    """Reads what typer would where there is no parser."""
+
+    def parsed(text: str) -> Any:
+        try:
+            return TypeAdapter(kind).validate_python(text)
+        except ValidationError:
+            raise UserError(f"{name}: found {shown(text)}; should be {_NULLABLE[kind]}, or null") from None
+
+    return parsed
 
 
 def _number_or_word(text: str) -> int | str:

@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.yaml_file import parse_yaml
 from losstune.trainer.cli.field_options import (
+    NULL,
     Command,
     field_option,
     help_text,
@@ -83,8 +84,13 @@ def _own_option(name: str, info: FieldInfo) -> inspect.Parameter:
         names = [f"{names[0]}/--no-{name.replace('_', '-')}"]
     annotation: Any = info.annotation
     kind: type = annotation if annotation in _PLAIN else str
-    parser = None if kind is annotation else lambda text: parse_yaml(f"{name}: {text}", f"--{name}").data[name]
+    parser = None if kind is annotation else lambda text: _as_in_yaml(name, text)
     return option_parameter(identifier(name), kind, names, help_text(info), "Model", parser)
+
+
+def _as_in_yaml(name: str, text: str) -> Any:
+    value = parse_yaml(f"{name}: {text}", f"--{name}").data[name]
+    return NULL if value is None else value
 
 
 def _option(name: str, field: FlatField) -> inspect.Parameter:

@@ -7,7 +7,9 @@ import typer
 from pydantic import BaseModel, Field
 from typer.testing import CliRunner
 
+from losstune.trainer.base.errors import UserError
 from losstune.trainer.cli.field_options import field_option, given, help_text, with_options
+from tests.trainer.samples import refusal
 
 
 class Settings(BaseModel):
@@ -19,6 +21,9 @@ class Settings(BaseModel):
     loud: bool = Field(False, description="say more")
     needed: str = Field(description="without a default")
     sample: int | Literal["all"] = Field("all", description="how many are drawn  (default: as many as there are)")
+    share: float | None = Field(0.5, gt=0, description="share; null: none")
+    label: str | None = Field(None, description="a label")
+    few: int | Literal["most"] | None = Field(3, description="how few")
 
 
 FIELDS = Settings.model_fields
@@ -34,6 +39,8 @@ def run(*arguments: str) -> dict[str, Any]:
     options = [field_option(field, info, "Panel", ("l",) if field == "loud" else ()) for field, info in FIELDS.items()]
     app.command()(with_options(command, [*options, field_option("model.depth", FIELDS["rows"], "Panel")]))
     result = CliRunner().invoke(app, arguments)
+    if isinstance(result.exception, UserError):
+        raise result.exception
     assert result.exit_code == 0, result.output
     return received
 
@@ -70,3 +77,40 @@ def test_a_switch_can_be_turned_off_by_each_of_its_names() -> None:
 @pytest.mark.parametrize(("text", "value"), [("7", 7), ("all", "all"), ("-1", "-1"), ("1.0", "1.0")])
 def test_a_whole_number_or_a_word_is_read_as_what_it_is(text: str, value: int | str) -> None:
     assert run("one", "--sample", text) == {"name": "one", "sample": value}
+
+
+@pytest.mark.parametrize("text", ["null", "Null", "NULL", "~"])
+@pytest.mark.parametrize("field", ["rows", "share", "label", "few"])
+def test_null_is_none_where_the_field_allows_it(field: str, text: str) -> None:
+    assert run("one", f"--{field}", text) == {"name": "one", field: None}
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "value"),
+    [("rows", "8", 8), ("share", "1e-2", 0.01), ("label", "nil", "nil"), ("few", "most", "most")],
+)
+def test_beside_null_a_field_takes_what_it_takes(field: str, text: str, value: object) -> None:
+    assert run("one", f"--{field}", text) == {"name": "one", field: value}
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "message"),
+    [
+        ("rows", "1.5", "rows: found '1.5'; should be a whole number, or null"),
+        ("rows", "", "rows: found ''; should be a whole number, or null"),
+        ("share", "none", "share: found 'none'; should be a number, or null"),
+    ],
+)
+def test_neither_is_refused(field: str, text: str, message: str) -> None:
+    assert refusal(run, "one", f"--{field}", text) == message
+
+
+def test_help_shows_that_null_is_taken() -> None:
+    app = typer.Typer(rich_markup_mode=None)
+    app.command()(with_options(lambda **_: None, [field_option(name, FIELDS[name], "Panel") for name in FIELDS]))
+    shown = {words[0]: words[1] for line in help_of(app).splitlines() if (words := line.split()) and len(words) > 1}
+    assert (shown["--share"], shown["--rows"], shown["--few"]) == ("float|null", "int|null", "N|most|null")
+
+
+def help_of(app: typer.Typer) -> str:
+    return CliRunner().invoke(app, ["--help"], terminal_width=200).output

@@ -1,5 +1,7 @@
 """Command-line options: one per setting of every loss, none with a default of its own."""
 
+import types
+import typing
 from typing import Any
 
 import pytest
@@ -117,6 +119,20 @@ def test_a_switch_can_be_turned_off(name: str) -> None:
 )
 def test_an_options_value_is_found_before_anything_is_parsed(line: str, value: str | None) -> None:
     assert option_value(line.split(), "--loss-fn") == value
+
+
+def nullable() -> list[str]:
+    known = {name: field for loss in loss_names() for name, field in flat_fields(loss_config_class(loss)).items()}
+    return [name for name, field in known.items() if types.NoneType in typing.get_args(field.info.annotation)]
+
+
+def test_every_setting_whose_help_speaks_of_null_takes_it() -> None:
+    assert set(nullable()) >= {"clip_norm", "patience", "average_epochs", "target_temperature", "threads", "columns"}
+
+
+@pytest.mark.parametrize("name", nullable())
+def test_a_setting_that_may_be_none_takes_null(name: str) -> None:
+    assert parse(f"--{name}", "null") == {name: None}
 
 
 def test_what_is_not_given_is_left_to_the_config() -> None:
