@@ -8,8 +8,9 @@ from typing import Any
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.files import check_seal
 from losstune.trainer.base.yaml_file import dump_yaml, read_yaml
+from losstune.trainer.config.flat_names import flatten
 from losstune.trainer.config.matryoshka import one_value
-from losstune.trainer.config.train_config import TrainConfig, flatten
+from losstune.trainer.config.train_config import TrainConfig
 
 
 @dataclass(frozen=True)

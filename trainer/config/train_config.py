@@ -6,23 +6,22 @@ line, YAML files, search spaces and tracking. Inside, it is typed: the loss's ow
 encoder's place, and its options are the settings under ``model.``.
 """
 
-import difflib
-from collections.abc import Container, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 
-from losstune.trainer.base.errors import UserError, shown
+from losstune.trainer.base.errors import UserError
 from losstune.trainer.config.data_rules import ANSWERS_TEXT, SPLIT_BY_TEXT, AnswerRule, DataRules, SplitBy
 from losstune.trainer.config.eval_queries import EvalQueries
 from losstune.trainer.config.factory import FACTORY, Factory, load_factory
 from losstune.trainer.config.loss_config import LossConfig
-from losstune.trainer.config.loss_registry import loss_config_class, loss_names, loss_reference
+from losstune.trainer.config.loss_registry import loss_config_class, loss_reference
 from losstune.trainer.config.matryoshka import Dims, Prefix, Weights, named_prefixes, one_value
 from losstune.trainer.config.model_config import FactoryConfig, ModelConfig, checked_model
 from losstune.trainer.config.objective import Objective
+from losstune.trainer.config.setting_errors import describe, unknown_name
 
 DEFAULT_LOSS = "cosine"
 
@@ -117,7 +116,7 @@ class TrainConfig(BaseModel):
         fields = flat_fields(loss_class, factory)
         for name in settings:
             if name != "loss_fn" and name not in fields:
-                raise UserError(f"{prefix}{unknown_name(str(name), loss_class, factory)}")
+                raise UserError(f"{prefix}{unknown_name(str(name), loss_class, factory, fields)}")
         parts: dict[str, dict[str, Any]] = {"": {}, "loss": {}, "model": {}}
         for name, value in settings.items():
             if name != "loss_fn":
@@ -215,56 +214,6 @@ def _recommended(loss_class: type[LossConfig]) -> dict[str, Any]:
     return {"batch_size": loss_class.recommended_batch, "lr": loss_class.start_lr}
 
 
-def flatten(nested: Mapping[str, Any]) -> dict[str, Any]:
-    """``{"model": {"depth": 0}}`` → ``{"model.depth": 0}``; flat names pass through.
-
-    Raises:
-        UserError: a name stands twice.
-    """
-    flat: dict[str, Any] = {}
-    for name, value in _flatten(nested, ""):
-        if name in flat:
-            raise UserError(f"{name} stands twice, nested and with a dot")
-        flat[name] = value
-    return flat
-
-
-def _flatten(nested: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in nested.items():
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
-def unknown_name(
-    name: str, loss_class: type[LossConfig], factory: Factory | None = None, hidden: Container[str] = ()
-) -> str:
-    """Message for a name that no setting has, with the loss it belongs to or the nearest names not ``hidden``."""
-    if factory and name.startswith("model."):
-        hint = _hint(name.removeprefix("model."), list(factory.options), "model.")
-        return f"{name} is not an option of {factory.reference}{hint}"
-    if owners := list(_owners(name)):
-        return f"{name} belongs to {', '.join(owners)}, not to {loss_class.name}"
-    settings = dict.fromkeys([*flat_fields(loss_class, factory), FACTORY])
-    allowed = [setting for setting in settings if setting not in hidden]
-    return f"{name} is not a setting{_hint(name, allowed)}"
-
-
-def _hint(name: str, allowed: list[str], prefix: str = "") -> str:
-    near = [f"{prefix}{other}" for other in difflib.get_close_matches(name, allowed, n=3, cutoff=0.5)]
-    if near:
-        return f"; did you mean {' or '.join(near)}?"
-    return f"; allowed: {', '.join(f'{prefix}{other}' for other in allowed) or 'none'}"
-
-
-def _owners(parameter: str) -> Iterator[str]:
-    for loss in loss_names():
-        with suppress(UserError):  # one that can not be imported is no reason to refuse another
-            if parameter in loss_config_class(loss).model_fields:
-                yield loss
-
-
 def check_batch_rule(batch_size: float, loss_class: type[LossConfig], prefix: str = "") -> None:
     """Refuse a batch smaller than the loss allows.
 
@@ -276,15 +225,3 @@ def check_batch_rule(batch_size: float, loss_class: type[LossConfig], prefix: st
             f"{prefix}batch_size: found {batch_size}; {loss_class.name} needs at least "
             f"{loss_class.smallest_batch} ({loss_class.recommended_batch} or more is recommended)"
         )
-
-
-def describe(error: ValidationError) -> str:
-    """Pydantic's findings as ``name: found value; what is allowed``, one per line."""
-    lines = []
-    for finding in error.errors():
-        name = ".".join(str(part) for part in finding["loc"])
-        if error.title == "ModelConfig":
-            name = f"model.{name}"
-        rule = finding["msg"].removeprefix("Input ").removeprefix("Value error, ")
-        lines.append(f"{name}: found {shown(finding['input'])}; {rule}" if name else rule)
-    return "\n".join(lines)

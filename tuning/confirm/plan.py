@@ -22,7 +22,8 @@ from losstune.trainer.base.files import check_seal, make_folder, sealed
 from losstune.trainer.base.yaml_file import dump_yaml, read_yaml
 from losstune.trainer.config.config_file import read_run_settings
 from losstune.trainer.config.matryoshka import trained_dims
-from losstune.trainer.config.train_config import TrainConfig, describe
+from losstune.trainer.config.setting_errors import describe
+from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.run.layout import CONFIG_FILE
 from losstune.tuning.confirm.test_split_uses import Use, split_uses
 from losstune.tuning.study.study import Study

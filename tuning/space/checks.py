@@ -8,7 +8,8 @@ from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.yaml_file import YamlFile
 from losstune.trainer.config.factory import FACTORY, Factory, adapter_of, rule_of
 from losstune.trainer.config.loss_config import LossConfig
-from losstune.trainer.config.train_config import check_batch_rule, default_settings, flat_fields, unknown_name
+from losstune.trainer.config.setting_errors import unknown_name
+from losstune.trainer.config.train_config import check_batch_rule, default_settings, flat_fields
 from losstune.tuning.space.search_space import MANAGED
 
 
@@ -33,7 +34,8 @@ class SettingChecks:
         if name == FACTORY and path[0] != "fixed":
             self.fail("can not stand here: a space is for one model, which fixed names", *path)
         if name not in self._fields:
-            message = unknown_name(name, self._loss, self._factory, MANAGED)
+            allowed = [setting for setting in self._fields if setting not in MANAGED]
+            message = unknown_name(name, self._loss, self._factory, allowed)
             raise UserError(f"{self._file.where(*path)}: {dotted(path)}: {message}")
 
     def value(self, name: str, value: object, *path: str | int) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from losstune.trainer.base.errors import UserError
-from losstune.trainer.config.train_config import describe
+from losstune.trainer.config.setting_errors import describe
 from losstune.tuning.space.search_space import SearchSpace
 from losstune.tuning.space.settings import BUDGET_FIELDS, SAMPLER, StudySettings
 

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.yaml_file import YamlFile, parse_yaml, read_yaml
 from losstune.trainer.config.factory import FACTORY, Factory, adapter_of, load_factory, rule_of
+from losstune.trainer.config.flat_names import flatten
 from losstune.trainer.config.loss_registry import is_loss_name, loss_config_class, loss_reference
 from losstune.trainer.config.matryoshka import LISTS, one_value
-from losstune.trainer.config.train_config import flatten
 from losstune.tuning.space.checks import SettingChecks, fail
 from losstune.tuning.space.domains import read_domain
 from losstune.tuning.space.expression import Expression

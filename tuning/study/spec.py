@@ -13,7 +13,7 @@ from losstune.trainer.base.files import check_seal
 from losstune.trainer.base.references import is_reference
 from losstune.trainer.base.yaml_file import dump_yaml, parse_yaml, read_yaml
 from losstune.trainer.config.loss_registry import is_loss_name
-from losstune.trainer.config.train_config import describe
+from losstune.trainer.config.setting_errors import describe
 from losstune.tuning.space.reader import read_space
 from losstune.tuning.space.search_space import SearchSpace, loss_title
 from losstune.tuning.space.settings import StudySettings

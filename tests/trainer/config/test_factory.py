@@ -11,9 +11,10 @@ from pydantic import Field
 from torch import nn
 
 from losstune.trainer.config.factory import Factory, load_factory
+from losstune.trainer.config.flat_names import flatten
 from losstune.trainer.config.loss_registry import loss_config_class
 from losstune.trainer.config.model_config import FactoryConfig, ModelConfig
-from losstune.trainer.config.train_config import TrainConfig, default_settings, flatten, required_settings
+from losstune.trainer.config.train_config import TrainConfig, default_settings, required_settings
 from tests.trainer.own_models import HERE
 from tests.trainer.samples import refusal
 
