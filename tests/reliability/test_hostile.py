@@ -472,6 +472,7 @@ LINKED = [
     "study.yaml",
     ".lock",
     "tracker.log",
+    ".tracker",
     "attempt",
     "report.html",
     "trials",

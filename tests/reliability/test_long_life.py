@@ -69,7 +69,7 @@ def test_twenty_launches_leave_nothing_behind(tmp_path: Path, record: Recorder) 
     for study in (root / "studies" / "long" for root in roots):
         assert sorted(path.name for path in (study / "trials").iterdir()) == [f"mse-{n:04d}" for n in range(10)]
         left = {path.name for path in study.iterdir()}
-        assert left <= {".lock", "attempt", "optuna.db", "study.yaml", "tracker.log", "trials"}
+        assert left <= {".lock", "attempt", "optuna.db", "study.yaml", "tracker.log", ".tracker", "trials"}
     record(12, "launched again", injected=20)
 
 

@@ -6,7 +6,6 @@ import sys
 import time
 
 from losstune.trainer.base.errors import UserError
-from losstune.tuning.confirm.plan import is_finished, plans
 from losstune.tuning.storage.home import STORAGE, STUDY_STORAGE, home_at
 from losstune.tuning.storage.passwords import masked
 from losstune.tuning.study.study import Study, open_study
@@ -14,6 +13,7 @@ from losstune.tuning.track.mlflow_store import translating_mlflow_errors
 from losstune.tuning.track.mlflow_sync import Tracker
 from losstune.tuning.track.process import TRACKING_URI
 from losstune.tuning.track.runs import Activity
+from losstune.tuning.track.turn import Turn
 
 FOLLOW_SECONDS = 5.0
 
@@ -21,26 +21,37 @@ FOLLOW_SECONDS = 5.0
 def follow(study: Study, tracking_uri: str, activity: Activity) -> None:
     """Sync until standard input ends, which it does when the launch has finished or died; then once more."""
     tracker: Tracker | None = None
-    while not select.select([sys.stdin], [], [], FOLLOW_SECONDS)[0]:
-        try:
-            tracker = tracker or Tracker(study, tracking_uri)
-            tracker.sync(activity)
-        except Exception as error:  # a store that is down now may be up later; the last sync decides
-            said = masked(f"{type(error).__name__}: {error}", tracking_uri)
-            print(f"{time.strftime('%H:%M:%S')} {said}", file=sys.stderr, flush=True)
-            tracker = None
-    with translating_mlflow_errors(tracking_uri):
-        (tracker or Tracker(study, tracking_uri)).sync(None)
+    with Turn(study) as turn:
+        while not select.select([sys.stdin], [], [], FOLLOW_SECONDS)[0]:
+            try:
+                if turn.take():
+                    tracker = tracker or Tracker(study, tracking_uri)
+                    tracker.sync(activity)
+            except Exception as error:  # a store that is down now may be up later; the last sync decides
+                said = masked(f"{type(error).__name__}: {error}", tracking_uri)
+                print(f"{time.strftime('%H:%M:%S')} {said}", file=sys.stderr, flush=True)
+                tracker = None
+        with translating_mlflow_errors(tracking_uri):
+            turn.wait()
+            known = tracker if turn.is_sure else None
+            (known or Tracker(study, tracking_uri)).sync(None)
 
 
 def sync_study(study: Study, tracking_uri: str) -> None:
-    """Bring MLflow to what the truth says now."""
-    activity: Activity | None = None
-    if study.home.trial_store(study.spec.name).is_held():
-        newest = next(reversed(list(plans(study))), None)
-        activity = "confirm" if newest is not None and not is_finished(study, newest) else "search"
-    with translating_mlflow_errors(tracking_uri):
-        Tracker(study, tracking_uri).sync(activity)
+    """Bring MLflow to what the truth says now.
+
+    Raises:
+        UserError: a launch is running, whose tracker does that; or MLflow can not be brought there.
+    """
+    name = study.spec.name
+    if study.home.trial_store(name).is_held():
+        raise UserError(
+            f"a launch of study {name!r} is running: it brings MLflow up to date itself, at its end at the latest; for "
+            "another --tracking-uri wait until then"
+        )
+    with translating_mlflow_errors(tracking_uri), Turn(study) as turn:
+        turn.wait()
+        Tracker(study, tracking_uri).sync(None)
 
 
 def main() -> None:

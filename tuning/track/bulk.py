@@ -45,12 +45,11 @@ def insert_runs(
     Args:
         store: MLflow's database file.
         location: of the experiment's artifacts.
-        inputs: of every run; a run of the experiment that MLflow's own calls have made has them already.
+        inputs: of every run.
     """
     ids = [uuid.uuid4().hex for _ in runs]
     with closing(sqlite3.connect(store, timeout=60)) as database, database:
-        known = database.execute(_DATASETS, (experiment_id,))
-        datasets = {(name, digest): dataset for name, digest, dataset in known}
+        datasets = _datasets(database, experiment_id, inputs)
         for run_id, run in zip(ids, runs, strict=True):
             metrics, params, tags = _valid(run)
             place = append_to_uri_path(location, run_id, "artifacts")
@@ -72,6 +71,10 @@ def insert_runs(
 
 
 _DATASETS = "SELECT name, digest, dataset_uuid FROM datasets WHERE experiment_id = ?"
+_DATASET = (
+    "INSERT OR IGNORE INTO datasets "
+    "(dataset_uuid, experiment_id, name, digest, dataset_source_type, dataset_source) VALUES (?, ?, ?, ?, ?, ?)"
+)
 _RUN = (
     "INSERT INTO runs (run_uuid, name, user_id, status, start_time, end_time, artifact_uri, experiment_id, "
     "source_type, source_name, entry_point_name, source_version, lifecycle_stage) "
@@ -84,6 +87,20 @@ _INPUT = (
     "VALUES (?, 'DATASET', ?, 'RUN', ?, 0)"
 )
 _OF_METRIC = "(key, step, timestamp, value, is_nan, run_uuid) VALUES (?, ?, ?, ?, ?, ?)"
+
+
+def _datasets(
+    database: sqlite3.Connection, experiment_id: str, inputs: Sequence[DatasetInput]
+) -> dict[tuple[str, str], str]:
+    """MLflow's ids of the experiment's datasets by name and digest; those of the inputs are there afterwards.
+
+    The runs of before may have others: the data's file has another name now, or an earlier release told none.
+    """
+    for made in (one.dataset for one in inputs):
+        row = (uuid.uuid4().hex, int(experiment_id), made.name, made.digest, made.source_type, made.source)
+        database.execute(_DATASET, row)
+    known = database.execute(_DATASETS, (int(experiment_id),))
+    return {(name, digest): dataset for name, digest, dataset in known}
 
 
 def _valid(run: NewRun) -> tuple[list[Metric], list[Param], list[RunTag]]:

@@ -1,6 +1,7 @@
 """MLflow's store of runs: how it is opened, made, and what goes wrong with it."""
 
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -44,13 +45,30 @@ def check_answers(tracking_uri: str) -> None:
 
 
 def create_store(path: Path) -> None:
-    """MLflow's database whole or not at all: it makes its tables in many steps, and does not open one cut short."""
+    """MLflow's database whole or not at all: it makes its tables in many steps, and does not open one cut short.
+
+    What another launch has made meanwhile stays: it has runs already, and its connections would go on writing to a file
+    that no longer has a name.
+    """
     if path.exists() or not path.parent.is_dir():
         return
-    draft = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    draft.unlink(missing_ok=True)
-    client_of(f"{SQLITE}{draft}").search_experiments(max_results=1)
-    draft.replace(path)
+    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        client_of(f"{SQLITE}{draft}").search_experiments(max_results=1)
+        _name_if_free(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _name_if_free(draft: Path, path: Path) -> None:
+    """Give a file this name, where no other one has it; renaming would replace that."""
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        pass
+    except OSError:  # a disk without hard links
+        if not path.exists():
+            draft.replace(path)
 
 
 @contextmanager

@@ -53,7 +53,9 @@ class TrackerProcess:
         if self._process is not None:
             return
         study = self._study
-        with (study.folder / LOG_FILE).open("w") as log, _signals_blocked():
+        path = study.folder / LOG_FILE
+        path.unlink(missing_ok=True)  # the tracker of a launch that was killed may still write to that one
+        with path.open("w") as log, _signals_blocked():
             self._process = subprocess.Popen(
                 # Unbuffered: what it says stays in order, and its error is the last line.
                 [sys.executable, "-u", "-P", "-m", "losstune.tuning.commands.sync", study.spec.name, self._activity],

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from importlib.metadata import version
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from mlflow import MlflowException
 from mlflow.entities.model_registry import ModelVersion
@@ -11,11 +11,13 @@ from mlflow.tracking import MlflowClient
 
 from losstune.trainer.run.layout import BEST_FILE
 from losstune.tuning.confirm.confirm_runs import ConfirmRun
+from losstune.tuning.storage.passwords import masked
 from losstune.tuning.study.study import Study
 from losstune.tuning.track.batches import metric_of
 from losstune.tuning.track.description import champion_note, study_note
 from losstune.tuning.track.experiment import STUDY_ID_TAG
-from losstune.tuning.track.mlflow_store import default_store, millis
+from losstune.tuning.track.logged_model import ExportedModel, export_models, log_model
+from losstune.tuning.track.mlflow_store import default_store
 from losstune.tuning.track.runs import RUN_TAG, STUDY_TAG, MetricPoint
 
 CHAMPION = "champion"
@@ -25,6 +27,8 @@ ALIASED_TAG = "losstune."
 """On a registered model, before an alias: the version that it was given to last. Where a user moved it, it stays."""
 FOR_SEARCH_TAG = "losstune.for_search"
 """On a version that has the alias :data:`FOR_SEARCH`."""
+_NO_SUCH_CALL = "ENDPOINT_NOT_FOUND"
+"""What MLflow's client says of a server that does not know a call."""
 
 
 def register_champion(
@@ -92,7 +96,7 @@ def _made(
     tags = {RUN_TAG: champion.name, STUDY_ID_TAG: study.spec.id}
     versions = []
     with default_store(tracking_uri):  # a client looks there for the model of a version, whatever its own store is
-        for uri, model_id, own_tags in _logged(client, study, champion, run_id):
+        for uri, model_id, own_tags in _logged(client, tracking_uri, study, champion, run_id):
             if model_id is not None and FOR_SEARCH_TAG not in own_tags:  # the run has these; MLflow keeps a point once
                 client.log_batch(run_id, metrics=[metric_of(point, model_id) for point in points])
             versions.append(
@@ -102,46 +106,31 @@ def _made(
 
 
 def _logged(
-    client: MlflowClient, study: Study, champion: ConfirmRun, run_id: str
+    client: MlflowClient, tracking_uri: str, study: Study, champion: ConfirmRun, run_id: str
 ) -> list[tuple[str, str | None, dict[str, str]]]:
-    """Log the champion to its run, as models or else as its checkpoint; what registers it: URI, model's id, tags."""
+    """Log the champion to its run, as models or else as its checkpoint; what registers it: URI, model's id, tags.
+
+    As its checkpoint for good only where that is for good: after a server that was down the next sync tries again.
+    """
     checkpoint = champion.folder / BEST_FILE
     study.files.keep(checkpoint)
-    try:
-        return _log_models(checkpoint, run_id)
-    except Exception as error:  # whatever torch.export stumbles over in a model of the user's
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        print(f"note: the champion is registered as its checkpoint, because MLflow can not log it: {reason}")
-        client.log_artifact(run_id, str(checkpoint))
-        return [(f"{client.get_run(run_id).info.artifact_uri}/{BEST_FILE}", None, {})]
-    finally:
-        ended = champion.result()
-        client.set_terminated(run_id, "FINISHED", end_time=millis(ended.finished if ended else None))
+    with TemporaryDirectory() as folder:
+        try:
+            models = export_models(checkpoint, Path(folder))
+        except Exception as error:  # whatever torch.export stumbles over in a model of the user's
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+        else:
+            try:
+                return [_registrable(log_model(client, run_id, one), one) for one in models]
+            except MlflowException as error:
+                if error.error_code != _NO_SUCH_CALL:
+                    raise
+                reason = "its server is older than MLflow 3"
+    note = f"note: the champion is registered as its checkpoint, because MLflow can not log it: {reason}"
+    print(masked(note, tracking_uri))
+    client.log_artifact(run_id, str(checkpoint))
+    return [(f"{client.get_run(run_id).info.artifact_uri}/{BEST_FILE}", None, {})]
 
 
-def _log_models(checkpoint: Path, run_id: str) -> list[tuple[str, str | None, dict[str, str]]]:
-    """Log a model to its run in a form that ``mlflow.pytorch.load_model`` opens without losstune, for search and plain.
-
-    An example of two rows, because torch exports a single one as the only number of rows there is.
-    """
-    import mlflow
-    import mlflow.pytorch
-    import numpy as np
-
-    from losstune.trainer.run.served import ServedModel
-    from losstune.trainer.run.trained_model import load_model  # with torch, which a tracker needs for this alone
-
-    trained = load_model(checkpoint)
-    example = np.zeros((2, *trained.input_shape), dtype=trained.input_dtype)
-    ways: list[tuple[str, ServedModel, dict[str, str]]] = [("model", ServedModel(trained, for_search=False), {})]
-    if trained.knows_center:
-        ways.insert(0, ("model-for-search", ServedModel(trained, for_search=True), {FOR_SEARCH_TAG: "true"}))
-    found = []
-    with mlflow.start_run(run_id=run_id):
-        for name, model, tags in ways:
-            requirements = [f"torch=={version('torch')}"]
-            logged = mlflow.pytorch.log_model(
-                model.cpu().eval(), name=name, input_example=example, pip_requirements=requirements
-            )
-            found.append((str(logged.model_uri), logged.model_id, tags))
-    return found
+def _registrable(model_id: str, exported: ExportedModel) -> tuple[str, str, dict[str, str]]:
+    return f"models:/{model_id}", model_id, {FOR_SEARCH_TAG: "true"} if exported.for_search else {}

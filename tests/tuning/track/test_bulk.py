@@ -12,10 +12,11 @@ from losstune.trainer.run.history import history_line
 from losstune.trainer.run.layout import HISTORY_FILE
 from losstune.tuning.confirm.confirm_runs import runs_of
 from losstune.tuning.confirm.plan import plans
+from losstune.tuning.study.loss_trials import LossTrials
 from losstune.tuning.study.study import Study
 from losstune.tuning.track import mlflow_sync
 from losstune.tuning.track.mlflow_sync import Tracker
-from tests.tuning.reported import confirmed, searched
+from tests.tuning.reported import confirmed, end, point_of, searched
 
 CPU = "system/cpu_utilization_percentage"
 WITHOUT_RUNS = {"alembic_version", "experiments", "experiment_tags", "model_versions", "registered_models"}
@@ -71,6 +72,27 @@ def test_every_row_is_as_by_mlflows_own_calls(study: Study, tmp_path: Path, monk
     before = tables(inserted)
     Tracker(study, f"sqlite:///{inserted}").sync("confirm")
     assert tables(inserted) == before
+
+
+@pytest.mark.parametrize("before", ["data of another name", "a release that told no data"])
+def test_runs_of_data_that_no_run_has_named_yet(before: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loss's run is there, with the data's former name or none, and new trials have ended before they are seen."""
+    study = searched(tmp_path, (1, 0), data="ok.npz")
+    inserted, logged = tmp_path / "inserted.db", tmp_path / "logged.db"
+    with monkeypatch.context() as patch:
+        if before == "a release that told no data":
+            patch.setattr(mlflow_sync, "dataset_inputs", lambda study: [])
+        for database in (inserted, logged):
+            Tracker(study, f"sqlite:///{database}").sync(None)
+    renamed = Study(study.home, study.spec.model_copy(update={"data_source": "ok2.npz"}))
+    own = LossTrials(study.storage(), "infonce", study.spec.search_spaces()["infonce"])
+    end(renamed, own, own.add(point_of("infonce", 0.5, 1), seed=1), 0.3)
+    Tracker(renamed, f"sqlite:///{inserted}").sync(None)
+    monkeypatch.setattr(Tracker, "_can_be_inserted", lambda self, picture: False)
+    Tracker(renamed, f"sqlite:///{logged}").sync(None)
+    found = tables(inserted)
+    assert "ok2.npz (train)" in str(found["datasets"])
+    assert found == tables(logged)
 
 
 def test_where_artifacts_are_is_where_mlflow_looks(study: Study, tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """MLflow's store: made whole or not at all, its errors told without a password."""
 
+import errno
+import os
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
@@ -34,6 +36,34 @@ def test_a_store_that_is_there_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "mlflow.db").read_bytes() == b"somebody's"
     create_store(tmp_path / "no folder" / "mlflow.db")
     assert not (tmp_path / "no folder").exists()
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_store_that_another_launch_makes_meanwhile_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    """Its runs are there already, and its connections go on writing to it; also on a disk without hard links."""
+    path, real = tmp_path / "mlflow.db", mlflow_store.client_of
+
+    def other_is_faster(uri: str) -> MlflowClient:
+        monkeypatch.setattr(mlflow_store, "client_of", real)
+        create_store(path)
+        other.append(MlflowClient(f"sqlite:///{path}"))
+        other[0].create_experiment("theirs")
+        return real(uri)
+
+    def no_links(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    other: list[MlflowClient] = []
+    monkeypatch.setattr(mlflow_store, "client_of", other_is_faster)
+    if not links:
+        monkeypatch.setattr(os, "link", no_links)
+    create_store(path)
+    other[0].create_experiment("later")
+    shown = MlflowClient(f"sqlite:///{path.parent}/./mlflow.db").search_experiments()  # with connections of its own
+    assert {experiment.name for experiment in shown} == {"Default", "theirs", "later"}
+    assert [file.name for file in tmp_path.iterdir() if ".tmp" in file.name] == []
 
 
 @pytest.mark.parametrize("users", [None, "sqlite:///users.db"])

@@ -63,6 +63,16 @@ def test_it_is_started_apart_deaf_to_signals_and_no_password_is_in_its_arguments
     assert finished(tracker) == (True, "")
 
 
+def test_what_the_tracker_of_a_killed_launch_still_writes_is_not_in_its_log(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (study.folder / process.LOG_FILE).open("w") as of_before:
+        tracker, _ = started(study, monkeypatch, WAITS)
+        of_before.write("note: of before\n")
+        of_before.flush()
+        assert finished(tracker) == (True, "")
+
+
 def test_it_is_started_once(study: Study, monkeypatch: pytest.MonkeyPatch) -> None:
     tracker, calls = started(study, monkeypatch, WAITS)
     tracker.start()

@@ -5,21 +5,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mlflow import MlflowException
+from mlflow.protos.databricks_pb2 import ENDPOINT_NOT_FOUND, RESOURCE_EXHAUSTED
 from mlflow.tracking import MlflowClient
 
 from losstune.trainer.run.checkpoint import load_checkpoint, save_checkpoint
 from losstune.trainer.run.layout import BEST_FILE
-from losstune.trainer.run.run_dir import RunDirectory
 from losstune.trainer.run.trained_model import load_model
 from losstune.tuning.confirm.confirm_runs import ConfirmRun
 from losstune.tuning.confirm.results import confirmed_run
 from losstune.tuning.study.study import Study
+from losstune.tuning.track import registry
 from losstune.tuning.track.experiment import STUDY_ID_TAG
 from losstune.tuning.track.mlflow_store import create_store, default_store
 from losstune.tuning.track.registry import CHAMPION, FOR_SEARCH, register_champion, retire_champion
 from losstune.tuning.track.runs import RUN_TAG
-from tests.trainer.samples import sample_arrays, sample_config, sample_trainer
+from tests.trainer.samples import sample_arrays
 from tests.tuning.reported import confirmed, searched
+from tests.tuning.track.test_logged_model import centred_run, new_run
 
 
 @pytest.fixture
@@ -46,20 +49,6 @@ def uri(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/mlflow.db"
 
 
-def new_run(client: MlflowClient, artifacts: Path) -> str:
-    found = client.get_experiment_by_name("study")
-    experiment = found.experiment_id if found else client.create_experiment("study", artifact_location=str(artifacts))
-    return client.create_run(experiment).info.run_id
-
-
-def centred_run(root: Path) -> Path:
-    """The folder of a run of one epoch that was trained about its centre."""
-    trainer, run = sample_trainer(sample_config(center=True, device="cpu")), RunDirectory(root / "run")
-    run.start(trainer.config)
-    run.save(trainer, [trainer.run_epoch()])
-    return run.path
-
-
 def champion_version(client: MlflowClient) -> int:
     return int(client.get_model_version_by_alias("study", CHAMPION).version)
 
@@ -75,7 +64,7 @@ def test_a_model_that_mlflow_can_not_log_is_registered_once_as_its_checkpoint(
     assert int(version.version) == champion_version(client)
     assert version.tags[RUN_TAG] == winner(study).name
     assert Path(version.source.removeprefix("file://")).read_bytes() == b"no model of torch's"
-    assert client.get_run(run_id).info.status == "FINISHED"
+    assert client.get_run(run_id).info.end_time == 7
     said = capsys.readouterr().out.splitlines()
     assert len(said) == 1
     assert said[0].startswith("note: the champion is registered as its checkpoint, because MLflow can not log it: ")
@@ -117,18 +106,93 @@ def test_an_alias_of_other_versions_is_not_taken_away(study: Study, uri: str, tm
     assert champion_version(client) == 2
 
 
-def test_a_champion_has_two_versions_one_plain_and_one_for_search(study: Study, uri: str, tmp_path: Path) -> None:
+@pytest.fixture
+def centred(study: Study, tmp_path: Path) -> Path:
+    """The winner's checkpoint, which is a model now, of a run that was trained about its centre."""
+    return (centred_run(tmp_path) / BEST_FILE).replace(winner(study).folder / BEST_FILE)
+
+
+BUSY, TIMED_OUT = MlflowException("busy", error_code=RESOURCE_EXHAUSTED), ConnectionError("timed out")
+
+
+@pytest.mark.parametrize(
+    ("call", "error"),
+    [("create_logged_model", BUSY), ("log_model_artifacts", TIMED_OUT), ("create_model_version", BUSY)],
+)
+def test_what_a_server_did_not_take_it_gets_at_the_next_time(
+    call: str,
+    error: Exception,
+    study: Study,
+    centred: Path,
+    uri: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    client = MlflowClient(uri)
+    run_id = new_run(client, tmp_path / "artifacts")
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, call, fail)
+        with pytest.raises(type(error), match=str(error)):
+            register_champion(client, uri, study, winner(study), run_id, [])
+    assert client.search_model_versions("name = 'study'") == []
+    assert client.list_artifacts(run_id) == []
+    register_champion(client, uri, study, winner(study), run_id, [])
+    assert client.get_registered_model("study").aliases.keys() == {CHAMPION, FOR_SEARCH}
+    assert capsys.readouterr().out == ""
+    models = client.search_logged_models([client.get_run(run_id).info.experiment_id])
+    assert {model.status.name for model in models} == {"READY"}
+
+
+def test_a_server_that_knows_no_models_of_runs_has_the_checkpoint(
+    study: Study,
+    centred: Path,
+    uri: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def no_such_call(*_: object, **__: object) -> None:
+        raise MlflowException("not found", error_code=ENDPOINT_NOT_FOUND)
+
+    monkeypatch.setattr(MlflowClient, "create_logged_model", no_such_call)
+    client = MlflowClient(uri)
+    register_champion(client, uri, study, winner(study), new_run(client, tmp_path / "artifacts"), [])
+    (version,) = client.search_model_versions("name = 'study'")
+    assert Path(version.source.removeprefix("file://")).read_bytes() == centred.read_bytes()
+    assert capsys.readouterr().out.endswith("because MLflow can not log it: its server is older than MLflow 3\n")
+
+
+def test_a_note_has_no_password(
+    study: Study, uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("weights of http://me:secret@mlflow, as secret")
+
+    monkeypatch.setattr(registry, "export_models", fail)
+    client = MlflowClient(uri)
+    with pytest.raises(MlflowException):
+        registry._logged(client, "http://me:secret@mlflow", study, winner(study), "no such run")
+    assert capsys.readouterr().out.endswith("because MLflow can not log it: weights of http://me:***@mlflow, as ***\n")
+
+
+def test_a_champion_has_two_versions_one_plain_and_one_for_search(
+    study: Study, centred: Path, uri: str, tmp_path: Path
+) -> None:
     import mlflow.pytorch
 
-    client, checkpoint = MlflowClient(uri), winner(study).folder / BEST_FILE
-    (centred_run(tmp_path) / BEST_FILE).replace(checkpoint)
+    client = MlflowClient(uri)
     run_id = new_run(client, tmp_path / "artifacts")
     for _ in range(2):
         register_champion(client, uri, study, winner(study), run_id, [])
     versions = client.search_model_versions("name = 'study'")
     assert len(versions) == 2
     assert {version.run_id for version in versions} == {run_id}
-    inputs, trained = sample_arrays()["inputs"], load_model(checkpoint)
+    inputs, trained = sample_arrays()["inputs"], load_model(centred)
     for alias, for_search in ((CHAMPION, False), (FOR_SEARCH, True)):
         with default_store(uri):
             served = mlflow.pytorch.load_model(f"models:/study@{alias}")
