@@ -14,8 +14,9 @@ from losstune.trainer.data.pairs import Pairs
 from losstune.trainer.run.history import Record, read_history
 from losstune.trainer.run.layout import HISTORY_FILE
 from losstune.trainer.run.loop import Trainer
+from losstune.tuning.confirm.arms import Arm
 from losstune.tuning.confirm.confirm_runs import ConfirmRun
-from losstune.tuning.confirm.plan import Arm, Plan
+from losstune.tuning.confirm.plan import Plan
 from losstune.tuning.execute.asha import AshaScheduler
 from losstune.tuning.execute.confirm_tasks import ConfirmTasks
 from losstune.tuning.execute.search_tasks import SearchTasks

@@ -116,7 +116,7 @@ def _plan(study: Study, request: ConfirmRequest, pairs: Pairs, console: Console)
     if request.margin is not None:
         fresh = _with_smallest(study, fresh, request.margin, pairs, request.execution.resources.cpus_per_trial, console)
     fresh = fresh.model_copy(update={"early": request.early})
-    same = known and [arm.as_now(study) for arm in known[-1].arms] == fresh.arms and known[-1].seeds == request.seeds
+    same = known and known[-1].seeds == request.seeds and known[-1].compares_now(study) == fresh.compares_now(study)
     if same and is_finished(study, known[-1]) and (fresh.early or not known[-1].early):  # it has these seeds, or more
         return known[-1]
     same = same and (known[-1].margin, known[-1].early) == (fresh.margin, fresh.early)

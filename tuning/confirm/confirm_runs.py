@@ -10,8 +10,9 @@ from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.files import make_folder, with_crc, without_crc
 from losstune.trainer.run.history import read_whole_lines
 from losstune.trainer.run.layout import HISTORY_FILE
+from losstune.tuning.confirm.arms import CONFIRM, Arm, runs_folder
 from losstune.tuning.confirm.looks import Decided, Known, decided
-from losstune.tuning.confirm.plan import CONFIRM, Arm, Plan, confirm_folder
+from losstune.tuning.confirm.plan import Plan
 from losstune.tuning.space.settings import StudySettings
 from losstune.tuning.study.seeds import derived_seed
 from losstune.tuning.study.study import Study
@@ -56,7 +57,7 @@ class ConfirmRun:
     @property
     def folder(self) -> Path:
         """Where its files are, absolute."""
-        return confirm_folder(self.study) / "runs" / self.name
+        return runs_folder(self.study, self.arm.name) / f"seed-{self.seed:02d}"
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -12,10 +12,11 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.files import with_crc, without_crc
+from losstune.tuning.confirm.arms import with_loss
 from losstune.tuning.confirm.bootstrap import Array
 from losstune.tuning.confirm.confirm_runs import ConfirmRun
 from losstune.tuning.confirm.cost import Cost
-from losstune.tuning.confirm.plan import RESULTS_FILE, SCORES_FILE, Plan, latest_finished, plan_folder, with_loss
+from losstune.tuning.confirm.plan import RESULTS_FILE, SCORES_FILE, Plan, latest_finished, plan_folder
 from losstune.tuning.study.study import Study
 
 Scores = dict[str, npt.NDArray[np.float64]]

@@ -8,8 +8,9 @@ from typing import Literal
 
 from losstune.trainer.run.history import read_history
 from losstune.trainer.run.layout import HISTORY_FILE
+from losstune.tuning.confirm.arms import confirm_folder
 from losstune.tuning.confirm.confirm_runs import ConfirmRun, RunResult, ended_values, looked
-from losstune.tuning.confirm.plan import Plan, confirm_folder
+from losstune.tuning.confirm.plan import Plan
 from losstune.tuning.show.confirm_progress import ConfirmProgress
 from losstune.tuning.storage.lease import LeaseLostError
 from losstune.tuning.study.messages import Report, Task

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from losstune.trainer.base.errors import UserError
+from losstune.tuning.confirm.arms import Arm
 from losstune.tuning.confirm.compare import (
     build_comparison,
     compare,

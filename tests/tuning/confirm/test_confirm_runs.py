@@ -8,6 +8,7 @@ from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.files import append_durably
 from losstune.trainer.run.history import history_line
 from losstune.trainer.run.layout import HISTORY_FILE
+from losstune.tuning.confirm.arms import Arm
 from losstune.tuning.confirm.confirm_runs import (
     RESULT_FILE,
     ConfirmRun,
@@ -18,7 +19,7 @@ from losstune.tuning.confirm.confirm_runs import (
     runs_by_arm,
     runs_of,
 )
-from losstune.tuning.confirm.plan import Arm, plans
+from losstune.tuning.confirm.plan import plans
 from tests.tuning.reported import confirmed, searched
 from tests.tuning.samples import settings_of
 

@@ -113,6 +113,16 @@ def test_plans_are_kept_in_order_and_the_newest_with_results_counts(tmp_path: Pa
     assert latest_finished(study) == first
 
 
+def test_the_order_of_its_settings_is_nothing_to_what_a_plan_compares(tmp_path: Path) -> None:
+    study = searched(tmp_path, trials=(4, 4))
+    plan = plan_of(study)
+    turned = plan.model_copy(update={"arms": plan.arms[::-1]})
+    assert turned.arms != plan.arms
+    assert turned.compares_now(study) == plan.compares_now(study)
+    fewer = plan.model_copy(update={"arms": plan.arms[1:]})
+    assert fewer.compares_now(study) != plan.compares_now(study)
+
+
 def test_a_plan_that_was_changed_is_refused(tmp_path: Path) -> None:
     study = confirmed(searched(tmp_path, trials=(3, 3)))
     path = plan_folder(study, 1) / PLAN_FILE

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from losstune.trainer.base.errors import UserError
-from losstune.tuning.confirm.plan import RESULTS_FILE, SCORES_FILE, Arm, latest_finished, plan_folder
+from losstune.tuning.confirm.arms import Arm
+from losstune.tuning.confirm.plan import RESULTS_FILE, SCORES_FILE, latest_finished, plan_folder
 from losstune.tuning.confirm.results import (
     ArmResult,
     Results,

@@ -16,8 +16,9 @@ from losstune.trainer.run.run_dir import RunDirectory
 from losstune.trainer.run.train import train_run
 from losstune.trainer.run.trained_model import load_model
 from losstune.tuning.confirm import validated
+from losstune.tuning.confirm.arms import Arm
 from losstune.tuning.confirm.confirm_runs import ConfirmRun, RunResult, runs_of
-from losstune.tuning.confirm.plan import Arm, Plan, plans, save_plan
+from losstune.tuning.confirm.plan import Plan, plans, save_plan
 from losstune.tuning.confirm.results import confirmed_run, load_results
 from losstune.tuning.confirm.scoring import score_plan
 from losstune.tuning.confirm.validated import score_validation

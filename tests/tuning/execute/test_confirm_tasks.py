@@ -8,8 +8,9 @@ from rich.console import Console
 
 from losstune.trainer.run.history import history_line
 from losstune.trainer.run.layout import HISTORY_FILE
+from losstune.tuning.confirm.arms import Arm
 from losstune.tuning.confirm.confirm_runs import ConfirmRun, runs_of
-from losstune.tuning.confirm.plan import Arm, Plan
+from losstune.tuning.confirm.plan import Plan
 from losstune.tuning.execute.confirm_tasks import ConfirmTasks
 from losstune.tuning.show.confirm_progress import ConfirmProgress
 from losstune.tuning.storage.home import Home
