@@ -94,7 +94,7 @@ def build_comparison(
         rows=rows,
         pairs=pairs,
         ridge=next((row for row in rows if ridge and row.name == ridge.name), None),
-        over_ridge=difference(scores[picks[winner]][primary], scores[ridge.name][primary]) if ridge else None,
+        over_ridge=_over(scores, picks[winner], ridge.name, primary) if ridge else None,
         pareto=pareto({loss: scores[arm] for loss, arm in picks.items()}, pairs, measures),
         guide=list(checked_claims(picks, plan.starts, scores, plan.seeds)),
         failed={loss: _failure(results, loss) for loss in study.spec.spaces if loss not in picks},
@@ -103,6 +103,11 @@ def build_comparison(
         smallest=find_smallest(results, scores, primary, margin, plan.seeds),
         smallest_sought=plan.margin is not None,
     )
+
+
+def _over(scores: Mapping[str, Scores], name: str, other: str, measure: str) -> Difference:
+    """One arm over another on a measure, on the seeds that both have."""
+    return difference(*in_common(scores[name][measure], scores[other][measure]))
 
 
 def compare_losses(
@@ -173,7 +178,7 @@ def _loss_rows(
         folders = (study.trials_folder / trial.name / HISTORY_FILE for trial in trials[loss])
         seconds = sum(record["seconds"] for path in folders for record in read_history(path))
         tuned = start in scores and start != name
-        gain = {m: difference(*in_common(scores[name][m], scores[start][m])) for m in measures if tuned}
+        gain = {measure: _over(scores, name, start, measure) for measure in measures if tuned}
         rows.append(_row(results.arm(name), scores[name], "pick", gain, epochs, seconds))
         if start in scores:
             rows.append(_row(results.arm(start), scores[start], "start"))

@@ -139,7 +139,10 @@ def ended_values(study: Study, plan: Plan) -> dict[str, dict[int, float | None]]
 
 def looked(plan: Plan, known: Known) -> Decided:
     """What the looks of a plan have decided; nothing where it has none."""
-    return decided(known, plan.seeds, plan.margin or 0.0) if plan.early else Decided({}, plan.seeds)
+    if not plan.early:
+        return Decided({}, plan.seeds)
+    starts = {arm.name for arm in plan.arms if arm.role == "start"}
+    return decided(known, plan.seeds, plan.margin or 0.0, starts)
 
 
 def confirm_seeds(settings: StudySettings, index: int) -> tuple[int, int]:

@@ -1,10 +1,14 @@
 """Looks at validation scores: which settings of a confirmation get no more seeds, as they have clearly lost.
 
 After 4, 6 and 8 seeds each setting is tested against every other one that is still trained: Student's t of the paired
-differences over the seeds, one-sided. The looks may be wrong in ``ERROR`` of all confirmations together: it is split
-evenly over looks and ordered pairs of settings (Bonferroni), and what is left of 5 % is for the claims on the test
-split. Only the objective counts: the losses of ``make demo`` each win one measure and lose the other, and looks that
-ask for both to be lost saved less than 1 % of its runs, where these save a third.
+differences over the seeds, one-sided. A candidate is not tested against untuned starts: these are never picked, so that
+a better one says nothing of which candidate is best, and what stopped for it could be better than what went on. So the
+best candidate of a look goes on, as of all settings the best does.
+
+The looks may be wrong in ``ERROR`` of all confirmations together: it is split evenly over looks and ordered pairs of
+settings (Bonferroni; those that are not tested leave some of it unspent), and what is left of 5 % is for the claims on
+the test split. Only the objective counts: the losses of ``make demo`` each win one measure and lose the other, and
+looks that ask for both to be lost saved less than 1 % of its runs, where these save a third.
 
 A test score is never looked at. What stopped is scored on the test split once, as all else, with the seeds that it has,
 and two are compared on the seeds that both have. ``benchmarks/looks.py`` simulates that, with as much luck on the test
@@ -12,11 +16,12 @@ rows as on the validation rows: limits and claims hold as with ten seeds for all
 What stops of those may have been unlucky: where seeds dominate its limits hold in 84 %.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from losstune.tuning.confirm.bootstrap import Array
 
@@ -49,13 +54,14 @@ class Decided(NamedTuple):
     open: int
 
 
-def decided(known: Known, seeds: int, margin: float = 0.0) -> Decided:
+def decided(known: Known, seeds: int, margin: float = 0.0, starts: Collection[str] = ()) -> Decided:
     """What follows from the runs that have ended; a look waits for all of the seeds before it.
 
     Args:
         known: all settings of the confirmation.
         seeds: that a setting gets if it does not stop.
         margin: by how much more than this a setting has to be worse, in the unit of the objective.
+        starts: those of them that are untuned, and no candidates for the pick.
     """
     stops: dict[str, Stop] = {}
     level = ERROR / len(LOOKS) / max(1, len(known) * (len(known) - 1))
@@ -66,11 +72,17 @@ def decided(known: Known, seeds: int, margin: float = 0.0) -> Decided:
         rows = {name: [known[name][seed] for seed in range(look)] for name in going_on}
         names = [name for name in going_on if None not in rows[name]]  # what fails with a seed is no measure of others
         values = np.array([rows[name] for name in names], dtype=np.float64).reshape(len(names), look)
-        beats, means = p_values(values, margin) <= level, values.mean(axis=1)
+        counts = tested(np.array([name in starts for name in names], dtype=bool))
+        beats, means = (p_values(values, margin) <= level) & counts, values.mean(axis=1)
         for place, name in enumerate(names):
             if beats[:, place].any():
                 stops[name] = Stop(name, look, names[int(np.argmax(np.where(beats[:, place], means, -np.inf)))])
     return Decided(stops, seeds)
+
+
+def tested(is_start: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """(A, A), whether setting i may stop setting j, of which settings are untuned (A,): a start stops no candidate."""
+    return np.asarray(~is_start[:, None] | is_start[None])
 
 
 def p_values(values: Array, margin: float = 0.0) -> Array:

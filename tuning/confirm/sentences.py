@@ -75,7 +75,7 @@ def _winner(comparison: Comparison) -> list[str]:
     primary = comparison.measures[0]
     text = (
         f"{choice_text(row)} is the choice: the highest mean {comparison.objective} over "
-        f"{comparison.seeds} fresh seeds, {row.validation:.3f}. Test {LABELS[primary]} "
+        f"{row.seeds} fresh seeds, {row.validation:.3f}. Test {LABELS[primary]} "
         f"{interval_text(row.test[primary])}"
     )
     if (gain := row.gain.get(primary)) is not None:

@@ -52,7 +52,7 @@ def _choice(comparison: Comparison) -> str:
     row, primary = comparison.pick(comparison.winner), comparison.measures[0]
     text = (
         f"{choice_text(row)} is the choice: test {LABELS[primary]} {interval_text(row.test[primary])} "
-        f"over {comparison.seeds} fresh seeds"
+        f"over {row.seeds} fresh seeds"
     )
     gain = row.gain.get(primary)
     return f"{text}, {gain.value:+.3f} over its untuned start." if gain else f"{text}."

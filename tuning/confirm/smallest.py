@@ -7,7 +7,7 @@ from typing import NamedTuple
 from losstune.trainer.score.names import at_dims
 from losstune.tuning.confirm.equivalence import equivalence_p
 from losstune.tuning.confirm.findings import Smallest, SmallestVerdict
-from losstune.tuning.confirm.results import ArmResult, Results, Scores
+from losstune.tuning.confirm.results import ArmResult, Results, Scores, in_common
 from losstune.tuning.confirm.statistics import ALPHA, MIN_SEEDS, difference, mean_interval
 
 
@@ -28,11 +28,12 @@ def find_smallest(
     model = _smallest(results, scores, choice, margin)
     if model is None or choice.cost is None:
         return None
-    small, best = results.arm(model.name), scores[choice.name][measure]
+    small = results.arm(model.name)
     assert small.cost is not None
     is_whole = model.dims == small.cost.dims
     own = scores[small.name][measure if is_whole else at_dims(model.dims, measure)]
-    p = equivalence_p(own, best, margin)
+    both = in_common(own, scores[choice.name][measure])
+    p = equivalence_p(*both, margin)
     verdict: SmallestVerdict = "not shown"
     if seeds < MIN_SEEDS:
         verdict = "too few seeds"
@@ -46,7 +47,7 @@ def find_smallest(
         margin=margin,
         share=model.parameters / choice.cost.parameters,
         whole_dims=small.cost.dims,
-        difference=difference(own, best),
+        difference=difference(*both),
         p=p,
         verdict=verdict,
         test=mean_interval(own),

@@ -611,7 +611,7 @@ def test_losses_that_diverge_are_listed_and_the_others_compared(
     assert comparison.winner == "cosine"
     picks = {row.loss: row for row in comparison.rows if row.role == "pick"}
     assert list(picks) == ["cosine", "infonce"]
-    assert (picks["infonce"].seeds, picks["infonce"].lost_to) == (4, "infonce-start")
+    assert (picks["infonce"].seeds, picks["infonce"].lost_to) == (4, "cosine-0000")
     trained = {path.name for path in (done.study.folder / "confirm/runs/infonce-0000").iterdir()}
     assert trained == {f"seed-0{seed}" for seed in range(4)}
     assert [(pair.seeds, pair.verdict) for pair in comparison.pairs] == [(4, "too few seeds")] * 2

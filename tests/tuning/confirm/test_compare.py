@@ -19,8 +19,10 @@ from losstune.tuning.confirm.compare import (
     pareto,
 )
 from losstune.tuning.confirm.findings import TEST_METRICS, Comparison, Pair
-from losstune.tuning.confirm.plan import Arm, Plan, save_plan
+from losstune.tuning.confirm.plan import Plan, save_plan
 from losstune.tuning.confirm.results import ArmResult, Results, Scores, save_results
+from losstune.tuning.confirm.sentences import answer_sentences
+from losstune.tuning.confirm.short_answer import short_answer
 from losstune.tuning.confirm.statistics import difference, holm
 from losstune.tuning.show.comparison import ordered_rows
 from losstune.tuning.space.feasibility import load_spaces
@@ -356,6 +358,21 @@ def test_a_loss_that_stopped_is_below_what_has_all_seeds_and_compared_on_its_own
     )
     assert {claim.verdict for claim in found.guide} <= {"held", "not held", "undecided"}
     assert found.enough_seeds
+
+
+def test_a_choice_with_fewer_seeds_than_the_baselines_is_compared_on_its_own(tmp_path: Path) -> None:
+    """Each pick stopped for another setting, which then failed: the answer names the seeds that there are."""
+    study, plan, results, scores = confirmed(tmp_path)
+    picks = set(results.picks.values())
+    short = [arm.model_copy(update={"validation": arm.validation[:4], "lost_to": "cosine-9"}) for arm in results.arms]
+    arms = [own if own.name in picks else arm for own, arm in zip(short, results.arms, strict=True)]
+    scores = {name: {m: own[: 4 if name in picks else SEEDS] for m, own in by.items()} for name, by in scores.items()}
+    early = plan.model_copy(update={"early": True})
+    found = build_comparison(study, early, results.model_copy(update={"arms": arms}), scores)
+    assert found.winner == "infonce"
+    assert found.over_ridge == difference(scores["infonce-0001"]["mrr"], scores["ridge"]["mrr"][:4])
+    assert "the highest mean val/mrr over 4 fresh seeds, 0.400." in answer_sentences(found)[0]
+    assert " over 4 fresh seeds" in short_answer(found)[0]
 
 
 def test_a_ridge_that_beats_the_winner(tmp_path: Path) -> None:

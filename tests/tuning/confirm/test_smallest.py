@@ -8,6 +8,7 @@ import pytest
 from losstune.tuning.confirm.cost import Cost
 from losstune.tuning.confirm.results import ArmResult, Results, Scores
 from losstune.tuning.confirm.smallest import find_smallest
+from losstune.tuning.confirm.statistics import difference, mean_interval
 
 SEEDS = 10
 
@@ -99,6 +100,17 @@ def test_what_stopped_early_is_none() -> None:
     stopped = arm("b-0001", 0.49, 250).model_copy(update={"validation": [0.49] * 4, "lost_to": "a-0001"})
     assert found([(stopped, 0.4)]) is None
     assert found([(stopped, 0.4), (arm("c-0001", 0.49, 500), 0.4)]).name == "c-0001"
+
+
+def test_a_choice_that_stopped_early_is_compared_on_the_seeds_that_both_have() -> None:
+    """As where what it had lost to failed with a later seed, or in a confirmation of before."""
+    choice = BEST.model_copy(update={"validation": [0.5] * 4, "lost_to": "c-0001"})
+    small = arm("b-0001", 0.49, 250)
+    scores = {choice.name: scores_of(0.4, 0, seeds=4), small.name: scores_of(0.396, 1)}
+    told = find_smallest(results_of(choice, small, picks=PICKS), scores, "mrr", 0.02, SEEDS)
+    assert told is not None
+    assert told.difference == difference(scores[small.name]["mrr"][:4], scores[choice.name]["mrr"])
+    assert told.test == mean_interval(scores[small.name]["mrr"])
 
 
 def test_what_was_not_scored_on_the_test_split_is_none() -> None:
