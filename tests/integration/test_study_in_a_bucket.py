@@ -28,6 +28,8 @@ from losstune.tuning.commands.launch import LaunchRequest, launch
 from losstune.tuning.commands.report import report
 from losstune.tuning.commands.sync import sync_study
 from losstune.tuning.confirm.compare import compare
+from losstune.tuning.confirm.confirm_runs import runs_of
+from losstune.tuning.confirm.plan import plans
 from losstune.tuning.execute.placement import Resources, Slots
 from losstune.tuning.execute.session import Execution, Session
 from losstune.tuning.execute.worker import TrialTrainable
@@ -140,10 +142,20 @@ class Place:
             request = LaunchRequest(spaces, data, name, home, execution, options, warm_start=warm_start)
             launch(replace(request, accept_change=wider), quiet())
 
-    def confirm(self) -> None:
+    def confirm(self, seeds: int = 2) -> None:
         with self.home() as home:
-            confirmed = confirm(ConfirmRequest("study", home, 1, 2, Execution(RESOURCES, None, UNTRACKED)), quiet())
+            request = ConfirmRequest("study", home, 1, seeds, Execution(RESOURCES, None, UNTRACKED))
+            confirmed = confirm(request, quiet())
             compare(confirmed.study)  # to be read, though its lease was released
+
+    def fail(self, seed: int) -> None:
+        """As if each run of the confirmation with this seed had failed."""
+        with self.home() as home:
+            study = open_study(home, "study")
+            study.files.update()
+            for run in runs_of(study, next(plans(study))):
+                if run.seed == seed and (result := run.result()) is not None:
+                    run.finish(result.model_copy(update={"end": "failed", "best": None}))
 
     def told(self, name: str = "study") -> tuple[list[Any], Any]:
         """All trials but for their times, and what ``status --json`` says."""
@@ -322,11 +334,14 @@ def test_a_study_is_confirmed_compared_exported_reported_shown_and_deleted(
     for one in (place, embedded):
         one.launch()
         one.confirm()
+        one.fail(seed=1)
+        one.confirm(seeds=3)
         with one.home() as home:
             study = open_study(home, "study")
             study.files.update()
             exported = export(study, None, tmp_path / "best.yaml")
-            found.append((compare(study).model_dump(exclude={"created"}), exported))
+            assert [run.result().end for run in runs_of(study, list(plans(study))[-1])] == ["epochs"] * 12
+            found.append((compare(study).model_dump(exclude={"created", "at"}), exported))
             settings = read_config(tmp_path / "best.yaml").settings
             assert settings["loss_fn"] in SPACES
     for one, other in zip(*(timeless_arms(comparison) for comparison, _ in found), strict=True):

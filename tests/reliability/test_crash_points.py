@@ -411,7 +411,7 @@ def images_of_confirmation(study: Study) -> tuple[list[Image], list[tuple[Confir
         disk.acknowledged = done = replace(done, planned=(first,))
         record_test_use(study, first)
         disk.acknowledged = done = replace(done, used=1)
-        score_plan(study, first, pairs(), 0)
+        score_plan(study, first, pairs())
         disk.acknowledged = done = replace(done, scored=True)
         save_plan(study, second)
         disk.acknowledged = done = replace(done, planned=(first, second))

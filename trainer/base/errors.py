@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import ClassVar
 
 Kinds = type[Exception] | tuple[type[Exception], ...]
 
@@ -16,7 +17,12 @@ class UserError(LosstuneError):
 
     The command line prints its message without a traceback and exits with code 2, so the message says
     what was found, where, and what is allowed, in the words of the command line.
+
+    Attributes:
+        exit_code: that of the command that ends with it; 1 where nothing that was given is wrong, and nothing goes on.
     """
+
+    exit_code: ClassVar[int] = 2
 
 
 def shown(value: object) -> str:

@@ -12,8 +12,8 @@ from losstune.trainer.base.errors import UserError
 def run(command: Callable[[], object]) -> None:
     """Run a command to the end of this process.
 
-    A user's mistake is one message and exit code 2; SIGINT is 130, SIGTERM 143, a pipe that its reader closed 1,
-    and so, with a message, is any other output that can not be written.
+    A user's mistake is one message and the error's exit code, 2; SIGINT is 130, SIGTERM 143, a pipe that its reader
+    closed 1, and so, with a message, is any other output that can not be written.
     """
     os.umask(0o077)
     signal.signal(signal.SIGTERM, lambda signum, _: sys.exit(128 + signum))
@@ -25,7 +25,7 @@ def run(command: Callable[[], object]) -> None:
             _flush()  # not as late as Python does, which could only say that it ignores an error
     except UserError as error:
         print(f"error: {_printable(str(error))}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
     except BrokenPipeError:

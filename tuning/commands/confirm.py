@@ -12,13 +12,12 @@ from losstune.trainer.data.column_names import Columns
 from losstune.trainer.data.pairs import Pairs
 from losstune.trainer.data.sources import Source
 from losstune.tuning.commands.studies import held, released, taken_up
-from losstune.tuning.confirm.confirm_runs import ConfirmRun, runs_of
+from losstune.tuning.confirm.confirm_runs import ConfirmRun, failed_runs, runs_of
 from losstune.tuning.confirm.plan import (
     Plan,
     is_finished,
     make_plan,
     plans,
-    record_test_use,
     save_plan,
     saw_test_rows,
     with_smallest,
@@ -89,17 +88,36 @@ def confirm(request: ConfirmRequest, console: Console) -> Confirmed:
         study = taken_up(study, pairs, console)
         audited_trials(study)  # settings are chosen by these numbers
         plan = _plan(study, request, pairs, console)
-        if is_finished(study, plan):
-            say(console, f"Confirmation {plan.number} of study {request.name} has its {plan.seeds} seeds already")
-            idle = caught_up(study, request.execution, "confirm", console)
-            return Confirmed(released(study, request.home), plan, idle.stop, idle.tracked, request.margin)
-        runs = runs_of(study, plan)
-        left = [run for run in runs if run.result() is None]
-        with session(study, pairs, request.execution, "confirm", len(left), console) as running:
-            _train(study, plan, runs, left, running, console)
-            if not running.stop:
-                _score(study, plan, pairs, console)
+        running = _gone_on(study, plan, pairs, request.execution, console)
     return Confirmed(released(study, request.home), plan, running.stop, running.tracked, request.margin)
+
+
+def _gone_on(study: Study, plan: Plan, pairs: Pairs, execution: Execution, console: Console) -> Session:
+    """Do what a plan lacks: train what has no end or has failed, score, and bring MLflow up to date."""
+    failed = failed_runs(study, plan)
+    if is_finished(study, plan):
+        say(console, f"Confirmation {plan.number} of study {study.spec.name} has its {plan.seeds} seeds already")
+        _say_failed(failed, console)
+        return caught_up(study, execution, "confirm", console)
+    runs = runs_of(study, plan, again=True)
+    left = [run for run in runs if run.is_to_be_trained]
+    if not left:  # stopped after the last run
+        _score(study, plan, pairs, console)
+        return caught_up(study, execution, "confirm", console)
+    if failed:
+        say(console, f"Runs that failed are trained again: {len(failed)}, the first one {failed[0].name}")
+    with session(study, pairs, execution, "confirm", len(left), console) as running:
+        _train(study, plan, runs, left, running, console)
+        if not running.stop:
+            _score(study, plan, pairs, console)
+            _say_failed(failed_runs(study, plan), console)
+    return running
+
+
+def _say_failed(failed: list[ConfirmRun], console: Console) -> None:
+    if failed:
+        said = f"Runs that failed: {len(failed)}, the first one {failed[0].name}. Their settings are not compared; "
+        say(console, said + "a confirmation with more seeds trains them again")
 
 
 def _plan(study: Study, request: ConfirmRequest, pairs: Pairs, console: Console) -> Plan:
@@ -161,7 +179,7 @@ def _with_smallest(study: Study, plan: Plan, margin: float, pairs: Pairs, thread
 def _train(
     study: Study, plan: Plan, runs: list[ConfirmRun], left: list[ConfirmRun], running: Session, console: Console
 ) -> None:
-    """Train the runs that are left: those that have no result yet."""
+    """Train the runs that are left."""
     from losstune.tuning.execute.asha import NoCuts
     from losstune.tuning.execute.task_searcher import TaskSearcher
 
@@ -173,8 +191,7 @@ def _train(
         searcher = TaskSearcher(tasks, running.slots.concurrency)
         for run in left:
             make_folder(run.folder.parent)
-        if left:
-            running.run(searcher, NoCuts(), over=lambda: bool(searcher.storage_error or study.store.lost))
+        running.run(searcher, NoCuts(), over=lambda: bool(searcher.storage_error or study.store.lost))
     study.check_held()
     if searcher.storage_error:
         raise UserError(f"{searcher.storage_error}; the same command goes on once that is mended")
@@ -183,7 +200,7 @@ def _train(
 def _score(study: Study, plan: Plan, pairs: Pairs, console: Console) -> None:
     """Score every run on all validation rows, the picks, starts and baselines on the test split; keep the results."""
     score_validation(study, plan, pairs)
-    before = record_test_use(study, plan)
+    before = score_plan(study, plan, pairs).test_uses_before
     if before:
         times = "once" if before == 1 else f"{before} times"
         say(
@@ -191,4 +208,3 @@ def _score(study: Study, plan: Plan, pairs: Pairs, console: Console) -> None:
             f"The test split of this data was used {times} before by a confirmation in {study.home.where}: "
             "what was chosen after looking at it is no longer independent of it",
         )
-    score_plan(study, plan, pairs, before)

@@ -76,6 +76,12 @@ class ConfirmRun:
         return RunResult.model_validate_json(content)
 
     @property
+    def is_to_be_trained(self) -> bool:
+        """Whether it has no end yet, or one that was not its settings' doing: what failed is trained again."""
+        result = self.result()
+        return result is None or result.end == "failed"
+
+    @property
     def is_sampled(self) -> bool:
         """Whether its epochs are scored on a sample of the validation rows."""
         return bool(self.arm.settings.get("eval_queries", "all") != "all")
@@ -110,11 +116,20 @@ def began(run: ConfirmRun, result: RunResult | None) -> float | None:
     return records[0]["time"] - records[0]["seconds"] if records else None
 
 
-def runs_of(study: Study, plan: Plan) -> list[ConfirmRun]:
-    """All runs of a plan: seed by seed, so that what is there early can be compared; none that the looks spare."""
-    stops = looked(plan, ended_values(study, plan)).stops if plan.early else {}
+def runs_of(study: Study, plan: Plan, *, again: bool = False) -> list[ConfirmRun]:
+    """All runs of a plan: seed by seed, so that what is there early can be compared; none that the looks spare.
+
+    Args:
+        again: as the looks are before what failed is trained again.
+    """
+    stops = looked(plan, ended_values(study, plan, again=again)).stops if plan.early else {}
     most = {arm.name: stops[arm.name].seeds if arm.name in stops else plan.seeds for arm in plan.arms}
     return [ConfirmRun(study, arm, seed) for seed in range(plan.seeds) for arm in plan.arms if seed < most[arm.name]]
+
+
+def failed_runs(study: Study, plan: Plan) -> list[ConfirmRun]:
+    """Those that ended for another reason than what their settings made of the training."""
+    return [run for run in runs_of(study, plan) if run.result() is not None and run.is_to_be_trained]
 
 
 def runs_by_arm(study: Study, plan: Plan) -> dict[str, list[ConfirmRun]]:
@@ -125,14 +140,17 @@ def runs_by_arm(study: Study, plan: Plan) -> dict[str, list[ConfirmRun]]:
     return found
 
 
-def ended_values(study: Study, plan: Plan) -> dict[str, dict[int, float | None]]:
+def ended_values(study: Study, plan: Plan, *, again: bool = False) -> dict[str, dict[int, float | None]]:
     """What the looks look at: the best objective of each run that has ended, by arm and seed.
 
     Where epochs are scored on a sample it is the sample's: that is known as soon as a run has ended, and stays.
+
+    Args:
+        again: without the runs that failed, which are trained again.
     """
     found: dict[str, dict[int, float | None]] = {arm.name: {} for arm in plan.arms}
     for run in (ConfirmRun(study, arm, seed) for arm in plan.arms for seed in range(plan.seeds)):
-        if (result := run.result()) is not None:
+        if (result := run.result()) is not None and not (again and result.end == "failed"):
             found[run.arm.name][run.seed] = result.best
     return found
 

@@ -1,6 +1,7 @@
 """Picks each loss's setting on validation means, and scores the picks on the test split, once."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -34,7 +35,7 @@ from losstune.tuning.confirm.confirm_runs import (
 from losstune.tuning.confirm.cost import Cost
 from losstune.tuning.confirm.looks import Stop
 from losstune.tuning.confirm.measured_cost import measured_cost, parameter_count
-from losstune.tuning.confirm.plan import Plan
+from losstune.tuning.confirm.plan import Plan, record_test_use
 from losstune.tuning.confirm.results import ArmResult, Results, Scores, save_results
 from losstune.tuning.confirm.validated import CPU, best_predictions, prefix_values
 from losstune.tuning.study.study import Study
@@ -46,19 +47,29 @@ class _Scored:
     geometry: dict[str, float]
 
 
-def score_plan(study: Study, plan: Plan, pairs: Pairs, test_uses_before: int) -> Results:
+class NothingToScoreError(UserError):
+    """No setting of a confirmation has a value with every seed: nothing was wrong with what the command was given."""
+
+    exit_code = 1
+
+
+def score_plan(study: Study, plan: Plan, pairs: Pairs) -> Results:
     """Pick on validation, score on test, and keep both.
 
+    A use of the test split is on record before its first row is scored, and only where rows are to be scored.
+
     Raises:
-        UserError: every setting of every loss failed, or the test split has not two targets.
+        NothingToScoreError: every setting of every loss failed.
+        UserError: the test split has not two targets.
     """
     trained = runs_by_arm(study, plan)
     stops = looked(plan, ended_values(study, plan)).stops
     arms = {name: _trained(runs, stops.get(name)) for name, runs in trained.items()}
     picks = pick(plan, arms)
     if not picks:
-        raise UserError(f"confirmation {plan.number}: every setting of every loss failed or diverged with some seed")
+        raise NothingToScoreError(_why_none(plan, [run for own in trained.values() for run in own]))
     split = _test_split(study, plan, pairs)
+    before = record_test_use(study, plan)
     scores: dict[str, Scores] = {}
     wanted = {*picks.values(), *(plan.starts[loss] for loss in plan.losses), *_smaller(plan, arms, picks, pairs)}
     for arm in plan.arms:
@@ -75,7 +86,7 @@ def score_plan(study: Study, plan: Plan, pairs: Pairs, test_uses_before: int) ->
         picks=picks,
         arms=[*arms.values(), *baseline_arms],
         targets=len(split.gallery),
-        test_uses_before=test_uses_before,
+        test_uses_before=before,
     )
     save_results(study, plan, results, scores | baselines)
     return results
@@ -93,6 +104,19 @@ def pick(plan: Plan, arms: Mapping[str, ArmResult]) -> dict[str, str]:
         if best.validation_mean > -math.inf:
             picks[loss] = best.name
     return picks
+
+
+def _why_none(plan: Plan, runs: list[ConfirmRun]) -> str:
+    """Why nothing can be picked, and what helps: what failed is trained again, what diverged would diverge again."""
+    said = f"confirmation {plan.number}: every setting of every loss failed or diverged with some seed"
+    reasons = Counter(result.reason for run in runs if (result := run.result()) is not None and result.end == "failed")
+    if not reasons:
+        return f"{said}; --top {plan.top + 1} trains the next best settings too"
+    ((reason, count),) = reasons.most_common(1)
+    return (
+        f"{said}, {count} of {len(runs)} runs with {reason!r}; once the cause is mended, the same command trains what "
+        "failed again"
+    )
 
 
 def _smaller(plan: Plan, arms: Mapping[str, ArmResult], picks: Mapping[str, str], pairs: Pairs) -> list[str]:

@@ -18,7 +18,7 @@ from losstune.tuning.study.study import Study
 
 
 class ConfirmTasks:
-    """The runs of a confirmation that have no result yet, as a :class:`TaskSource`: none is proposed, none is cut.
+    """The runs of a confirmation that are to be trained, as a :class:`TaskSource`: none is proposed, none is cut.
 
     Runs that the looks of the plan spare are not handed out.
 
@@ -37,7 +37,7 @@ class ConfirmTasks:
         self._progress = progress
         self._attempt = attempt
         self._left = list(range(len(runs)))
-        self._known = ended_values(study, plan)
+        self._known = ended_values(study, plan, again=True)
         self._decided = looked(plan, self._known)
         self._started: dict[int, float] = {}
 

@@ -45,7 +45,7 @@ class ConfirmProgress(LiveDisplay):
         for run in runs:
             arm = self._arms.setdefault(run.arm.name, _ArmProgress())
             arm.total += 1
-            if (result := run.result()) is not None:
+            if (result := run.result()) is not None and not run.is_to_be_trained:
                 self._take_in(arm, result)
         self._epochs = 0
 

@@ -29,6 +29,7 @@ def ended(body: str, **options: object) -> subprocess.CompletedProcess[str]:
     [
         ("raise UserError('no such thing')", 2, "error: no such thing\n"),
         ("raise UserError('a\\\\x1b[2Jb')", 2, "error: a\\x1b[2Jb\n"),
+        ("raise type('Nothing', (UserError,), {'exit_code': 1})('none left')", 1, "error: none left\n"),
         ("os.kill(os.getpid(), signal.SIGINT)", 130, ""),
         ("os.kill(os.getpid(), signal.SIGTERM)", 143, ""),
         ("sys.exit(7)", 7, ""),

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from rich.console import Console
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.files import append_durably
+from losstune.trainer.base.signals import StopRequest
 from losstune.trainer.config.config_file import read_config
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.pairs import Pairs, load_pairs, make_pairs
@@ -39,12 +41,12 @@ from losstune.tuning.commands.launch import launch
 from losstune.tuning.confirm import looks
 from losstune.tuning.confirm.compare import compare
 from losstune.tuning.confirm.confirm_runs import ConfirmRun, runs_of
-from losstune.tuning.confirm.plan import make_plan, plans, record_test_use
+from losstune.tuning.confirm.plan import Plan, make_plan, plans, record_test_use, save_plan
 from losstune.tuning.confirm.results import Results, load_results
 from losstune.tuning.confirm.sentences import answer_sentences
 from losstune.tuning.confirm.small_trials import SmallModel
 from losstune.tuning.execute.placement import Resources
-from losstune.tuning.execute.session import Execution
+from losstune.tuning.execute.session import Execution, Session
 from losstune.tuning.show.confirm_progress import ConfirmProgress
 from losstune.tuning.space.feasibility import Baseline, load_spaces
 from losstune.tuning.space.merged import merged_settings
@@ -357,18 +359,23 @@ def test_more_seeds_train_only_what_is_missing_and_count_a_second_use(
 ) -> None:
     root = copy_of(sample.root, tmp_path)
     before = files_digest(root / "studies/study/confirm")
-    lost = sample.runs[-1]
+    lost, other = sample.runs[-1], sample.runs[-2]
     for name in ("result.json", "last.pt"):
         (root / "studies/study/confirm/runs" / lost.name / name).unlink()
+    study = open_study(Home(root), "study")
+    fail(ConfirmRun(study, other.arm, other.seed))
     said = io.StringIO()
     more = confirm_it(root, ray_address, 4, Console(file=said, width=400))
     after = files_digest(root / "studies/study/confirm")
-    unlucky = f"runs/{lost.name}/"
+    unlucky = tuple(f"runs/{run.name}/" for run in (lost, other))
     assert {k: v for k, v in before.items() if not k.startswith(unlucky)}.items() <= after.items()
     new = {name.rsplit("/", 1)[0] for name in after if name not in before}
     assert new == {"2", *(f"runs/{arm.name}/seed-03" for arm in more.plan.arms)}
-    again = next(run for run in runs_of(more.study, more.plan) if run.name == lost.name)
-    assert numbers(again) == numbers(lost)
+    for run in runs_of(more.study, more.plan):
+        if run.name in (lost.name, other.name):
+            assert numbers(run) == numbers(lost if run.name == lost.name else other)
+            assert (run.result().end, run.result().best) == ("epochs", max(r["val/mrr"] for r in numbers(run)))
+    assert "Runs that failed are trained again: 1, the first one" in said.getvalue()
     assert [use["confirmation"] for use in uses_in(root)] == [1, 2]
     assert "was used once before by a confirmation" in said.getvalue()
     results, scores = load_results(more.study, more.plan)
@@ -560,6 +567,82 @@ def test_a_confirmation_with_all_seeds_is_also_one_that_may_stop_early_and_not_t
     plan = confirm_command._plan(study, request, load_pairs("digits"), QUIET)
     assert (plan.number, plan.early) == (number, was_early if number == 1 else early)
     assert all(run.result() is not None for run in runs_of(study, plan)) == (number == 1)
+
+
+# Again, with nothing left to train, or with what failed
+
+
+def gone_on(study: Study, monkeypatch: pytest.MonkeyPatch) -> tuple[str, list[str]]:
+    """What going on with the newest plan says, and what it does: no Ray, no MLflow, no scores."""
+    done: list[str] = []
+
+    @contextmanager
+    def trains(study: Study, pairs: Pairs, execution: Execution, activity: str, tasks: int, console: Console) -> Any:
+        done.append(f"session for {tasks}")
+        yield Session(StopRequest(), None)  # type: ignore[arg-type]
+
+    def trained(study: Study, plan: Plan, runs: list[ConfirmRun], left: list[ConfirmRun], *_: object) -> None:
+        done.extend(run.name for run in left)
+
+    monkeypatch.setattr(confirm_command, "session", trains)
+    monkeypatch.setattr(confirm_command, "_train", trained)
+    monkeypatch.setattr(confirm_command, "_score", lambda *_: done.append("scored"))
+    monkeypatch.setattr(confirm_command, "caught_up", lambda *_: done.append("caught up"))
+    said = io.StringIO()
+    plan = list(plans(study))[-1]
+    console = Console(file=said, width=300)
+    confirm_command._gone_on(study, plan, load_pairs("digits"), Execution(Resources(1, 1, 0.0)), console)
+    return said.getvalue(), done
+
+
+def fail(run: ConfirmRun) -> None:
+    result = run.result()
+    assert result is not None
+    run.finish(result.model_copy(update={"end": "failed", "reason": "its worker died", "best": None}))
+
+
+def test_a_confirmation_that_was_stopped_after_its_last_run_is_scored_without_ray(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = reported.confirmed(reported.searched(tmp_path, (4, 4)), top=1, seeds=2)
+    (study.folder / "confirm/1/results.json").unlink()
+    assert gone_on(study, monkeypatch) == ("", ["scored", "caught up"])
+
+
+def test_what_failed_is_trained_again_until_there_are_results(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = reported.confirmed(reported.searched(tmp_path, (4, 4)), top=1, seeds=2)
+    runs = runs_of(study, next(plans(study)))
+    for run in (runs[1], runs[2]):
+        fail(run)
+    said, done = gone_on(study, monkeypatch)
+    assert said == (
+        "Confirmation 1 of study study has its 2 seeds already\n"
+        f"Runs that failed: 2, the first one {runs[1].name}. Their settings are not compared; a confirmation with more "
+        "seeds trains them again\n"
+    )
+    assert done == ["caught up"]
+    (study.folder / "confirm/1/results.json").unlink()
+    said, done = gone_on(study, monkeypatch)
+    assert said.splitlines() == [
+        f"Runs that failed are trained again: 2, the first one {runs[1].name}",
+        f"Runs that failed: 2, the first one {runs[1].name}. Their settings are not compared; a confirmation with more "
+        "seeds trains them again",  # here nothing was trained
+    ]
+    assert done == ["session for 2", runs[1].name, runs[2].name, "scored"]
+
+
+@pytest.mark.parametrize("finished", [True, False])
+def test_the_same_settings_in_another_order_are_the_same_confirmation(finished: bool, tmp_path: Path) -> None:
+    study = reported.confirmed(reported.searched(tmp_path, (4, 4)), top=2)
+    (plan,) = plans(study)
+    save_plan(study, plan.model_copy(update={"arms": plan.arms[::-1]}))
+    if not finished:
+        (study.folder / "confirm/1/results.json").unlink()
+    record_test_use(study, plan)
+    request = ConfirmRequest("study", Home(tmp_path), 2, 10, Execution(Resources(1, 1, 0.0)))
+    found = confirm_command._plan(study, request, load_pairs("digits"), QUIET)
+    assert (found.number, found.arms) == (1, plan.arms[::-1])
+    assert [own.number for own in plans(study)] == [1]
 
 
 # A loss that fails

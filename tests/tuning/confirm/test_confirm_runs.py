@@ -60,6 +60,33 @@ def test_looks_take_what_ended_and_of_what_failed_that_it_has_no_value(tmp_path:
     assert [list(own) for own in known.values()] == [[0, 1], [0, 1], [0], [0, 1]]
 
 
+def test_what_failed_is_to_be_trained_again_and_the_looks_wait_for_it(tmp_path: Path) -> None:
+    study = confirmed(searched(tmp_path, (3, 3)), top=1, early=True)
+    plan = next(plans(study))
+    run = runs_by_arm(study, plan)["infonce-0000"][2]
+    result = run.result()
+    assert result is not None
+    assert [run.is_to_be_trained for run in runs_of(study, plan)] == [False] * len(runs_of(study, plan))
+    run.finish(result.model_copy(update={"end": "diverged", "best": None}))
+    assert not run.is_to_be_trained  # it would again
+    run.finish(result.model_copy(update={"end": "failed", "best": None}))
+    assert run.is_to_be_trained
+    assert ended_values(study, plan)["infonce-0000"][2] is None
+    assert list(ended_values(study, plan, again=True)["infonce-0000"]) == [0, 1, *range(3, 10)]
+    assert looked(plan, ended_values(study, plan, again=True)) == ({}, 4)
+    again = runs_by_arm_of(runs_of(study, plan, again=True))
+    assert again == {arm.name: list(range(10)) for arm in plan.arms}  # whatever may turn out not to have lost
+    run.finish(result)
+    assert looked(plan, ended_values(study, plan)).stops["cosine-0000"].better == "infonce-0000"
+
+
+def runs_by_arm_of(runs: list[ConfirmRun]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for run in runs:
+        found.setdefault(run.arm.name, []).append(run.seed)
+    return found
+
+
 def test_seeds_are_fresh_and_the_same_for_every_arm(tmp_path: Path) -> None:
     study = searched(tmp_path, (1, 1))
     arms = [Arm(name=loss, loss_fn=loss, role="start", settings={}, search_value=None) for loss in ("cosine", "mse")]

@@ -148,7 +148,7 @@ def test_nothing_is_picked_by_the_sample(unscored: tuple[Study, Plan]) -> None:
     study, plan = unscored
     run = runs_of(study, plan)[0]
     assert run.is_to_be_scored
-    assert refusal(score_plan, study, plan, PAIRS, 0) == f"{run.folder}: this run is not scored on all rows"
+    assert refusal(score_plan, study, plan, PAIRS) == f"{run.folder}: this run is not scored on all rows"
 
 
 def test_the_confirmation_picks_compares_and_exports_by_all_rows(scored: tuple[Study, Plan]) -> None:
@@ -156,7 +156,7 @@ def test_the_confirmation_picks_compares_and_exports_by_all_rows(scored: tuple[S
     study, plan = scored
     for run in runs_of(study, plan):  # the best by the sample is made the worst of all rows
         run.finish(result_of(run).model_copy(update={"best": 2 - result_of(run).whole}))  # type: ignore[operator]
-    results = score_plan(study, plan, PAIRS, test_uses_before=0)
+    results = score_plan(study, plan, PAIRS)
     assert load_results(study, plan)[0] == results
     for arm in plan.arms:
         runs = [run for run in runs_of(study, plan) if run.arm == arm]
@@ -185,4 +185,4 @@ def test_a_run_that_has_not_ended_is_left_alone(tmp_path: Path) -> None:
         (run.folder / "result.json").unlink()
     score_validation(study, sampled, load_pairs("digits"))
     with pytest.raises(UserError, match="this run has not ended"):
-        score_plan(study, sampled, load_pairs("digits"), 0)
+        score_plan(study, sampled, load_pairs("digits"))

@@ -48,7 +48,7 @@ def report_of(task: Task, end: str | None, error: str = "", *notes: str) -> Repo
 
 def trained(run: ConfirmRun) -> None:
     """Three epochs of two seconds each, the first of which began at 100."""
-    run.folder.mkdir(parents=True)
+    run.folder.mkdir(parents=True, exist_ok=True)
     records = [{"epoch": epoch, "val/mrr": 0.5, "seconds": 2.0, "time": 100.0 + 2 * epoch} for epoch in (1, 2, 3)]
     (run.folder / HISTORY_FILE).write_text("".join(map(history_line, records)))
 
@@ -131,7 +131,7 @@ def early(study: Study, seeds: int = 6) -> tuple[ConfirmTasks, list[ConfirmRun],
     plan = Plan(
         number=1, created="", top=2, seeds=seeds, split_given=False, arms=arms, starts={}, versions={}, early=True
     )
-    left = [run for run in runs_of(study, plan) if run.result() is None]
+    left = [run for run in runs_of(study, plan, again=True) if run.is_to_be_trained]
     progress = ConfirmProgress("study", "val/mrr", 9, runs_of(study, plan), Console(file=said, width=200))
     return ConfirmTasks(study, plan, left, progress, attempt=2), left, said
 
@@ -172,3 +172,38 @@ def test_a_confirmation_that_goes_on_decides_as_one_that_was_not_stopped(study: 
     assert [run.name for run in left] == ["mse-0001/seed-05"]
     assert left[first(last).number] == left[0]
     assert last.next_task() is None
+
+
+def test_what_failed_comes_again_and_the_look_waits_for_how_it_ends(study: Study) -> None:
+    """While it had failed, its setting was no measure of the other, which went on."""
+    tasks, runs, _ = early(study)
+    given = [first(tasks) for _ in range(8)]
+    failing = next(task for task in given if runs[task.number].name == "mse-0001/seed-01")
+    tasks.ended(failing, None)
+    for task in given:
+        if task is not failing:
+            end(tasks, task, runs[task.number])
+    goes_on = first(tasks)
+    assert runs[goes_on.number].name == "mse-0001/seed-04"
+    again, left, said = early(study)
+    task = first(again)
+    assert left[task.number].name == "mse-0001/seed-01"
+    assert again.next_task() is None
+    end(again, task, left[task.number])
+    assert "mse-0002 gets no more than 4 seeds" in said.getvalue()
+    assert [left[first(again).number].name for _ in range(2)] == ["mse-0001/seed-04", "mse-0001/seed-05"]
+    assert again.next_task() is None
+
+
+def test_what_fails_again_is_no_measure_of_others_again(study: Study) -> None:
+    tasks, runs, _ = early(study)
+    given = [first(tasks) for _ in range(8)]
+    for task in given:
+        if runs[task.number].name == "mse-0001/seed-01":
+            tasks.ended(task, None)
+        else:
+            end(tasks, task, runs[task.number])
+    again, left, _ = early(study)
+    again.ended(first(again), None)
+    later = {f"{arm.name}/seed-0{seed}" for arm in (GOOD, BAD) for seed in (4, 5)}
+    assert {left[first(again).number].name for _ in range(4)} == later

@@ -72,6 +72,12 @@ def test_runs_are_counted_by_setting_and_averaged_over_the_seeds_that_are_done(r
     assert cells(progress)["cosine-start"] == ["0", "1/2", "-"]  # a run that failed is done, and has no value
 
 
+def test_a_run_that_failed_before_this_launch_is_to_be_done(runs: list[ConfirmRun]) -> None:
+    runs[0].finish(ended(None))
+    progress = followed(runs, io.StringIO())
+    assert cells(progress)["cosine-0000"] == ["0", "0/2", "-"]
+
+
 def test_time_left_is_at_the_pace_so_far_with_running_ones_half_done(runs: list[ConfirmRun], clock: Clock) -> None:
     out = io.StringIO()
     with followed(runs, out) as progress:
