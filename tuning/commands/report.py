@@ -4,7 +4,7 @@ import html
 from dataclasses import dataclass
 from pathlib import Path
 
-from losstune.trainer.base.errors import UserError
+from losstune.trainer.base.errors import UserError, translating
 from losstune.tuning.report.page import write_report
 from losstune.tuning.study.study import Study
 from losstune.tuning.study.trial import best_trial
@@ -35,7 +35,7 @@ def report(study: Study, output: Path, tracking_uri: str) -> Reported:
     """Write the whole answer as one file; a study in a bucket has its small files here.
 
     Raises:
-        UserError: no trial has a value yet, the study's files are damaged, or the file can not be written.
+        UserError: no trial has a value yet, the study's files are damaged, or a file can not be written.
     """
     from losstune.tuning.commands.sync import sync_study  # loads MLflow, which no other command for programs needs
 
@@ -45,10 +45,17 @@ def report(study: Study, output: Path, tracking_uri: str) -> Reported:
             f"losstune status {study.spec.name}{study.home.options()} tells how far it is"
         )
     content = write_report(study, output)
-    study.files.write(study.folder / REPORT_FILE, content)
+    kept = study.folder / REPORT_FILE
+    with translating(OSError, lambda error: UserError(_not_kept(study.files.where(kept), error, output))):
+        study.files.write(kept, content)
     reason = ""
     try:
         sync_study(study, tracking_uri)
     except UserError as error:
         reason = f"MLflow lacks the report ({error}): losstune sync {study.spec.name}{study.home.options()}"
     return Reported(output, len(content), reason)
+
+
+def _not_kept(where: str, error: Exception, output: Path) -> str:
+    reason = error.strerror if isinstance(error, OSError) else error
+    return f"{where}: can not be written: {reason}; the report is in {output} alone, and MLflow lacks it"

@@ -102,6 +102,7 @@ def build_comparison(
         margin=margin,
         smallest=find_smallest(results, scores, primary, margin, plan.seeds),
         smallest_sought=plan.margin is not None,
+        at=study.home.options(),
     )
 
 
@@ -239,12 +240,13 @@ def _failure(results: Results, loss: str) -> str:
 
 def _not_confirmed(study: Study) -> str:
     name = study.spec.name
+    command = f"losstune confirm {name}{study.home.options()}"
     last = next(reversed(list(plans(study))), None)
     if last is None:
-        return f"study {name!r} is not confirmed yet: losstune confirm {name} trains its best settings with fresh seeds"
+        return f"study {name!r} is not confirmed yet: {command} trains its best settings with fresh seeds"
     runs: list[ConfirmRun] = runs_of(study, last)
     done = sum(run.result() is not None for run in runs)
     return (
         f"the confirmation of study {name!r} is not finished, {done} of {len(runs)} runs are done: "
-        f"losstune confirm {name} {' '.join(last.options)} goes on"
+        f"{command} {' '.join(last.options)} goes on"
     )

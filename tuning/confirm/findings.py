@@ -170,6 +170,8 @@ class Comparison(_Frozen):
     smallest: Smallest | None = None
     smallest_sought: bool = False
     """Whether the confirmation had a setting added for being small."""
+    at: str = ""
+    """The options that bring a command to the study's place, for the commands that sentences name."""
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -107,7 +107,7 @@ def few_seeds(comparison: Comparison) -> list[str]:
         return []
     return [
         f"Too few seeds for a claim: {comparison.seeds}, at least {MIN_SEEDS} are needed. What follows shows the "
-        f"spread; losstune confirm {comparison.study} --seeds {MIN_SEEDS} goes on from here."
+        f"spread; losstune confirm {comparison.study}{comparison.at} --seeds {MIN_SEEDS} goes on from here."
     ]
 
 

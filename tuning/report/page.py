@@ -90,6 +90,7 @@ def _text(facts: Facts) -> dict[str, Any]:
     return (_confirmed_text(facts.comparison) if facts.comparison else _unconfirmed_text(facts)) | {
         "spec": spec,
         "root": study.home.where,
+        "at": study.home.options(),
         "styles": facts.styles,
         "losses": facts.titles,
         "comparison": facts.comparison,

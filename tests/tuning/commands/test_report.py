@@ -1,5 +1,6 @@
 """The report as a command: kept with the study, in MLflow where that can be reached, and inside a notebook."""
 
+import errno
 import html
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +11,7 @@ import pytest
 from losstune.trainer.base.errors import UserError
 from losstune.tuning.commands import sync
 from losstune.tuning.commands.report import report
+from losstune.tuning.storage.study_files import FolderFiles
 from losstune.tuning.track.runs import REPORT_FILE
 from tests.tuning.reported import searched
 
@@ -37,6 +39,25 @@ def test_a_pipe_gets_the_page_and_the_study_keeps_it(tmp_path: Path, monkeypatch
         assert page.result() == (study.folder / REPORT_FILE).read_bytes()
     assert written.size == len(page.result()) > 100_000
     assert pipe.is_fifo()
+
+
+@pytest.mark.parametrize("reason", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_study_that_can_not_keep_it_is_told_in_a_line_with_where_the_page_is(
+    reason: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: FolderFiles, path: Path, content: bytes) -> None:
+        raise OSError(reason, os.strerror(reason), str(path))
+
+    study = searched(tmp_path, (2, 2))
+    monkeypatch.setattr(FolderFiles, "write", refuse)
+    monkeypatch.setattr(sync, "sync_study", lambda study, uri: pytest.fail("MLflow gets what the study keeps"))
+    with pytest.raises(UserError) as refused:
+        report(study, tmp_path / "r.html", "sqlite:///m.db")
+    assert str(refused.value) == (
+        f"{study.folder / REPORT_FILE}: can not be written: {os.strerror(reason)}; the report is in "
+        f"{tmp_path / 'r.html'} alone, and MLflow lacks it"
+    )
+    assert (tmp_path / "r.html").exists()
 
 
 def test_mlflow_that_can_not_be_reached_is_told_and_no_reason_to_fail(

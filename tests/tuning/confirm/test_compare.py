@@ -414,14 +414,14 @@ def test_a_single_loss_left_is_compared_with_baselines_alone(tmp_path: Path) -> 
 
 def test_without_a_confirmation_there_is_nothing_to_compare(tmp_path: Path) -> None:
     study, plan, *_ = confirmed(tmp_path)
-    with pytest.raises(UserError, match="'hand' is not confirmed yet: losstune confirm hand trains its best"):
+    command = f"losstune confirm hand --storage {tmp_path}"
+    with pytest.raises(UserError, match=f"'hand' is not confirmed yet: {command} trains its best settings"):
         compare(study)
     save_plan(study, plan)
     with pytest.raises(UserError) as refused:
         compare(study)
     assert str(refused.value) == (
-        "the confirmation of study 'hand' is not finished, 0 of 60 runs are done: "
-        "losstune confirm hand --top 1 --seeds 10 goes on"
+        f"the confirmation of study 'hand' is not finished, 0 of 60 runs are done: {command} --top 1 --seeds 10 goes on"
     )
 
 

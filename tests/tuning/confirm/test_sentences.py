@@ -205,6 +205,11 @@ def test_too_few_seeds_are_said_once_with_the_command_that_goes_on() -> None:
     ]
 
 
+def test_a_command_that_is_named_comes_to_the_studys_place() -> None:
+    said = answer_sentences(comparison(seeds=3, at=" --storage studies"))
+    assert "; losstune confirm which --storage studies --seeds 10 goes on from here." in said[2]
+
+
 def test_what_is_known_comes_first_the_objective_before_the_rest() -> None:
     pairs = [
         pair("undecided", NEAR, first="cosine", second="mse"),

@@ -94,6 +94,11 @@ def test_where_none_came_near_that_is_said_with_what_would_find_one(sought: bool
     ]
 
 
+def test_the_command_that_would_find_one_comes_to_the_studys_place() -> None:
+    (told,) = smallest_sentence(told_of(None, at=" --storage studies"))
+    assert told.endswith("; to try the cheapest of the search: losstune confirm which --storage studies --smallest.")
+
+
 def test_nothing_is_said_of_a_confirmation_of_before() -> None:
     assert smallest_sentence(comparison()) == []
 

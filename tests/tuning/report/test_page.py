@@ -164,7 +164,7 @@ def test_the_answer_comes_first(reports: Reports) -> None:
 def test_an_unconfirmed_report_says_so_first_and_claims_nothing(reports: Reports) -> None:
     text = text_of(reports["search"][1])
     assert text.index("The choice is not confirmed") < text.index("<nav>")
-    assert "losstune confirm study" in text
+    assert "<code>losstune confirm study --storage &#39;/" in text
     assert "beats" not in text
     assert "95 % interval" not in text.split("Was the first rung")[0]
     assert not {"scores-0", "differences-0"} & set(figures_of(reports["search"][1].read_text()))
