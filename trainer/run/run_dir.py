@@ -17,6 +17,7 @@ from losstune.trainer.run.checkpoint import DamagedCheckpointError, load_checkpo
 from losstune.trainer.run.history import Record, history_line, read_whole_lines
 from losstune.trainer.run.layout import BEST_FILE, CONFIG_FILE, HISTORY_FILE, LAST_FILE, PREVIOUS_FILE
 from losstune.trainer.run.loop import Trainer
+from losstune.trainer.run.same_settings import check_settings
 
 
 @dataclass(frozen=True)
@@ -110,11 +111,14 @@ class RunDirectory:
         raise DamagedCheckpointError("\n".join(damage))
 
     def _load(self, trainer: Trainer, path: Path, records: list[Record]) -> int:
-        """Put a state into the trainer; returns its epoch, which the history must reach."""
+        """Put a state of this run into the trainer; returns its epoch, which the history must reach."""
         content = load_checkpoint(path)
+        check_settings(content["config"], trainer.config, path)
         check_frozen(trainer.frozen, trainer.config.model, content, path)
         state = content["state"]
-        self._check_best(state["best_epoch"])
+        if state["best_epoch"] > 0:  # a state is of no use without the best model before it
+            best = self.path / BEST_FILE
+            check_settings(load_checkpoint(best)["config"], trainer.config, best)
         epoch: int = state["epoch"]
         if [record["epoch"] for record in records[:epoch]] != list(range(1, epoch + 1)):
             raise UserError(
@@ -129,11 +133,6 @@ class RunDirectory:
             write_whole(self.path / HISTORY_FILE, "".join(map(history_line, records)).encode())
         self._saved_best = trainer.best_epoch
         return Restored(records, damage)
-
-    def _check_best(self, best_epoch: int) -> None:
-        """A state is of no use without the best model before it."""
-        if best_epoch > 0:
-            load_checkpoint(self.path / BEST_FILE)
 
     @contextmanager
     def _writing(self, *, opening: bool = False) -> Iterator[None]:

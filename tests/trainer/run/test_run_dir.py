@@ -113,7 +113,7 @@ class TestContinuing:
     def test_parameters_of_the_loss_are_restored(self, tmp_path: Path) -> None:
         self.both_ways(tmp_path, PRICED)
         state = load_checkpoint(tmp_path / "parts" / "last.pt")["state"]
-        _, trainer = restored(tmp_path / "parts", sample_config(PRICED))
+        _, trainer = restored(tmp_path / "parts", sample_config(PRICED, **self.SETTINGS))
         assert same(dict(trainer.loss.state_dict()), dict(state["loss"]))
         assert float(state["loss"]["log_scale"]) != 0.5
 
@@ -274,3 +274,23 @@ class TestDamage:
         self.flip(folder / "best.pt")
         message = refusal(RunDirectory(folder).restore, sample_trainer(sample_config(num_epochs=6)))
         assert message.splitlines()[0].startswith(f"checkpoint {folder / 'best.pt'}: damaged")
+
+    def test_another_settings_state_is_none_of_this_run(self, folder: Path) -> None:
+        """As of the trial that had this number in another storage: its weights fit."""
+        trainer = sample_trainer(sample_config(num_epochs=6, lr=0.5))
+        message = refusal(RunDirectory(folder).restore, trainer)
+        assert message.splitlines() == [
+            f"checkpoint {folder / name}: of a run with other settings: lr 0.001 in it, 0.5 here"
+            for name in ("last.pt", "previous.pt")
+        ]
+        assert trainer.epoch == 0
+
+    def test_nor_is_one_whose_best_model_is_another_settings(self, folder: Path, tmp_path: Path) -> None:
+        other, trainer = started(tmp_path / "other", sample_config(num_epochs=6, seed=7))
+        run_epochs(other, trainer, 3)
+        (folder / "best.pt").write_bytes((tmp_path / "other" / "best.pt").read_bytes())
+        message = refusal(RunDirectory(folder).restore, sample_trainer(sample_config(num_epochs=6)))
+        assert (
+            message.splitlines()
+            == [f"checkpoint {folder / 'best.pt'}: of a run with other settings: seed 7 in it, 0 here"] * 2
+        )
