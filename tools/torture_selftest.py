@@ -208,6 +208,22 @@ REMOVALS: tuple[Removal, ...] = (
         ("tests/tuning/study/test_audit.py",),
     ),
     Removal(
+        6,
+        "trials that have trained are in the storage",
+        "tuning/study/study.py",
+        "        if missing:\n            where",
+        "        if False:\n            where",
+        ("tests/tuning/study/test_audit.py",),
+    ),
+    Removal(
+        6,
+        "a run goes on from a checkpoint of its own settings",
+        "trainer/run/same_settings.py",
+        "    if differing:\n",
+        "    if False:\n",
+        ("tests/trainer/run/test_run_dir.py",),
+    ),
+    Removal(
         7,
         "the lock of a study",
         "tuning/storage/lock.py",

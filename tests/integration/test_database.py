@@ -107,6 +107,23 @@ def test_another_study_of_the_same_name_is_noticed(home: Home, tmp_path: Path) -
     assert "***" in str(home.database)
 
 
+def test_neither_a_file_nor_another_database_is_taken_for_a_study_that_has_trained(home: Home) -> None:
+    study = created(home)
+    fill(study)
+    history = study.trials_folder / "mse-0000" / "history.jsonl"
+    history.parent.mkdir()
+    history.write_text("{}\n")
+    with pytest.raises(UserError, match=r"study 'first' in .* has its trials in a database, and none is named: "):
+        open_study(Home(home.root), "first")
+    assert len(study.trials()["mse"]) == 4
+    study.store.delete([study.optuna_name(loss) for loss in study.spec.spaces])
+    unknown = r"postgresql://.*:\*\*\*@.* does not know mse-0000 in .*, which have trained"
+    for read in (study.trials, lambda: audited_trials(study)):
+        with pytest.raises(UserError, match=unknown):
+            read()
+    assert study.storage().get_all_studies() == []
+
+
 def test_an_unknown_loss_of_the_study_is_damage(home: Home) -> None:
     study = created(home)
     fill(study)

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -13,7 +14,7 @@ from losstune.trainer.data.pairs import Pairs
 from losstune.tuning.storage.home import STUDIES, Home
 from losstune.tuning.storage.trial_store import STORAGE_FILE
 from losstune.tuning.study.kept_data import with_data_at
-from losstune.tuning.study.study import Study, open_study, study_exists, translating_failures
+from losstune.tuning.study.study import Study, found_study, open_study, study_exists, translating_failures
 from losstune.tuning.study.users_code import file_of, with_code_of_now
 
 
@@ -39,7 +40,8 @@ def named_study(given: str | os.PathLike[str]) -> str:
 def other_study(home: Home, named: str) -> Study:
     """A study to read beside one of this place, by what :func:`named_study` gives.
 
-    A folder with its own trials needs nothing else; without them they are in the database of this place.
+    A folder with its own trials needs nothing else; without them they are in the database of this place. Its spec says
+    which; one of before that did not is told by its ``optuna.db``.
 
     Raises:
         UserError: there is none, or its files can not be read.
@@ -49,8 +51,11 @@ def other_study(home: Home, named: str) -> Study:
         return existing(home, named)
     if path.parent.name != STUDIES:
         raise UserError(f"{path}: no study is there; expected a study's name, or its folder, …/{STUDIES}/NAME")
-    database = None if (path / STORAGE_FILE).exists() else home.database
-    return existing(Home(path.parents[1], database=database), path.name)
+    there = Home(path.parents[1])
+    with translating_failures(there, path.name):
+        kind = found_study(there, path.name).spec.trials_in
+    own = (path / STORAGE_FILE).exists() if kind is None else kind == "file"
+    return existing(there if own else replace(there, database=home.database), path.name)
 
 
 @contextmanager

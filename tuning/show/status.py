@@ -14,7 +14,7 @@ from losstune.tuning.show.progress import counted, counts_text, progress_table
 from losstune.tuning.show.table import Column, Table, TableRow, TerminalTable
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.lost_trials import lost_trials, reasons_text
-from losstune.tuning.study.study import Study, open_study
+from losstune.tuning.study.study import Study, found_study
 from losstune.tuning.study.trial import TrialView, best_trial
 
 WATCH_SECONDS = 1.0
@@ -134,25 +134,24 @@ def list_table(home: Home) -> TerminalTable:
 def _list_row(row: dict[str, Any]) -> TableRow:
     best = f"{row['best']:.4f} {row['best_trial']}" if row["best_trial"] else "-"
     running = "yes" if row["running"] else ""
-    return TableRow(row["study"], [row["created"], ", ".join(row["losses"]), str(row["trials"]), best, running])
+    trials = "elsewhere" if row["trials"] is None else str(row["trials"])
+    return TableRow(row["study"], [row["created"], ", ".join(row["losses"]), trials, best, running])
 
 
 def list_json(home: Home) -> list[dict[str, Any]]:
-    """One entry per study."""
-    rows = []
-    for name in home.names():
-        study = open_study(home, name)
-        trials = [trial for own in study.trials().values() for trial in own]
-        best = best_trial(trials)
-        rows.append(
-            {
-                "study": name,
-                "created": study.spec.created,
-                "losses": list(study.spec.spaces),
-                "trials": len(trials),
-                "best": best.rank_value if best else None,
-                "best_trial": best.name if best else None,
-                "running": home.trial_store(name).is_held(),
-            }
-        )
-    return rows
+    """One entry per study; of one whose trials are not where this place has them no more than its spec says."""
+    return [_listed(found_study(home, name)) for name in home.names()]
+
+
+def _listed(study: Study) -> dict[str, Any]:
+    trials = None if study.is_elsewhere else [trial for own in study.trials().values() for trial in own]
+    best = best_trial(trials or [])
+    return {
+        "study": study.spec.name,
+        "created": study.spec.created,
+        "losses": list(study.spec.spaces),
+        "trials": None if trials is None else len(trials),
+        "best": best.rank_value if best else None,
+        "best_trial": best.name if best else None,
+        "running": None if trials is None else study.store.is_held(),
+    }

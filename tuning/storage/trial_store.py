@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from optuna.storages import BaseStorage, RDBStorage
 
@@ -18,6 +18,9 @@ from losstune.tuning.storage.failures import STORAGE_FAILURES, storage_reason
 from losstune.tuning.storage.lease import holding, is_held
 from losstune.tuning.storage.lock import folder_locked, is_folder_locked
 from losstune.tuning.storage.passwords import masked
+from losstune.tuning.storage.sqlite_url import sqlite_url
+
+Kind = Literal["file", "database"]
 
 STORAGE_FILE = "optuna.db"
 ATTEMPT_FILE = "attempt"
@@ -32,8 +35,16 @@ class TrialStore(Protocol):
     """Optuna's storage as one study sees it. As text it is the place's name, for messages."""
 
     @property
+    def kind(self) -> Kind:
+        """Which of the kinds it is, as a study's spec keeps it: no address, which may hold a password."""
+
+    @property
     def word(self) -> str:
         """The place in a word."""
+
+    @property
+    def elsewhere(self) -> str:
+        """How a command comes to trials that are not here, in words."""
 
     @property
     def lost(self) -> str:
@@ -42,14 +53,21 @@ class TrialStore(Protocol):
     def optuna_name(self, loss: str) -> str:
         """What the trials of a loss are called in Optuna's storage."""
 
+    def create(self) -> None:
+        """Make an empty one for a study that begins, where there is none: who only reads must not.
+
+        Raises:
+            OSError: it can not be written.
+        """
+
     def open(self, losses: Iterable[str]) -> BaseStorage:
-        """Optuna's storage, created where it is not there.
+        """Optuna's storage.
 
         Args:
             losses: the study's.
 
         Raises:
-            UserError: it can not be read, or its trials of these losses are another study's.
+            UserError: it is gone, can not be read, or its trials of these losses are another study's.
         """
 
     def translating_errors(self) -> AbstractContextManager[None]:
@@ -97,8 +115,16 @@ class SqliteStore:
         return str(self._path)
 
     @property
+    def kind(self) -> Kind:
+        return "file"
+
+    @property
     def word(self) -> str:
         return STORAGE_FILE
+
+    @property
+    def elsewhere(self) -> str:
+        return "where they are in a database, --study-storage or LOSSTUNE_STUDY_STORAGE names it"
 
     @property
     def lost(self) -> str:
@@ -107,13 +133,22 @@ class SqliteStore:
     def optuna_name(self, loss: str) -> str:
         return loss
 
+    def create(self) -> None:
+        if self._path.exists():
+            return
+        unwritable = translating(sqlite3.Error, lambda error: OSError(f"{STORAGE_FILE}: {error}"))
+        with unwritable, closing(sqlite3.connect(self._path)) as fresh:
+            # A commit takes a third of the time, and readers never hold up the launch. The mode stays in the file.
+            fresh.execute("PRAGMA journal_mode=WAL")
+
     def open(self, losses: Iterable[str]) -> BaseStorage:
         if not self._path.exists():
-            # A commit takes a third of the time, and readers never hold up the launch. The mode stays in the file.
-            with closing(sqlite3.connect(self._path)) as fresh:
-                fresh.execute("PRAGMA journal_mode=WAL")
+            raise UserError(
+                f"{self}: is gone, and with it what was told of the study's trials; {BACKUP_ADVICE}; the backup has an "
+                f"{STORAGE_FILE}-wal too where there was one; {self.elsewhere}"
+            )
         with self.translating_errors():
-            return RDBStorage(f"sqlite:///{self._path}")
+            return RDBStorage(sqlite_url(self._path))
 
     def translating_errors(self) -> AbstractContextManager[None]:
         return translating(Exception, lambda error: UserError(f"{_unreadable(self, error)}; restore it from a backup"))
@@ -176,8 +211,22 @@ class DatabaseStore:
         return str(self.database)
 
     @property
+    def kind(self) -> Kind:
+        return "database"
+
+    @property
     def word(self) -> str:
         return "the database"
+
+    @property
+    def elsewhere(self) -> str:
+        return (
+            "where they are in another one, --study-storage or LOSSTUNE_STUDY_STORAGE names it; where they are in "
+            f"{STORAGE_FILE} of the study's folder, go on without both"
+        )
+
+    def create(self) -> None:
+        """Its tables are made by whoever opens it first."""
 
     @property
     def lost(self) -> str:

@@ -20,11 +20,12 @@ from losstune.trainer.run.layout import CONFIG_FILE, HISTORY_FILE
 from losstune.tuning.space.search_space import SearchSpace
 from losstune.tuning.storage.failures import storage_reason
 from losstune.tuning.storage.passwords import masked
-from losstune.tuning.storage.trial_store import BACKUP_ADVICE, STORAGE_FILE
+from losstune.tuning.storage.trial_store import BACKUP_ADVICE, STORAGE_FILE, find_study
 from losstune.tuning.study.grown import unlike_before
 from losstune.tuning.study.loss_trials import LossTrials, distributions
 from losstune.tuning.study.study import Study
 from losstune.tuning.study.trial import TIME_BUDGET, TrialView, trial_name
+from losstune.tuning.study.unrecorded import unrecorded
 
 SHOWN = 5
 """Findings that a refusal lists."""
@@ -40,10 +41,14 @@ def audited_trials(study: Study) -> dict[str, LossTrials]:
     study.files.update()
     try:
         store.check_whole()
+        if not unrecorded(study.trials_folder, dict.fromkeys(study.spec.spaces, 0)):
+            store.create()  # nothing has trained: the launch that began it may have ended before there was one
         storage = study.storage()
         if unknown := _unknown(study, storage):
             raise UserError(f"{store}: damaged (it holds {', '.join(unknown)}); {BACKUP_ADVICE}")
+        study.check_recorded(_absent(study, storage))  # nothing is written into a storage that is another's
         trials = study.open_trials(storage)
+        study.check_recorded(trials)
         spaces = {loss: own.space for loss, own in trials.items()}
         numbering = [text for loss, own in trials.items() for text in _numbering(loss, own.stored_numbers)]
         _refuse(study, numbering + _differences(study, trials, spaces) + list(unlike_before(study, storage, trials)))
@@ -66,6 +71,7 @@ def sound_trials(study: Study) -> dict[str, list[TrialView]]:
     study.store.check_whole()
     trials = study.trials()
     study.files.update()  # after the trials, so that no file is older than what the storage says of it
+    study.check_recorded(trials)
     numbering = [text for loss, own in trials.items() for text in _numbering(loss, [trial.number for trial in own])]
     found = numbering + _differences(study, trials, study.spec.search_spaces())
     _refuse(study, found + list(unlike_before(study, study.storage(), trials)))
@@ -81,6 +87,11 @@ def _unknown(study: Study, storage: BaseStorage) -> list[str]:
         for found in storage.get_all_studies()
         if found.study_name not in known and found.study_name.startswith(own)
     )
+
+
+def _absent(study: Study, storage: BaseStorage) -> dict[str, tuple[()]]:
+    """The losses of which the storage has nothing, without a trial each."""
+    return {loss: () for loss in study.spec.spaces if find_study(storage, study.optuna_name(loss)) is None}
 
 
 def _differences(

@@ -18,6 +18,7 @@ from losstune.tuning.space.reader import read_space
 from losstune.tuning.space.search_space import SearchSpace, loss_title
 from losstune.tuning.space.settings import StudySettings
 from losstune.tuning.storage.study_files import SPEC_FILE
+from losstune.tuning.storage.trial_store import Kind
 
 KEPT_DATA = "data.npz"
 """The data of a study that keeps it in its folder; another study's is a whole path, digits or a reference."""
@@ -90,6 +91,8 @@ class StudySpec(BaseModel):
     """The study whose trials it began with, as knowledge."""
     grown: dict[str, list[dict[str, Any]]] = {}
     """The spaces that a loss had before its own grew, the oldest first, by the loss's name."""
+    trials_in: Kind | None = None
+    """Where its trials are: in a file of its own folder, or in a database; None in one of before that was kept."""
     id: str = ""
     """Tells it from another study of its name in the same database or bucket; random."""
 

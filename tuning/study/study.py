@@ -1,7 +1,7 @@
 """A study: its spec, its files, its trials."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence, Sized
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +26,7 @@ from losstune.tuning.study.dropped import Dropped
 from losstune.tuning.study.loss_trials import LossTrials, read_dropped, read_trials
 from losstune.tuning.study.spec import KEPT_DATA, StudySpec, WarmStart, git_commit, read_spec, utc_now
 from losstune.tuning.study.trial import TrialView
+from losstune.tuning.study.unrecorded import unrecorded, unrecorded_text
 from losstune.tuning.study.users_code import code_digests
 from losstune.tuning.study.versions import versions_now
 
@@ -53,6 +54,11 @@ class Study:
     def folder(self) -> Path:
         """``ROOT/studies/NAME``, absolute; of a study in a bucket it has copies."""
         return self.files.folder
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether its trials are in another kind of storage than this place has."""
+        return self.spec.trials_in not in (None, self.store.kind)
 
     @property
     def keeps_data(self) -> bool:
@@ -104,10 +110,42 @@ class Study:
         }
 
     def trials(self, storage: BaseStorage | None = None) -> dict[str, list[TrialView]]:
-        """All trials of each loss."""
+        """All trials of each loss.
+
+        Raises:
+            UserError: they can not be read, or there are folders of others, as :meth:`check_recorded` says.
+        """
         storage = storage or self.storage()
         with self.store.translating_errors():
-            return {loss: read_trials(storage, loss, self.optuna_name(loss)) for loss in self.spec.spaces}
+            found = {loss: read_trials(storage, loss, self.optuna_name(loss)) for loss in self.spec.spaces}
+        self.check_recorded(found)
+        return found
+
+    def check_recorded(self, known: Mapping[str, Sized]) -> None:
+        """Make sure that the storage is the one which the trials were told to.
+
+        Args:
+            known: what it has of a loss; losses that are not named are passed over.
+
+        Raises:
+            UserError: there are folders with epochs of trials that it has not; says which, and how to go on.
+        """
+        missing = unrecorded(self.trials_folder, {loss: len(trials) for loss, trials in known.items()})
+        if missing:  # a launch may have begun them since it was read
+            now = unrecorded(self.trials_folder, self._counts())
+            missing = [name for name in missing if name in now]
+        if missing:
+            where = self.files.where(self.trials_folder)
+            raise UserError(f"study {self.spec.name!r}: {unrecorded_text(missing, self.store, where)}")
+
+    def _counts(self) -> dict[str, int]:
+        """How many trials the storage has of each loss now, in whichever of its spaces it has most."""
+        storage = self.storage()
+        with self.store.translating_errors():
+            return {
+                loss: max(len(read_trials(storage, loss, name)) for name in self.optuna_names(loss))
+                for loss in self.spec.spaces
+            }
 
     def dropped(self, storage: BaseStorage | None = None) -> list[Dropped]:
         """The losses that are out of the race, in the study's order."""
@@ -173,6 +211,22 @@ def open_study(home: Home, name: str) -> Study:
     """An existing study.
 
     Raises:
+        UserError: there is none of this name; says which there are. Or its trials are not where this place has them.
+    """
+    study = found_study(home, name)
+    if study.is_elsewhere:
+        where = f"study {name!r} in {home.where}/{STUDIES}"
+        option = "--study-storage or LOSSTUNE_STUDY_STORAGE"
+        if study.store.kind == "file":
+            raise UserError(f"{where} has its trials in a database, and none is named: {option} names it")
+        raise UserError(f"{where} has its trials in its own folder, not in {study.store}: go on without {option}")
+    return study
+
+
+def found_study(home: Home, name: str) -> Study:
+    """The same wherever its trials are: it may be asked for no more than its spec.
+
+    Raises:
         UserError: there is none of this name; says which there are.
     """
     path = home.folder(name) / SPEC_FILE
@@ -208,9 +262,11 @@ def create_study(
         versions=versions_now(),
         git_commit=git_commit(),
         code=code_digests(spaces, data_source),
+        trials_in=home.trial_store(name).kind,
         id=secrets.token_hex(8),
     )
     study = Study(home, spec)
     make_folder(study.trials_folder)
+    study.store.create()  # before the spec: a study that can be read has a storage
     study.save()
     return study

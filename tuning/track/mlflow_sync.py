@@ -112,6 +112,7 @@ class Tracker:
         shown = {}
         trials = self._study.trials(self._storage)
         self._study.files.update()  # after it: what has ended by then is whole in the files
+        self._study.check_recorded(trials)  # before anything is deleted: of another storage MLflow would keep nothing
         new: list[RunPicture] = []
         others: list[RunPicture] = []
         for picture in study_picture(self._study, trials, activity):

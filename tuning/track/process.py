@@ -1,6 +1,7 @@
 """The tracker as a process of its own: nothing of MLflow runs in the launch, slow or down as it may be."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,19 +24,28 @@ TRACKING_URI = "LOSSTUNE_TRACKING_URI"
 PATIENCE_SECONDS = 30.0
 STOPPED_SECONDS = 6.0
 """How long a launch waits for MLflow at its end, and how long after a signal."""
+_NO_PATH = re.compile(r"\?|%[0-9A-Fa-f]{2}")
 
 
 def tracking_uri_of(home: Home, given: str | None) -> str:
     """MLflow's store: as given, else SQLite beside the studies.
 
     Raises:
-        UserError: none is given, and the studies are in a bucket.
+        UserError: none is given, and the studies are in a bucket, or in a folder that MLflow would not find again.
     """
     if given:
         return given
     if home.bucket is not None:
         raise UserError(f"--storage {home.bucket} needs --tracking-uri: MLflow can not keep its runs in a bucket alone")
-    return f"sqlite:///{home.root.absolute() / 'mlflow.db'}"
+    root = home.root.absolute()
+    # MLflow reads addresses where paths are meant: a store's ends at a ?, and of artifacts' too %20 is a space.
+    if found := _NO_PATH.search(str(root)):
+        raise UserError(
+            f"--storage {root}: MLflow can not keep its runs in a folder with {found[0]!r} in its path: a '?', and a "
+            "'%' before two hexadecimal digits, mean something else to it; rename the folder, or name a store "
+            "elsewhere with --tracking-uri"
+        )
+    return f"sqlite:///{root / 'mlflow.db'}"
 
 
 class TrackerProcess:

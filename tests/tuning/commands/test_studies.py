@@ -7,6 +7,7 @@ import pytest
 from losstune.trainer.base.errors import UserError
 from losstune.tuning.commands import studies
 from losstune.tuning.commands.studies import existing, held, named_study, other_study
+from losstune.tuning.storage.database import database_at
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.study import Study, open_study
 from tests.tuning.reported import searched
@@ -47,5 +48,13 @@ def test_another_study_is_named_or_its_folder_is(tmp_path: Path, monkeypatch: py
     assert other_study(here, folder).spec == other_study(study.home, "study").spec == study.spec
     with pytest.raises(UserError, match=r"no study 'study' in .*here/studies; found: none"):
         other_study(here, "study")
+    there = study.spec.model_copy(update={"trials_in": "database"})
+    Study(study.home, there).save()
+    database = database_at("postgresql://me:geheim@db.example/studies")
+    assert other_study(Home(Path("here"), database=database), folder).home.database == database
+    with pytest.raises(UserError, match=r"study 'study' in .* has its trials in a database, and none is named: "):
+        other_study(here, folder)
+    Study(study.home, there.model_copy(update={"trials_in": None})).save()
+    assert other_study(Home(Path("here"), database=database), folder).home.database is None
     with pytest.raises(UserError, match=r"elsewhere/study: no study is there; expected .* its folder, …/studies/NAME"):
         other_study(here, named_study("elsewhere/study"))

@@ -25,6 +25,7 @@ from losstune.tuning.study.dropped import Dropped
 from losstune.tuning.study.loss_trials import LossTrials
 from losstune.tuning.study.study import Study
 from tests.tuning.reported import searched
+from tests.tuning.study.created import created
 
 
 def printed(shown: RenderableType) -> str:
@@ -181,6 +182,19 @@ def test_a_line_for_each_study_here(study: Study) -> None:
     assert row["best_trial"].startswith("infonce-")
     line = next(line for line in printed(list_table(study.home)).splitlines() if "infonce, cosine" in line)
     assert f"{row['best']:.4f} {row['best_trial']}" in line
+
+
+def test_a_study_whose_trials_are_in_a_database_does_not_hide_the_others(study: Study) -> None:
+    other = created(study.home.root, name="shared")
+    Study(other.home, other.spec.model_copy(update={"trials_in": "database"})).save()
+    shared, own = sorted(list_json(study.home), key=lambda row: str(row["study"]))
+    assert (own["study"], own["trials"]) == ("study", 4)
+    assert shared == {
+        **{"study": "shared", "created": other.spec.created, "losses": ["mse"]},
+        **{"trials": None, "best": None, "best_trial": None, "running": None},
+    }
+    line = next(line for line in printed(list_table(study.home)).splitlines() if "shared" in line)
+    assert "elsewhere" in line
 
 
 def test_a_place_without_studies_has_an_empty_list(tmp_path: Path) -> None:

@@ -53,6 +53,7 @@ def fill(storage: BaseStorage, name: str, owner: str) -> None:
 
 
 def test_it_opens_with_the_trials_that_were_written(store: TrialStore) -> None:
+    store.create()
     fill(store.open(["mse"]), store.optuna_name("mse"), "ab")
     again = store.open(["mse", "cosine"])
     assert read_owner(again, store.optuna_name("mse")) == "ab"
@@ -74,6 +75,12 @@ def test_each_kind_has_its_names(tmp_path: Path) -> None:
     assert str(database) == "postgresql://me:***@db.example/studies"
     assert (database.word, database.optuna_name("mse")) == ("the database", "first/mse")
     assert (own.lost, database.lost) == ("", "")
+    assert (own.kind, database.kind) == ("file", "database")
+    assert own.elsewhere == "where they are in a database, --study-storage or LOSSTUNE_STUDY_STORAGE names it"
+    assert database.elsewhere == (
+        "where they are in another one, --study-storage or LOSSTUNE_STUDY_STORAGE names it; where they are in "
+        "optuna.db of the study's folder, go on without both"
+    )
     assert replace(database, database=replace(database.database, lease=Held())).lost == Held.lost
 
 
@@ -103,8 +110,31 @@ def test_launches_are_numbered_upwards(store: TrialStore, tmp_path: Path) -> Non
     assert store.next_attempt(4) == 5
 
 
+def test_who_reads_makes_no_file(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path)
+    assert refusal(store.open, ["mse"]) == (
+        f"{tmp_path}/optuna.db: is gone, and with it what was told of the study's trials; restore it from a backup, or "
+        f"start another study; the backup has an optuna.db-wal too where there was one; {store.elsewhere}"
+    )
+    store.check_whole()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_there_is_not_made_anew(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path)
+    store.create()
+    fill(store.open([]), "mse", "ab")
+    store.create()
+    assert read_owner(store.open([]), "mse") == "ab"
+
+
+def test_one_that_can_not_be_made_is_no_damage(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"^optuna\.db: unable to open database file$"):
+        SqliteStore(tmp_path / "none").create()
+
+
 def test_commits_go_to_a_log(tmp_path: Path) -> None:
-    SqliteStore(tmp_path).open([])
+    SqliteStore(tmp_path).create()
     with closing(sqlite3.connect(tmp_path / "optuna.db")) as database:
         assert database.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
 

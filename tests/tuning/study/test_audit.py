@@ -14,6 +14,7 @@ from losstune.tuning.study.audit import audited_trials, sound_trials
 from losstune.tuning.study.study import Study, open_study
 from tests.reliability.made import made
 from tests.trainer.samples import refusal
+from tests.tuning.reported import searched
 
 
 @pytest.fixture
@@ -124,3 +125,61 @@ def test_a_database_that_can_not_be_opened_now_is_not_called_damaged(study: Stud
     path.mkdir()
     with pytest.raises(OSError, match=r"^optuna\.db: unable to open database file$"):
         audited_trials(study)
+
+
+def whole(study: Study) -> None:
+    """Everything in optuna.db itself."""
+    with closing(sqlite3.connect(study.folder / "optuna.db")) as storage:
+        storage.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def files_of(study: Study) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in sorted(study.folder.rglob("*")) if path.is_file()}
+
+
+def test_a_storage_that_is_gone_is_not_begun_anew(study: Study) -> None:
+    for path in study.folder.glob("optuna.db*"):
+        path.unlink()
+    before = files_of(study)
+    for read in (audited_trials, sound_trials, Study.trials, Study.dropped):
+        text = refusal(read, open_study(Home(study.home.root), "study"))
+        assert text.startswith(
+            f"{study.folder / 'optuna.db'}: is gone, and with it what was told of the study's trials"
+        )
+    assert files_of(study) == before
+
+
+def test_an_empty_storage_is_not_the_one_of_trials_that_have_trained(study: Study) -> None:
+    """As a reader of an earlier release has left it in a folder whose studies are in a database."""
+    for path in study.folder.glob("optuna.db*"):
+        path.unlink()
+    study.store.create()
+    for read in (audited_trials, sound_trials, Study.trials):
+        text = refusal(read, open_study(Home(study.home.root), "study"))
+        assert f"{study.folder / 'optuna.db'} does not know cosine-0000, cosine-0001, cosine-0002, cosine-0003" in text
+        assert f"and 8 more in {study.trials_folder}, which have trained" in text
+        assert "--study-storage or LOSSTUNE_STUDY_STORAGE names it" in text
+    assert study.storage().get_all_studies() == [], "nothing was written into what may be another's"
+
+
+def test_an_earlier_state_of_the_storage_is_refused_until_the_folders_are_moved(study: Study, tmp_path: Path) -> None:
+    whole(study)
+    with closing(sqlite3.connect(study.folder / "optuna.db")) as storage, storage:
+        (own,) = storage.execute("SELECT study_id FROM studies WHERE study_name = 'infonce'").fetchone()
+        late = "SELECT trial_id FROM trials WHERE study_id = ? AND number >= 4"
+        for table in ("trial_params", "trial_values", "trial_intermediate_values", "trial_user_attributes", "trials"):
+            assert storage.execute(f"DELETE FROM {table} WHERE trial_id IN ({late})", (own,)).rowcount > 0
+    assert f"optuna.db does not know infonce-0004, infonce-0005 in {study.trials_folder}, which" in refused(study)
+    for name in ("infonce-0004", "infonce-0005"):
+        (study.trials_folder / name).rename(tmp_path / name)
+    assert {loss: len(own) for loss, own in audited_trials(study).items()} == {"cosine": 6, "infonce": 4}
+
+
+def test_a_study_that_was_killed_before_it_had_a_storage_gets_one(tmp_path: Path) -> None:
+    """Nothing has trained; a trial's folder without an epoch is nothing that is lost."""
+    study = searched(tmp_path, (0, 0))
+    for path in study.folder.glob("optuna.db*"):
+        path.unlink()
+    (study.trials_folder / "infonce-0000").mkdir()
+    (study.trials_folder / "infonce-0000" / "config.yaml").touch()
+    assert {loss: len(own) for loss, own in audited_trials(study).items()} == {"infonce": 0, "cosine": 0}

@@ -19,6 +19,7 @@ from losstune.tuning.study.study import Study
 from losstune.tuning.study.trial import Ending
 from losstune.tuning.track.mlflow_sync import PARENT_TAG, REPLACED_TAG, SERVER_WRITERS, Tracker
 from losstune.tuning.track.runs import RunPicture, study_picture
+from tests.trainer.samples import refusal
 from tests.tuning.reported import curve, point_of, searched, write_run
 
 POINT = point_of("infonce", 0.5, 4)
@@ -209,3 +210,34 @@ def test_what_a_store_has_already_is_not_written_again(
         monkeypatch.setattr(tracker._client, name, lambda *args, called=name, **rest: asked.append(called))
     tracker.sync(None)
     assert asked == []
+
+
+@pytest.mark.parametrize("same_tracker", [True, False])
+def test_nothing_is_deleted_for_a_storage_that_is_another_one(logged: tuple[Study, str], same_tracker: bool) -> None:
+    """A shell without the variable that names the database: there is an empty file in its place."""
+    study, uri = logged
+    tracker, before = Tracker(study, uri), {name: run.info.run_id for name, run in runs(MlflowClient(uri)).items()}
+    for path in study.folder.glob("optuna.db*"):
+        path.unlink()
+    if not same_tracker:
+        assert refusal(Tracker, study, uri).startswith(f"{study.folder / 'optuna.db'}: is gone")
+    study.store.create()
+    tracker = tracker if same_tracker else Tracker(study, uri)
+    tracker._storage = study.storage()
+    assert "optuna.db does not know cosine-0000, cosine-0001, infonce-0000" in refusal(tracker.sync, None)
+    assert {name: run.info.run_id for name, run in runs(MlflowClient(uri)).items()} == before
+
+
+def test_nor_for_one_whose_files_are_brought_after_its_trials_are_read(
+    logged: tuple[Study, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a bucket: before, the folder has none of them."""
+    study, uri = logged
+    tracker, elsewhere = Tracker(study, uri), study.folder / "elsewhere"
+    study.trials_folder.rename(elsewhere)
+    for path in study.folder.glob("optuna.db*"):
+        path.unlink()
+    study.store.create()
+    tracker._storage = study.storage()
+    monkeypatch.setattr(FolderFiles, "update", lambda _: elsewhere.rename(study.trials_folder))
+    assert "optuna.db does not know cosine-0000, cosine-0001, infonce-0000" in refusal(tracker.sync, None)
