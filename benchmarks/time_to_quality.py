@@ -213,14 +213,21 @@ def summary(data: str, runs: Sequence[Run]) -> Table:
         table.add_row(f"{trainings} full trainings, mean", *map(mean_text, after.values()))
     reached = {side: median(run.reaches(target) for run in own[side]) for side in SIDES[1:]}
     table.add_section()
-    table.add_row("seconds to it", f"{stock:.0f}", *(f"{seconds:.1f}" for seconds in reached.values()))
-    table.add_row("times as fast", "1", *(f"{stock / seconds:.0f}" for seconds in reached.values()))
+    table.add_row("seconds to it", f"{stock:.0f}", *map(seconds_text, reached.values()))
+    table.add_row(
+        "times as fast", "1", *(f"{stock / seconds:.2g}" if stock / seconds else "" for seconds in reached.values())
+    )
     near = [median(run.reaches(NEAR * target) for run in own[side]) for side in SIDES]
-    table.add_row(f"seconds to {NEAR:.0%} of it", *(f"{seconds:.1f}" for seconds in near))
+    table.add_row(f"seconds to {NEAR:.0%} of it", *map(seconds_text, near))
     pace = {side: median(run.epochs / run.seconds for run in own[side]) for side in SIDES}
     table.add_row("epochs a second", *(f"{epochs:.1f}" for epochs in pace.values()))
     table.add_row("runs", *(str(len(own[side])) for side in SIDES))
     return table
+
+
+def seconds_text(seconds: float) -> str:
+    """Seconds, or that it was never."""
+    return "never" if math.isinf(seconds) else f"{seconds:.1f}"
 
 
 def mean_text(values: Sequence[float]) -> str:
