@@ -13,9 +13,11 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 "${PYTHON:-python3}" -m venv venv
-venv/bin/python -m pip install --quiet --disable-pip-version-check syne-tune==0.16.0 numpy==2.4.6
+venv/bin/python -m pip install --quiet --disable-pip-version-check syne-tune==0.16.0 numpy==2.4.6 \
+  pandas==3.1.1 statsmodels==0.15.0 scikit-learn==1.9.1
 
 venv/bin/python - <<'PY'
+import logging
 import sys
 from datetime import datetime
 from importlib.metadata import version
@@ -33,13 +35,17 @@ def trials_before_the_model(parameters: int, least: int | None) -> int | None:
     )
     for number in range(120):
         trial = Trial(number, bohb.suggest().config, datetime.now())
-        if bohb.searcher.good_kde is not None:
+        model = bohb.searcher.searcher
+        if model is not None and model.good_kde is not None:
             return number
         bohb.on_trial_add(trial)
-        bohb.on_trial_complete(trial, {"loss": sum(trial.config.values()), "epoch": 1})
+        told = {"loss": sum(trial.config.values()), "epoch": 1}
+        bohb.on_trial_result(trial, told)
+        bohb.on_trial_complete(trial, told)
     return None
 
 
+logging.disable(logging.WARNING)
 found = {(parameters, least): trials_before_the_model(parameters, least) for parameters, least in
          [(4, None), (4, 4), (4, 5), (12, None), (12, 13)]}
 print("Syne Tune", version("syne-tune"))
