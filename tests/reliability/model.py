@@ -31,6 +31,18 @@ class Trial:
     def epochs(self) -> int:
         return self.end.epochs if self.end else max(self.values, default=0)
 
+    @property
+    def spent(self) -> int:
+        """An end costs an epoch, also where none was trained."""
+        return max(1, self.epochs) if self.end else self.epochs
+
+    @property
+    def trained(self) -> bool:
+        """Whether it has a value, or had none that is a number."""
+        if self.end is None:
+            return bool(self.values)
+        return self.end.state != "failed" and (self.end.best is not None or self.end.reason == "diverged")
+
 
 @dataclass
 class Model:
@@ -39,6 +51,7 @@ class Model:
     Attributes:
         budget: what each loss may spend, in ``unit``.
         points: how many points the space of a loss has, where that is few.
+        patience: failed trials after which a loss gets no more, if none has trained.
         slots: trials at a time.
         trials: what outlives a launch.
     """
@@ -49,13 +62,14 @@ class Model:
     unit: Literal["epochs", "trials"]
     budget: int
     points: dict[str, int]
+    patience: int
     slots: int = 1
     trials: dict[Name, Trial] = field(default_factory=dict)
 
     def begin(self) -> None:
         """A launch starts from what is known for good."""
         self.running: list[Name] = []
-        self.reached = {name: trial.epochs for name, trial in self.trials.items()}
+        self.reached = {name: trial.spent for name, trial in self.trials.items()}
         self.spent = {loss: sum(self.reached[name] for name in self._of(loss)) for loss in self.losses}
         self.left = [n for loss in self.losses for n in self._of(loss) if self.trials[n].end is None]
         self.no_room: list[Name] = []
@@ -76,7 +90,7 @@ class Model:
             return "wait"
         if self.left:
             return self.left[0]
-        able = [loss for loss in self.losses if self._may_start(loss)]
+        able = [loss for loss in self.losses if self._may_start(loss) and not self.hopeless(loss)]
         if able:
             busy = [loss for loss, _ in self.running]
             loss = min(able, key=lambda loss: (self.spent[loss], busy.count(loss)))
@@ -117,20 +131,31 @@ class Model:
 
     def ended(self, name: Name, end: End) -> None:
         """A trial ended, while it ran or while it waited."""
-        if name in self.running:
-            self.trained(name, end.epochs)
-            self._leaves(name)
         trial = self.trials[name]
         trial.end = end
+        self.spent[name[0]] += trial.spent - self.reached[name]
+        self.reached[name] = trial.spent
+        if name in self.running:
+            self._leaves(name)
         if end.epochs and end.state != "failed":
             trial.values[end.epochs] = None if end.reason == "diverged" else end.best
         if end.reason.startswith("no new best") and end.best is not None:
             self._keep_at_later_rungs(name, end)
 
     def found_no_room(self, name: Name) -> None:
-        """A trial is to come again when all others have ended."""
+        """A trial is to come again when all others have ended, from its last rung on."""
+        self.spent[name[0]] += self.trials[name].epochs - self.reached[name]
+        self.reached[name] = self.trials[name].epochs
         self._leaves(name)
         self.no_room.append(name)
+
+    def hopeless(self, loss: str) -> bool:
+        """Whether a loss gets no more trials because of those that failed, or found no room and have not run since."""
+        own, waiting = [self.trials[name] for name in self._of(loss)], [n for n, _ in self.no_room].count(loss)
+        failed = sum(trial.end is not None and trial.end.state == "failed" for trial in own)
+        return waiting >= self.patience or (
+            failed + waiting >= self.patience and not any(trial.trained for trial in own)
+        )
 
     def after_a_kill(self, before: dict[Name, Trial], found: dict[Name, Trial]) -> None:
         """What was being written is there or is not; anything else fails."""

@@ -41,11 +41,11 @@ from losstune.trainer.run.run_dir import RunDirectory
 from losstune.tuning.commands.launch import LaunchRequest, launch
 from losstune.tuning.execute.placement import Resources, Slots
 from losstune.tuning.execute.session import Execution, Session
-from losstune.tuning.search.endings import ending_from_history
 from losstune.tuning.space.search_space import SearchSpace
 from losstune.tuning.storage.failures import STORAGE_FAILURES
 from losstune.tuning.storage.home import Home
 from losstune.tuning.storage.trial_store import STORAGE_FILE
+from losstune.tuning.study import lost_trials
 from losstune.tuning.study.messages import Report, Task
 from losstune.tuning.study.study import Study, create_study
 from losstune.tuning.study.trial import TrialView
@@ -58,6 +58,8 @@ from tests.tuning.simulation import Launch, folder_of
 
 FAULT = "crash, stop or replay between searcher, scheduler and storage"
 EXAMPLES = 14
+PATIENCE = 2
+"""Failed trials after which a loss is given up; ten would be more than a story has."""
 EPOCHS = 9
 POINTS = {"mse": 3}
 """The space of one loss is soon used up."""
@@ -239,7 +241,7 @@ class SearchMachine(RuleBasedStateMachine):
         self.study = create_study(Home(Path(self.folder.name)), "study", spaces, settings, "none", "0" * 64)
         ((unit, amount),) = budget.items()
         self.model = Model(
-            losses, settings.rungs, eta, "trials" if unit == "trials" else "epochs", amount, POINTS, slots
+            losses, settings.rungs, eta, "trials" if unit == "trials" else "epochs", amount, POINTS, PATIENCE, slots
         )
         self.study.storage()
         self.reader = RDBStorage(f"sqlite:///{self.study.folder / STORAGE_FILE}")
@@ -348,7 +350,7 @@ class SearchMachine(RuleBasedStateMachine):
             with self.watching():
                 self.wind_up(timed_out=how == "time is up")
         if not self.launched:
-            wanted = {"crash": {"running", "paused"}, "stop": {"paused"}, "time is up": set()}[how]
+            wanted = {"running", "paused"} if how == "crash" else {"paused"}
             assert {trial.state for trial in self.views() if trial.ending is None} <= wanted
             self.launch(slots, more=more)
 
@@ -389,8 +391,8 @@ class SearchMachine(RuleBasedStateMachine):
             assert [trial.number for trial in own] == list(range(len(own)))
             assert all(trial.ending and trial.ending.reason for trial in own)
             in_epochs = self.model.unit == "epochs"
-            spent = sum(trial.epochs for trial in own) if in_epochs else len(own)
-            assert spent >= self.model.budget or len(own) == POINTS.get(loss)
+            spent = sum(trial.spent for trial in own) if in_epochs else len(own)
+            assert spent >= self.model.budget or len(own) == POINTS.get(loss) or self.model.hopeless(loss)
             assert spent < self.model.budget + (3 * EPOCHS if in_epochs else 1)
 
     # How it is done.
@@ -425,17 +427,11 @@ class SearchMachine(RuleBasedStateMachine):
     def wind_up(self, *, timed_out: bool) -> None:
         """What a launch does with its trials before it ends."""
         if timed_out:
-            for name in (*self.model.running, *self.model.no_room, *self.model.left):
+            for name in (*self.model.running, *self.model.no_room):
                 folder = self.study.trials_folder / f"{name[0]}-{name[1]:04d}"
                 self.model.ended(name, end_on_disk(folder, "pruned", "time budget"))
         with suppress(*STORAGE_FAILURES):
-            for trial in self.run.search.unfinished():
-                own = self.run.trials[trial.loss]
-                if timed_out:
-                    folder = self.study.trials_folder / trial.name
-                    own.end(trial.number, ending_from_history(folder, self.settings, "pruned", "time budget"))
-                else:
-                    own.pause(trial.number)
+            self.run.search.wind_up(timed_out=timed_out)
 
     @contextmanager
     def watching(self) -> Iterator[None]:
@@ -490,7 +486,8 @@ class SearchMachine(RuleBasedStateMachine):
         return {(trial.loss, trial.number): as_told(trial) for trial in self.views()}
 
 
-def test_the_search_is_what_its_model_says(record: Recorder) -> None:
+def test_the_search_is_what_its_model_says(record: Recorder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lost_trials, "GIVEN_UP_AFTER", PATIENCE)
     SearchMachine.faults.clear()
     run_state_machine_as_test(
         SearchMachine, settings=hypothesis_settings(max_examples=EXAMPLES, stateful_step_count=30, deadline=None)

@@ -110,13 +110,19 @@ class Launch:
         for loss, own in self.trials.items():
             rungs[loss].rebuild(list(own))
         managed = {"num_epochs": settings.max_epochs, "schedule_epochs": settings.max_epochs, "threads": 1}
-        progress = Progress("study", settings, Console(file=io.StringIO()))
+        self._out = io.StringIO()
+        progress = Progress("study", settings, Console(file=self._out))
         self.search = SearchTasks(self.trials, settings, {}, managed, FolderFiles(folder), progress, 1, "optuna.db")
         self.searcher = TaskSearcher(self.search, lambda: concurrency)
         self.scheduler = AshaScheduler(rungs, self.searcher.guarded(self.search.record_rung))
         self.workers: dict[str, Worker] = {}
         self.tasks: list[Task] = []
         self._fate = fate
+
+    @property
+    def said(self) -> str:
+        """What the terminal shows."""
+        return self._out.getvalue()
 
     def start(self) -> Any:
         """Ask for one trial; its task, or what the searcher answered instead."""

@@ -21,7 +21,6 @@ from losstune.tuning.commands.studies import held, other_study, released, taken_
 from losstune.tuning.execute.search_tasks import SearchTasks
 from losstune.tuning.execute.session import Execution, Session, caught_up, session
 from losstune.tuning.search.allocation import Turns
-from losstune.tuning.search.endings import ending_from_history
 from losstune.tuning.search.rungs import Rungs
 from losstune.tuning.show.progress import Progress
 from losstune.tuning.space.feasibility import Space, check_against_data, load_spaces
@@ -38,10 +37,9 @@ from losstune.tuning.study.continuation import continued
 from losstune.tuning.study.grown import copy_trials
 from losstune.tuning.study.kept_data import keep_arrays, study_pairs
 from losstune.tuning.study.loss_trials import LossTrials
-from losstune.tuning.study.lost_trials import failed_trials, try_again
+from losstune.tuning.study.lost_trials import failed_trials, given_up, given_up_text, try_again
 from losstune.tuning.study.spec import WarmStart
 from losstune.tuning.study.study import Study, create_study, study_exists, translating_failures
-from losstune.tuning.study.trial import TIME_BUDGET
 from losstune.tuning.study.warm_start import EARLIER_FILE, earlier_trials, gathered
 from losstune.tuning.track.process import tracking_uri_of
 
@@ -99,9 +97,11 @@ def _continued(request: LaunchRequest, console: Console) -> Iterator[tuple[Study
         went_on, pairs = as_continued(study, request)
         if went_on.spec.grown != study.spec.grown:
             audited_trials(study)  # nothing damaged is copied
+            dropped = {drop.loss for drop in study.dropped()}
             for loss, count in copy_trials(study, went_on).items():
                 trials = "1 trial goes" if count == 1 else f"{count} trials go"
-                say(console, f"Note: what is searched for {loss} grew; its {trials} on in it")
+                again = ", and it is in the race again" * (loss in dropped)
+                say(console, f"Note: what is searched for {loss} grew; its {trials} on in it{again}")
         went_on.save()
         yield taken_up(went_on, pairs, console), pairs
 
@@ -182,9 +182,14 @@ def _run(study: Study, pairs: Pairs, request: LaunchRequest, console: Console) -
         own.settle()
         if request.retry_failed:
             try_again(own, study.spec.settings.seed)
+    hopeless = [own for own in trials.values() if given_up(own)]
+    for own in hopeless:
+        say(console, given_up_text(own.space.title, own))
     if not _has_work(trials, study.spec.settings):
-        say(console, f"Study {study.spec.name} has used its budget of {study.spec.settings.budget} for each loss")
-        if any(failed_trials(own) for own in trials.values()):
+        if others := [own for own in trials.values() if own not in hopeless]:
+            each = f"each {'other ' * bool(hopeless)}loss"
+            say(console, f"Study {study.spec.name} has used its budget of {study.spec.settings.budget} for {each}")
+        if any(failed_trials(own) for own in others):
             say(console, "Failed trials are tried again with --retry-failed")
         idle = caught_up(study, request.execution, "search", console)
         return Outcome(released(study, request.home), idle.stop, idle.tracked)
@@ -203,7 +208,7 @@ def _has_work(trials: dict[str, LossTrials], settings: StudySettings) -> bool:
 def _tasks_left(trials: dict[str, LossTrials], settings: StudySettings) -> int:
     """How many trials there are to train yet, at the least; a race may drop some."""
     unfinished = sum(trial.ending is None for own in trials.values() for trial in own)
-    spent = [(sum(trial.epochs for trial in own), len(own)) for own in trials.values()]
+    spent = [(sum(trial.spent for trial in own), len(own)) for own in trials.values() if not given_up(own)]
     return unfinished + sum(settings.budget.trials_left(*each, settings.max_epochs) for each in spent)
 
 
@@ -241,14 +246,7 @@ def _search(
         finally:
             timed_out = time.monotonic() > deadline and not running.stop
             with suppress(*STORAGE_FAILURES):  # the next launch settles what can not be written now
-                for trial in tasks.unfinished():
-                    own = trials[trial.loss]
-                    if timed_out:
-                        folder = study.trials_folder / trial.name
-                        study.files.update_run(folder)
-                        own.end(trial.number, ending_from_history(folder, settings, "pruned", TIME_BUDGET))
-                    else:
-                        own.pause(trial.number)
+                tasks.wind_up(timed_out=timed_out)
     study.check_held()
     if searcher.storage_error:
         raise UserError(f"{searcher.storage_error}; the study waits, and the same command goes on once that is mended")

@@ -1,8 +1,8 @@
 """What a search has to train: proposes trials, level between losses, and tells the truth how they went."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from losstune.tuning.search.allocation import Turns
 from losstune.tuning.search.endings import ending_from_history, ending_from_report
@@ -11,10 +11,11 @@ from losstune.tuning.show.progress import Progress, counted
 from losstune.tuning.space.settings import StudySettings
 from losstune.tuning.storage.study_files import StudyFiles
 from losstune.tuning.study.loss_trials import LossTrials
+from losstune.tuning.study.lost_trials import given_up, given_up_text
 from losstune.tuning.study.messages import Report, Task
 from losstune.tuning.study.seeds import derived_seed
 from losstune.tuning.study.study import TRIALS
-from losstune.tuning.study.trial import Ending, TrialView, trial_name
+from losstune.tuning.study.trial import TIME_BUDGET, Ending, TrialView, trial_name
 
 _Name = tuple[str, int]
 """A trial's loss and number."""
@@ -66,6 +67,7 @@ class SearchTasks:
         self._postponed: list[_Name] = []
         self._to_continue = [trial for loss in trials.values() for trial in loss if trial.ending is None]
         self._turns = Turns(trials, settings)
+        self._given_up = {loss for loss, own in trials.items() if given_up(own)}
         for loss, own in trials.items():
             progress.add_loss(loss, counted(own), own.space.title)
 
@@ -80,7 +82,8 @@ class SearchTasks:
         return None
 
     def trained(self, report: Report, epochs: int) -> None:
-        self._spend((report.loss, report.number), epochs)
+        self._running[report.loss, report.number] += epochs
+        self._turns.spend(report.loss, epochs)
         self._progress.trained(self._trials[report.loss][report.number], report, epochs)
 
     def record_rung(self, report: Report) -> None:
@@ -89,10 +92,12 @@ class SearchTasks:
 
     def postpone(self, task: Task) -> None:
         own, name = self._trials[task.loss], (task.loss, task.number)
-        del self._running[name]
+        trial = own[task.number]
+        again = self._running.pop(name) - trial.epochs  # from its last rung on it is told again
+        self._turns.spend(task.loss, -again)
         self._postponed.append(name)
         reason = "no room on its GPU; it goes on alone when the others have ended"
-        self._progress.waits(own[task.number], reason)
+        self._progress.waits(trial, reason, again)
         own.pause(task.number)
 
     def resume(self, task: Task) -> Task:
@@ -102,22 +107,27 @@ class SearchTasks:
         return replace(task, passed=tuple(sorted(trial.rungs)))
 
     def ended(self, task: Task, report: Report | None) -> None:
-        name = task.loss, task.number
-        ending = self._ending_of(task, report)
-        self._spend(name, max(0, ending.epochs - self._running[name]))
-        del self._running[name]
-        self._end(*name, ending)
+        self._end(task.loss, task.number, self._ending_of(task, report))
 
-    def unfinished(self) -> list[TrialView]:
-        """Trials that are running, or still wait to be continued."""
-        started = [self._trials[loss][number] for loss, number in [*self._running, *self._postponed]]
-        return started + self._to_continue
+    def wind_up(self, *, timed_out: bool) -> None:
+        """Leave no trial running: those that this launch began and not ended wait for the next, or end with its time.
+
+        What an earlier launch left and this one has not begun waits as it did.
+
+        Raises:
+            Exception: one of ``STORAGE_FAILURES``; the next launch settles what could not be written.
+        """
+        for loss, number in [*self._running, *self._postponed]:
+            if timed_out:
+                self._trials[loss].end(number, self._ending_on_disk(loss, number, "pruned", TIME_BUDGET))
+            else:
+                self._trials[loss].pause(number)
 
     def _next_trial(self) -> TrialView | None:
         """A trial that an earlier launch left, else a new one of the loss whose turn it is."""
         if self._to_continue:
             return self._resumed(self._to_continue.pop(0))
-        while (loss := self._turns.next_loss([loss for loss, _ in self._running])) is not None:
+        while (loss := self._turns.next_loss(_losses(self._running), _losses(self._postponed))) is not None:
             own = self._trials[loss]
             point = propose(own, self._settings.sampler, self._settings.seed, self._earlier.get(loss, ()))
             if point is not None:
@@ -146,14 +156,15 @@ class SearchTasks:
             debug_nan=self._debug_nan,
         )
 
-    def _spend(self, name: _Name, epochs: int) -> None:
-        self._running[name] += epochs
-        self._turns.spend(name[0], epochs)
-
     def _end(self, loss: str, number: int, ending: Ending) -> None:
         own = self._trials[loss]
+        counted = self._running.pop((loss, number), own[number].epochs)
         own.end(number, ending)
+        self._turns.spend(loss, own[number].spent - counted)  # as the next launch counts it
         self._progress.ended(own[number], own)
+        if loss not in self._given_up and given_up(own):
+            self._given_up.add(loss)
+            self._progress.given_up(given_up_text(own.space.title, own))
         for dropped in self._turns.judge():
             self._progress.dropped(str(dropped))
 
@@ -161,6 +172,13 @@ class SearchTasks:
         ending = ending_from_report(report) if report else Ending("failed", "its worker died", 0, None, 0)
         if report is not None and report.end not in ("error", "memory"):
             return ending
-        folder = self._files.folder / TRIALS / trial_name(task.loss, task.number)
+        return self._ending_on_disk(task.loss, task.number, "failed", ending.reason)
+
+    def _ending_on_disk(self, loss: str, number: int, state: Literal["pruned", "failed"], reason: str) -> Ending:
+        folder = self._files.folder / TRIALS / trial_name(loss, number)
         self._files.update_run(folder)
-        return ending_from_history(folder, self._settings, "failed", ending.reason)
+        return ending_from_history(folder, self._settings, state, reason)
+
+
+def _losses(names: Iterable[_Name]) -> list[str]:
+    return [loss for loss, _ in names]

@@ -152,7 +152,9 @@ def _value(domain: Domain, place: float) -> object:
 
 def _place(domain: Domain, value: object) -> float:
     if isinstance(domain, Choices):
-        at = next(i for i, own in enumerate(domain.values) if own == value and type(own) is type(value))
+        equal = [i for i, own in enumerate(domain.values) if own == value]
+        # A study of before may hold 0 where its space says 0.0 now; that 1 is not true matters where both are choices.
+        at = next((i for i in equal if type(domain.values[i]) is type(value)), equal[0])
         return at / max(1, len(domain.values) - 1)
     assert isinstance(value, int | float)
     count = _counted(domain)

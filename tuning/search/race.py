@@ -11,7 +11,8 @@ no longer win, and gets no new trials. Where the paper leaves room, the choice i
   of them in a row look like a curve at its end. The window here is 7 trials and a round of ASHA, the trials of which
   one, on average, trains to the end. Of five close losses at the default settings, 7 trials alone drop the best in
   38 of 100 simulated races, this window in 9 (tests/tuning/search/test_race.py).
-- A loss is judged only if an ended trial lies before its window; one that is too young has no upper bound.
+- A loss is judged only if an ended trial lies before its window; one that is too young has no upper bound. A space that
+  grew begins anew: the trials of before say nothing of how far it leads.
 
 On real learning curves (benchmarks/race.py) it drops the best of three losses in about a quarter of the races, and what
 stays gains from that: docs/confirming.md has the figures, and what a margin under the leader did instead.
@@ -40,13 +41,15 @@ class Standing:
     Attributes:
         spent: epochs or trials after each, summed.
         best: best value so far after each; −inf before the first value.
+        former: how many of its first trials say nothing of its slope: they are from before its space grew.
 
     Raises:
-        ValueError: the two differ in length, one of them falls, or a value is NaN.
+        ValueError: spent and best differ in length, one of them falls, or a value is NaN.
     """
 
     spent: tuple[int, ...] = ()
     best: tuple[float, ...] = ()
+    former: int = 0
 
     def __post_init__(self) -> None:
         if len(self.spent) != len(self.best):
@@ -83,7 +86,7 @@ class Standing:
             0 or more; inf if the first value came inside the window; None without an ended trial before the window.
         """
         before = len(self.spent) - WINDOW_TRIALS
-        starts = [i for i in range(before) if self.total - self.spent[i] >= round_cost]
+        starts = [i for i in range(self.former, before) if self.total - self.spent[i] >= round_cost]
         if not starts:
             return None
         start = starts[-1]
@@ -92,15 +95,20 @@ class Standing:
         return (self.lower - self.best[start]) / (self.total - self.spent[start])
 
 
-def standing(trials: Iterable[TrialView], unit: Unit) -> Standing:
+def standing(trials: Iterable[TrialView], unit: Unit, grown_at: int = 0) -> Standing:
     """The standing of a loss, from its trials as the truth knows them.
 
     Trials that have not ended are left out. Diverged and failed ones spend, and have no value.
+
+    Args:
+        grown_at: the number of the first trial of the loss's space as it is now.
     """
     ended = [trial for trial in trials if trial.ending is not None]
     ended.sort(key=lambda trial: (math.inf if trial.finished is None else trial.finished, trial.number))
-    spent = accumulate(trial.epochs if unit == "epochs" else 1 for trial in ended)
-    return Standing(tuple(spent), tuple(accumulate((trial.rank_value for trial in ended), max)))
+    spent = accumulate(trial.spent if unit == "epochs" else 1 for trial in ended)
+    best = accumulate((trial.rank_value for trial in ended), max)
+    former = next((at for at, trial in enumerate(ended) if trial.number >= grown_at), len(ended))
+    return Standing(tuple(spent), tuple(best), former)
 
 
 @dataclass(frozen=True)

@@ -147,11 +147,12 @@ class Progress(LiveDisplay):
             loss.consider(trial, report.best)
         self._view.changed()
 
-    def waits(self, trial: TrialView, why: str) -> None:
-        """A trial that was running goes on later."""
-        states = self._losses[trial.loss].states
-        states["running"] -= 1
-        states["paused"] += 1
+    def waits(self, trial: TrialView, why: str, again: int) -> None:
+        """A trial that was running goes on later; so many of its epochs will be told again."""
+        loss = self._losses[trial.loss]
+        loss.epochs -= again
+        loss.states["running"] -= 1
+        loss.states["paused"] += 1
         say(self._console, f"{trial.name}: {why}")
 
     def ended(self, trial: TrialView, others: Iterable[TrialView]) -> None:
@@ -167,6 +168,10 @@ class Progress(LiveDisplay):
     def dropped(self, why: str) -> None:
         """A loss left the race."""
         say(self._console, f"Dropped: {why}")
+
+    def given_up(self, why: str) -> None:
+        """A loss gets no more trials, because all that it had failed."""
+        say(self._console, why)
 
     def _table(self) -> Group:
         seconds = self._seconds

@@ -133,7 +133,8 @@ def _findings(study: Study, trial: TrialView, space: SearchSpace) -> Iterator[st
         return
     try:
         records = read_history(folder / HISTORY_FILE)
-        yield from _config(folder / CONFIG_FILE, trial, space)
+        if records or trial.epochs or (folder / CONFIG_FILE).exists():  # else its worker was killed before it wrote any
+            yield from _config(folder / CONFIG_FILE, trial, space)
     except UserError as error:
         yield str(error)
         return

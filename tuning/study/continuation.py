@@ -58,8 +58,22 @@ def continued(
         settings = StudySettings.model_validate(spec.settings.model_dump() | budget)
     except ValidationError as error:
         raise UserError(f"study: {describe(error)}") from None
-    sources = {space.name: dict(space.source) for space in spaces} or spec.spaces
-    return Study(study.home, spec.model_copy(update={"settings": settings, "spaces": sources}))
+    update = {"settings": settings, "spaces": _sources(spec, spaces, grown)}
+    return Study(study.home, spec.model_copy(update=update))
+
+
+def _sources(spec: StudySpec, spaces: list[SearchSpace], grown: Mapping[str, Growth]) -> dict[str, dict[str, Any]]:
+    """The spaces that are written down, in the study's order: as they were, with the budget that a file has now.
+
+    Other words for the same space, as another order of parameters or 0.0 for 0, would change what samplers draw.
+    """
+    given = {space.name: dict(space.source) for space in spaces}
+    sources = {}
+    for loss, own in spec.spaces.items():
+        now = given.get(loss, own)
+        same_study = now.get("study") == own.get("study")
+        sources[loss] = now if loss in grown else own if same_study else {**own, "study": now.get("study") or {}}
+    return sources
 
 
 def _changed(spec: StudySpec, grown: Mapping[str, Growth], *, accepted: bool) -> StudySpec:

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial
 from losstune.tuning.space.growth import Growth, growth
 from losstune.tuning.space.search_space import Point
 from losstune.tuning.storage.trial_store import STORAGE_FILE, find_study, remove_study
-from losstune.tuning.study.loss_trials import DIGEST, distributions, read_trials
+from losstune.tuning.study.loss_trials import DIGEST, DROPPED, GROWN_AT, distributions, read_trials
 from losstune.tuning.study.study import Study
 from losstune.tuning.study.trial import TrialView, point_digest, trial_name
 
@@ -24,7 +24,8 @@ from losstune.tuning.study.trial import TrialView, point_digest, trial_name
 def copy_trials(before: Study, now: Study) -> dict[str, int]:
     """Copy the trials of each loss whose space has grown, and say how many; to be called by the study's holder.
 
-    Numbers, ends, values, seeds, times and what is to go on stay as they are. What an earlier call left is removed.
+    Numbers, ends, values, seeds, times and what is to go on stay as they are. What an earlier call left is removed. A
+    loss that was dropped from a race is in it again: it was judged by what the space of before could give.
 
     Args:
         before: the study as its spec is written, audited.
@@ -44,11 +45,12 @@ def _copy(storage: BaseStorage, before: str, now: str, change: Growth) -> int:
     source = find_study(storage, before)
     assert source is not None, "an audited study has all of its Optuna studies"
     target = storage.create_new_study([StudyDirection.MAXIMIZE], now)
-    for key, value in storage.get_study_user_attrs(source).items():
+    known, trials = distributions(change.now), storage.get_all_trials(source, deepcopy=False)
+    kept = {key: value for key, value in storage.get_study_user_attrs(source).items() if key != DROPPED}
+    for key, value in (kept | {GROWN_AT: len(trials)}).items():
         storage.set_study_user_attr(target, key, value)
     for key, value in storage.get_study_system_attrs(source).items():  # what its values are called
         storage.set_study_system_attr(target, key, value)
-    known, trials = distributions(change.now), storage.get_all_trials(source, deepcopy=False)
     for trial in trials:  # Study.add_trial takes none that has not ended; the storage does
         storage.create_new_trial(target, template_trial=_moved(trial, change, known))
     return len(trials)

@@ -32,15 +32,16 @@ LOSS, TRIAL, SEED, EPOCHS, REASON = "loss", "trial", "seed", "epochs", "reason"
 """What Optuna's data frames and dashboard show of a trial beside its parameters; what counts is its end, below."""
 _END = "end"
 DIGEST = "point_digest"
+DROPPED, GROWN_AT = "dropped", "grown_at"
 _RETRY_OF = "retry_of"
 _DRAFTS = "drafts"
-_DROPPED = "dropped"
 
 
 class LossTrials:
     """The Optuna study of one loss, on its storage and in memory.
 
     Attributes:
+        grown_at: the number of the first trial of its space as it is now, 0 where that has not grown.
         stored_numbers: of the trials that were there, in the order in which they came, as the storage has them.
     """
 
@@ -67,7 +68,9 @@ class LossTrials:
         self._study_id = find_study(storage, name or loss)
         if self._study_id is None:
             self._study_id = storage.create_new_study([StudyDirection.MAXIMIZE], name or loss)
-        if owner and storage.get_study_user_attrs(self._study_id).get(OWNER) != owner:
+        attributes = storage.get_study_user_attrs(self._study_id)
+        self.grown_at: int = attributes.get(GROWN_AT, 0)
+        if owner and attributes.get(OWNER) != owner:
             storage.set_study_user_attr(self._study_id, OWNER, owner)
         if objective:
             _name_values(storage, name or loss, objective)
@@ -179,12 +182,12 @@ class LossTrials:
     @property
     def dropped(self) -> dict[str, Any] | None:
         """Why the loss is out of the race, None if it is in."""
-        return self._storage.get_study_user_attrs(self._required_id).get(_DROPPED)
+        return self._storage.get_study_user_attrs(self._required_id).get(DROPPED)
 
     def drop(self, why: dict[str, Any] | None) -> None:
         """Record that the loss is out of the race, or in again with None."""
         if why != self.dropped:
-            self._storage.set_study_user_attr(self._required_id, _DROPPED, why)
+            self._storage.set_study_user_attr(self._required_id, DROPPED, why)
 
     def _remembered(self, trial: FrozenTrial) -> int:
         """Its number in memory, where all trials share their distributions.
@@ -232,7 +235,7 @@ def read_trials(storage: BaseStorage, loss: str, name: str | None = None) -> lis
 def read_dropped(storage: BaseStorage, name: str) -> dict[str, Any] | None:
     """Why the loss of an Optuna study is out of the race, None if it is in, or there is none."""
     study_id = find_study(storage, name)
-    return None if study_id is None else storage.get_study_user_attrs(study_id).get(_DROPPED)
+    return None if study_id is None else storage.get_study_user_attrs(study_id).get(DROPPED)
 
 
 def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:

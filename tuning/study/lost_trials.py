@@ -1,7 +1,8 @@
 """Trials that gave nothing: why, and how often."""
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from losstune.tuning.storage.run_places import ERROR_FILE
 from losstune.tuning.study.loss_trials import LossTrials
@@ -11,14 +12,55 @@ from losstune.tuning.study.trial import DIVERGED, TIME_BUDGET, TrialView, best_t
 
 SHOWN = 2
 """Reasons that a line names."""
+GIVEN_UP_AFTER = 10
+"""Failed trials after which a loss without any value gets no more.
+
+Where half the points of a space can not be trained, the first ten all fail in one of a thousand studies; where nothing
+can be, no more than ten are lost.
+"""
 
 
 def lost_trials(trials: Iterable[TrialView]) -> list[TrialView]:
     """The ended trials of a loss that have no value, failed or diverged, but those that were tried again."""
-    known = list(trials)
+    known = [trial for trial in trials if not _tried_in_name_only(trial)]
     retried = {trial.retry_of for trial in known}
     ended = (trial for trial in known if trial.ending is not None and trial.number not in retried)
     return [trial for trial in ended if best_trial([trial]) is None]
+
+
+def _tried_in_name_only(trial: TrialView) -> bool:
+    """Whether it was to try another one again, and time ended it before its first epoch."""
+    ending = trial.ending
+    return trial.retry_of is not None and ending is not None and ending.epochs == 0 and ending.reason == TIME_BUDGET
+
+
+def given_up(trials: LossTrials | Sequence[TrialView], waiting: int = 0) -> bool:
+    """Whether a loss gets no new trial, because its first ones have failed and there is no value yet.
+
+    That depends on what the truth says alone, so a study that was interrupted comes to the same. A value at a rung
+    counts, and so does a trial that diverged: both trained. Failed trials that are tried again count no more.
+
+    Args:
+        waiting: how many of its trials found no room on their GPU in this launch: they spend nothing until they run
+            alone at its end, so that many are enough whatever the others had.
+    """
+    if waiting >= GIVEN_UP_AFTER:
+        return True
+    if any(trial.rank_value > -math.inf or (trial.ending and trial.ending.diverged) for trial in trials):
+        return False
+    return len(failed_trials(trials)) + waiting >= GIVEN_UP_AFTER
+
+
+def given_up_text(title: str, trials: LossTrials | Sequence[TrialView]) -> str:
+    """That it is, why, and how to go on."""
+    failed = failed_trials(trials)
+    reasons = Counter(cause_of(trial.ending.reason) for trial in failed if trial.ending)
+    ((reason, count),) = reasons.most_common(1)
+    told = reason if count == len(failed) else f"{count} of them: {reason}"
+    return (
+        f"{title} starts no more trials: {len(failed)} have failed, and none has a value ({told}); once the cause is "
+        "mended, the same command with --retry-failed tries them again and goes on"
+    )
 
 
 def reasons_text(study: Study, lost: Iterable[TrialView]) -> str:

@@ -89,6 +89,14 @@ class TrialView:
         return self.ending.epochs if self.ending else max(self.rungs, default=0)
 
     @property
+    def spent(self) -> int:
+        """Epochs of a budget that it has used: those it has trained, and at least one once it has ended.
+
+        So a loss whose trials fail before their first epoch uses its budget up too, and its turns.
+        """
+        return max(1, self.epochs) if self.ending else self.epochs
+
+    @property
     def rank_value(self) -> float:
         """What it is ranked by: best so far; −inf for a diverged or failed trial, or one without a value."""
         if self.ending is None:

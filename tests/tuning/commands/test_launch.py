@@ -36,13 +36,14 @@ from losstune.tuning.space.reader import shipped_names
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.audit import audited_trials
 from losstune.tuning.study.kept_data import study_pairs
-from losstune.tuning.study.study import Study, open_study
+from losstune.tuning.study.study import Study, create_study, open_study
 from losstune.tuning.study.warm_start import earlier_trials
 from tests.conftest import without_tracker
 from tests.reliability.made import made
 from tests.trainer.samples import sample_arrays, sample_trainer, timeless, train_to_end
 from tests.tuning.conftest import request_for
-from tests.tuning.reported import SPACES
+from tests.tuning.reported import SPACES, point_of
+from tests.tuning.samples import failed, settings_of, space_of, used_up
 
 QUIET = Console(quiet=True)
 Trials = dict[str, list[optuna.trial.FrozenTrial]]
@@ -315,6 +316,26 @@ def test_a_time_budget_ends_the_study_and_leaves_nothing_running(
     study = launch(request, QUIET).study
     for (trial,) in optuna_trials(study).values():
         assert (trial.state.name, trial.user_attrs["end"]["reason"]) == ("PRUNED", "time budget")
+
+
+@pytest.mark.parametrize(("trials", "each"), [(6, ["other "]), (0, [])], ids=["one of two", "the only one"])
+def test_a_loss_that_can_not_be_trained_is_said_again_at_the_next_launch(
+    trials: int, each: list[str], tmp_path: Path, untracked: None
+) -> None:
+    spaces = [space_of(SPACES[loss]) for loss in ("infonce", "cosine")[not trials :]]
+    settings = settings_of(max_epochs=9, trials=6)
+    study = create_study(Home(tmp_path), "study", spaces, settings, "digits", load_pairs("digits").digest)
+    ends = {"infonce": [used_up(0.5, 9, 9)] * trials, "cosine": [failed()] * 10}
+    for loss, own in study.open_trials(study.storage()).items():
+        for number, ending in enumerate(ends[loss]):
+            own.end(own.add(point_of(loss, 0.09 * number, number), seed=number), ending)
+    said = io.StringIO()
+    launch(request_for(tmp_path, None), Console(file=said, width=200))
+    assert said.getvalue().splitlines() == [
+        "cosine starts no more trials: 10 have failed, and none has a value (its worker died); once the cause is "
+        "mended, the same command with --retry-failed tries them again and goes on",
+        *(f"Study study has used its budget of 6 trials for each {other}loss" for other in each),
+    ]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from ray.tune.schedulers import TrialScheduler
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.tuning.space.search_space import SearchSpace
 from losstune.tuning.space.settings import SamplerName, StudySettings
-from losstune.tuning.study.lost_trials import try_again
+from losstune.tuning.study.lost_trials import GIVEN_UP_AFTER, try_again
 from losstune.tuning.study.messages import Report, Task
 from losstune.tuning.study.seeds import derived_seed
 from losstune.tuning.study.trial import TrialView
@@ -113,6 +113,94 @@ def test_failed_trials_are_tried_again_though_the_budget_is_used(tmp_path: Path)
     assert points[:3] == points[3:]
     assert [trial.state for trial in again.trials["mse"]] == ["failed"] * 3 + ["complete"] * 3
     assert stored(tmp_path, "mse")[3].user_attrs["seed"] == again.tasks[0].settings["seed"]
+
+
+def fails_at_once(loss: str) -> Fate:
+    return lambda task: (1, "error") if task.loss == loss else (9, "epochs")
+
+
+@pytest.mark.parametrize("given", [{}, {"race": True}, {"trials": 30}], ids=["level", "race", "trials"])
+def test_a_loss_that_can_not_be_trained_ends_and_the_others_have_their_trials(
+    given: dict[str, Any], tmp_path: Path
+) -> None:
+    budget = {} if "trials" in given else {"epochs_per_loss": 60}
+    run = launch(tmp_path, "mse", "cosine", fate=fails_at_once("mse"), **budget, **given).run()
+    assert [trial.state for trial in run.trials["mse"]] == ["failed"] * GIVEN_UP_AFTER
+    cosine = list(run.trials["cosine"])
+    assert len(cosine) == 30 if "trials" in given else spent(cosine) >= 60
+    assert run.start() == FINISHED
+    assert run.said == (
+        "mse starts no more trials: 10 have failed, and none has a value (ValueError: this setting can not be "
+        "trained); once the cause is mended, the same command with --retry-failed tries them again and goes on\n"
+    )
+
+
+def test_a_loss_that_could_not_be_trained_goes_on_once_it_can(tmp_path: Path) -> None:
+    given = {"epochs_per_loss": 20, "fate": fails_at_once("mse")}
+    launch(tmp_path, **given).run()
+    again = launch(tmp_path, **given)
+    assert again.start() == FINISHED
+    mended = launch(tmp_path, epochs_per_loss=20)
+    try_again(mended.trials["mse"], study_seed=0)
+    mended = launch(tmp_path, epochs_per_loss=40).run()
+    assert [task.number for task in mended.tasks[:10]] == list(range(10, 20))
+    assert spent(list(mended.trials["mse"])) >= 30  # 40 in all: each that failed has spent one
+
+
+@pytest.mark.parametrize("stop", [3, 9, 14, 19, 20, 30])
+def test_a_launch_that_is_interrupted_gives_up_alike(stop: int, tmp_path: Path) -> None:
+    stories = []
+    for folder, stops in ((tmp_path / "whole", 10_000), (tmp_path / "cut", stop)):
+        folder.mkdir()
+        given = {"epochs_per_loss": 40, "fate": fails_at_once("mse")}
+        for _ in zip(range(stops), launch(folder, "mse", "cosine", **given).events(), strict=False):
+            pass
+        stories.append(story(launch(folder, "mse", "cosine", **given).run()))
+    assert stories[0] == stories[1]
+
+
+def no_room(task: Task) -> Report:
+    return report_of(task, 0, -math.inf, "memory", "CUDA out of memory")
+
+
+def test_a_model_that_fits_no_gpu_comes_to_an_end(tmp_path: Path) -> None:
+    run = launch(tmp_path, epochs_per_loss=40)
+    for number in range(2 * GIVEN_UP_AFTER):
+        run.tell(f"id{number}", no_room(run.start()))
+    assert run.start() == FINISHED
+    assert [trial.state for trial in run.trials["mse"]] == ["failed"] * GIVEN_UP_AFTER
+
+
+def test_epochs_before_there_was_no_room_are_spent_once(tmp_path: Path) -> None:
+    """What lies after its last rung is trained again, and told again."""
+    run = launch(tmp_path, "mse", "cosine", epochs_per_loss=20)
+    first = run.start()
+    for epoch in (3, 8):
+        run.tell("id0", report_of(first, epoch, 0.5))
+    run.tell("id0", no_room(first))
+    second = run.start()
+    run.tell("id1", report_of(second, 5, 0.5, "patience"))
+    assert (second.loss, run.start().loss) == ("cosine", "mse")
+
+
+def test_time_ends_the_trials_of_this_launch_and_leaves_what_it_did_not_begin(tmp_path: Path) -> None:
+    before = launch(tmp_path, trials=6, concurrency=3, fate=all_end(1, "error")).run()
+    try_again(before.trials["mse"], study_seed=0)
+    run = launch(tmp_path, trials=6, concurrency=3)
+    tasks = [run.start() for _ in range(3)]
+    write_history(folder_of(tasks[0]), 0.3, 0.4)
+    run.tell("id1", report_of(tasks[1], 1, 0.5, "epochs"))
+    run.tell("id2", no_room(tasks[2]))
+    run.search.wind_up(timed_out=True)
+    ends = [(trial.number, trial.state, trial.epochs) for trial in run.trials["mse"]][6:]
+    assert ends == [
+        (6, "pruned", 2), (7, "complete", 1), (8, "pruned", 0), (9, "paused", 0), (10, "paused", 0), (11, "paused", 0),
+    ]  # fmt: skip
+    try_again(run.trials["mse"], study_seed=0)
+    after = launch(tmp_path, trials=6).run()
+    assert [(task.number, after.trials["mse"][task.number].retry_of) for task in after.tasks] == [
+        (9, 3), (10, 4), (11, 5), (12, 2),
+    ]  # fmt: skip
 
 
 def test_every_trial_trains_with_a_seed_of_its_own(tmp_path: Path) -> None:
@@ -261,18 +349,15 @@ def test_no_trial_is_left_running(tmp_path: Path) -> None:
     ends = [trial.state for loss in run.trials for trial in stored(tmp_path, loss)]
     assert len(ends) == 12
     assert set(ends) <= {TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL}
-    assert run.search.unfinished() == []
     assert run.start() == FINISHED
 
 
-def test_unfinished_are_the_running_and_those_that_wait(tmp_path: Path) -> None:
+def test_what_a_launch_that_is_stopped_has_begun_waits(tmp_path: Path) -> None:
     run = launch(tmp_path, trials=5, concurrency=3)
     tasks = [run.start() for _ in range(3)]
     run.tell("id1", report_of(tasks[1], 9, 0.5, "epochs"))
-    assert [trial.number for trial in run.search.unfinished()] == [0, 2]
-    after = launch(tmp_path, trials=5, concurrency=1)
-    after.start()
-    assert [(trial.number, trial.state) for trial in after.search.unfinished()] == [(0, "running"), (2, "paused")]
+    run.search.wind_up(timed_out=False)
+    assert [trial.state for trial in run.trials["mse"]] == ["paused", "complete", "paused"]
 
 
 def test_unfinished_trials_come_first_and_know_their_rungs(tmp_path: Path) -> None:

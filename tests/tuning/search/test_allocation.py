@@ -12,7 +12,8 @@ from losstune.tuning.space.search_space import SearchSpace
 from losstune.tuning.space.settings import StudySettings
 from losstune.tuning.study.dropped import Dropped
 from losstune.tuning.study.loss_trials import LossTrials
-from tests.tuning.samples import CONTINUOUS, cut, new_trials, settings_of, space_of, sqlite, stored, used_up
+from losstune.tuning.study.lost_trials import GIVEN_UP_AFTER, try_again
+from tests.tuning.samples import CONTINUOUS, cut, failed, new_trials, settings_of, space_of, sqlite, stored, used_up
 from tests.tuning.simulation import Launch
 
 POINT = {"lr": 0.001, "model.dropout": 0.5}
@@ -99,6 +100,53 @@ def test_without_a_race_nobody_is_dropped() -> None:
     assert turns.judge() == []
     assert [own.dropped for own in trials.values()] == [None, None]
     assert turns.next_loss([]) == "mse"
+
+
+def fail_trials(own: LossTrials, count: int) -> None:
+    for _ in range(count):
+        own.end(own.add(POINT, seed=0), failed())
+
+
+def test_a_trial_that_ended_before_its_first_epoch_spends_one() -> None:
+    trials = trials_of("mse", "cosine")
+    end_trials(trials["mse"], 0.1, epochs=3)
+    fail_trials(trials["mse"], 6)
+    end_trials(trials["cosine"], 0.1, epochs=8)
+    turns = Turns(trials, settings_of(max_epochs=3, epochs_per_loss=10))
+    assert turns.next_loss([]) == "cosine"
+    turns.spend("cosine", 2)
+    assert turns.next_loss([]) == "mse"
+    turns.spend("mse", 1)
+    assert turns.next_loss([]) is None
+
+
+@pytest.mark.parametrize("race", [False, True])
+def test_a_loss_whose_first_trials_all_failed_gets_no_more_until_one_has_a_value(race: bool) -> None:
+    trials = trials_of("mse", "cosine")
+    end_trials(trials["cosine"], 0.1, epochs=20)
+    fail_trials(trials["mse"], GIVEN_UP_AFTER - 1)
+    turns = Turns(trials, settings_of(race=race, max_epochs=27, grace_epochs=9))  # too soon to be dropped
+    assert turns.next_loss([]) == "mse"
+    running = trials["mse"].add(POINT, seed=0)
+    fail_trials(trials["mse"], 1)
+    assert turns.next_loss(["mse"]) == "cosine"
+    trials["mse"].report(running, 3, 0.1)
+    assert turns.next_loss(["mse"]) == "mse"
+    trials["mse"].end(running, failed(4))
+    assert turns.next_loss([]) == "cosine"
+    try_again(trials["mse"], study_seed=0)
+    assert turns.next_loss([]) == "mse"
+
+
+def test_no_more_trials_are_started_than_some_that_wait_for_room() -> None:
+    """They spend nothing until they run, which is at the end."""
+    trials = trials_of("mse", "cosine")
+    end_trials(trials["cosine"], 0.1, epochs=8)
+    turns = Turns(trials, settings_of(max_epochs=3, epochs_per_loss=10))
+    assert turns.next_loss([], ["mse"] * (GIVEN_UP_AFTER - 1)) == "mse"
+    assert turns.next_loss([], ["mse"] * GIVEN_UP_AFTER) == "cosine"
+    fail_trials(trials["mse"], 1)
+    assert turns.next_loss([], ["mse"] * (GIVEN_UP_AFTER - 1)) == "cosine"
 
 
 # A race

@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from losstune.tuning.search.cube import Cube, key
-from losstune.tuning.space.search_space import Parameter, Point, Range, SearchSpace
+from losstune.tuning.space.search_space import Choices, Parameter, Point, Range, SearchSpace
 from tests.tuning.samples import CONDITIONAL, CONTINUOUS, DISCRETE, space_of
 
 EVERY_KIND = """
@@ -70,6 +71,18 @@ def test_a_point_comes_back_from_its_places(text: str, seed: int) -> None:
         assert {name: type(value) for name, value in again.items()} == {name: type(v) for name, v in point.items()}
         for name, value in point.items():
             assert again[name] == (pytest.approx(value, rel=1e-9) if isinstance(value, float) else value)
+
+
+@pytest.mark.parametrize(
+    ("choices", "value", "place"),
+    [("[0.0, 0.1, 0.2]", 0, 0.0), ("[2, 3.0, 4]", 3, 0.5), ("[true, 1]", 1, 1.0), ("[true, 1]", True, 0.0)],
+)
+def test_a_number_of_another_kind_is_where_its_equal_is(choices: str, value: object, place: float) -> None:
+    """A study of before wrote the choices down anew when a file had 0.0 for 0."""
+    space = space_of(CONTINUOUS)
+    domain = Choices(tuple(yaml.safe_load(choices)))
+    cube = Cube(replace(space, parameters=(replace(space.parameters[0], domain=domain),)))
+    assert cube.places([{space.parameters[0].name: value}]) == [[place]]
 
 
 def test_beside_a_point_with_no_width_is_the_point() -> None:

@@ -293,6 +293,21 @@ def test_a_restarted_study_decides_the_same(tmp_path: Path) -> None:
     assert names(drops[0]) == ["mse"]
 
 
+def test_a_space_that_grew_is_judged_by_trials_of_its_own() -> None:
+    """What ended before it grew says nothing of it; of what ended since, the first of eight lies before the window."""
+    trials = [view(number, float(number), cut(0.1, 3)) for number in range(8)]
+    late = view(8, 11.5, cut(0.1, 3))  # proposed in the space of before, ended among the first of the new one
+    new = [view(number, float(number), cut(0.1, 3)) for number in range(9, 20)]
+    race, leader = Race("epochs", 500, 1), {"infonce": flat(0.4)}
+    dropped = []
+    for count in range(len(new) + 1):
+        own = standing([*trials, late, *new[:count]], "epochs", grown_at=9)
+        assert own.total == 3 * (9 + count)
+        dropped.append(names(race.drops({"mse": own, **leader}, ())) == ["mse"])
+    assert dropped == [False] * 7 + [True] * 5  # the late one is among the eight
+    assert names(race.drops({"mse": standing([*trials, late], "epochs"), **leader}, ())) == ["mse"]
+
+
 # Properties
 
 values = st.sampled_from([NONE, 0.0, 0.1, 0.2, 0.3, 0.5, 1.0]) | st.floats(-1, 1)

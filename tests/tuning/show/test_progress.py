@@ -164,6 +164,16 @@ def test_a_launch_is_followed_trial_by_trial() -> None:
     assert (view.loss.epochs, view.loss.new_epochs, view.best) == (6, 3, (number, 0.5))
 
 
+def test_epochs_of_a_trial_that_found_no_room_count_once() -> None:
+    view = Follower(trials_with())
+    number = view.start()
+    view.trials.report(number, 3, 0.5)
+    view.train(number, 8, 0.5)
+    view.progress.waits(view.trials[number], "no room", again=5)
+    assert (view.loss.states["running"], view.loss.states["paused"], view.loss.epochs) == (0, 1, 3)
+    assert view.out.getvalue() == "infonce-0000: no room\n"
+
+
 @pytest.mark.parametrize("ending", [diverged(4, 0.9), failed(4)], ids=["diverged", "failed"])
 def test_a_best_that_no_longer_counts_gives_way_to_the_next(ending: Ending) -> None:
     view = Follower(trials_with(cut(0.4, 3), used_up(0.3)))

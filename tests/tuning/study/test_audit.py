@@ -12,6 +12,7 @@ from optuna.study import StudyDirection
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.audit import audited_trials, sound_trials
 from losstune.tuning.study.study import Study, open_study
+from losstune.tuning.study.trial import Ending
 from tests.reliability.made import made
 from tests.trainer.samples import refusal
 from tests.tuning.reported import searched
@@ -105,6 +106,27 @@ def test_a_database_that_is_none(study: Study) -> None:
 def test_a_whole_study_is_opened_to_be_written(study: Study) -> None:
     trials = audited_trials(study)
     assert {loss: len(own) for loss, own in trials.items()} == {"cosine": 6, "infonce": 6}
+
+
+def ended_by_time(study: Study, epochs: int) -> Path:
+    """A trial that was ended while its worker had no more than made its folder."""
+    own = study.open_trials(study.storage())["infonce"]
+    number = own.add({"temperature": 0.9, "schedule": "constant"}, seed=6)
+    own.end(number, Ending("pruned", "time budget", epochs, None, 0))
+    (folder := study.trials_folder / own[number].name).mkdir()
+    return folder
+
+
+def test_a_trial_that_ended_before_its_worker_wrote_anything_is_whole(study: Study) -> None:
+    folder = ended_by_time(study, 0)
+    assert len(audited_trials(study)["infonce"]) == 7
+    (folder / "history.jsonl").write_text((study.trials_folder / "infonce-0000" / "history.jsonl").read_text())
+    assert f"{folder / 'config.yaml'}: " in refused(study)
+
+
+def test_a_trial_that_has_trained_has_a_config(study: Study) -> None:
+    folder = ended_by_time(study, 2)
+    assert f"{folder / 'config.yaml'}: " in refused(study)
 
 
 def test_a_trial_whose_folder_is_gone_does_not_stop_the_study(study: Study) -> None:

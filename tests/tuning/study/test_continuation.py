@@ -27,6 +27,45 @@ def test_the_same_again_changes_nothing(tmp_path: Path) -> None:
     assert continued_with(study, max_epochs=27, sampler="gp", epochs_per_loss=270) == study
 
 
+def test_spaces_in_another_order_leave_the_studys_order(tmp_path: Path) -> None:
+    study = created(tmp_path, PLAIN, CONDITIONAL)
+    text = WIDER.replace("270", "600")
+    assert list(continued_with(study, CONDITIONAL, PLAIN).spec.spaces) == ["mse", "infonce"]
+    now = continued(study, [space_of(CONDITIONAL), space_of(text)], {}, DIGEST, accept_change=True)
+    assert list(now.spec.spaces) == ["mse", "infonce"]
+    assert now.spec.spaces["mse"] == space_of(text).source
+
+
+TYPED = """
+    loss_fn: mse
+    start: [{model.dropout: 0.1, lr: 1e-3}]
+    space: {model.dropout: {choices: [0, 0.1]}, lr: {low: 1e-4, high: 1e-2, log: true}}
+    study: {max_epochs: 27, epochs_per_loss: 270}
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ("[0, 0.1]", "[0.0, 0.1]"),
+        ("{model.dropout: 0.1, lr: 1e-3}", "{lr: 1e-3, model.dropout: 0.1}"),
+        (
+            "model.dropout: {choices: [0, 0.1]}, lr: {low: 1e-4, high: 1e-2, log: true}",
+            "lr: {low: 1e-4, high: 1e-2, log: true}, model.dropout: {choices: [0, 0.1]}",
+        ),
+    ],
+)
+def test_a_space_in_other_words_stays_as_it_was(before: str, now: str, tmp_path: Path) -> None:
+    """Samplers go through parameters in their order, and tell 0 from 0.0."""
+    study = created(tmp_path, TYPED)
+    assert before in TYPED
+    assert repr(continued_with(study, TYPED.replace(before, now)).spec) == repr(study.spec)
+    again = continued_with(study, TYPED.replace(before, now).replace("270", "600"))
+    assert again.spec.settings.epochs_per_loss == 600
+    assert repr(again.spec.spaces) == repr(study.spec.spaces).replace("270", "600")
+    assert continued_with(again, TYPED.replace("270", "600"), trials=12).spec.settings.trials == 12
+
+
 def test_settings_that_are_not_given_stay_as_they_were(tmp_path: Path) -> None:
     study = created(tmp_path, PLAIN, seed=7, max_epochs=9, trials=5)
     before = settings_of(seed=7, max_epochs=9, trials=5, sampler="gp")

@@ -97,15 +97,17 @@ def test_all_trials_go_on_with_their_numbers_ends_values_and_times(study: Study)
     assert names(now) == ["cosine", "infonce", "infonce@2"]
 
 
-def test_what_optuna_and_the_race_know_of_a_loss_goes_along(study: Study) -> None:
+def test_what_optuna_knows_of_a_loss_goes_along_and_the_race_begins_anew(study: Study) -> None:
     now = grown(study)
     url = f"sqlite:///{now.folder / 'optuna.db'}"
     copied = optuna.load_study(study_name="infonce@2", storage=url)
     assert copied.metric_names == ["val/mrr"]
-    assert copied.user_attrs == optuna.load_study(study_name="infonce", storage=url).user_attrs
+    before = optuna.load_study(study_name="infonce", storage=url).user_attrs
+    assert before.pop("dropped") == {"why": "no hope"}
+    assert copied.user_attrs == before | {"grown_at": 9}
     assert {trial.distributions["schedule"].choices for trial in copied.trials} == {("cosine", "constant")}
     (own,) = (own for loss, own in now.open_trials(now.storage()).items() if loss == "infonce")
-    assert own.dropped == {"why": "no hope"}
+    assert (own.dropped, own.grown_at) == (None, 9)
 
 
 def test_the_audit_knows_both_and_what_was_interrupted_goes_on(study: Study) -> None:

@@ -6,7 +6,16 @@ from pathlib import Path
 import pytest
 
 from losstune.tuning.study.loss_trials import LossTrials
-from losstune.tuning.study.lost_trials import failed_trials, in_vain, in_vain_text, lost_trials, reasons_text, try_again
+from losstune.tuning.study.lost_trials import (
+    failed_trials,
+    given_up,
+    given_up_text,
+    in_vain,
+    in_vain_text,
+    lost_trials,
+    reasons_text,
+    try_again,
+)
 from losstune.tuning.study.study import Study
 from losstune.tuning.study.trial import Ending
 from tests.tuning.reported import searched
@@ -104,3 +113,47 @@ def test_failed_trials_are_tried_again_once_each_with_their_settings() -> None:
     assert [trial.number for trial in failed_trials(trials)] == [4]
     try_again(trials, study_seed=5)
     assert [trial.retry_of for trial in trials][4:] == [0, 3, 4]
+
+
+OUT_OF_TIME = Ending("pruned", "time budget", 0, None, 0)
+
+
+def test_a_trial_that_time_ended_before_its_first_epoch_has_tried_nothing_again() -> None:
+    trials = ended(failed(), failed())
+    try_again(trials, study_seed=5)
+    trials.end(2, OUT_OF_TIME)
+    trials.end(3, replace(OUT_OF_TIME, epochs=1, best=0.1, best_epoch=1))
+    assert [trial.number for trial in lost_trials(trials)] == [0]
+    try_again(trials, study_seed=5)
+    assert [trial.retry_of for trial in trials] == [None, None, 0, 1, 0]
+    assert [trial.number for trial in lost_trials(ended(OUT_OF_TIME))] == [0]
+
+
+@pytest.mark.parametrize(
+    ("endings", "waiting", "expected"),
+    [
+        ([failed()] * 9, 0, False),
+        ([failed()] * 9, 1, True),
+        ([failed(), *[broken("no such file")] * 9], 0, True),
+        ([*[failed(4)] * 10, None], 0, True),
+        ([*[failed()] * 10, OUT_OF_TIME], 0, True),
+        ([*[failed()] * 10, diverged(1)], 0, False),
+        ([*[failed()] * 10, cut(0.0, 3)], 0, False),
+        ([cut(0.0, 3)], 9, False),
+        ([cut(0.0, 3)], 10, True),
+    ],
+)
+def test_a_loss_whose_trials_fail_is_given_up_unless_any_had_a_value(
+    endings: list[Ending | None], waiting: int, expected: bool
+) -> None:
+    trials = ended(*endings)
+    assert given_up(trials, waiting) == given_up(list(trials), waiting) == expected
+
+
+def test_what_is_given_up_is_told_with_the_commonest_reason() -> None:
+    advice = "once the cause is mended, the same command with --retry-failed tries them again and goes on"
+    assert given_up_text("mse", ended(*[failed()] * 10)) == (
+        f"mse starts no more trials: 10 have failed, and none has a value (its worker died); {advice}"
+    )
+    told = given_up_text("mse", ended(*[failed()] * 4, *[broken("no such file")] * 7))
+    assert told.partition("; ")[0].endswith("11 have failed, and none has a value (7 of them: no such file)")

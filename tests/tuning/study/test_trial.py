@@ -50,6 +50,11 @@ def test_a_running_trial_that_leads_is_not_the_best_yet() -> None:
     assert best_trial(trials) is None
 
 
+def test_a_trial_has_spent_an_epoch_once_it_has_ended() -> None:
+    assert [trial.spent for trial in ended(failed(), failed(1), cut(0.1, 3), None)] == [1, 1, 3, 0]
+    assert [trial.epochs for trial in ended(failed(), failed(1), cut(0.1, 3), None)] == [0, 1, 3, 0]
+
+
 def test_losses_are_ranked_together() -> None:
     trials = new_trials(space_of("loss_fn: mse"))
     trials.add({}, seed=0)
