@@ -35,6 +35,7 @@ from losstune.tuning.execute import asha, ray_private
 from losstune.tuning.space.reader import shipped_names
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.audit import audited_trials
+from losstune.tuning.study.dropped import Dropped
 from losstune.tuning.study.kept_data import study_pairs
 from losstune.tuning.study.study import Study, create_study, open_study
 from losstune.tuning.study.warm_start import earlier_trials
@@ -336,6 +337,24 @@ def test_a_loss_that_can_not_be_trained_is_said_again_at_the_next_launch(
         "mended, the same command with --retry-failed tries them again and goes on",
         *(f"Study study has used its budget of 6 trials for each {other}loss" for other in each),
     ]
+
+
+def test_a_loss_that_was_dropped_is_in_the_race_again_where_its_space_grew(tmp_path: Path) -> None:
+    spaces = [space_of(SPACES[loss]) for loss in ("infonce", "cosine")]
+    settings = settings_of(max_epochs=9, race=True)
+    study = create_study(Home(tmp_path), "study", spaces, settings, "digits", load_pairs("digits").digest)
+    drop = Dropped("infonce", 0.241, 0.262, 0.001, 90, "cosine", 0.337, 21, 180, "epochs")
+    study.open_trials(study.storage())["infonce"].drop(drop.to_dict())
+    grew = {"temperature": {"low": 0.01, "high": 2.0, "log": True}}
+    wider = write_space(tmp_path / "wider.yaml", "infonce", space=study.spec.spaces["infonce"]["space"] | grew)
+    cosine = write_space(tmp_path / "cosine.yaml", **study.spec.spaces["cosine"])
+    said = io.StringIO()
+    asked = replace(request_for(tmp_path, None, wider, cosine), accept_change=True)
+    with _continued(asked, Console(file=said, width=200)) as (went_on, _):
+        assert went_on.dropped() == []
+    assert said.getvalue() == (
+        "Note: what is searched for infonce grew; its 0 trials go on in it, and it is in the race again\n"
+    )
 
 
 @pytest.mark.parametrize(
