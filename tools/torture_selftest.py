@@ -117,9 +117,9 @@ REMOVALS: tuple[Removal, ...] = (
     Removal(
         3,
         "SIGTERM is the launch's while Ray's library starts",
-        "tuning/execute/local_ray.py",
-        '"RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1"',
-        '"RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "0"',
+        "tuning/execute/ray_private.py",
+        '"RAY_DISABLE_FAILURE_SIGNAL_HANDLER": True',
+        '"RAY_DISABLE_FAILURE_SIGNAL_HANDLER": False',
         (
             "tests/reliability/test_signals_of_a_study.py::"
             "test_a_signal_in_the_instant_in_which_rays_library_has_started",
@@ -282,9 +282,9 @@ REMOVALS: tuple[Removal, ...] = (
     Removal(
         10,
         "Ray listens on loopback",
-        "tuning/execute/local_ray.py",
-        '"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",',
-        '"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1",',
+        "tuning/execute/ray_private.py",
+        '"ENABLE_RAY_CLUSTER": False',
+        '"ENABLE_RAY_CLUSTER": True',
         ("tests/reliability/test_exposure.py::test_a_launch_opens_ports_on_loopback_only",),
     ),
     Removal(

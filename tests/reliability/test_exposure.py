@@ -257,12 +257,25 @@ ADDRESSES = [
 ]
 
 
+DATA_WITH_RAY = """
+import numpy as np
+import ray
+
+def pairs():
+    rows = np.random.default_rng(0).standard_normal((400, 8), dtype=np.float32)
+    return {"inputs": rows, "targets": rows[:, :4]}
+"""
+
+
 class TestPasswords:
     def test_a_launch_shows_its_password_to_nobody(self, net: Network, launched: Watched, record: Recorder) -> None:
         environment = {"LOSSTUNE_TRACKING_URI": f"http://me:{SECRET}@127.0.0.1:1"}
+        (launched.root / "with_ray.py").write_text(DATA_WITH_RAY)
+        (launched.root / "with_ray.py").chmod(0o600)
         study = ("--study", "two", "--trials", "1", "--max-epochs", "3", "--concurrency", "1")
-        seen = watch(net, launched.root, "launch", "mse", *study, environment=environment)
+        seen = watch(net, launched.root, "launch", "mse", *study, "--data", "with_ray:pairs", environment=environment)
         assert seen.code == 0, seen.printed
+        assert exposed(seen) == []  # also where the module of the data has imported Ray first
         assert "MLflow lacks a part of this study" in seen.printed
         log = (launched.root / "studies/two/tracker.log").read_text()
         assert "127.0.0.1" in log  # it tried, and said so

@@ -180,9 +180,6 @@ def test_a_signal_in_the_instant_in_which_rays_library_has_started(tmp_path: Pat
     program = """
 import os, signal, sys
 from losstune.tuning.cli import app
-from losstune.tuning.execute.local_ray import ENVIRONMENT
-
-os.environ.update(ENVIRONMENT)
 import ray
 
 original = ray._raylet.CoreWorker

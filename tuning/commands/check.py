@@ -17,7 +17,7 @@ from losstune.tuning.commands.estimate import Estimate, estimate
 from losstune.tuning.commands.launch import LaunchRequest, as_continued, warm_started
 from losstune.tuning.commands.studies import existing
 from losstune.tuning.commands.surroundings import check_surroundings
-from losstune.tuning.execute.local_ray import usable_cores
+from losstune.tuning.execute.cores import usable_cores
 from losstune.tuning.search.budget_worth import BudgetWorth, applies, budget_worth
 from losstune.tuning.show.progress import time_text
 from losstune.tuning.show.table import Column, Table, TableRow, TerminalTable

@@ -9,15 +9,18 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from losstune.trainer.base.errors import UserError, one_line
+from losstune.tuning.execute.cores import usable_cores
 from losstune.tuning.execute.join import join
 from losstune.tuning.storage.scratch import private_folder
 
 ENVIRONMENT = {
-    # Nothing documents it. Without it Ray's servers listen on every interface of a Linux machine.
+    # Nothing documents it. Without it Ray's servers listen on every interface of a Linux machine. This is for the
+    # processes that Ray starts: in this one it has been imported by now, and ray_private tells it.
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     # Nothing reaches the network on its own.
     "RAY_USAGE_STATS_ENABLED": "0",
     # Ray's part in C++ would take SIGTERM from its start on, print where it was, and abort where two threads get one.
+    # In this process ray_private tells it too.
     "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": "1",
     # Ray starts workers before it knows of any trial, and they load then what a trial needs.
     "RAY_preload_python_modules": "losstune.tuning.execute.preload",
@@ -38,19 +41,12 @@ ENVIRONMENT = {
     # Tune would let one trial wait for a worker at a time, and throw that away when another's comes free; how many may
     # wait is the searcher's to say, which hands out as many as there are slots.
     "TUNE_MAX_PENDING_TRIALS_PG": "1000000",
-    # Tune warns of callbacks that take half a second, which on a busy machine says nothing.
-    "TUNE_WARN_THRESHOLD_S": "1000000",
     # A trial's exception is kept with the trial; Tune would print it into the display.
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
 }
-"""What Ray and Tune are told before they are imported, which is when they read it."""
+"""What Ray and Tune are told for as long as a launch has them; its workers inherit it."""
 
 MIN_OBJECT_STORE = 256 * 1024 * 1024
-
-
-def usable_cores() -> int:
-    """Cores that this process may run on."""
-    return len(os.sched_getaffinity(0))
 
 
 @contextmanager
@@ -69,22 +65,40 @@ def ray_running(
         UserError: there is no cluster at the address, or none that this process can join, or it is in one already; or
             Ray did not start.
     """
-    os.environ.update(ENVIRONMENT)
-    import ray
+    import ray  # with the user's environment: what it reads at its import is the user's for good
 
     if ray.is_initialized():
         raise UserError("this process uses Ray already, and has one at a time: ray.shutdown() first, or let that end")
-    logging.getLogger("ray").setLevel(logging.CRITICAL)
     from losstune.tuning.execute.own_token import own_token
 
     token = own_token() if address is None else nullcontext()
-    with token, private_folder() as folder, _tune_imported_meanwhile() as imported:
+    with _told(), token, private_folder() as folder, _tune_imported_meanwhile() as imported:
         try:
             _start(address, cores, data_bytes, workers, folder)
             imported.wait()
             yield folder / "tune"
         finally:
             ray.shutdown()
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Ray and Tune are as a launch needs them in this block, and afterwards as the user's program has them."""
+    from losstune.tuning.execute.ray_private import own_constants
+
+    logger, former = logging.getLogger("ray"), {name: os.environ.get(name) for name in ENVIRONMENT}
+    level = logger.level
+    os.environ.update(ENVIRONMENT)
+    logger.setLevel(logging.CRITICAL)
+    try:
+        with own_constants():
+            yield
+    finally:
+        logger.setLevel(level)
+        for name, value in former.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """All that is used of Ray's private parts, because nothing public does it; written against Ray 2.60.
 
-``tests/tuning/execute/test_ray_private.py`` fails where a later Ray has one of them otherwise. Ray reads its
-environment when it is imported, so whoever needs this module imports it once that is set.
+``tests/tuning/execute/test_ray_private.py`` fails where a later Ray has one of them otherwise. It loads Ray, so whoever
+needs it imports it late.
 """
 
 import signal
@@ -20,11 +20,15 @@ from ray._private.node import Node
 from ray.experimental.internal_kv import _internal_kv_del, _internal_kv_get, _internal_kv_put
 from ray.job_config import JobConfig
 
+_CONSTANTS: Any = ray_constants
 _SERVICES: Any = services
 _UTILS: Any = utils
 _NODE: Any = Node
 _RAYLET: Any = _raylet
 _JOB_CONFIG: Any = JobConfig
+
+CONSTANTS = {"ENABLE_RAY_CLUSTER": False, "RAY_DISABLE_FAILURE_SIGNAL_HANDLER": True}
+"""What Ray reads from the environment at its import alone: servers on loopback, and SIGTERM left to the launch."""
 
 NOT_NEEDED = ("start_api_server", "start_log_monitor", "start_monitor")
 """Methods of a node, each of which starts a process that a launch has no use for."""
@@ -53,6 +57,20 @@ the launch then ends as it does after any signal.
 """
 PRESTARTED = "num_prestart_python_workers"
 """The option with the number of workers that a raylet starts before any is asked for."""
+
+
+@contextmanager
+def own_constants() -> Iterator[None]:
+    """Ray that is started or joined in this block has :data:`CONSTANTS`, whatever its import found.
+
+    The environment comes too late for that where a program, or the module of its data, has imported Ray for itself.
+    """
+    former = {name: getattr(_CONSTANTS, name) for name in CONSTANTS}
+    vars(_CONSTANTS).update(CONSTANTS)
+    try:
+        yield
+    finally:
+        vars(_CONSTANTS).update(former)
 
 
 @contextmanager

@@ -152,7 +152,7 @@ def session(
                 starting = ray_running(execution.address, cores, pairs.bytes_in_memory, workers)
                 running.folder = stack.enter_context(_unless_asked_to_stop(starting, stop))
                 running.nodes = stack.enter_context(_nodes(study, pairs, execution.address, stop, console))
-                import ray  # Ray reads its environment at this import, and ray_running has set it.
+                import ray
 
                 running.data = ray.put(pairs)
                 running.slots = _slots(study, running, wish, console)

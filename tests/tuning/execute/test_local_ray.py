@@ -1,17 +1,21 @@
 """How Ray is started, and what is left when it does not: with ``ray.init`` replaced."""
 
+import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
 import ray
+from ray._private import ray_constants
 
 from losstune.trainer.base.errors import UserError
 from losstune.tuning.execute import ray_private
-from losstune.tuning.execute.local_ray import ENVIRONMENT, MIN_OBJECT_STORE, ray_running, usable_cores
+from losstune.tuning.execute.cores import usable_cores
+from losstune.tuning.execute.local_ray import ENVIRONMENT, MIN_OBJECT_STORE, ray_running
+from losstune.tuning.execute.ray_private import CONSTANTS
 
 
 class Init:
@@ -20,11 +24,13 @@ class Init:
     def __init__(self) -> None:
         self.asked: dict[str, Any] = {}
         self.environment: dict[str, str] = {}
+        self.constants: dict[str, bool] = {}
         self.shut_down = 0
         self.error: Exception | None = None
 
     def __call__(self, **options: Any) -> None:
         self.asked, self.environment = options, dict(os.environ)
+        self.constants = {name: getattr(ray_constants, name) for name in CONSTANTS}
         if self.error is not None:
             raise self.error
 
@@ -59,10 +65,28 @@ def test_trials_may_share_cores(init: Init) -> None:
         assert init.asked["num_cpus"] == usable_cores() + 3
 
 
-def test_ray_is_told_by_its_environment_before_it_starts(init: Init) -> None:
+def test_ray_is_told_before_it_starts_also_what_it_read_when_it_was_imported(init: Init) -> None:
     with ray_running(None, cores=1, data_bytes=0):
-        pass
+        assert os.environ.items() >= ENVIRONMENT.items()  # for the workers, which may start at any time
     assert init.environment.items() >= ENVIRONMENT.items()
+    assert init.constants == CONSTANTS
+
+
+@pytest.mark.parametrize("error", [None, Exception("The current node timed out during startup.")])
+def test_afterwards_ray_is_the_users_again(
+    init: Init, monkeypatch: pytest.MonkeyPatch, error: Exception | None
+) -> None:
+    """What else this process does with Ray and Tune has checkpoints, logs and a way to be interrupted."""
+    monkeypatch.delenv("TUNE_GLOBAL_CHECKPOINT_S")
+    for name, value in CONSTANTS.items():
+        monkeypatch.setattr(ray_constants, name, not value)
+    logger, environment = logging.getLogger("ray"), dict(os.environ)
+    level, init.error = logger.level, error
+    with pytest.raises(UserError) if error else nullcontext(), ray_running(None, cores=1, data_bytes=0):
+        assert logger.level == logging.CRITICAL
+    assert dict(os.environ) == environment
+    assert {name: getattr(ray_constants, name) for name in CONSTANTS} != CONSTANTS
+    assert logger.level == level != logging.CRITICAL
 
 
 def test_a_ray_that_does_not_start_in_time_is_one_error_and_leaves_nothing(init: Init) -> None:

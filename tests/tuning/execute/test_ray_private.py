@@ -17,15 +17,17 @@ import psutil
 import pytest
 import ray
 from ray import _raylet
-from ray._private import services, utils
+from ray._private import ray_constants, services, utils
 from ray._private.node import Node
 from ray.experimental import internal_kv
 from ray.job_config import JobConfig
 from ray.tune.execution import class_cache
 from ray.tune.execution.tune_controller import TuneController
 
+from losstune.tuning.execute.local_ray import ENVIRONMENT
 from losstune.tuning.execute.ray_private import (
     AGENTS,
+    CONSTANTS,
     NOT_IN_USE,
     NOT_NEEDED,
     PRESTARTED,
@@ -37,6 +39,7 @@ from losstune.tuning.execute.ray_private import (
     is_refusal,
     no_folder_in_front,
     only_what_trials_need,
+    own_constants,
     own_sigterm,
     processes_apart,
     raylet_without_agents,
@@ -65,6 +68,28 @@ def test_private_parts_have_one_module() -> None:
     using = {path.relative_to(ROOT).as_posix() for path in sources() if private_imports(path.read_text())}
     assert using == {"tuning/execute/ray_private.py"}
     assert private_imports("from ray import _raylet\nimport ray.tune") == ["ray._raylet"]
+
+
+# What Ray reads when it is imported
+
+
+def test_a_ray_that_was_imported_before_is_on_loopback_in_the_block(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(services, "node_ip_address_from_perspective", lambda address: "10.0.0.9")
+    for name, value in CONSTANTS.items():
+        monkeypatch.setattr(ray_constants, name, not value)
+    with own_constants():
+        assert services.get_node_ip_address() == services.get_localhost_ip()
+        assert {name: getattr(ray_constants, name) for name in CONSTANTS} == CONSTANTS
+    assert services.get_node_ip_address() == "10.0.0.9"
+    assert {name: getattr(ray_constants, name) for name in CONSTANTS} == {n: not v for n, v in CONSTANTS.items()}
+
+
+def test_nothing_else_that_ray_is_told_is_read_at_its_import() -> None:
+    source = inspect.getsource(ray_constants)
+    told = {name for name in ENVIRONMENT if f'"{name}"' in source}
+    assert told == {ray_constants.ENABLE_RAY_CLUSTERS_ENV_VAR, "RAY_DISABLE_FAILURE_SIGNAL_HANDLER"}
+    for name in CONSTANTS:
+        assert re.search(rf"^{name} = env_bool\($", source, re.MULTILINE)
 
 
 # SIGTERM
