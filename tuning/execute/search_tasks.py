@@ -158,9 +158,9 @@ class SearchTasks:
 
     def _end(self, loss: str, number: int, ending: Ending) -> None:
         own = self._trials[loss]
-        counted = self._running.pop((loss, number), own[number].epochs)
+        told = self._running.pop((loss, number), own[number].epochs)
         own.end(number, ending)
-        self._turns.spend(loss, own[number].spent - counted)  # as the next launch counts it
+        self._turns.spend(loss, own[number].spent - told)  # as the next launch counts it
         self._progress.ended(own[number], own)
         if loss not in self._given_up and given_up(own):
             self._given_up.add(loss)
