@@ -252,7 +252,7 @@ def test_kills_of_a_confirmation_that_looks_change_nothing(tmp_path: Path, recor
     assert results(root) == expected
     assert (root / "test_uses.jsonl").read_text().count("\n") == 1
     answers = [json.loads(run(folder, "compare", "study", "--json")) for folder in (calm, root)]
-    assert answers[0]["losses"] == answers[1]["losses"]
+    assert answers[0]["pairs"] == answers[1]["pairs"]
     record(1, "a confirmation that looks", injected=2)
 
 
