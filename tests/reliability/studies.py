@@ -32,8 +32,8 @@ from losstune.tuning.study.study import open_study
 LOSSTUNE = str(Path(sys.executable).with_name("losstune"))
 
 STUDY = ["mse", "infonce", "--data", "digits", "--study", "study"]
-LONG = ["launch", *STUDY, "--concurrency", "1", "--epochs-per-loss", "81", "--max-epochs", "27"]
-"""About 15 seconds of training, one trial at a time: two runs of it end with the same leaderboard."""
+LONG = ["launch", *STUDY, "--concurrency", "1", "--epochs-per-loss", "216", "--max-epochs", "27"]
+"""About 20 seconds of training, one trial at a time: two runs of it end with the same leaderboard."""
 SHORT = ["launch", *STUDY, "--concurrency", "1", "--epochs-per-loss", "27", "--max-epochs", "9"]
 
 Leaderboard = list[tuple[object, ...]]

@@ -153,20 +153,20 @@ def test_many_kills_change_nothing(tmp_path: Path, record: Recorder) -> None:
         for after, trains in instants(1, starting=sized(4, 1), training=sized(7, 2)):
             assert killed.launch_and_kill(LONG, after, trains=trains)
         killed.finish(LONG)
-    check_ended(tmp_path, "study", 1, 81, 27)
+    check_ended(tmp_path, "study", 1, 216, 27)
     assert leaderboard(tmp_path, "study") == leaderboard(undisturbed(*LONG), "study")
     killed.record(record, "at a random instant, one slot")
 
 
 @pytest.mark.torture
 def test_many_kills_of_two_trials_at_a_time(tmp_path: Path, record: Recorder) -> None:
-    command = ["launch", *STUDY, "--concurrency", "2", "--epochs-per-loss", "81", "--max-epochs", "27"]
+    command = ["launch", *STUDY, "--concurrency", "2", "--epochs-per-loss", "216", "--max-epochs", "27"]
     with private_tmp() as tmp:
         killed = Killed(tmp_path, tmp)
         for after, trains in instants(2, starting=sized(2, 1), training=sized(4, 2)):
             assert killed.launch_and_kill(command, after, trains=trains)
         killed.finish(command)
-    check_ended(tmp_path, "study", 2, 81, 27)
+    check_ended(tmp_path, "study", 2, 216, 27)
     killed.record(record, "at a random instant, two slots")
 
 
