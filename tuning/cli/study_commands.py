@@ -44,10 +44,13 @@ def list_(
     from losstune.tuning.show.status import list_json, list_table
 
     home = home_of(context, storage, study_storage)
+    rows = list_json(home)
     if as_json:
-        print(json.dumps(list_json(home), indent=2))
+        print(json.dumps(rows, indent=2))
     else:
-        Console().print(list_table(home))
+        Console().print(list_table(rows, home.where))
+    if errors := [row["error"] for row in rows if row["error"]]:
+        raise UserError("\n".join(errors))
 
 
 def delete(

@@ -9,6 +9,7 @@ from optuna.storages import BaseStorage
 from rich.console import Console, Group
 from rich.text import Text
 
+from losstune.trainer.base.errors import UserError
 from losstune.tuning.show.live import view_on
 from losstune.tuning.show.progress import counted, counts_text, progress_table
 from losstune.tuning.show.table import Column, Table, TableRow, TerminalTable
@@ -118,8 +119,8 @@ def _trial_json(trial: TrialView) -> dict[str, Any]:
     }
 
 
-def list_table(home: Home) -> TerminalTable:
-    """One row per study."""
+def list_table(rows: list[dict[str, Any]], where: str) -> TerminalTable:
+    """One row per study, of :func:`list_json`'s."""
     columns = [
         Column("study"),
         Column("created", words=True, spare=3),
@@ -128,30 +129,47 @@ def list_table(home: Home) -> TerminalTable:
         Column("best", words=True),
         Column("running", words=True, spare=1),
     ]
-    return TerminalTable(Table(columns, [_list_row(row) for row in list_json(home)]), f"studies in {home.where}")
+    return TerminalTable(Table(columns, [_list_row(row) for row in rows]), f"studies in {where}")
 
 
 def _list_row(row: dict[str, Any]) -> TableRow:
     best = f"{row['best']:.4f} {row['best_trial']}" if row["best_trial"] else "-"
     running = "yes" if row["running"] else ""
-    trials = "elsewhere" if row["trials"] is None else str(row["trials"])
-    return TableRow(row["study"], [row["created"], ", ".join(row["losses"]), trials, best, running])
+    missing = "unreadable" if row["error"] else "elsewhere"
+    trials = missing if row["trials"] is None else str(row["trials"])
+    return TableRow(row["study"], [row["created"] or "-", ", ".join(row["losses"]), trials, best, running])
 
 
 def list_json(home: Home) -> list[dict[str, Any]]:
-    """One entry per study; of one whose trials are not where this place has them no more than its spec says."""
-    return [_listed(found_study(home, name)) for name in home.names()]
+    """One entry per study; of one whose trials are not where this place has them no more than its spec says.
+
+    A study in a file that can not be read is said in its own entry, as its ``error``, and hides no other.
+
+    Raises:
+        UserError: the place can not be read, or the trials of one of its studies in a database.
+    """
+    return [_listed(home, name) for name in home.names()]
 
 
-def _listed(study: Study) -> dict[str, Any]:
-    trials = None if study.is_elsewhere else [trial for own in study.trials().values() for trial in own]
-    best = best_trial(trials or [])
+def _listed(home: Home, name: str) -> dict[str, Any]:
+    keys = ("created", "trials", "best", "best_trial", "running", "error")
+    row: dict[str, Any] = {"study": name, "losses": [], **dict.fromkeys(keys)}
+    try:
+        study = found_study(home, name)
+        row |= {"created": study.spec.created, "losses": list(study.spec.spaces)}
+        return row if study.is_elsewhere else row | _trials_listed(study)
+    except UserError as error:
+        if home.database:  # the next study would tell no more of one that is down, and take as long
+            raise
+        return row | {"error": str(error)}
+
+
+def _trials_listed(study: Study) -> dict[str, Any]:
+    trials = [trial for own in study.trials().values() for trial in own]
+    best = best_trial(trials)
     return {
-        "study": study.spec.name,
-        "created": study.spec.created,
-        "losses": list(study.spec.spaces),
-        "trials": None if trials is None else len(trials),
+        "trials": len(trials),
         "best": best.rank_value if best else None,
         "best_trial": best.name if best else None,
-        "running": None if trials is None else study.store.is_held(),
+        "running": study.store.is_held(),
     }

@@ -24,6 +24,7 @@ from losstune.tuning.storage.home import Home
 from losstune.tuning.study.dropped import Dropped
 from losstune.tuning.study.loss_trials import LossTrials
 from losstune.tuning.study.study import Study
+from tests.conftest import Command
 from tests.tuning.reported import searched
 from tests.tuning.study.created import created
 
@@ -33,6 +34,10 @@ def printed(shown: RenderableType) -> str:
     with console.capture() as capture:
         console.print(shown)
     return capture.get()
+
+
+def listed(home: Home) -> str:
+    return printed(list_table(list_json(home), home.where))
 
 
 @pytest.fixture
@@ -180,7 +185,7 @@ def test_a_line_for_each_study_here(study: Study) -> None:
     (row,) = list_json(study.home)
     assert (row["study"], row["losses"], row["trials"], row["running"]) == ("study", ["infonce", "cosine"], 4, False)
     assert row["best_trial"].startswith("infonce-")
-    line = next(line for line in printed(list_table(study.home)).splitlines() if "infonce, cosine" in line)
+    line = next(line for line in listed(study.home).splitlines() if "infonce, cosine" in line)
     assert f"{row['best']:.4f} {row['best_trial']}" in line
 
 
@@ -191,12 +196,33 @@ def test_a_study_whose_trials_are_in_a_database_does_not_hide_the_others(study: 
     assert (own["study"], own["trials"]) == ("study", 4)
     assert shared == {
         **{"study": "shared", "created": other.spec.created, "losses": ["mse"]},
-        **{"trials": None, "best": None, "best_trial": None, "running": None},
+        **{"trials": None, "best": None, "best_trial": None, "running": None, "error": None},
     }
-    line = next(line for line in printed(list_table(study.home)).splitlines() if "shared" in line)
+    line = next(line for line in listed(study.home).splitlines() if "shared" in line)
     assert "elsewhere" in line
+
+
+def test_a_study_that_can_not_be_read_hides_no_other(study: Study, losstune: Command) -> None:
+    torn, empty = created(study.home.root, name="torn"), created(study.home.root, name="untold")
+    (torn.folder / "study.yaml").write_text("name: [")
+    (empty.folder / "optuna.db").write_bytes(b"not a database")
+    ended = losstune("list", "--storage", str(study.home.root))
+    rows = {line.split()[0]: line for line in ended.out.splitlines() if line.split()}
+    assert " 4 " in rows["study"]
+    assert "mse" in rows["untold"]
+    assert "unreadable" in rows["untold"]
+    assert "unreadable" in rows["torn"]
+    first, second = ended.err.splitlines()
+    assert first.startswith(f"error: {torn.folder}/study.yaml")
+    assert f"{empty.folder}/optuna.db" in second
+    assert ended.code == 2
+    own = losstune("list", "--json", "--storage", str(study.home.root))
+    told = {row["study"]: row for row in json.loads(own.out)}
+    assert (told["study"]["trials"], told["study"]["error"]) == (4, None)
+    assert (told["torn"]["trials"], f"error: {told['torn']['error']}") == (None, first)
+    assert (own.err, own.code) == (ended.err, 2)
 
 
 def test_a_place_without_studies_has_an_empty_list(tmp_path: Path) -> None:
     assert list_json(Home(tmp_path)) == []
-    assert "".join(printed(list_table(Home(tmp_path))).split()).startswith(f"studiesin{tmp_path}studycreated")
+    assert "".join(listed(Home(tmp_path)).split()).startswith(f"studiesin{tmp_path}studycreated")

@@ -10,7 +10,7 @@ from rich.console import Console
 from losstune.tuning.confirm.compare import compare
 from losstune.tuning.confirm.statistics import Difference, Interval
 from losstune.tuning.show.comparison import show_comparison
-from losstune.tuning.show.status import list_table, status_table
+from losstune.tuning.show.status import list_json, list_table, status_table
 from losstune.tuning.show.table import (
     Column,
     Measured,
@@ -123,7 +123,10 @@ def test_nothing_that_is_shown_is_half_a_number(width: int, tmp_path: Path) -> N
     """Of a study's status, of the list, and of a confirmation's comparison: each number is whole, or is not there."""
     study = confirmed(searched(tmp_path, (4, 4)))
     console = Console(width=10_000, file=io.StringIO())
-    shown = [lambda c: c.print(status_table(study)), lambda c: c.print(list_table(study.home))]
+    shown = [
+        lambda c: c.print(status_table(study)),
+        lambda c: c.print(list_table(list_json(study.home), study.home.where)),
+    ]
     shown.append(lambda c: show_comparison(compare(study), c))
     for show in shown:
         with console.capture() as whole:
