@@ -43,16 +43,17 @@ UNNEEDED_BY_MODULE = {
 
 
 def loaded_after(program: Iterable[str], folder: Path) -> set[str]:
-    """Top-level modules, and ours by two parts, in a fresh interpreter once it has run these lines."""
-    report = "import json, sys; print(json.dumps(sorted({'.'.join(n.split('.')[:2]) for n in sys.modules})))"
+    """Modules by two parts, and ours in whole too, in a fresh interpreter once it has run these lines."""
+    found = "{'.'.join(n.split('.')[:2]) for n in sys.modules} | {n for n in sys.modules if n.startswith('losstune.')}"
+    report = f"import json, sys; print(json.dumps(sorted({found})))"
     code = "\n".join([*program, report])
     done = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return set(json.loads(done.stdout.splitlines()[-1]))
 
 
-def loaded_by(*commands: str, folder: Path) -> set[str]:
-    """The same once it has run these commands, all of which succeed."""
+def loaded_by(*commands: str, folder: Path, before: str = "") -> set[str]:
+    """The same once it has run these commands, all of which succeed; ``before`` them these lines."""
     run = """
 import sys
 from losstune.tuning.cli.app import main
@@ -64,7 +65,7 @@ def run(*words):
     except SystemExit as end:
         assert not end.code, end.code
 """
-    return loaded_after([run, *(f"run(*{command.split()!r})" for command in commands)], folder)
+    return loaded_after([before, run, *(f"run(*{command.split()!r})" for command in commands)], folder)
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +88,26 @@ def test_a_process_starts_without_what_it_does_not_need(module: str, tmp_path: P
     loaded = loaded_after([f"import {module}"], tmp_path)
     assert "losstune.tuning" in loaded
     assert loaded & UNNEEDED_BY_MODULE[module] == set()
+
+
+OF_ANOTHER_COMMAND = {
+    "launch infonce --study first": {
+        *("commands.confirm", "confirm.compare", "confirm.scoring", "confirm.sentences"),
+        *("execute.confirm_tasks", "show.comparison"),
+    },
+    "confirm first": {"commands.launch", "execute.search_tasks", "search", "show.status"},
+}
+"""By command that trains: what only the other one needs."""
+
+
+@pytest.mark.parametrize("command", OF_ANOTHER_COMMAND)
+def test_a_command_that_trains_loads_nothing_that_only_another_one_needs(command: str, tmp_path: Path) -> None:
+    """Up to its work, which this leaves out; how it ends is loaded by then."""
+    name = command.split()[0]
+    work = f"import losstune.tuning.commands.{name} as command\ncommand.{name} = lambda *_: sys.exit(0)"
+    loaded = loaded_by(command, folder=tmp_path, before=f"import sys\n{work}")
+    assert f"losstune.tuning.cli.{name}_end" in loaded
+    assert loaded & {f"losstune.tuning.{module}" for module in OF_ANOTHER_COMMAND[command]} == set()
 
 
 FIRST_PROPOSALS = """

@@ -119,7 +119,8 @@ def launch(
 ) -> None:
     """Start a study over one or more losses, or continue it."""
     with loaded_for_good():
-        from losstune.tuning.cli.ends import console_of, end_launch
+        from losstune.tuning.cli.ends import console_of
+        from losstune.tuning.cli.launch_end import end_launch
         from losstune.tuning.commands.launch import LaunchRequest
         from losstune.tuning.commands.launch import launch as run_launch
         from losstune.tuning.commands.studies import named_study
@@ -232,7 +233,8 @@ def confirm(
 ) -> None:
     """Train each loss's best settings again with fresh seeds, and score the picks on the test split once."""
     with loaded_for_good():
-        from losstune.tuning.cli.ends import console_of, end_confirm
+        from losstune.tuning.cli.confirm_end import end_confirm
+        from losstune.tuning.cli.ends import console_of
         from losstune.tuning.commands.confirm import ConfirmRequest
         from losstune.tuning.commands.confirm import confirm as run_confirm
         from losstune.tuning.execute.placement import Resources
