@@ -44,7 +44,7 @@ from losstune.tuning.execute.session import Execution, Session
 from losstune.tuning.space.search_space import SearchSpace
 from losstune.tuning.storage.failures import STORAGE_FAILURES
 from losstune.tuning.storage.home import Home
-from losstune.tuning.storage.trial_store import STORAGE_FILE
+from losstune.tuning.storage.sqlite_store import STORAGE_FILE
 from losstune.tuning.study import lost_trials
 from losstune.tuning.study.messages import Report, Task
 from losstune.tuning.study.study import Study, create_study

@@ -12,7 +12,7 @@ from losstune.trainer.base.console import say
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.data.pairs import Pairs
 from losstune.tuning.storage.home import STUDIES, Home
-from losstune.tuning.storage.trial_store import STORAGE_FILE
+from losstune.tuning.storage.sqlite_store import STORAGE_FILE
 from losstune.tuning.study.kept_data import with_data_at
 from losstune.tuning.study.study import Study, found_study, open_study, study_exists, translating_failures
 from losstune.tuning.study.users_code import file_of, with_code_of_now

@@ -11,11 +11,13 @@ from pathlib import Path
 from losstune.trainer.base.errors import UserError
 from losstune.tuning.storage.bucket import Bucket, bucket_at
 from losstune.tuning.storage.database import Database, database_at
+from losstune.tuning.storage.database_store import DatabaseStore
 from losstune.tuning.storage.passwords import masked
 from losstune.tuning.storage.plain_files import check_inside
 from losstune.tuning.storage.scratch import private_folder
+from losstune.tuning.storage.sqlite_store import SqliteStore
 from losstune.tuning.storage.study_files import SPEC_FILE, BucketFiles, FolderFiles, StudyFiles
-from losstune.tuning.storage.trial_store import DatabaseStore, SqliteStore, TrialStore
+from losstune.tuning.storage.trial_store import TrialStore
 
 STUDIES = "studies"
 STORAGE = "LOSSTUNE_STORAGE"

@@ -20,7 +20,8 @@ from losstune.trainer.run.layout import CONFIG_FILE, HISTORY_FILE
 from losstune.tuning.space.search_space import SearchSpace
 from losstune.tuning.storage.failures import storage_reason
 from losstune.tuning.storage.passwords import masked
-from losstune.tuning.storage.trial_store import BACKUP_ADVICE, STORAGE_FILE, find_study
+from losstune.tuning.storage.sqlite_store import BACKUP_ADVICE, STORAGE_FILE
+from losstune.tuning.storage.trial_store import find_study
 from losstune.tuning.study.grown import unlike_before
 from losstune.tuning.study.loss_trials import LossTrials, distributions
 from losstune.tuning.study.study import Study

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from losstune.tuning.storage.trial_store import SqliteStore
+from losstune.tuning.storage.sqlite_store import SqliteStore
 from losstune.tuning.study.unrecorded import unrecorded, unrecorded_text
 
 
