@@ -36,17 +36,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from data_sets import written
+from one_curve import AVERAGES, Curve, Floats, parts, trained
 
 import losstune as lt
 from losstune.search_spaces import __path__ as shipped
 from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.pairs import Pairs
-from losstune.trainer.data.resident import ResidentData, SplitTensors, resident_data, split_tensors
-from losstune.trainer.data.splits import split_rows
-from losstune.trainer.model.averaged_weights import AveragedWeights
-from losstune.trainer.model.optimizer import ClippedAdamW
-from losstune.trainer.run.loop import Trainer
-from losstune.trainer.score.ranking import NonFiniteError, rank_in_gallery
 from losstune.tuning.space.reader import load_space
 from losstune.tuning.space.search_space import Choices, Parameter, Point, Range, SearchSpace
 
@@ -57,12 +52,9 @@ FEW, SETTINGS, MANY = 20, 60, 150
 AT_ONCE = 10
 LONG = ("digits", "words")
 """Sets that are trained for 81 epochs as well."""
-AVERAGES = (1.0, 2.0)
 SEEDS = range(1001, 1006)
 RANKS = (0, 2, 5, 10, 20, 40)
 """Which settings, by their best validation value with the first seed, are trained with several: most are good ones."""
-CPU = torch.device("cpu")
-Floats = npt.NDArray[np.floating[Any]]
 Arrays = dict[str, npt.NDArray[Any]]
 
 
@@ -159,85 +151,10 @@ def few(source: str, rows: int) -> Pairs:
     return lt.load_pairs({name: np.asarray(getattr(pairs, name)[kept]) for name in ("inputs", "targets", "ids")})
 
 
-class Watched:
-    """A trainer's optimizer, whose every step averages take in; counts the time that these take."""
-
-    def __init__(self, optimizer: ClippedAdamW, averages: Sequence[AveragedWeights]) -> None:
-        self.optimizer, self.averages = optimizer, averages
-        self.seconds = 0.0
-
-    def zero_grad(self) -> None:
-        self.optimizer.zero_grad()
-
-    def step(self, lr: float) -> None:
-        self.optimizer.step(lr)
-        began = time.process_time()
-        for average in self.averages:
-            average.update()
-        self.seconds += time.process_time() - began
-
-
-@dataclass(frozen=True)
-class Curve:
-    """Of one run: MRR (1 + m, E) of the weights and of each average, and the seconds of an epoch."""
-
-    val: Floats
-    test: Floats
-    seconds: float
-
-
-def trained(config: TrainConfig, data: ResidentData, test: SplitTensors, epochs: int) -> Curve:
-    """One training, evaluated after each epoch by its weights and by averages of them."""
-    trainer = Trainer(config, data)
-    rows, size = len(data.train), config.batch_size
-    steps = rows // size if config.loss.in_batch else math.ceil(rows / size)
-    averages = [AveragedWeights(trainer.model, constant, steps, None) for constant in AVERAGES]
-    watched = Watched(trainer.optimizer, averages)
-    trainer.optimizer = watched  # type: ignore[assignment]  # the one place that every step passes
-    val, tested = np.full((2, 1 + len(averages), epochs), np.nan, dtype=np.float16)
-    seconds = []
-    assert data.val is not None
-    for epoch in range(epochs):
-        began, watched.seconds = time.process_time(), 0.0
-        record = trainer.run_epoch()
-        seconds.append(time.process_time() - began - watched.seconds)
-        if trainer.end == "diverged":
-            break
-        val[0, epoch], tested[0, epoch] = record["val/mrr"], mrr(trainer, test)
-        for place, average in enumerate(averages, start=1):
-            if place > 1 and same(average, averages[place - 2]):  # early on they reach back equally far
-                val[place, epoch], tested[place, epoch] = val[place - 1, epoch], tested[place - 1, epoch]
-                continue
-            with average.in_place():
-                val[place, epoch], tested[place, epoch] = mrr(trainer, data.val), mrr(trainer, test)
-    return Curve(val, tested, float(np.median(seconds)))
-
-
-def same(average: AveragedWeights, other: AveragedWeights) -> bool:
-    """Whether two averages are of the same weights."""
-    pairs = zip(average.weights().values(), other.weights().values(), strict=True)
-    return all(torch.equal(mine, theirs) for mine, theirs in pairs)
-
-
-def mrr(trainer: Trainer, split: SplitTensors) -> float:
-    """Mean reciprocal rank of a trainer's predictions; NaN where they are not finite."""
-    try:
-        predictions = trainer.predict(split.inputs)
-        return rank_in_gallery(predictions, split.gallery, split.positive, trainer.center).mrr()
-    except NonFiniteError:
-        return math.nan
-
-
 def config_of(space: SearchSpace, point: Point, seed: int, horizon: int) -> TrainConfig:
     """What a study of such a horizon would train the point with, but that averages are kept beside it."""
     managed = {"num_epochs": horizon, "schedule_epochs": horizon, "seed": seed, "device": "cpu", "threads": 1}
     return space.train_config(point, **managed, average_epochs=None)
-
-
-def parts(pairs: Pairs, config: TrainConfig) -> tuple[ResidentData, SplitTensors]:
-    """What training sees, and the test split, which it does not."""
-    test = split_rows(pairs, config.split_seed).test
-    return resident_data(pairs, config, CPU), split_tensors(pairs, test, CPU)
 
 
 def read(file: Path) -> Arrays:

@@ -1,39 +1,22 @@
 """The curves that come with the repository, and what makes them."""
 
-import importlib
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from losstune.trainer.base.yaml_file import parse_yaml
 from losstune.trainer.config.train_config import TrainConfig
-from losstune.trainer.run.history import Record
-from losstune.trainer.run.loop import Trainer
 from losstune.tuning.space.reader import load_space, read_space
 from losstune.tuning.space.search_space import SearchSpace
+from tests.benchmarks.conftest import BENCHMARKS
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 KEPT = sorted((BENCHMARKS / "curves").glob("*.npz"))
 LARGEST = 3 * 2**20
 
 every_file = pytest.mark.parametrize("file", KEPT, ids=lambda file: file.stem)
-
-
-@pytest.fixture
-def curves(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The benchmark as a module; what it imports from beside it is forgotten after the test."""
-    monkeypatch.syspath_prepend(BENCHMARKS)
-    for name in ("curves", "data_sets", "pairs"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    module = importlib.import_module("curves")
-    for name in ("curves", "data_sets", "pairs"):
-        monkeypatch.setitem(sys.modules, name, sys.modules[name])
-    return module
 
 
 def read(file: Path) -> dict[str, Any]:
@@ -94,28 +77,6 @@ def test_a_file_is_what_training_gives(curves: ModuleType, loss: str) -> None:
         for split, found in (("val", again.val), ("test", again.test)):
             expected = np.concatenate([arrays[split][None], arrays[f"{split}_averaged"]])[:, row, :epochs]
             np.testing.assert_allclose(found, expected, atol=2e-3)
-
-
-def test_averages_are_those_of_a_run_that_keeps_one_and_change_no_training(curves: ModuleType) -> None:
-    pairs, space = curves.few("digits", 500), load_space("infonce")
-    config = curves.config_of(space, curves.points(space, 3)[1], 7, 4).model_copy(update={"batch_size": 16})
-    data, test = curves.parts(pairs, config)
-    found = curves.trained(config, data, test, 4)
-    for place, constant in enumerate((None, *curves.AVERAGES)):
-        trainer = Trainer(config.model_copy(update={"average_epochs": constant}), data)
-        alone = [trainer.run_epoch()["val/mrr"] for _ in range(4)]
-        np.testing.assert_array_equal(found.val[place], np.array(alone, dtype=np.float16))
-        assert found.test[place, -1] == np.float16(trainer.evaluate(test)["mrr"])
-
-
-def test_averages_that_reach_back_equally_far_are_told_from_those_that_do_not(
-    curves: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(curves, "AVERAGES", (0.25, 1.0))
-    pairs, space = curves.few("digits", 500), load_space("infonce")
-    config = curves.config_of(space, {**space.start[0], "lr": 5e-3}, 7, 4)
-    found = curves.trained(config, *curves.parts(pairs, config), 4)
-    assert not (found.val[1] == found.val[2]).all()
 
 
 def test_more_points_begin_with_the_same(curves: ModuleType) -> None:
@@ -186,22 +147,6 @@ def test_the_best_settings_are_trained_with_several_seeds_once(small: ModuleType
     best = np.argsort(-arrays["val"][:4, 0].astype(float))[:2]
     np.testing.assert_array_equal(arrays["settings"][4:8], arrays["settings"][np.repeat(best, 2)])
     assert arrays["val_averaged"].shape == (2, 9, 1)
-
-
-def test_a_run_that_diverges_has_no_values_from_there_on(curves: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Diverging(Trainer):
-        def run_epoch(self) -> Record:
-            if self.epoch == 1:
-                next(self.model.parameters()).data.fill_(torch.nan)
-            return super().run_epoch()
-
-    monkeypatch.setattr(curves, "Trainer", Diverging)
-    space = load_space("cosine")
-    config = curves.config_of(space, space.start[0], 0, 3)
-    found = curves.trained(config, *curves.parts(curves.few("digits", 400), config), 3)
-    for values in (*found.val, *found.test):
-        assert list(np.isnan(values)) == [False, True, True]
-    assert found.seconds > 0
 
 
 def test_the_plan_names_each_file_once_or_extends_it(curves: ModuleType) -> None:
