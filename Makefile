@@ -83,7 +83,7 @@ torture-sample: setup programs postgresql
 
 # Takes each protection away and shows that a test notices.
 torture-selftest: setup programs postgresql
-	$(BIN)/python tools/torture_selftest.py
+	$(BIN)/python -m tools.torture_selftest
 
 benchmark: setup
 	$(BIN)/python benchmarks/pipeline.py

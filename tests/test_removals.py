@@ -1,8 +1,12 @@
-"""The self-test of the tests of reliability is in step with the sources: it runs by hand, and rarely."""
+"""The protections that the self-test takes away are in step with the sources: it runs by hand, and rarely."""
+
+from pathlib import Path
 
 import pytest
 
-from tools.torture_selftest import REMOVALS, ROOT, Removal
+from tools.removals import REMOVALS, Removal
+
+ROOT = Path(__file__).parent.parent
 
 EACH = pytest.mark.parametrize("removal", REMOVALS, ids=lambda removal: removal.protection)
 
