@@ -65,6 +65,16 @@ class Mixed(nn.Module):
         return self.last(self.first(inputs).bfloat16())
 
 
+class Turned(nn.Linear):
+    """Its rows lie in memory as columns: vectors (B, n)."""
+
+    def __init__(self, input_shape: tuple[int, ...], output_dim: int) -> None:
+        super().__init__(input_shape[0], output_dim, bias=False)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return (self.weight @ inputs.T).T
+
+
 class Writing(nn.Module):
     """Scales its inputs where they lie, or a copy of them: vectors (B, n)."""
 

@@ -40,7 +40,8 @@ def embed_pieces(model: nn.Module, inputs: Column, config: TrainConfig, device: 
     model.eval()
     for rows in inputs.split(config.eval_batch):
         with autocast(config.precision, device):
-            yield model(given_to(model, rows.to(device))).float()
+            embeddings: Tensor = model(given_to(model, rows.to(device)))
+            yield embeddings.float().contiguous()  # a user's model may give rows that lie in memory as columns
 
 
 def given_to(model: nn.Module, rows: Tensor) -> Tensor:

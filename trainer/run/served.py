@@ -31,8 +31,8 @@ class ServedModel(nn.Module):
             inputs = inputs.new_empty(inputs.shape, dtype=self.input_dtype).copy_(inputs)
         else:
             inputs = inputs.clone()  # the caller's, which a user's model may write into
-        found: Tensor = self.model(inputs)
-        return unit(centered(found.float(), self.center)) if self.for_search else found
+        found: Tensor = self.model(inputs).float()
+        return unit(centered(found, self.center)) if self.for_search else found
 
 
 def _dtype_of(trained: TrainedModel) -> torch.dtype:

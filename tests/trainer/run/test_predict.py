@@ -18,6 +18,7 @@ from losstune.trainer.data.splits import split_rows
 from losstune.trainer.run.checkpoint import load_checkpoint, save_checkpoint
 from losstune.trainer.run.trained_model import load_model
 from tests.trainer.conftest import Line
+from tests.trainer.own_models import HERE
 from tests.trainer.samples import sample_arrays
 
 
@@ -127,6 +128,15 @@ def test_a_model_trained_on_a_gpu_predicts_without_one(train: Line, cli: Line, m
     save_checkpoint(Path("run/best.pt"), content)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert cli("predict --checkpoint run/best.pt --data pairs.npz --output p.npy").code == 0
+
+
+@pytest.mark.parametrize("options", ["", "--for-search"])
+def test_rows_that_a_model_gives_turned_in_memory_are_written_in_order(train: Line, cli: Line, options: str) -> None:
+    train(f"--model.factory {HERE}:Turned --num_epochs 1 --output_dir run")
+    done = cli(f"predict --checkpoint run/best.pt --data pairs.npz {options} --output p.npy")
+    assert done.code == 0, done.err
+    expected = load_model("run/best.pt").predict(sample_arrays()["inputs"], for_search=bool(options))
+    np.testing.assert_array_equal(np.load("p.npy"), expected)
 
 
 def by_scikit_learn(gallery: np.ndarray, queries: np.ndarray, depth: int) -> np.ndarray:

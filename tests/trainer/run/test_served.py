@@ -65,6 +65,17 @@ def test_own_models_that_look_whole_numbers_up_get_them_as_they_come(tmp_path: P
     np.testing.assert_allclose(found, model.predict(pairs.inputs[:3]), atol=1e-6)
 
 
+@pytest.mark.parametrize("for_search", [False, True])
+def test_an_own_model_of_half_precision_gives_float32(tmp_path: Path, for_search: bool) -> None:
+    """NumPy, which MLflow answers by, has no bfloat16."""
+    settings = {"model.factory": f"{HERE}:Mixed", "device": "cpu", "loss_fn": "cosine"}
+    arrays = sample_arrays()
+    model = trained(tmp_path, make_pairs(arrays, "sample"), TrainConfig.from_flat(settings))
+    found = away_from_home(model, arrays["inputs"], for_search=for_search)(torch.from_numpy(arrays["inputs"])).detach()
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found, model.predict(arrays["inputs"], for_search=for_search), atol=1e-6)
+
+
 def test_torch_does_not_let_an_exported_model_change_its_mode(tmp_path: Path) -> None:
     """So the docs say: call it plainly."""
     arrays = sample_arrays()
