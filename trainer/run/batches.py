@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from losstune.trainer.base.errors import UserError, one_line
 from losstune.trainer.data.columns import rows_at_once
 from losstune.trainer.data.resident import TrainSplit
 from losstune.trainer.losses.base import OwnNegatives, RightTargets
@@ -55,3 +56,17 @@ def grouped(batches: Iterator[Batch], size: int) -> Iterator[list[Batch]]:
     """So many batches at a time; the last group may be shorter."""
     while group := list(itertools.islice(batches, size)):
         yield group
+
+
+def one_row_refused(error: Exception, rows: int, size: int) -> UserError:
+    """What a model or a loss that fails on a last batch of one row, as one with BatchNorm, means for its user.
+
+    Args:
+        rows: of the training split.
+        size: of a batch.
+    """
+    fits = next(other for other in itertools.count(size + 1) if rows % other != 1)
+    return UserError(
+        f"batch_size: found {size}; of {rows} training rows it leaves one for the last batch, where the model or the "
+        f"loss fails: {one_line(error)}; --batch_size {fits} leaves none alone"
+    )

@@ -47,6 +47,20 @@ class CenteredLoss:
     ) -> LossOutput:
         return checked_output(called(self.module, predictions, targets, ids, right, negatives), self.name)
 
+    def carry_back(self, output: LossOutput, share: float) -> None:
+        """Add the gradients of ``share`` times the loss.
+
+        Raises:
+            UserError: it has none.
+        """
+        if not output.loss.requires_grad:
+            raise UserError(
+                f"loss {self.name}: found a loss that depends on nothing that is trained; expected one made of the "
+                "predictions by torch alone, without detach(), item() or NumPy; where a batch costs nothing, "
+                "(0 * predictions).sum()"
+            )
+        output.loss.backward(None if share == 1 else torch.full_like(output.loss, share))
+
     def centered(self, rows: Tensor) -> Tensor:
         """Rows (…, d) about the centre."""
         return centered(rows, self.center)
@@ -122,7 +136,7 @@ class AutogradGradients:
     def add(self, batch: Batch, share: float) -> Trained:
         predictions = self._forward(batch.inputs)
         output = self.loss.of_batch(self.loss.centered(predictions), batch)
-        output.loss.backward(None if share == 1 else torch.full_like(output.loss, share))
+        self.loss.carry_back(output, share)
         return Trained(LossOutput(output.loss.detach(), output.parts), predictions.detach())
 
     def _forward(self, inputs: Tensor) -> Tensor:
@@ -150,7 +164,7 @@ class PartedGradients(AutogradGradients):
                 seen.append(self._forward(rows))
         predictions = torch.cat(seen).requires_grad_()
         output = self.loss.of_batch(self.loss.centered(predictions), batch)
-        output.loss.backward(None if share == 1 else torch.full_like(output.loss, share))
+        self.loss.carry_back(output, share)
         if predictions.grad is not None:  # a loss that does not see the model moves nothing of it
             for rows, state, gradient in zip(pieces, states, predictions.grad.split(len(pieces[0])), strict=True):
                 state.restore()
@@ -205,7 +219,7 @@ class EncoderGradients:
         leaf = self.loss.centered(predictions).requires_grad_()
         with torch.enable_grad():
             output = self.loss.of_batch(leaf, batch)
-            output.loss.backward(None if share == 1 else torch.full_like(output.loss, share))
+            self.loss.carry_back(output, share)
         if leaf.grad is not None:  # a loss that does not see the model moves nothing of it
             self.passes.backward(leaf.grad)
         return Trained(LossOutput(output.loss.detach(), output.parts), predictions.detach())

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from losstune.trainer.base.errors import translating
 from losstune.trainer.config.matryoshka import with_whole
 from losstune.trainer.config.model_config import FactoryConfig
 from losstune.trainer.config.train_config import TrainConfig
@@ -19,7 +20,7 @@ from losstune.trainer.model.averaged_weights import AveragedWeights
 from losstune.trainer.model.encoder import Encoder, build_model, check_output
 from losstune.trainer.model.frozen import frozen_digest, load_trained_state, trained_state
 from losstune.trainer.model.optimizer import ClippedAdamW
-from losstune.trainer.run.batches import Batch, batches_of, grouped
+from losstune.trainer.run.batches import Batch, batches_of, grouped, one_row_refused
 from losstune.trainer.run.device import autocast, embed_pieces, seeded
 from losstune.trainer.run.epoch_means import EpochMeans
 from losstune.trainer.run.gradients import CenteredLoss, Trained, gradients_of
@@ -226,11 +227,18 @@ class Trainer:
         """One step of the optimizer, on the batches' gradients averaged by their rows."""
         self.optimizer.zero_grad()
         rows = sum(len(batch.ids) for batch in group)
-        results = [self._gradients.add(batch, len(batch.ids) / rows) for batch in group]
+        results = [self._trained(batch, len(batch.ids) / rows) for batch in group]
         self.optimizer.step(self._lr)
         if self._average is not None:
             self._average.update()
         return results
+
+    def _trained(self, batch: Batch, share: float) -> Trained:
+        if len(batch.ids) > 1:
+            return self._gradients.add(batch, share)
+        rows, size = len(self.data.train), self.config.batch_size
+        with translating(ValueError if size > 1 else (), lambda error: one_row_refused(error, rows, size)):
+            return self._gradients.add(batch, share)
 
     def _evaluate_loss(self, predictions: Tensor, split: SplitTensors) -> dict[str, float]:
         self.loss.eval()

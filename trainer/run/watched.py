@@ -87,7 +87,7 @@ class WatchedGradients:
             predictions = self._model.embed(batch.inputs)
             batch = batch._replace(aims=self._loss.centered(batch.targets))
             output = self._loss.of_batch(self._loss.centered(predictions), batch)
-            output.loss.backward(torch.full_like(output.loss, share))
+            self._loss.carry_back(output, share)
             trained = Trained(output, predictions)
         else:
             trained = self._gradients.add(batch, share)

@@ -206,6 +206,29 @@ class Blind(LossModule):
         return LossOutput(self.own.square(), {})
 
 
+class SeveredConfig(LossConfig):
+    """Leaves torch's graph, as a loss in NumPy does."""
+
+    name: ClassVar[str] = "severed"
+
+    def build(self, train: TrainTargets) -> LossModule:
+        return Severed()
+
+
+class Severed(LossModule):
+    def forward(self, predictions: Tensor, targets: Tensor, ids: Tensor) -> LossOutput:
+        return LossOutput(torch.tensor(float((predictions - targets).square().mean())), {})
+
+
+@pytest.mark.parametrize("settings", [{}, {"batch_parts": 2}, {"precision": "bfloat16"}], ids=str)
+def test_a_loss_that_has_no_gradient_is_refused(settings: dict[str, Any]) -> None:
+    trainer = sample_trainer(sample_config(f"{__name__}:SeveredConfig", **settings))
+    assert refusal(trainer.run_epoch) == (
+        "loss severed: found a loss that depends on nothing that is trained; expected one made of the predictions by "
+        "torch alone, without detach(), item() or NumPy; where a batch costs nothing, (0 * predictions).sum()"
+    )
+
+
 @pytest.mark.parametrize("loss", ["Sharper", "Writing"])
 def test_a_loss_of_the_user_s_is_trained_by_its_own_forward_pass(loss: str) -> None:
     trainer = sample_trainer(sample_config(f"{__name__}:{loss}Config"))

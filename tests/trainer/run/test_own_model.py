@@ -125,6 +125,17 @@ class TestTraining:
         trainer.run_epoch()
         assert all(not torch.equal(before[name], tensor) for name, tensor in trainer.model.named_parameters())
 
+    def test_a_last_batch_of_one_row_that_batch_norm_can_not_train_on_is_refused(self) -> None:
+        """125 rows: 124 is 4 times 31."""
+        trainer = sample_trainer(own_config("features", batch_size=31))
+        assert refusal(trainer.run_epoch) == (
+            "batch_size: found 31; of 125 training rows it leaves one for the last batch, where the model or the loss "
+            "fails: Expected more than 1 value per channel when training, got input size torch.Size([1, 64]); "
+            "--batch_size 32 leaves none alone"
+        )
+        train_to_end(sample_trainer(own_config("features", batch_size=32, num_epochs=1)))
+        train_to_end(sample_trainer(own_config("Mixed", batch_size=31, num_epochs=1)))
+
     def test_layers_that_find_their_width_by_themselves(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         def lazy(input_shape: tuple[int, ...], output_dim: int) -> nn.Module:
             return nn.Sequential(nn.LazyLinear(4), nn.Linear(4, output_dim))
