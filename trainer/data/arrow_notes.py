@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from losstune.trainer.base.errors import UserError
 from losstune.trainer.data.npy import Array
+from losstune.trainer.data.remedies import AS_A_COLUMN
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,14 +44,31 @@ class ArrowNotes:
         }
         return cls(ranges, classes)
 
+    def check_rows(self, column: str, rows: int, where: str) -> None:
+        """Refuse a range that is of another table: rows that were chosen or joined keep the note that they had.
+
+        Raises:
+            UserError: it has not as many numbers as there are rows.
+        """
+        if (noted := len(self.ranges[column])) != rows:
+            raise UserError(
+                f"{where}: is an index of {noted:,} rows by a note of pandas, and the file has {rows:,}{AS_A_COLUMN}"
+            )
+
     def named(self, column: str, codes: Array) -> Array:
-        """The names of the classes of a column, if it has any and all its numbers are among them; else its numbers."""
+        """The names of the classes of a column, if it has any; a number that is none's, as -1 for none, stays.
+
+        So that what a value means does not depend on the others of its batch.
+        """
         names = self.classes.get(column)
-        if names is None or codes.dtype.kind not in "iu" or len(codes) == 0:
+        if names is None or codes.dtype.kind not in "iu":
             return codes
-        if codes.min() < 0 or codes.max() >= len(names):
+        known = (codes >= 0) & (codes < len(names))
+        if not known.any():
             return codes
-        return np.array(names, dtype=object)[codes]
+        result = codes.astype(object)
+        result[known] = np.array(names, dtype=object)[codes[known]]
+        return result
 
 
 def _parsed(text: bytes | None) -> dict[str, Any]:

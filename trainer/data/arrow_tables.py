@@ -13,7 +13,7 @@ from losstune.trainer.data.arrow_values import embeddings, label_lists, labels
 from losstune.trainer.data.guards import bounded
 from losstune.trainer.data.npy import Array
 from losstune.trainer.data.remedies import WITHOUT_NULLS
-from losstune.trainer.data.table import LISTS, VECTORS
+from losstune.trainer.data.table import LISTS, VECTORS, Table
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,6 +47,7 @@ class ParquetTable:
     ) -> Iterator[dict[str, Array]]:
         """As of :class:`~losstune.trainer.data.table.Table`."""
         stored = [name for name in columns.values() if name in self._schema.names]
+        _check_notes(self._notes, columns, stored, self)
         done = 0
         with bounded(self.path, self._size):
             batches = self._opened().iter_batches(self._batch_rows, columns=stored, use_threads=False)
@@ -112,6 +113,7 @@ class ArrowTable:
     ) -> Iterator[dict[str, Array]]:
         """As of :class:`~losstune.trainer.data.table.Table`."""
         stored = [name for name in self._schema.names if name in columns.values()]
+        _check_notes(self._notes, columns, stored, self)
         with bounded(self.path, self._size):
             batches = self._opened()[1]
         done = 0
@@ -140,6 +142,12 @@ class ArrowTable:
             return stream.schema, iter(stream)
         file = pa.ipc.open_file(mapped, options=options)
         return file.schema, (file.get_batch(number) for number in range(file.num_record_batches))
+
+
+def _check_notes(notes: ArrowNotes, columns: Mapping[str, str], stored: Collection[str], table: Table) -> None:
+    for role, name in columns.items():
+        if name not in stored:
+            notes.check_rows(name, table.rows, f"{table.path}: {role}")
 
 
 def _by_role(

@@ -26,9 +26,15 @@ def test_classes_have_names_by_their_numbers() -> None:
     features = {"info": {"features": {"split": label, "inputs": {"_type": "List"}}}}
     notes = ArrowNotes.of(PLAIN.with_metadata({"huggingface": json.dumps(features)}))
     assert notes.named("split", np.array([1, 0])).tolist() == ["validation", "train"]
-    for codes in ([2, 0], [-1]):
-        assert notes.named("split", np.array(codes)).tolist() == codes
+    assert notes.named("split", np.array([-1])).tolist() == [-1]
     assert notes.named("other", np.array([1])).tolist() == [1]
+
+
+def test_a_number_without_a_class_changes_no_other_of_its_batch() -> None:
+    """It did: rows of one class were of two groups, by the batch that they were read in."""
+    notes = ArrowNotes({}, {"groups": ["a", "b"]})
+    for codes, names in (([0, 1, 0], ["a", "b", "a"]), ([1, -1, 2], ["b", -1, 2])):
+        assert notes.named("groups", np.array(codes)).tolist() == names
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ import pytest
 
 from losstune.trainer.data import arrow_tables
 from losstune.trainer.data.arrow_tables import ArrowTable, ParquetTable
-from losstune.trainer.data.pairs import load_pairs
-from losstune.trainer.data.remedies import WITHOUT_NULLS
+from losstune.trainer.data.pairs import load_inputs, load_pairs
+from losstune.trainer.data.remedies import AS_A_COLUMN, WITHOUT_NULLS
 from losstune.trainer.data.table import Table
 from tests.trainer.samples import Arrays, refusal, sample_arrays
 
@@ -118,6 +118,21 @@ def test_ids_as_the_evenly_spaced_index_of_pandas(
     pairs = load_pairs(str(tmp_path / name))
     assert pairs.ids.tolist() == list(range(7, 307, 3))
     assert pairs.unused == ()
+
+
+@every_form
+@pytest.mark.parametrize("rows", [60, 110], ids=["chosen", "joined"])
+def test_an_index_of_other_rows_is_refused(
+    tmp_path: Path, name: str, write: Callable[[pa.Table, Path], None], kind: Callable[[Path], Table], rows: int
+) -> None:
+    """Ids past its end were whatever the memory held; those of chosen rows were other rows'."""
+    arrays = {name: list(array) for name, array in sample_arrays(rows=100).items()}
+    table = pa.Table.from_pandas(pd.DataFrame(arrays, index=pd.RangeIndex(100, name="ids")))
+    path = tmp_path / name
+    write(pa.concat_tables([table, table]).slice(0, rows), path)
+    message = f"{path}: ids: is an index of 100 rows by a note of pandas, and the file has {rows}{AS_A_COLUMN}"
+    assert refusal(load_pairs, str(path)) == message
+    assert len(load_inputs(str(path))) == rows
 
 
 def test_an_index_of_pandas_without_a_name_is_no_column(tmp_path: Path) -> None:
