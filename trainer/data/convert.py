@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import reduce
 from pathlib import Path
 from typing import IO
 
@@ -18,7 +19,7 @@ from losstune.trainer.data.npy import Array, DType, Rows, write_npy_header
 from losstune.trainer.data.pair_checks import pieces
 from losstune.trainer.data.shards import TABLES, Shards, in_file, in_folder, is_pattern, matching, these
 from losstune.trainer.data.sources import check_needed, find_arrays
-from losstune.trainer.data.table import VECTORS
+from losstune.trainer.data.table import VECTORS, common_type
 
 Batches = Iterator[dict[str, Array]]
 
@@ -104,7 +105,11 @@ def _write_rows(folder: Path, source: str, rows: int, batches: Batches) -> tuple
             raise UserError(f"{source}: inputs has no rows")
         for writer in writers.values():
             writer.close()
-    return writers["inputs"].rows, {role: np.concatenate(parts) for role, parts in labels.items()}
+    return writers["inputs"].rows, {role: _joined(parts) for role, parts in labels.items()}
+
+
+def _joined(parts: Sequence[Array]) -> Array:
+    return np.concatenate(parts, dtype=reduce(common_type, (part.dtype for part in parts)))
 
 
 def _kept_labels(found: Array, role: str, source: str) -> Array:

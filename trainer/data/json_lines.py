@@ -78,10 +78,10 @@ class JsonLines:
 
 
 def _vectors(values: Sequence[Any], what: str, start: int) -> Array:
-    """Lists of numbers, nested to any depth, as rows (n, …); of negatives, lists of text too, as (n, k)."""
+    """Lists of numbers, nested to any depth, as rows (n, …); of negatives, lists of labels too, as (n, k)."""
     role = what.rpartition(" ")[2]
-    if role == "negatives" and (texts := _text_lists(values)) is not None:
-        return texts
+    if role == "negatives" and (lists := _label_lists(values)) is not None:
+        return lists
     try:
         rows = np.array(values)
     except (ValueError, OverflowError):
@@ -103,12 +103,10 @@ def _vectors(values: Sequence[Any], what: str, start: int) -> Array:
     raise UserError(f"{what} row {start} is {shown(values[0])}; expected a list of numbers{another(role)}")
 
 
-def _text_lists(values: Sequence[Any]) -> Array | None:
-    """Lists of text of one length as (n, k); None where they are something else."""
+def _label_lists(values: Sequence[Any]) -> Array | None:
+    """Lists of one length of whole numbers, or of text, as (n, k); None where they are something else."""
     lists = all(isinstance(row, list) and len(row) == len(values[0]) for row in values)
-    if lists and all(isinstance(text, str) for row in values for text in row):
-        return np.array(values, dtype=object)
-    return None
+    return _exact(values) if lists and all(isinstance(label, str | int) for row in values for label in row) else None
 
 
 def _labels(values: Sequence[Any], what: str, start: int) -> Array:
@@ -117,4 +115,13 @@ def _labels(values: Sequence[Any], what: str, start: int) -> Array:
         if not isinstance(value, str | int):
             way_on = another(what.rpartition(" ")[2])
             raise UserError(f"{what} row {number} is {shown(value)}; expected a whole number or text{way_on}")
-    return np.array(values, dtype=None if all(isinstance(value, int) for value in values) else object)
+    return _exact(values)
+
+
+def _exact(values: Sequence[Any]) -> Array:
+    """Whole numbers, if all are and 64 bits hold them, else objects: NumPy would make floats of longer ones."""
+    found = np.array(values, dtype=object)
+    if all(isinstance(value, int) for value in found.flat):
+        numbers = np.array(values)
+        return numbers if numbers.dtype.kind in "bi" else found
+    return found

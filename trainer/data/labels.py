@@ -21,7 +21,8 @@ def whole_ids(ids: Array, rows: int, source: str, name: str = "ids") -> npt.NDAr
     """Ids (N,), or groups, as int64: whole numbers as they are, all else by a hash that is the same on every machine.
 
     The hash is the first 64 bits, little-endian and signed, of BLAKE2b with a digest of 8 bytes, over text in UTF-8 or
-    over the bytes. A uuid counts as its text. A decimal counts as the whole number that it is, else as its text.
+    over the bytes. A uuid counts as its text. A decimal counts as the whole number that it is, else as its text. A
+    number of 64 bits without a sign counts as the same bits with one, whatever holds it; a longer one as its text.
 
     Raises:
         UserError: another type or shape; or two ids have one hash.
@@ -48,8 +49,8 @@ def whole_ids(ids: Array, rows: int, source: str, name: str = "ids") -> npt.NDAr
 def _number(value: object, row: int, where: str) -> int:
     if isinstance(value, Decimal) and value == value.to_integral_value():
         value = int(value)
-    if isinstance(value, int | np.integer) and not isinstance(value, bool) and -(2**63) <= value < 2**63:
-        return int(value)
+    if isinstance(value, int | np.integer) and not isinstance(value, bool) and -(2**63) <= value < 2**64:
+        return int(value) if value < 2**63 else int(value) - 2**64
     content = _bytes(value)
     if content is None:
         raise UserError(f"{where} row {row} is {shown(value)}; expected a whole number, text, uuid or bytes")

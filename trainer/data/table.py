@@ -74,9 +74,15 @@ def gathered(tables: Sequence[Table], batches: Iterable[dict[str, Array]]) -> di
 
 def _widened(array: Array, dtype: DType) -> Array:
     """The array in a type that also holds numbers of this one: shards may differ."""
-    if dtype == array.dtype:
-        return array
-    return array.astype(np.promote_types(array.dtype, dtype) if "O" not in (array.dtype.kind, dtype.kind) else object)
+    return array if dtype == array.dtype else array.astype(common_type(array.dtype, dtype))
+
+
+def common_type(one: DType, other: DType) -> DType:
+    """The type that holds what both hold; of whole numbers with and without a sign int64, as each alone is kept."""
+    if "O" in (one.kind, other.kind):
+        return np.dtype(object)
+    both = np.promote_types(one, other)
+    return np.dtype(np.int64) if both.kind == "f" and {one.kind, other.kind} == {"i", "u"} else both
 
 
 def same_shapes(batches: Iterable[dict[str, Array]], source: str, start: int = 0) -> Iterator[dict[str, Array]]:

@@ -42,8 +42,9 @@ class TestIds:
             [objects(UUID), objects(str(UUID)), np.array([str(UUID)])],
             [objects(Decimal("1.50")), objects(Decimal("1.5")), objects("1.5")],
             [objects(10**30), objects(Decimal(10) ** 30)],
+            [np.array([2**64 - 7], np.uint64), objects(2**64 - 7), objects(Decimal(2**64 - 7)), objects(-7)],
         ],
-        ids=["text", "uuid", "decimal", "a large number"],
+        ids=["text", "uuid", "decimal", "a large number", "without a sign"],
     )
     def test_one_identity_in_several_types_is_one_id(self, same: list[np.ndarray[Any, Any]]) -> None:
         assert len({tuple(whole_ids(ids, len(ids), "x").tolist()) for ids in same}) == 1

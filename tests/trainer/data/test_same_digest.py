@@ -6,9 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from losstune.trainer.data.convert import convert
 from losstune.trainer.data.pairs import load_pairs
 from tests.trainer.data.test_folder import save_folder
-from tests.trainer.data.test_formats import write_fixed_size_parquet, write_npz, write_parquet, write_safetensors
+from tests.trainer.data.test_formats import (
+    write_fixed_size_parquet,
+    write_json_lines,
+    write_npz,
+    write_parquet,
+    write_safetensors,
+)
 from tests.trainer.samples import Arrays
 
 
@@ -58,3 +65,30 @@ def test_is_what_it_was_in_every_form(tmp_path: Path, name: str, kind: str) -> N
 @pytest.mark.parametrize("kind", RECORDED)
 def test_is_what_it_was_for_arrays_in_memory(kind: str) -> None:
     assert load_pairs(arrays_of(kind)).digest == RECORDED[kind]
+
+
+def write_shards(path: Path, arrays: Arrays) -> None:
+    """Two files, of which one has ids with a sign, and its columns in another order."""
+    path.mkdir()
+    write_parquet(path / "0.parquet", {name: array[:20] for name, array in arrays.items()})
+    write_parquet(path / "1.parquet", {name: array[20:] for name, array in sorted(arrays.items())} | signed(arrays, 20))
+
+
+def signed(arrays: Arrays, start: int) -> Arrays:
+    return {name: arrays[name][start:].astype(np.int64) for name in ("ids", "negatives")}
+
+
+@pytest.mark.parametrize(("name", "write"), [*FORMS.items(), ("a.jsonl", write_json_lines), ("shards", write_shards)])
+def test_ids_of_64_bits_without_a_sign_are_the_same_in_every_form(
+    tmp_path: Path, name: str, write: Callable[[Path, Arrays], object]
+) -> None:
+    """As hashes are; some are larger than int64 holds, and those of the last rows are not."""
+    ids = np.random.default_rng(0).integers(0, 2**64, 40, dtype=np.uint64)
+    ids[20:] >>= np.uint64(1)
+    arrays: Arrays = {**arrays_of("plain"), "ids": ids, "negatives": ids[np.arange(80).reshape(40, 2) % 39]}
+    write(tmp_path / name, arrays)
+    convert([str(tmp_path / name)], tmp_path / "converted", "negatives=negatives")
+    for source in (tmp_path / name, tmp_path / "converted"):
+        found = load_pairs(source, "negatives=negatives")
+        assert found.ids.tolist() == ids.astype(np.int64).tolist()
+        assert found.digest == load_pairs(arrays, "negatives=negatives").digest

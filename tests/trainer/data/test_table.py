@@ -43,13 +43,15 @@ def test_fewer_rows_than_were_claimed(tmp_path: Path) -> None:
         (np.int8([[1]]), np.int64([[1000]]), np.int64),
         (np.uint8([[1]]), np.uint8([[2]]), np.uint8),
         (np.int64([[1]]), np.float32([[0.5]]), np.float64),
+        (np.int64([[2**53 + 1]]), np.uint64([[7]]), np.int64),
+        (np.uint64([[2**63 + 1]]), np.int8([[-7]]), np.int64),
     ],
 )
 def test_a_type_that_holds_both(tmp_path: Path, first: Array, second: Array, kept: type) -> None:
     found = whole(tmp_path, first, second)
     assert found.dtype == kept
     with np.errstate(over="ignore"):
-        np.testing.assert_array_equal(found, np.concatenate([first, second]).astype(kept))
+        np.testing.assert_array_equal(found, np.concatenate([first.astype(kept), second.astype(kept)]))
 
 
 def test_numbers_and_text_are_objects(tmp_path: Path) -> None:
