@@ -5,6 +5,7 @@ over a few random projections (Charikar, 2002; Datar et al., 2004), laid twice, 
 measured on the rows themselves, so nothing is told that does not hold; some pairs are missed.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from math import prod
 
@@ -30,6 +31,8 @@ SAMPLE = 2048
 """Rows from which deviations and distances are estimated."""
 MOST_PAIRS = 200_000
 """Pairs that are measured; of more, so many are drawn evenly."""
+NUMBERS_AT_ONCE = 2**20
+"""Of rows that are looked at again, beside those that pass by."""
 _LAGS = 4
 """Rows of one cell are compared with so many that follow."""
 
@@ -69,14 +72,12 @@ class Sketch:
         """
         self._rows, self._directions = rows, directions
         self._width = prod(rows.shape[1:])
-        picked = np.arange(0, len(rows), max(1, len(rows) // SAMPLE))
-        sample = rows[picked].reshape(len(picked), -1)
-        self._first = sample[0].copy()
-        self._still = np.flatnonzero((sample == self._first).all(axis=0))
+        self._first = rows[:1].reshape(-1)
+        self._still = np.arange(self._width)
         self._weights = _weights(self._width * max(1, rows.dtype.itemsize // 4))
         with _quiet():
             # Whole numbers of 64 bits are words or classes, which have no distance.
-            self._grid = None if rows.dtype == np.int64 else _Grid.of(self._seen(sample))
+            self._grid = None if rows.dtype == np.int64 else _Grid.of(self._sample())
         self._keys: list[Array] = []
         self._cells: list[Array] = []
         self._constant_rows = 0
@@ -106,9 +107,7 @@ class Sketch:
         """Those of some pairs of rows that are near, and those of one direction."""
         assert self._grid is not None
         apart, turned = np.empty(len(pairs)), np.ones(len(pairs))
-        step = max(1, 2**20 // self._width)
-        for start in range(0, len(pairs), step):
-            part = slice(start, start + step)
+        for part in self._parts(len(pairs)):
             left, right = (self._seen(self._read(side)) for side in pairs[part].T)
             apart[part] = self._grid.distances(left, right)
             if self._directions:
@@ -117,6 +116,17 @@ class Sketch:
         near = (apart <= NEAR) & ~same
         copies = (apart <= NEAR / 2) & ~same
         return pairs[near if copies.sum() > 0.6 * near.sum() else copies[:0]], pairs[same]
+
+    def _sample(self) -> Iterator[Array]:
+        """Some rows, evenly spaced, a part at a time: those of images would take many times a small folder's size."""
+        picked = np.arange(0, len(self._rows), max(1, len(self._rows) // SAMPLE))
+        for part in self._parts(len(picked)):
+            yield self._seen(self._rows[picked[part]].reshape(-1, self._width))
+
+    def _parts(self, count: int) -> Iterator[slice]:
+        """So many rows, some at a time."""
+        step = max(1, NUMBERS_AT_ONCE // self._width)
+        return (slice(start, start + step) for start in range(0, count, step))
 
     def _read(self, rows: Labels) -> Array:
         order = np.argsort(rows)  # neighbours on disk are read together
@@ -145,10 +155,10 @@ class _Grid:
     projection: Array
 
     @classmethod
-    def of(cls, sample: Array) -> "_Grid | None":
-        """From some rows (n, d); None where these have few columns, or are no numbers."""
-        deviation = sample.std(axis=0, dtype=np.float64)
-        moves = deviation > 1e-6 * (np.abs(sample).max(axis=0) + UNIT_EPS)
+    def of(cls, sample: Iterator[Array]) -> "_Grid | None":
+        """From parts of some rows (n, d) each; None where these have few columns, or are no numbers."""
+        deviation, largest = _spread(sample)
+        moves = deviation > 1e-6 * (largest + UNIT_EPS)
         if moves.sum() < FEWEST or not np.isfinite(deviation).all():
             return None
         scale = np.zeros(len(deviation))
@@ -167,6 +177,18 @@ class _Grid:
     def distances(self, left: Array, right: Array) -> Array:
         """(n,) between rows of both (n, d), as shares of the usual distance."""
         return np.asarray(np.linalg.norm((left - right.astype(np.float32)) * self.scale, axis=1))
+
+
+def _spread(parts: Iterator[Array]) -> tuple[Array, Array]:
+    """Of each column the standard deviation and the largest size, over all rows of some parts (n, d) of them."""
+    count, mean, squares, largest = 0, np.zeros(()), np.zeros(()), np.zeros(())
+    for part in parts:
+        own = part.mean(axis=0, dtype=np.float64)
+        apart, more = own - mean, len(part) / (count + len(part))
+        squares = squares + np.square(part - own).sum(axis=0) + np.square(apart) * count * more
+        mean, count = mean + apart * more, count + len(part)
+        largest = np.maximum(largest, np.abs(part).max(axis=0))
+    return np.sqrt(squares / count), largest
 
 
 def joined(count: int, pairs: RowPairs, equal: Labels | None = None) -> Labels:

@@ -1,9 +1,12 @@
 """Equal and nearly equal rows, against all pairs measured one by one."""
 
+import tracemalloc
+
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from losstune.trainer.data import likeness
 from losstune.trainer.data.likeness import NEAR, Likeness, Sketch, joined
 from losstune.trainer.data.npy import Array
 
@@ -99,6 +102,25 @@ def test_pieces_do_not_matter() -> None:
     for other in (likeness_of(rows, piece=1), likeness_of(rows, piece=300)):
         assert other.equal is not None
         assert other.equal.tolist() == likeness_of(rows).equal.tolist()  # type: ignore[union-attr]
+
+
+def test_memory_does_not_grow_with_the_width_of_rows() -> None:
+    """Images in a folder took nine times their bytes and more, which is what the folder is there to avoid."""
+    rows = RANDOM.integers(0, 256, size=(2000, 150, 150), dtype=np.uint8)
+    tracemalloc.start()
+    found = likeness_of(rows)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 * rows.nbytes
+    assert (found.equal, found.constant_columns, len(found.near)) == (None, 0, 0)
+
+
+def test_the_parts_of_the_sample_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = normal(60, 12)[np.arange(300) // 5] + np.float32(0.01) * normal(300, 12)
+    rows[:, 3] += 1000
+    whole = {tuple(pair) for pair in likeness_of(rows).near.tolist()}
+    monkeypatch.setattr(likeness, "NUMBERS_AT_ONCE", 40)
+    assert {tuple(pair) for pair in likeness_of(rows).near.tolist()} == whole
 
 
 def test_rows_that_are_no_numbers_are_for_others_to_refuse() -> None:
