@@ -190,8 +190,21 @@ def _split_of(path: Path) -> str | None:
 
 def _files_below(folder: Path) -> list[Path]:
     """Files of tables, but for what is hidden or begins with ``_``, as tools name what is no data."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() in TABLES and path.is_file())
-    return sorted(path for path in found if not any(part[0] in "._" for part in path.relative_to(folder).parts))
+    found: list[Path] = []
+    seen: set[str] = set()
+    waiting = [folder]
+    while waiting:  # links to folders come after all that is really here, of which they may only be another name
+        links: list[Path] = []
+        for at, folders, files in (step for start in waiting for step in os.walk(start)):
+            if (real := os.path.realpath(at)) in seen:
+                folders.clear()
+                continue
+            seen.add(real)
+            folders[:] = [name for name in folders if name[0] not in "._"]
+            links += (path for name in folders if (path := Path(at, name)).is_symlink())
+            found += (Path(at, name) for name in files if name[0] not in "._")
+        waiting = sorted(links)
+    return sorted(path for path in found if path.suffix.lower() in TABLES and path.is_file())
 
 
 def _saved_dataset(folder: Path) -> list[Path] | None:
@@ -202,12 +215,22 @@ def _saved_dataset(folder: Path) -> list[Path] | None:
     if (folder / "dataset_dict.json").is_file():
         splits = _json(folder / "dataset_dict.json").get("splits")
         names = splits if isinstance(splits, list) else []
-        return [file for name in names for file in _saved_dataset(folder / str(name)) or []]
+        return [file for name in names for file in _saved_split(folder / str(name))]
     if not (folder / "state.json").is_file():
         return None
     files = _json(folder / "state.json").get("_data_files")
     names = [file.get("filename") for file in files if isinstance(file, dict)] if isinstance(files, list) else []
     return [folder / Path(str(name)).name for name in names]
+
+
+def _saved_split(folder: Path) -> list[Path]:
+    files = _saved_dataset(folder)
+    if files is None:
+        raise UserError(
+            f"{folder}: no such dataset, which {folder.parent / 'dataset_dict.json'} lists; copy it too, or name the "
+            "folder of one split"
+        )
+    return files
 
 
 def _json(path: Path) -> dict[str, object]:
