@@ -18,7 +18,7 @@ from losstune.trainer.data.narrow import narrow_type
 from losstune.trainer.data.npy import Array, DType, Rows, write_npy_header
 from losstune.trainer.data.pair_checks import pieces
 from losstune.trainer.data.shards import TABLES, Shards, in_file, in_folder, is_pattern, matching, these
-from losstune.trainer.data.sources import check_needed, find_arrays
+from losstune.trainer.data.sources import check_needed, find_arrays, looking_at
 from losstune.trainer.data.table import VECTORS, common_type
 
 Batches = Iterator[dict[str, Array]]
@@ -71,7 +71,8 @@ def convert(sources: Sequence[str], output: Path, columns: Columns = None) -> in
         OSError: it can not be written.
     """
     names = ColumnNames.of(columns)
-    source, rows, batches = _opened(sources, names)
+    with looking_at(sources[0]):
+        source, rows, batches = _opened(sources, names)
     if output.exists():
         raise UserError(f"{output}: is there already; name a folder that is not")
     partial = output.with_name(f".{output.name}.partial")

@@ -5,13 +5,14 @@ import importlib.util
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from losstune.trainer.base.errors import UserError, one_line
+from losstune.trainer.base.errors import UserError, one_line, translating
 from losstune.trainer.base.references import is_reference, resolve
 from losstune.trainer.data.column_names import ROLES, ColumnNames, listed
 from losstune.trainer.data.foreign_files import refuse_foreign
@@ -54,9 +55,15 @@ def find_arrays(source: Source, names: ColumnNames, roles: tuple[str, ...] = ROL
     if isinstance(source, Mapping):
         contents, where = _chosen(raw_arrays(source), columns), IN_MEMORY
     else:
-        contents, where = _contents(os.fspath(source), columns)
+        with looking_at(source := os.fspath(source)):
+            contents, where = _contents(source, columns)
     check_needed(contents.names, names, roles, where)
     return Found(where, contents.arrays, names.unused(contents.names, roles))
+
+
+def looking_at(source: str) -> AbstractContextManager[None]:
+    """A block that looks for what ``--data`` says: a path that the system refuses is a mistake in that."""
+    return translating(OSError, lambda error: UserError(f"--data {source}: {one_line(error)}"))
 
 
 def check_needed(found: Sequence[str], names: ColumnNames, roles: Sequence[str], source: str) -> None:
@@ -87,16 +94,16 @@ def raw_arrays(given: Mapping[str, Any]) -> dict[str, Array]:
 
 def is_there(source: str) -> bool:
     """Whether something is where a source leads, readable or not: ``digits`` always is, a function if it is found."""
-    if source == DIGITS or Path(source).exists():
-        return True
     try:
+        if source == DIGITS or Path(source).exists():
+            return True
         if is_pattern(source):
             matching(source)
         elif is_reference(source):
             resolve(source, "--data")
         else:
             return False
-    except UserError:
+    except (UserError, OSError):
         return False
     return True
 

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 
 from losstune.trainer.data.column_names import ColumnNames
+from losstune.trainer.data.convert import convert
 from losstune.trainer.data.pairs import load_inputs, load_pairs
-from losstune.trainer.data.sources import find_arrays
+from losstune.trainer.data.sources import find_arrays, is_there
 from tests.trainer.data.test_folder import save_folder
 from tests.trainer.data.test_formats import write_npz, write_parquet, write_safetensors
 from tests.trainer.samples import PICKLED, Arrays, refusal, sample_arrays
@@ -69,6 +70,14 @@ def test_inputs_alone_need_nothing_else_to_be_right(form: Any) -> None:
     source, _ = form({"anchor": sample_arrays(rows=20)["inputs"], "targets": np.zeros(20), "ids": np.zeros(20)})
     if not isinstance(source, dict):
         np.testing.assert_array_equal(load_inputs(source, NAMED)[:], sample_arrays(rows=20)["inputs"])
+
+
+def test_a_path_that_the_system_refuses_is_told_as_one(tmp_path: Path) -> None:
+    for source in ("x" * 300, f"/{'x' * 300}/*.parquet", f"{'x' * 300}.npz"):
+        message = f"--data {source}: [Errno 36] File name too long: "
+        assert refusal(load_pairs, source).startswith(message)
+        assert refusal(convert, [source], tmp_path / "out").startswith(message)
+        assert not is_there(source)
 
 
 def test_nothing_at_all() -> None:
