@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from losstune.trainer.base.errors import UserError, shown
 from losstune.trainer.data.npy import Array
-from losstune.trainer.data.remedies import another
+from losstune.trainer.data.remedies import WHOLE, another
 
 SPLIT_NAMES = ("train", "val", "test")
 SPLIT_WORDS = {"train": 0, "validation": 1, "valid": 1, "val": 1, "dev": 1, "test": 2}
@@ -33,6 +33,7 @@ def whole_ids(ids: Array, rows: int, source: str, name: str = "ids") -> npt.NDAr
         raise UserError(
             f"{source}: {name} has type {ids.dtype} and shape {ids.shape}; "
             f"expected whole numbers, text, uuid or bytes, shape ({rows},)"
+            f"{WHOLE.format(name) if ids.dtype.kind == 'f' else another(name)}"
         )
     if ids.dtype.kind == "U" and not _is_text(ids):
         raise UserError(f"{source}: {name} has type {ids.dtype} and characters that no text has; is the file damaged?")

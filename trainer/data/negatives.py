@@ -56,9 +56,11 @@ def negatives_of(
 
 
 def _by_id(given: Array, ids: Labels, source: str, *, named: bool, passed: Callable[[Array], None]) -> Negatives:
-    if given.dtype.kind == "f" or not named:
-        found = f"type {given.dtype}" if named else "ids of targets, and the data has no array ids"
-        raise UserError(f"{source}: negatives of two axes are ids of targets; found {found}{another('ids')}")
+    expected = f"{source}: negatives of two axes are ids of targets; found"
+    if given.dtype.kind == "f":
+        raise UserError(f"{expected} type {given.dtype}{another('negatives')}")
+    if not named:
+        raise UserError(f"{expected} ids of targets, and the data has no array ids{another('ids')}")
     wanted = whole_ids(given.reshape(-1), given.size, source, "negatives").reshape(given.shape)
     rows = first_row(ids, wanted)
     if (rows == NO_TARGET).any():

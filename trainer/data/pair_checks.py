@@ -12,14 +12,16 @@ from losstune.trainer.base.units import UNIT_EPS
 from losstune.trainer.data.labels import SPLIT_NAMES, split_codes, whole_ids
 from losstune.trainer.data.narrow import narrow
 from losstune.trainer.data.npy import Array, DType, MappedArray, Rows
-from losstune.trainer.data.remedies import FINITE, FLAT, LONG_ENOUGH, ONE_TARGET, SHORT_ENOUGH, another
+from losstune.trainer.data.remedies import FINITE, FLAT, LONG_ENOUGH, ONE_SPLIT, ONE_TARGET, SHORT_ENOUGH, another
 
 PIECE_BYTES = 4 * 1024 * 1024
+NUMBERS = "biufc"
+"""Kinds of types of which the shape can be what is wrong."""
 
 
 def typed_targets(targets: Rows, source: str) -> Rows:
     """Targets as float32, once their shape and type are right."""
-    if targets.dtype != object and (targets.ndim != 2 or targets.size == 0):
+    if targets.dtype.kind in NUMBERS and (targets.ndim != 2 or targets.size == 0):
         raise UserError(
             f"{source}: targets has shape {targets.shape}; expected (rows, dimensions){FLAT.format('targets')}"
         )
@@ -32,7 +34,7 @@ def typed_targets(targets: Rows, source: str) -> Rows:
 
 def typed_inputs(inputs: Rows, source: str) -> Rows:
     """Inputs as float32, uint8 or int64 (in memory as narrow as given), once their shape and type are right."""
-    if inputs.dtype != object and (inputs.ndim < 2 or inputs.size == 0):
+    if inputs.dtype.kind in NUMBERS and (inputs.ndim < 2 or inputs.size == 0):
         raise UserError(
             f"{source}: inputs has shape {inputs.shape}; expected (rows, …) with at least 2 axes{FLAT.format('inputs')}"
         )
@@ -190,7 +192,7 @@ def checked_split(split: Array, ids: npt.NDArray[np.int64], source: str) -> npt.
     if split.shape != ids.shape:
         raise UserError(f"{source}: split has shape {split.shape}; expected ({len(ids)},){another('split')}")
     result = split_codes(split, source)
-    refuse_divided(result, ids, f"{source}: split", "share a target", "a target belongs to one split")
+    refuse_divided(result, ids, f"{source}: split", "share a target", ONE_SPLIT)
     return result
 
 

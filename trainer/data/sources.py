@@ -18,7 +18,7 @@ from losstune.trainer.data.column_names import ROLES, ColumnNames, listed
 from losstune.trainer.data.foreign_files import refuse_foreign
 from losstune.trainer.data.formats import READERS, Contents, read_folder, read_shards
 from losstune.trainer.data.npy import Array, Rows
-from losstune.trainer.data.remedies import PADDED
+from losstune.trainer.data.remedies import PADDED, UNMASKED
 from losstune.trainer.data.shards import is_pattern, matching
 from losstune.trainer.data.table import VECTORS
 
@@ -168,6 +168,8 @@ def _from_function(source: str) -> dict[str, Array]:
 
 def _as_array(array: object, where: str) -> Array:
     """A NumPy array of what a function returned; a tensor may be on any device, need a gradient, or be bfloat16."""
+    if isinstance(array, np.ma.MaskedArray) and (masked := np.ma.count_masked(array)):
+        raise UserError(f"{where}: {masked:,} of its values are masked{UNMASKED.format(where.rpartition(' ')[2])}")
     torch = sys.modules.get("torch")  # where there is a tensor, it has been imported
     try:
         if torch is not None and isinstance(array, torch.Tensor):

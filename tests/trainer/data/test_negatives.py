@@ -14,7 +14,7 @@ from losstune.trainer.data.labels import whole_ids
 from losstune.trainer.data.negatives import NO_TARGET, NOTHING, Negatives
 from losstune.trainer.data.npy import MappedArray
 from losstune.trainer.data.pairs import load_pairs, make_pairs
-from losstune.trainer.data.remedies import FINITE, SHORT_ENOUGH
+from losstune.trainer.data.remedies import FINITE, SHORT_ENOUGH, another
 from tests.trainer.samples import Arrays, refusal, sample_arrays
 
 ROWS, EACH, WIDE = 12, 3, 5
@@ -162,7 +162,7 @@ def with_stranger() -> Arrays:
     return arrays
 
 
-MEND = ": another column may be meant, --columns negatives=NAME"
+MEND = another("negatives")
 
 
 @pytest.mark.parametrize(
@@ -194,8 +194,7 @@ MEND = ": another column may be meant, --columns negatives=NAME"
         ),
         (
             replaced(named, hard=np.ones((12, 2))),
-            "negatives of two axes are ids of targets; found type float64: another column may be meant, "
-            "--columns ids=NAME",
+            f"negatives of two axes are ids of targets; found type float64{MEND}",
         ),
     ],
 )

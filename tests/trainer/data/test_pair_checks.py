@@ -6,7 +6,16 @@ import pytest
 from losstune.trainer.data import pair_checks
 from losstune.trainer.data.pair_checks import pieces, row_bytes
 from losstune.trainer.data.pairs import make_pairs
-from losstune.trainer.data.remedies import FINITE, FLAT, LONG_ENOUGH, ONE_TARGET, SHORT_ENOUGH, another
+from losstune.trainer.data.remedies import (
+    FINITE,
+    FLAT,
+    LONG_ENOUGH,
+    ONE_SPLIT,
+    ONE_TARGET,
+    SHORT_ENOUGH,
+    WHOLE,
+    another,
+)
 from tests.trainer.samples import Arrays, changed, refusal, with_value
 
 REFUSED = {
@@ -88,11 +97,12 @@ REFUSED = {
     ),
     "float ids": (
         changed(ids=np.zeros(6)),
-        "ids has type float64 and shape (6,); expected whole numbers, text, uuid or bytes, shape (6,)",
+        "ids has type float64 and shape (6,); expected whole numbers, text, uuid or bytes, shape (6,)"
+        f"{WHOLE.format('ids')}",
     ),
     "too few ids": (
         changed(ids=np.arange(5)),
-        "ids has type int64 and shape (5,); expected whole numbers, text, uuid or bytes, shape (6,)",
+        f"ids has type int64 and shape (5,); expected whole numbers, text, uuid or bytes, shape (6,){another('ids')}",
     ),
     "one id, two targets": (
         changed(ids=np.array([0, 1, 2, 3, 1, 5])),
@@ -109,11 +119,11 @@ REFUSED = {
     ),
     "a target in two splits": (
         changed(targets=np.ones((6, 2)), split=np.array(["train"] * 4 + ["test", "train"])),
-        "split puts rows 0 and 4, which share a target, into train and test; a target belongs to one split",
+        f"split puts rows 0 and 4, which share a target, into train and test; {ONE_SPLIT}",
     ),
     "an id in train and val": (
         changed(ids=np.array([7, 1, 2, 3, 4, 7]), targets=np.ones((6, 2)), split=np.array(["val"] * 5 + ["train"])),
-        "split puts rows 0 and 5, which share a target, into val and train; a target belongs to one split",
+        f"split puts rows 0 and 5, which share a target, into val and train; {ONE_SPLIT}",
     ),
 }
 

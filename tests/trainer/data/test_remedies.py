@@ -46,6 +46,13 @@ def line_s(**row: Any) -> str:
     return refusal(load_pairs, "a.jsonl")
 
 
+def negative_s(negatives: list[Any]) -> str:
+    """Of a file of Arrow's with such negatives."""
+    rows = {"inputs": ROWS.tolist(), "targets": ROWS.tolist(), "ids": [*"abcd"]}
+    pf.write_feather(pa.table({**rows, "negatives": negatives}), "a.arrow")
+    return refusal(load_pairs, "a.arrow", "negatives=negatives")
+
+
 def npz_s(**arrays: Any) -> str:
     """Of an archive of NumPy's."""
     np.savez("a.npz", **{"inputs": ROWS, "targets": ROWS, **arrays}, allow_pickle=True)
@@ -121,6 +128,16 @@ MESSAGES: dict[str, tuple[Callable[[], str], str]] = {
     "complex inputs": (lambda: array_s(inputs=ROWS * 1j), "--columns inputs=NAME"),
     "bfloat16": (lambda: array_s(inputs=ROWS.astype(np.float16).view("V2")), "tensor.float().numpy()"),
     "ragged in memory": (lambda: array_s(inputs=[[1.0], [1.0, 2.0]]), "numpy.pad(row, (0, length - len(row)))"),
+    "masked in memory": (lambda: array_s(targets=np.ma.masked_equal(np.eye(4), 0)), "getmaskarray(targets)"),
+    "text in memory": (lambda: array_s(inputs=[*"abcd"]), "--columns inputs=NAME"),
+    "floats as ids": (lambda: array_s(ids=np.array([1, 2, 3, np.nan])), "frame.dropna(subset=['ids'])"),
+    "a column of groups": (lambda: array_s(groups=np.ones((4, 1), int)), "--columns groups=NAME"),
+    "a target in two splits": (
+        lambda: array_s(targets=np.ones((4, 2)), split=np.array(["train", "val", "test", "test"])),
+        "leave split to losstune",
+    ),
+    "one negative a row": (lambda: negative_s(["a", "b", "c", "d"]), "array[:, None]"),
+    "one vector a row": (lambda: negative_s(ROWS.tolist()), "array[:, None]"),
     "objects in memory": (lambda: array_s(inputs=PICKLED), "numpy.stack(frame['inputs'])"),
     "whole targets": (lambda: array_s(targets=np.ones((4, 2), np.int8)), "numpy.float32(array)"),
     "not finite": (lambda: array_s(targets=np.full((4, 2), np.nan)), "keep = (abs(targets) < 3.4e38)"),
