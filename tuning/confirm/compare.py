@@ -129,15 +129,20 @@ def compare_losses(
                 one, other, a, b = other, one, b, a
             found.append((one, other, measure, difference(a, b), a - b))
     adjusted = [min(1.0, p * (ALPHA / (ALPHA - spent))) for p in holm([gap.p for *_, gap, _ in found])]
-    return [_pair(*own, p, seeds) for own, p in zip(found, adjusted, strict=True)]
+    known = sum(p < ALPHA for p in adjusted)
+    # Below which a pair's own p makes a claim: Holm shares the error among all that are not claimed otherwise.
+    left = [(ALPHA - spent) / (len(found) - known + (p < ALPHA)) for p in adjusted]
+    return [_pair(*own, p, seeds, alpha) for own, p, alpha in zip(found, adjusted, left, strict=True)]
 
 
-def _pair(a: str, b: str, measure: str, gap: Difference, gaps: Array, p_adjusted: float, seeds: int) -> Pair:
+def _pair(
+    a: str, b: str, measure: str, gap: Difference, gaps: Array, p_adjusted: float, seeds: int, alpha: float
+) -> Pair:
     common, targets = gaps.shape
     components = variance_components(gaps)
-    shown = detectable(components, common, targets)
+    shown = detectable(components, common, targets, alpha=alpha)
     smaller = next((step for step in _STEPS if step < shown), None)
-    needed = seeds_needed(components, targets, smaller, at_most=_MOST_SEEDS) if smaller else None
+    needed = seeds_needed(components, targets, smaller, at_most=_MOST_SEEDS, alpha=alpha) if smaller else None
     verdict: Verdict = "undecided"
     if seeds < MIN_SEEDS:
         verdict = "too few seeds"

@@ -83,7 +83,7 @@ class Pair(_Frozen):
     Attributes:
         p_adjusted: Holm over all pairs and measures, and a share of the error that looks at validation may have spent.
         seeds: that both were trained with.
-        detectable: the true difference that this confirmation would have shown four times in five.
+        detectable: the true difference that this confirmation would have shown four times in five, corrected like p.
         seeds_needed: seeds with which ``smaller``, a smaller difference, would show; None where no number of
             seeds up to 200 would do, because the test targets are too few.
     """

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from losstune.tuning.confirm.bootstrap import LEVEL, Array, Studentised, mean_squares, squared_error, studentise
+from losstune.tuning.confirm.bootstrap import Array, Studentised, mean_squares, squared_error, studentise
 
 RESAMPLES = 4000
 """Bootstrap resamples: the error of a p near 0.004, which is 0.05 over 12 comparisons, is then 0.001."""
@@ -152,10 +152,13 @@ def variance_components(d: Array) -> Components:
     return Components(seeds=max(0.0, a - e) / n_targets, targets=max(0.0, b - e) / n_seeds, residual=e)
 
 
-def detectable(components: Components, seeds: int, targets: int, power: float = 0.8) -> float:
-    """Smallest true difference that so many seeds and targets show at 95 %, with this power in (0, 1).
+def detectable(components: Components, seeds: int, targets: int, power: float = 0.8, *, alpha: float = ALPHA) -> float:
+    """Smallest true difference that so many seeds and targets show, with this power in (0, 1).
 
-    (t_0.975 + t_power) · SE, with the degrees of freedom of the limits. In the unit of the scores.
+    (t_(1 − α/2) + t_power) · SE, with the degrees of freedom of the limits. In the unit of the scores.
+
+    Args:
+        alpha: what the p-value has to be below; of several comparisons, what a correction leaves for this one.
 
     Raises:
         ValueError: fewer than 2 seeds or targets, or power not in (0, 1).
@@ -169,20 +172,29 @@ def detectable(components: Components, seeds: int, targets: int, power: float = 
     e = np.asarray(components.residual)
     a, b = targets * components.seeds + e, seeds * components.targets + e
     variance, degrees = squared_error(a, b, e, seeds, targets)
-    quantiles = stdtrit(degrees, (1 + LEVEL) / 2) + stdtrit(degrees, power)
+    quantiles = stdtrit(degrees, 1 - alpha / 2) + stdtrit(degrees, power)
     return max(0.0, float(quantiles * np.sqrt(variance)))
 
 
 def seeds_needed(
-    components: Components, targets: int, delta: float, power: float = 0.8, at_most: int = 1000
+    components: Components,
+    targets: int,
+    delta: float,
+    power: float = 0.8,
+    at_most: int = 1000,
+    *,
+    alpha: float = ALPHA,
 ) -> int | None:
     """Fewest seeds, from MIN_SEEDS to at_most, that show a true difference of delta; None if none do.
 
     Raises:
         ValueError: as :func:`detectable`.
     """
-    counts = range(MIN_SEEDS, at_most + 1)
-    return next((seeds for seeds in counts if detectable(components, seeds, targets, power) <= delta), None)
+
+    def shown(seeds: int) -> float:
+        return detectable(components, seeds, targets, power, alpha=alpha)
+
+    return next((seeds for seeds in range(MIN_SEEDS, at_most + 1) if shown(seeds) <= delta), None)
 
 
 def _interval(study: Studentised, value: float) -> Interval:

@@ -116,6 +116,19 @@ def test_holm_is_over_all_pairs_and_both_measures() -> None:
     assert len(raw) > sum(pair.verdict == "first" for pair in pairs) > 0, "the correction decides nothing here"
 
 
+@pytest.mark.parametrize("spent", [0.0, 0.01])
+def test_a_difference_that_would_have_shown_does_show(spent: float) -> None:
+    """Corrected as claims are: else one is told that so much would have shown, of a larger difference that did not."""
+    scores = {loss: scores_of(0.3, 0.7, loss, noise=0.03) for loss in "abcd"}
+    pairs = compare_losses(scores, MEASURES, SEEDS, spent)
+    assert {pair.verdict for pair in pairs} == {"undecided"}
+    for pair in pairs:
+        one, other = scores[pair.first], scores[pair.second]
+        ahead = one[pair.measure] - one[pair.measure].mean() + other[pair.measure].mean() + pair.detectable
+        # At worst Holm asks this much of one pair among twelve.
+        assert difference(ahead, other[pair.measure]).p < (0.05 - spent) / len(pairs)
+
+
 def test_losses_are_compared_on_the_seeds_that_both_have() -> None:
     """One that stopped after four seeds, which were good ones for all: on those it is the worse one."""
     whole, other = scores_of(0.3, 0.7, "a"), scores_of(0.25, 0.65, "b")

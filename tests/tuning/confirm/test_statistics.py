@@ -332,11 +332,13 @@ def test_fewer_seeds_or_targets_make_it_harder_to_show_a_difference() -> None:
     assert detectable(parts, 10, 100, power=0.9) > detectable(parts, 10, 100)
 
 
-def test_detectable_of_seeds_alone_is_that_of_a_t_test() -> None:
-    # One factor and as good as no other variance: (t_0.975 + t_0.8) · s/√S with S − 1 degrees of freedom.
-    expected = (stats.t.ppf(0.975, 9) + stats.t.ppf(0.8, 9)) * 0.5 / math.sqrt(10)
-    assert detectable(Components(0.25, 0, 0), 10, 100) == pytest.approx(expected)
-    assert detectable(Components(0, 0, 0), 10, 100) == 0
+@pytest.mark.parametrize("comparisons", [1, 12])
+def test_detectable_of_seeds_alone_is_that_of_a_t_test(comparisons: int) -> None:
+    # One factor and as good as no other variance: (t_(1 − α/2) + t_0.8) · s/√S with S − 1 degrees of freedom.
+    alpha = 0.05 / comparisons
+    expected = (stats.t.ppf(1 - alpha / 2, 9) + stats.t.ppf(0.8, 9)) * 0.5 / math.sqrt(10)
+    assert detectable(Components(0.25, 0, 0), 10, 100, alpha=alpha) == pytest.approx(expected)
+    assert detectable(Components(0, 0, 0), 10, 100, alpha=alpha) == 0
 
 
 def test_seeds_needed_is_the_fewest() -> None:
