@@ -40,9 +40,12 @@ def checked_claims(
     for claim in CLAIMS:
         for at, arms in places:
             better, worse = (scores.get(arms.get(loss, "")) for loss in (claim.better, claim.worse))
-            if better is None or worse is None or worse[claim.metric].mean() <= 0:
+            if better is None or worse is None:
                 continue
-            gain = relative_gain(*in_common(better[claim.metric], worse[claim.metric]))
+            one, other = in_common(better[claim.metric], worse[claim.metric])
+            if other.mean() <= 0:
+                continue
+            gain = relative_gain(one, other)
             yield GuideClaim(
                 better=claim.better,
                 worse=claim.worse,

@@ -71,5 +71,16 @@ def test_there_is_no_gain_over_a_loss_that_scores_nothing() -> None:
     assert list(checked_claims(tuned, {}, {**SCORES, "zero": scores_of(0.0)}, 10)) == []
 
 
+def test_there_is_no_gain_where_it_scores_nothing_on_the_seeds_in_common() -> None:
+    """Stopped after four seeds, the better one: the other has its hits, or positive cosines, with later seeds."""
+    tuned = {"cosine": "cosine-0001", "mse": "late"}
+    short = {metric: values[:4] for metric, values in SCORES["cosine-0001"].items()}
+    for first in (0.0, -0.01):
+        late = {
+            metric: np.where(np.arange(10)[:, None] < 4, first, values) for metric, values in scores_of(0.4).items()
+        }
+        assert list(checked_claims(tuned, {}, {"cosine-0001": short, "late": late}, 10)) == []
+
+
 def test_every_claim_can_be_said() -> None:
     assert {claim.metric for claim in CLAIMS} <= set(GUIDE_NAMES)
