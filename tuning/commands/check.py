@@ -60,9 +60,10 @@ class Checked:
 
     @property
     def seconds(self) -> float:
-        """Expected time of the whole study: training over all slots, and starting up."""
+        """Expected time of the whole study: training over all slots, but a trial is in one alone, and starting up."""
         training = sum(e.epochs * e.seconds_per_epoch for e in self.estimates)
-        return training / self.slots + START_SECONDS
+        longest = self.settings.max_epochs * max(e.seconds_per_epoch for e in self.estimates)
+        return max(training / self.slots, longest) + START_SECONDS
 
     @property
     def worth(self) -> BudgetWorth | None:

@@ -38,9 +38,14 @@ def test_options_override_a_space_as_in_a_launch(quick_probe: None, losstune: Co
 
 
 def test_time_is_shared_out_over_the_slots(quick_probe: None) -> None:
-    one, four = (check_spaces(["mse"], None, {"trials": 4}, slots) for slots in (1, 4))
+    one, four = (check_spaces(["mse"], None, {"trials": 80}, slots) for slots in (1, 4))
     assert one.seconds - check.START_SECONDS == pytest.approx(4 * (four.seconds - check.START_SECONDS))
     assert checked_json(four)["losses"]["mse"]["seconds_per_epoch"] == 0.5
+
+
+def test_more_slots_do_not_shorten_a_trial(quick_probe: None) -> None:
+    many = check_spaces(["mse", "cosine"], None, {"trials": 2, "max_epochs": 27}, 64)
+    assert many.seconds - check.START_SECONDS == 27 * 0.5
 
 
 def test_what_the_data_can_not_carry_of_a_shipped_space_is_said_in_one_line(
