@@ -48,7 +48,7 @@ class Agreement:
     Attributes:
         later: an epoch, None for the end.
         share: of pairs in the same order, a tie early on counts half. Kendall's τ is 2 · share − 1.
-        low, high: 95 % interval, jackknife over units.
+        low, high: 95 % interval, jackknife over units; where all pairs agree, that of Clopper and Pearson.
     """
 
     epoch: int
@@ -84,8 +84,21 @@ def agreement(runs: Sequence[RungRun], epoch: int, later: int | None = None) -> 
     without = [(total - sums[u]) / (len(pairs) - counts[u]) for u in sums if len(pairs) > counts[u]]
     share = total / len(pairs)
     spread = math.sqrt((len(without) - 1) * float(np.var(without))) if len(without) > 1 else 0.5
+    if share in (0.0, 1.0):  # no spread is seen, which a few pairs that agree by chance do not have either
+        spread = (1 - 0.025 ** (1 / _independent(pairs))) / 1.96
     low, high = max(0.0, share - 1.96 * spread), min(1.0, share + 1.96 * spread)
     return Agreement(epoch, later, len(runs), len(pairs), share, low, high)
+
+
+def _independent(pairs: Sequence[tuple[float, set[str]]]) -> int:
+    """How many of some pairs share no unit with each other, taken as they come: at least one."""
+    seen: set[str] = set()
+    count = 0
+    for _, units in pairs:
+        if not units & seen:
+            seen |= units
+            count += 1
+    return count
 
 
 def _pairs(runs: Sequence[RungRun], epoch: int, later: int | None) -> Iterator[tuple[float, set[str]]]:
@@ -157,6 +170,8 @@ def _judged(one: Agreement, where: str) -> str:
         f"{100 * one.share:.0f} % of {one.pairs} pairs [{100 * one.low:.0f}, {100 * one.high:.0f}], over {one.runs} "
         f"{where}; 50 % is chance"
     )
+    if one.low <= 0.5 and one.share >= LATE_ENOUGH:
+        return f"Too few runs agree to say that the first rung was late enough: {fact}."
     if one.low <= 0.5:
         return f"The first rung may have been too early: {fact}. A new study with more --grace-epochs would cut later."
     if one.share < LATE_ENOUGH:

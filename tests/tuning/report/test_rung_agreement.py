@@ -1,9 +1,11 @@
 """Whether the order of runs at a rung is their order later, by hand and on studies made by formulas."""
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from scipy import stats
 
 from losstune.tuning.confirm.confirm_runs import runs_of
 from losstune.tuning.confirm.plan import latest_finished
@@ -43,6 +45,30 @@ def test_the_interval_is_a_jackknife_over_units() -> None:
     assert found.share == pytest.approx(0.7)
     assert found.low == pytest.approx(0.7 - 1.96 * math.sqrt(19 * 0.7 * 0.3) / 9)
     assert found.high == 1.0
+
+
+@pytest.mark.parametrize("losses", [1, 3])
+def test_pairs_that_all_agree_are_not_certain(losses: int) -> None:
+    """Six seeds, in each of which all losses' pairs have one order: six coins that all fell on one side."""
+    runs = [
+        RungRun(f"{loss}/{seed}", f"seed {seed}", {1: early, 9: early})
+        for loss in range(losses)
+        for seed in range(6)
+        for early in (0.1, 0.2)
+    ]
+    limits = stats.binomtest(6, 6).proportion_ci(method="exact")
+    found = agreement(runs, 1)
+    assert found is not None
+    assert (found.share, found.low, found.high) == (1.0, pytest.approx(limits.low), 1.0)
+    crossed = agreement([replace(run, best={1: -run.best[1], 9: run.best[9]}) for run in runs], 1)
+    assert crossed is not None
+    assert (crossed.share, crossed.low, crossed.high) == (0.0, 0.0, pytest.approx(1 - limits.low))
+
+
+def test_pairs_that_share_trials_count_as_fewer() -> None:
+    found = agreement(runs_in("a", *((0.1 * i, 0.1 * i) for i in range(6))), 1)  # 15 pairs of six trials
+    assert found is not None
+    assert (found.pairs, found.low) == (15, pytest.approx(stats.binomtest(3, 3).proportion_ci(method="exact").low))
 
 
 def test_ties_early_count_half_and_ties_at_the_end_do_not_count() -> None:
@@ -112,6 +138,7 @@ def made(share: float, low: float, runs: int = 20) -> list[Agreement]:
         (made(0.9, 0.8), [], "The first rung was late enough: "),
         (made(0.9, 0.8), made(0.55, 0.45), "The first rung may have been too early: "),
         ([], made(0.65, 0.55), "The first rung was a weak guide: "),
+        ([], made(1.0, 0.48), "Too few runs agree to say that the first rung was late enough: "),
         (made(0.9, 0.8), made(0.5, 0.1, runs=4), "The first rung was late enough: "),
     ],
 )
