@@ -103,6 +103,7 @@ def build_comparison(
         smallest=find_smallest(results, scores, primary, margin, plan.seeds),
         smallest_sought=plan.margin is not None,
         at=study.home.options(),
+        again=" ".join(plan.model_copy(update={"seeds": max(plan.seeds, MIN_SEEDS)}).options),
     )
 
 

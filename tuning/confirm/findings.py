@@ -172,6 +172,8 @@ class Comparison(_Frozen):
     """Whether the confirmation had a setting added for being small."""
     at: str = ""
     """The options that bring a command to the study's place, for the commands that sentences name."""
+    again: str = f"--seeds {MIN_SEEDS}"
+    """The options of the command that confirmed it, with seeds enough for claims: the same settings again."""
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -13,7 +13,8 @@ def smallest_sentence(comparison: Comparison) -> list[str]:
             f"Nothing confirmed that is smaller than the choice's {choice.cost.parameters:,} parameters and "
             f"{choice.cost.dims} dimensions came within {comparison.margin:g} of it in validation"
         )
-        more = f"; to try the cheapest of the search: losstune confirm {comparison.study}{comparison.at} --smallest"
+        command = f"losstune confirm {comparison.study}{comparison.at} {comparison.again} --smallest"
+        more = f"; to try the cheapest of the search: {command}"
         return [f"{found}{'' if comparison.smallest_sought else more}."]
     model = model_name(small)
     if small.share < 1:

@@ -396,6 +396,17 @@ def test_a_ridge_that_beats_the_winner(tmp_path: Path) -> None:
     assert found.over_ridge.value == pytest.approx(-0.1)
 
 
+def test_the_command_for_more_seeds_confirms_the_same_settings(tmp_path: Path) -> None:
+    """Without its --top 1 it would train three settings a loss, and the choice could be another."""
+    study, plan, results, scores = confirmed(tmp_path, seeds=3)
+    assert plan.top == 1
+    told = " ".join(answer_sentences(build_comparison(study, plan, results, scores)))
+    assert f"losstune confirm hand --storage {tmp_path} --top 1 --seeds 10 goes on from here." in told
+    wider = plan.model_copy(update={"seeds": 20, "margin": 0.05, "early": True})
+    again = build_comparison(study, wider, results, scores).again
+    assert again == "--top 1 --seeds 20 --smallest --margin 0.05 --early"
+
+
 def test_the_test_split_has_no_say_in_who_wins(tmp_path: Path) -> None:
     study, plan, results, scores = confirmed(tmp_path)
     for metric in TEST_METRICS:

@@ -85,7 +85,7 @@ def test_the_smallest(found: Smallest, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("sought", "more"),
-    [(True, "."), (False, "; to try the cheapest of the search: losstune confirm which --smallest.")],
+    [(True, "."), (False, "; to try the cheapest of the search: losstune confirm which --seeds 10 --smallest.")],
 )
 def test_where_none_came_near_that_is_said_with_what_would_find_one(sought: bool, more: str) -> None:
     assert smallest_sentence(told_of(None, margin=0.01, smallest_sought=sought)) == [
@@ -96,7 +96,9 @@ def test_where_none_came_near_that_is_said_with_what_would_find_one(sought: bool
 
 def test_the_command_that_would_find_one_comes_to_the_studys_place() -> None:
     (told,) = smallest_sentence(told_of(None, at=" --storage studies"))
-    assert told.endswith("; to try the cheapest of the search: losstune confirm which --storage studies --smallest.")
+    assert told.endswith(
+        "; to try the cheapest of the search: losstune confirm which --storage studies --seeds 10 --smallest."
+    )
 
 
 def test_nothing_is_said_of_a_confirmation_of_before() -> None:
