@@ -83,17 +83,21 @@ def _winner(comparison: Comparison) -> list[str]:
     if comparison.over_ridge is not None and comparison.over_ridge.low > 0:
         text += f", {interval_text(comparison.over_ridge, signed=True)} over ridge regression"
     sentences = [text + "."]
-    if row.optimism is not None and row.optimism > 0:
-        sentences.append(
-            f"The search had shown {row.search_value:.3f} for it, {row.optimism:.3f} too high: one seed and one split, "
-            "and picked for being high."
-        )
-    elif row.optimism is not None:
-        sentences.append(
-            f"The search had shown {row.search_value:.3f} for it, {-row.optimism:.3f} less: its one validation split "
-            "was harder than most."
-        )
+    if row.optimism is not None:
+        sentences.append(f"The search had shown {row.search_value:.3f} for it, {_kept(row.optimism, comparison)}.")
     return sentences
+
+
+def _kept(optimism: float, comparison: Comparison) -> str:
+    """How far the search's value was from the confirmed mean; a split of the data's own was no other in the search."""
+    luck = "one seed" if comparison.split_given else "one seed and one split"
+    match f"{optimism:.3f}":
+        case "0.000" | "-0.000":
+            return "and that held"
+        case more if optimism > 0:
+            return f"{more} too high: {luck}, and picked for being high"
+        case _:
+            return f"{-optimism:.3f} less: that was {luck}"
 
 
 def choice_text(row: ComparedArm) -> str:
@@ -107,7 +111,7 @@ def few_seeds(comparison: Comparison) -> list[str]:
         return []
     return [
         f"Too few seeds for a claim: {comparison.seeds}, at least {MIN_SEEDS} are needed. What follows shows the "
-        f"spread; losstune confirm {comparison.study}{comparison.at} --seeds {MIN_SEEDS} goes on from here."
+        f"spread; losstune confirm {comparison.study}{comparison.at} {comparison.again} goes on from here."
     ]
 
 

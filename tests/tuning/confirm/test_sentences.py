@@ -118,11 +118,23 @@ def test_what_stopped_early_is_said_with_its_seeds_and_not_as_a_claim_on_test() 
     assert "over 6 seeds and 346 test targets" in beats
 
 
-def test_a_search_that_was_too_low() -> None:
-    low = row("infonce-0007", search_value=0.3, optimism=-0.057)
-    assert answer_sentences(comparison(rows=[low]))[1] == (
-        "The search had shown 0.300 for it, 0.057 less: its one validation split was harder than most."
-    )
+@pytest.mark.parametrize(
+    ("optimism", "split_given", "text"),
+    [
+        (-0.057, False, "0.057 less: that was one seed and one split."),
+        (-0.057, True, "0.057 less: that was one seed."),
+        (0.043, True, "0.043 too high: one seed, and picked for being high."),
+        (0.0004, False, "and that held."),
+        (-0.0004, False, "and that held."),
+        (0.0, False, "and that held."),
+    ],
+)
+def test_what_the_search_had_shown_was_one_seed_and_one_split_but_where_the_data_has_its_own(
+    optimism: float, split_given: bool, text: str
+) -> None:
+    rows = [row("infonce-0007", search_value=0.3, optimism=optimism)]
+    told = answer_sentences(comparison(rows=rows, split_given=split_given))[1]
+    assert told == f"The search had shown 0.300 for it, {text}"
 
 
 def test_the_winner_with_its_gain_and_its_lead_over_ridge() -> None:
