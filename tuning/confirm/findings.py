@@ -181,6 +181,11 @@ class Comparison(_Frozen):
         return tuple(metric for metric in TEST_METRICS if all(metric in row.test for row in self.rows))
 
     @property
+    def seeds_text(self) -> str:
+        """``10``, or ``at most 10`` where a setting got no more seeds after fewer."""
+        return f"{'at most ' if any(row.lost_to for row in self.rows) else ''}{self.seeds}"
+
+    @property
     def enough_seeds(self) -> bool:
         """Whether claims can be made at all."""
         return bool(self.seeds >= MIN_SEEDS)

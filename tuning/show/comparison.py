@@ -158,9 +158,8 @@ def show_comparison(comparison: Comparison, console: Console) -> None:
 
 
 def _title(comparison: Comparison) -> str:
-    most = "at most " if any(row.lost_to for row in comparison.rows) else ""
     return (
-        f"study {comparison.study}, confirmation {comparison.confirmation}: {most}{comparison.seeds} seeds, "
+        f"study {comparison.study}, confirmation {comparison.confirmation}: {comparison.seeds_text} seeds, "
         f"{comparison.targets} test targets of {comparison.data_source}; means with 95 % intervals"
     )
 

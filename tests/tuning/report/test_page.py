@@ -144,6 +144,12 @@ def test_a_confirmed_report_has_every_figure(reports: Reports) -> None:
     assert set(figures_of(reports["confirmed"][1].read_text())) == expected
 
 
+def test_a_confirmation_that_stopped_settings_early_says_how_many_seeds_at_most(tmp_path: Path) -> None:
+    text = report_html(confirmed(searched(tmp_path, trials=(3, 3)), early=True))
+    for told in ("<dd>at most 10 fresh seeds, ", "Means over at most 10 seeds and 25", "over at most 10 fresh seeds: "):
+        assert told in text
+
+
 def test_the_guide_is_checked(reports: Reports) -> None:
     assert "“infonce gives 10–20 % more" in text_of(reports["confirmed"][1])
     assert "The guide’s claims" not in text_of(reports["search"][1])
