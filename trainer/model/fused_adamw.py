@@ -30,7 +30,7 @@ class AdamW(Protocol):
         gradients: list[Tensor],
         first: list[Tensor],
         second: list[Tensor],
-        steps: Tensor,
+        steps: list[Tensor],
         *,
         lr: float,
         weight_decay: float,
@@ -40,7 +40,7 @@ class AdamW(Protocol):
 
         Args:
             first, second: the moments; they are moved too.
-            steps: (), float32: steps taken, this one included.
+            steps: () each, float32: steps that each has taken, this one included.
             scale: (), what the gradients are divided by before anything else; None is 1. They may be left divided.
         """
 
@@ -50,7 +50,7 @@ def fused_adamw(
     gradients: list[Tensor],
     first: list[Tensor],
     second: list[Tensor],
-    steps: Tensor,
+    steps: list[Tensor],
     *,
     lr: float,
     weight_decay: float,
@@ -63,7 +63,7 @@ def fused_adamw(
         first,
         second,
         [],
-        [steps] * len(parameters),
+        steps,
         lr=lr,
         beta1=BETAS[0],
         beta2=BETAS[1],
@@ -80,7 +80,7 @@ def plain_adamw(
     gradients: list[Tensor],
     first: list[Tensor],
     second: list[Tensor],
-    steps: Tensor,
+    steps: list[Tensor],
     *,
     lr: float,
     weight_decay: float,
@@ -93,7 +93,7 @@ def plain_adamw(
         first,
         second,
         [],
-        [steps - 1 for _ in parameters],
+        [taken - 1 for taken in steps],
         foreach=True,
         amsgrad=False,
         beta1=BETAS[0],
@@ -140,7 +140,7 @@ def _second_step_of(step: AdamW) -> Tensor | None:
     parameter, gradient, first, second = (torch.tensor([value]) for value in (0.5, 0.25, 0.125, 0.0625))
     taken, scale = torch.tensor(2.0), torch.tensor(2.0)
     try:
-        step([parameter], [gradient], [first], [second], taken, lr=0.5, weight_decay=0.25, scale=scale)
+        step([parameter], [gradient], [first], [second], [taken], lr=0.5, weight_decay=0.25, scale=scale)
     except (AttributeError, TypeError, RuntimeError):
         return None
     return torch.cat([parameter, first, second])

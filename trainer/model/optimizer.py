@@ -64,13 +64,13 @@ class ClippedAdamW:
         return (norm / clip_norm).clamp_(min=1.0)
 
     def state_dict(self) -> dict[str, Any]:
-        """Moments of every parameter, and the steps taken."""
-        return {"groups": [{"first": g.first, "second": g.second, "steps": g.steps} for g in self._groups]}
+        """Moments of every parameter, and the steps that each has taken."""
+        return {"groups": [{"first": g.first, "second": g.second, "steps": g.steps()} for g in self._groups]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Continue from :meth:`state_dict`."""
+        """Continue from :meth:`state_dict`, also of earlier releases, where a group has one number of steps."""
         for group, saved in zip(self._groups, state["groups"], strict=True):
-            group.steps.copy_(saved["steps"])
+            group.set_steps(saved["steps"])
             for mine, theirs in ((group.first, saved["first"]), (group.second, saved["second"])):
                 for tensor, value in zip(mine, theirs, strict=True):
                     tensor.copy_(value)
@@ -83,6 +83,7 @@ class _Slot(NamedTuple):
     gradient: Tensor
     first: Tensor
     second: Tensor
+    steps: Tensor
     packed: bool
 
 
@@ -95,33 +96,52 @@ class _Whole(NamedTuple):
 
 
 class _Group:
-    """Parameters that share a weight decay, with their first and second moments."""
+    """Parameters that share a weight decay, with their first and second moments.
+
+    Each counts its own steps: the moments of one that had no gradient at first are as young as it is.
+    """
 
     def __init__(self, parameters: list[Tensor], weight_decay: float, whole: _Whole | None) -> None:
         self._weight_decay = weight_decay
         self._adamw = adamw_here()
-        self.steps = torch.zeros((), device=parameters[0].device)
+        packed = [] if whole is None else [p for p in whole.pack.parameters if any(p is own for own in parameters)]
+        together = {id(p) for p in packed}
+        alone = [p for p in parameters if id(p) not in together]
+        self._taken = torch.zeros(bool(packed) + len(alone), device=parameters[0].device)
+        counts = [self._taken[place] for place in range(len(self._taken))]
         self._together: tuple[Packed, _Slot] | None = None
         moments: dict[int, tuple[Tensor, Tensor]] = {}
-        if whole is not None and (packed := [p for p in whole.pack.parameters if any(p is own for own in parameters)]):
+        if whole is not None and packed:
             views = zip(whole.pack.views(whole.first), whole.pack.views(whole.second), strict=True)
             moments = dict(zip(map(id, whole.pack.parameters), views, strict=True))
             span = whole.pack.span(packed)
             buffers = (whole.pack.values, whole.pack.gradients, whole.first, whole.second)
             value, gradient, first, second = (buffer[span] for buffer in buffers)
-            self._together = whole.pack, _Slot(value, gradient, first, second, packed=True)
-        self._alone = [(p, torch.zeros_like(p), torch.zeros_like(p)) for p in parameters if id(p) not in moments]
-        moments |= {id(p): (first, second) for p, first, second in self._alone}
+            self._together = whole.pack, _Slot(value, gradient, first, second, counts.pop(0), packed=True)
+        self._alone = [(p, torch.zeros_like(p), torch.zeros_like(p), n) for p, n in zip(alone, counts, strict=True)]
+        moments |= {id(p): (first, second) for p, first, second, _ in self._alone}
         self.first, self.second = ([moments[id(p)][which] for p in parameters] for which in (0, 1))
+        places = {id(p): place for place, p in enumerate(alone, start=bool(packed))}
+        self._places = [places.get(id(p), 0) for p in parameters]
+
+    def steps(self) -> Tensor:
+        """(n,), those of each parameter."""
+        return self._taken[self._places]
+
+    def set_steps(self, steps: Tensor) -> None:
+        """Continue from (n,), or from () for all."""
+        self._taken[self._places] = steps.to(self._taken)
 
     def zero_grad(self) -> None:
-        for parameter, _, _ in self._alone:
+        for parameter, *_ in self._alone:
             parameter.grad = None
 
     def moving(self) -> list[_Slot]:
         """What has a gradient in this step."""
         alone = [
-            _Slot(p, p.grad, first, second, packed=False) for p, first, second in self._alone if p.grad is not None
+            _Slot(p, p.grad, first, second, taken, packed=False)
+            for p, first, second, taken in self._alone
+            if p.grad is not None
         ]
         if self._together is None or not self._together[0].written:
             return alone
@@ -130,6 +150,10 @@ class _Group:
     def step(self, moving: list[_Slot], lr: float, scale: Tensor | None) -> None:
         if not moving:
             return
-        self.steps += 1
-        values, gradients, first, second, _ = map(list, zip(*moving, strict=True))
-        self._adamw(values, gradients, first, second, self.steps, lr=lr, weight_decay=self._weight_decay, scale=scale)
+        values, gradients, first, second, steps, _ = map(list, zip(*moving, strict=True))
+        if len(steps) == len(self._taken):
+            self._taken += 1
+        else:
+            for taken in steps:
+                taken += 1
+        self._adamw(values, gradients, first, second, steps, lr=lr, weight_decay=self._weight_decay, scale=scale)

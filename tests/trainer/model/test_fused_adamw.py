@@ -35,7 +35,7 @@ def moved(step: AdamW, steps: int, scale: Tensor | None, dtype: torch.dtype = to
     for number in range(steps):
         taken += 1
         gradients = [tensor.to(dtype) for tensor in random_tensors(1 + number, scale=10.0 ** (number % 5 - 3))]
-        step(parameters, gradients, first, second, taken, lr=0.01, weight_decay=0.1, scale=scale)
+        step(parameters, gradients, first, second, [taken] * len(parameters), lr=0.01, weight_decay=0.1, scale=scale)
     assert taken == steps, "steps are counted by the caller"
     return parameters + first + second
 

@@ -44,6 +44,48 @@ def test_equals_clip_grad_norm_and_fused_adamw(clip_norm: float | None) -> None:
             torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
 
 
+@pytest.mark.parametrize("steps_in_packs", [False, True])
+def test_a_parameter_that_has_no_gradient_at_times_moves_as_in_torch(steps_in_packs: bool) -> None:
+    """As an expert that no row was sent to: of its own steps alone its moments are made."""
+    ours, theirs = network(), network()
+    rare, its = (nn.Parameter(torch.ones(2)) for _ in range(2))
+    pack = packed(ours) if steps_in_packs else None
+    optimizer = ClippedAdamW([*ours.parameters(), rare], 0.0, None, pack)
+    reference = torch.optim.AdamW([*theirs.parameters(), its], lr=0.01, weight_decay=0.0, fused=True)
+    for step in range(24):
+        optimizer.zero_grad()
+        reference.zero_grad()
+        if pack is not None:
+            pack.gradients.zero_()
+            pack.written = True
+        for model, parameter in ((ours, rare), (theirs, its)):
+            seldom = (step + 1) * parameter.square().sum() if step >= 10 and step % 3 == 0 else 0.0
+            (loss_of(model, step) + seldom).backward()
+        optimizer.step(0.01)
+        reference.step()
+        if step == 15:
+            state = copy.deepcopy(optimizer.state_dict())
+            optimizer = ClippedAdamW([*ours.parameters(), rare], 0.0, None, pack)
+            optimizer.load_state_dict(state)
+        torch.testing.assert_close(rare, its, atol=1e-6, rtol=1e-5)
+    for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(a, b, atol=1e-6, rtol=1e-5)
+
+
+def test_a_state_of_an_earlier_release_has_one_number_of_steps_for_a_group() -> None:
+    straight, model = network(), network()
+    train(straight, ClippedAdamW(straight.parameters(), 0.1, 1.0), None, range(6))
+    first = ClippedAdamW(model.parameters(), 0.1, 1.0)
+    train(model, first, None, range(3))
+    state = copy.deepcopy(first.state_dict())
+    for group in state["groups"]:
+        group["steps"] = torch.tensor(3.0)
+    then = ClippedAdamW(model.parameters(), 0.1, 1.0)
+    then.load_state_dict(state)
+    train(model, then, None, range(3, 6))
+    assert all(torch.equal(a, b) for a, b in zip(straight.parameters(), model.parameters(), strict=True))
+
+
 def test_state_continues_bit_for_bit() -> None:
     straight, first = network(), network()
     whole = ClippedAdamW(straight.parameters(), 0.1, 1.0)
