@@ -64,9 +64,7 @@ def gallery_file(
     trained = load_model(checkpoint)
     trained.check_dims(dims)
     targets = load_targets(source, columns)
-    whole = trained.output_dim
-    if targets.shape[1] != whole:
-        raise UserError(f"--targets {source}: targets have {targets.shape[1]} dimensions; the model gives {whole}")
+    trained.check_width(targets, f"--targets {source}")
     column_of = whole_column(targets)
     found = (trained.for_search(rows.to(trained.device), dims) for rows in column_of.split(rows_at_once(column_of)))
     return len(targets), _write_rows(output, len(targets), found, f"--targets {source}")

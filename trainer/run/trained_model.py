@@ -83,8 +83,18 @@ class TrainedModel:
         """
         self.check_dims(dims)
         rows = typed_targets(raw_arrays({"targets": targets})["targets"], IN_MEMORY)
+        self.check_width(rows, "--targets")
         check_targets(pieces(rows), IN_MEMORY, identify=False)
         return self.for_search(torch.from_numpy(rows[:]).to(self.device), dims).cpu().numpy()
+
+    def check_width(self, targets: Rows, where: str) -> None:
+        """Refuse targets (N, d) that are no neighbours of the model's embeddings.
+
+        Raises:
+            UserError: they have another number of dimensions.
+        """
+        if targets.shape[1] != self.output_dim:
+            raise UserError(f"{where}: targets have {targets.shape[1]} dimensions; the model gives {self.output_dim}")
 
     @property
     def trained_dims(self) -> tuple[int, ...]:

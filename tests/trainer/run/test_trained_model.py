@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from losstune.trainer.base.errors import LosstuneError
 from losstune.trainer.run.run_dir import RunDirectory
 from losstune.trainer.run.trained_model import load_model
 from tests.trainer.samples import sample_config, sample_trainer, train_to_end
@@ -34,3 +36,15 @@ def test_averaged_weights_are_those_that_were_evaluated_in_best_and_last_alike(l
     again = sample_trainer(trainer.config)
     RunDirectory(tmp_path).restore(again)
     assert torch.equal(again.predict(inputs), trainer.predict(inputs))
+
+
+@pytest.mark.parametrize("center", [False, True])
+def test_targets_of_another_width_are_no_gallery(center: bool, tmp_path: Path) -> None:
+    trainer, folder = sample_trainer(sample_config(center=center)), RunDirectory(tmp_path)
+    folder.start(trainer.config)
+    folder.save(trainer, [trainer.run_epoch()])
+    model = load_model(tmp_path / "best.pt")
+    for width in (1, 4):
+        with pytest.raises(LosstuneError) as raised:
+            model.gallery(np.ones((3, width)))
+        assert str(raised.value) == f"targets: targets have {width} dimensions; the model gives 5"
