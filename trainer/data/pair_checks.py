@@ -17,14 +17,15 @@ from losstune.trainer.data.remedies import FINITE, FLAT, LONG_ENOUGH, ONE_SPLIT,
 PIECE_BYTES = 4 * 1024 * 1024
 NUMBERS = "biufc"
 """Kinds of types of which the shape can be what is wrong."""
+NONE_ZERO = ", none of them 0"
+"""What is expected of the shape of an array that holds nothing."""
 
 
 def typed_targets(targets: Rows, source: str) -> Rows:
     """Targets as float32, once their shape and type are right."""
     if targets.dtype.kind in NUMBERS and (targets.ndim != 2 or targets.size == 0):
-        raise UserError(
-            f"{source}: targets has shape {targets.shape}; expected (rows, dimensions){FLAT.format('targets')}"
-        )
+        way_on = FLAT.format("targets") if targets.size else NONE_ZERO
+        raise UserError(f"{source}: targets has shape {targets.shape}; expected (rows, dimensions){way_on}")
     if not np.issubdtype(targets.dtype, np.floating):
         raise UserError(
             f"{source}: targets has type {targets.dtype}; expected float{_way_on('targets', targets.dtype)}"
@@ -35,9 +36,8 @@ def typed_targets(targets: Rows, source: str) -> Rows:
 def typed_inputs(inputs: Rows, source: str) -> Rows:
     """Inputs as float32, uint8 or int64 (in memory as narrow as given), once their shape and type are right."""
     if inputs.dtype.kind in NUMBERS and (inputs.ndim < 2 or inputs.size == 0):
-        raise UserError(
-            f"{source}: inputs has shape {inputs.shape}; expected (rows, …) with at least 2 axes{FLAT.format('inputs')}"
-        )
+        way_on = FLAT.format("inputs") if inputs.size else NONE_ZERO
+        raise UserError(f"{source}: inputs has shape {inputs.shape}; expected (rows, …) with at least 2 axes{way_on}")
     if np.issubdtype(inputs.dtype, np.floating):
         return as_type(inputs, np.float32)
     if inputs.dtype == np.uint8 or inputs.dtype == np.bool_:

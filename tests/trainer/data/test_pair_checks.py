@@ -25,11 +25,11 @@ REFUSED = {
     ),
     "inputs without rows": (
         changed(inputs=np.zeros((0, 3))),
-        f"inputs has shape (0, 3); expected (rows, …) with at least 2 axes{FLAT.format('inputs')}",
+        "inputs has shape (0, 3); expected (rows, …) with at least 2 axes, none of them 0",
     ),
     "targets without rows": (
         changed(inputs=np.zeros((0, 3)), targets=np.zeros((0, 2))),
-        f"targets has shape (0, 2); expected (rows, dimensions){FLAT.format('targets')}",
+        "targets has shape (0, 2); expected (rows, dimensions), none of them 0",
     ),
     "text inputs": (
         changed(inputs=np.full((6, 2), "a")),
@@ -49,7 +49,7 @@ REFUSED = {
     ),
     "targets without dimensions": (
         changed(targets=np.ones((6, 0))),
-        f"targets has shape (6, 0); expected (rows, dimensions){FLAT.format('targets')}",
+        "targets has shape (6, 0); expected (rows, dimensions), none of them 0",
     ),
     "integer targets": (
         changed(targets=np.ones((6, 2), dtype=int)),
