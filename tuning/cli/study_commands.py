@@ -1,6 +1,7 @@
 """Commands on studies that are there: looked at, compared, exported, shown in MLflow, deleted."""
 
 import json
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -165,7 +166,8 @@ def export(
             "Unconfirmed: it was picked for being high, and other seeds will score lower. "
             f"losstune confirm {name}{home.options()} tells by how much."
         )
-    said.append(f"Next: losstune train --config {output} --output_dir final --test")
+    if output.is_file():  # what went into a pipe is where its reader has put it
+        said.append(f"Next: losstune train --config {shlex.quote(str(output))} --output_dir final --test")
     print(*said, sep="\n", file=beside(output))
 
 

@@ -16,6 +16,13 @@ def test_an_export_into_a_pipe_is_the_file_alone(tmp_path: Path) -> None:
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert yaml.safe_load(ended.stdout)["source"]["study"] == "study"
     assert ended.stderr.splitlines()[0].startswith("Wrote /dev/fd/1: ")
+    assert "Next: " not in ended.stderr
+
+
+def test_an_export_names_a_command_that_finds_the_file(losstune: Command) -> None:
+    searched(Path.cwd(), (1, 1))
+    said = losstune("export", "study", "--output", "my best.yaml").out
+    assert said.splitlines()[-1] == "Next: losstune train --config 'my best.yaml' --output_dir final --test"
 
 
 def test_a_sync_that_can_not_catch_up_ends_with_1(losstune: Command) -> None:
