@@ -24,7 +24,7 @@ def folder_locked(folder: Path) -> Iterator[None]:
     """
     try:
         make_folder(folder)
-        descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        descriptor = os.open(folder / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
         raise UserError(f"{folder}: can not be written: {error.strerror}") from None
     try:
@@ -39,16 +39,25 @@ def folder_locked(folder: Path) -> Iterator[None]:
 
 
 def is_folder_locked(folder: Path) -> bool:
-    """Whether a process holds a study's folder now."""
+    """Whether a process holds a study's folder now.
+
+    Raises:
+        UserError: its lock can not be read.
+    """
     path = folder / LOCK_FILE
-    if not path.exists():
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
         return False
-    with path.open() as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
-        return False
+    except OSError as error:
+        raise UserError(f"{path}: can not be read: {error.strerror}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _take(descriptor: int) -> bool:

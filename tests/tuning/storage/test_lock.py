@@ -1,11 +1,13 @@
 """A study in a folder is held by one launch at a time, and its lock goes with that launch's process."""
 
+import errno
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
@@ -74,3 +76,21 @@ def test_a_root_that_is_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "studies").write_text("")
     folder = tmp_path / "studies" / "first"
     assert refusal(hold, folder) == f"{folder}: can not be written: Not a directory"
+
+
+@pytest.mark.parametrize(("mask", "mode"), [(0o022, 0o644), (0o002, 0o644), (0o077, 0o600)])
+def test_whoever_may_read_a_study_sees_whether_it_is_held(tmp_path: Path, mask: int, mode: int) -> None:
+    before = os.umask(mask)
+    try:
+        hold(tmp_path / "first")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "first" / ".lock").stat().st_mode & 0o777 == mode
+
+
+def test_a_lock_that_can_not_be_read_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hold(tmp_path / "first")
+    path = tmp_path / "first" / ".lock"
+    denied = PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    monkeypatch.setattr(os, "open", Mock(side_effect=denied))  # who may do all is refused nothing
+    assert refusal(is_folder_locked, tmp_path / "first") == f"{path}: can not be read: Permission denied"
