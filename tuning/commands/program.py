@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from losstune.trainer.base.argument_words import for_programs
+from losstune.trainer.base.argument_words import for_programs, in_argument_words
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.waiting import bars_shown
 from losstune.trainer.data.column_names import Columns
@@ -141,9 +141,15 @@ def open_study(
 
 @for_programs
 def studies(*, storage: AnyPath | None = None, study_storage: str | None = None) -> list[dict[str, Any]]:
-    """The studies of a place, by name: losses, number of trials, best value and trial, whether a launch is running."""
+    """The studies of a place, by name: losses, number of trials, best value and trial, whether a launch is running.
+
+    Of one that can not be read ``error`` says why, and what is not known is None.
+
+    Raises:
+        LosstuneError: the place can not be read, or the trials of one of its studies in a database.
+    """
     with _place(storage, study_storage) as (home, _):
-        return list_json(home)
+        return [row | {"error": row["error"] and in_argument_words(row["error"])} for row in list_json(home)]
 
 
 @for_programs

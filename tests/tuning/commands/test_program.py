@@ -20,6 +20,7 @@ from losstune.tuning.show.status import status_table
 from losstune.tuning.space.settings import StudySettings
 from losstune.tuning.study.study import Study
 from tests.tuning.reported import VARIANTS, confirmed, searched
+from tests.tuning.study.created import created
 
 ARRAYS = {"inputs": np.ones((3, 2)), "targets": np.ones((3, 2))}
 
@@ -50,6 +51,22 @@ def test_a_study_is_found_by_name_where_the_argument_or_the_environment_says(
     assert open_study("study", storage=place).folder == place / "studies" / "study"
     monkeypatch.setenv("LOSSTUNE_STORAGE", str(place))
     assert compare("study").winner == compare(open_study("study", storage=place)).winner == "infonce"
+
+
+def test_a_study_that_can_not_be_read_says_so_in_its_row_in_the_words_of_arguments() -> None:
+    lost = created(Path(), name="lost")
+    created(Path(), name="untold")
+    (lost.folder / "optuna.db").unlink()
+    rows = {row["study"]: row for row in studies()}
+    assert (rows["untold"]["trials"], rows["untold"]["error"]) == (0, None)
+    assert (rows["lost"]["losses"], rows["lost"]["trials"]) == (["mse"], None)
+    assert rows["lost"]["error"].startswith(f"{lost.folder}/optuna.db: is gone")
+    assert rows["lost"]["error"].endswith(
+        "; where they are in a database, study_storage or LOSSTUNE_STUDY_STORAGE names it"
+    )
+    with pytest.raises(LosstuneError) as refused:
+        open_study("lost").status()
+    assert str(refused.value) == rows["lost"]["error"]
 
 
 def test_report_and_export_write_where_they_are_told(place: Path) -> None:
