@@ -64,8 +64,9 @@ def ridge_warning(comparison: Comparison) -> list[str]:
     if gap is None or ridge is None or (gap.low > 0 if comparison.enough_seeds else gap.value > 0):
         return []
     measure = LABELS[comparison.measures[0]]
+    beaten = "does not beat" if gap.value <= 0 else "is not shown to beat"
     return [
-        f"The best loss, {comparison.winner}, does not beat ridge regression ({ridge.name}) on {measure}: "
+        f"The best loss, {comparison.winner}, {beaten} ridge regression ({ridge.name}) on {measure}: "
         f"{interval_text(gap, signed=True)}. Look at the data and the encoder before choosing a loss."
     ]
 
