@@ -85,7 +85,10 @@ def test_the_smallest(found: Smallest, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("sought", "more"),
-    [(True, "."), (False, "; to try the cheapest of the search: losstune confirm which --seeds 10 --smallest.")],
+    [
+        (True, "."),
+        (False, "; to try the cheapest of the search: losstune confirm which --seeds 10 --smallest --margin 0.01."),
+    ],
 )
 def test_where_none_came_near_that_is_said_with_what_would_find_one(sought: bool, more: str) -> None:
     assert smallest_sentence(told_of(None, margin=0.01, smallest_sought=sought)) == [
