@@ -130,6 +130,26 @@ def test_four_equal_losses_in_two_measures_make_a_claim_in_at_most_6_percent() -
     assert claims / STUDIES <= 0.06
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("settings", "least", "most"), [(3, 0.92, 0.97), (12, 0.80, 0.91)])
+@pytest.mark.parametrize("seeds", [0.3, 1])
+def test_limits_of_the_best_in_validation_of_settings_that_are_equally_good(
+    seeds: float, settings: int, least: float, most: float
+) -> None:
+    """Its mean, and its gain over one that is no choice; with a seed a setting is as lucky on test rows as before."""
+    rng = np.random.default_rng(6)
+    covered = np.zeros(2)
+    for seed in range(STUDIES):
+        luck = seeds * rng.standard_normal((settings + 1, SEEDS, 1))
+        test = luck + 0.5 * rng.standard_normal(60) + rng.standard_normal((settings + 1, SEEDS, 60)) * (1.3 - seeds)
+        validation = luck.mean(axis=(1, 2)) + (1.3 - seeds) * rng.standard_normal(settings + 1) / math.sqrt(SEEDS * 60)
+        best = test[np.argmax(validation[:-1])]
+        result = studentise(np.stack([best, best - test[-1]]), seed, RESAMPLES)
+        covered += np.abs(result.value) <= result.half_widths()
+    assert (covered / STUDIES >= least).all()
+    assert (covered / STUDIES <= most).all()
+
+
 def test_a_true_difference_of_the_detectable_size_is_shown_as_often_as_the_power_says() -> None:
     truth = Components(seeds=0.09, targets=0.25, residual=1)
     delta = detectable(truth, SEEDS, 60)
