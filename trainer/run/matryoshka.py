@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from losstune.trainer.base.errors import UserError, one_line
 from losstune.trainer.config.loss_config import Gallery, LossConfig, TrainTargets
 from losstune.trainer.config.matryoshka import Prefix
 from losstune.trainer.losses import LossModule, LossOutput
@@ -19,14 +20,29 @@ def loss_module(config: LossConfig, prefixes: Sequence[Prefix], train: TrainTarg
 
     Args:
         prefixes: the last one is the whole; none where the loss is of that alone.
+
+    Raises:
+        UserError: the user's config fails to build one.
     """
     if not prefixes:
-        return config.build(train)
+        return _built(config, train)
     whole = prefixes[-1]
-    built = [(whole, config.build(train))]  # first: what it draws is what it draws without prefixes
-    built += [(p, config.build(_PrefixTargets(train, p.dims))) for p in prefixes[:-1] if p.weight]
+    built = [(whole, _built(config, train))]  # first: what it draws is what it draws without prefixes
+    built += [(p, _built(config, _PrefixTargets(train, p.dims))) for p in prefixes[:-1] if p.weight]
     by_formula = all(closed_form(module) is not None for _, module in built)
     return (ClosedMatryoshkaLoss if by_formula else MatryoshkaLoss)(config.name, built)
+
+
+def _built(config: LossConfig, train: TrainTargets) -> nn.Module:
+    try:
+        module: object = config.build(train)
+    except (UserError, torch.OutOfMemoryError, MemoryError):
+        raise
+    except Exception as error:  # the user's own code, whatever it stumbles over
+        raise UserError(f"loss {config.name}: its build failed: {type(error).__name__}: {one_line(error)}") from error
+    if not isinstance(module, nn.Module):
+        raise UserError(f"loss {config.name}: its build returned {type(module).__name__}; expected a LossModule")
+    return module
 
 
 def loss_of_whole(module: nn.Module) -> nn.Module:

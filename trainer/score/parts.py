@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from losstune.trainer.base.errors import UserError
+from losstune.trainer.base.errors import UserError, shown
 from losstune.trainer.losses import LossOutput
 from losstune.trainer.score.names import METRICS, NAME_RULE, can_be_a_name
 
@@ -17,6 +17,8 @@ def checked_output(output: object, loss: str) -> LossOutput:
     """
     if not isinstance(output, LossOutput):
         raise UserError(f"loss {loss}: its module returned {type(output).__name__}; expected LossOutput(loss, parts)")
+    if not isinstance(output.parts, Mapping):
+        raise UserError(f"loss {loss}: parts: found {shown(output.parts)}; expected tensors by name, or {{}} for none")
     for name, value in {"loss": output.loss, **output.parts}.items():
         if not isinstance(value, Tensor) or value.ndim > 0:
             found = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else repr(value)

@@ -176,6 +176,18 @@ class Own(LossModule):
         return LossOutput((predictions @ self.turn.to(predictions.dtype) - targets).square().mean(), {})
 
 
+class UnbuiltConfig(LossConfig):
+    """Builds no module."""
+
+    name: ClassVar[str] = "unbuilt"
+    how: str = "fails"
+
+    def build(self, train: TrainTargets) -> LossModule:
+        if self.how == "fails":
+            raise KeyError("gallery")
+        return mse_by_loops  # type: ignore[return-value]
+
+
 class WrongConfig(LossConfig):
     """Returns no LossOutput."""
 
@@ -207,6 +219,18 @@ class TestAUsersLoss:
         turns = [loss.turn for loss in trainer.loss.losses]  # type: ignore[union-attr]
         assert [tuple(turn.shape) for turn in turns] == [(5, 5), (2, 2), (3, 3)]
         assert all(not torch.equal(turn, torch.eye(len(turn))) for turn in turns)
+
+    @pytest.mark.parametrize(
+        ("how", "message"),
+        [
+            ("fails", "its build failed: KeyError: 'gallery'"),
+            ("no module", "its build returned function; expected a LossModule"),
+        ],
+    )
+    @pytest.mark.parametrize("prefixes", [(), PREFIXES], ids=["whole", "prefixes"])
+    def test_that_can_not_be_built_is_refused(self, prefixes: tuple[Prefix, ...], how: str, message: str) -> None:
+        known = Targets(random_batch(1)[1], torch.arange(8))
+        assert refusal(loss_module, UnbuiltConfig(how=how), prefixes, known) == f"loss unbuilt: {message}"
 
     def test_that_returns_something_else_is_refused_as_without_prefixes(self) -> None:
         for settings in ({}, {"matryoshka_dims": [2]}):

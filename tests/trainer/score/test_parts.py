@@ -25,6 +25,10 @@ def test_parts_are_detached_and_the_loss_is_not() -> None:
         ((1.0, {}), "its module returned tuple; expected LossOutput(loss, parts)"),
         (LossOutput(1.0, {}), "loss: found 1.0; expected a tensor that holds one number, shape ()"),  # type: ignore[arg-type]
         (
+            LossOutput(torch.tensor(1.0), None),  # type: ignore[arg-type]
+            "parts: found None; expected tensors by name, or {} for none",
+        ),
+        (
             LossOutput(torch.ones(2), {}),
             "loss: found a tensor of shape (2,); expected a tensor that holds one number, shape ()",
         ),
