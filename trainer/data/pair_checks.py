@@ -21,8 +21,28 @@ NONE_ZERO = ", none of them 0"
 """What is expected of the shape of an array that holds nothing."""
 
 
+def check_forms(inputs: Rows, targets: Rows, source: str) -> None:
+    """Refuse inputs or targets of another shape, type or number of rows than pairs have.
+
+    Raises:
+        UserError: says which of it, and what is right.
+    """
+    _check_form_of_targets(targets, source)
+    _check_form_of_inputs(inputs, source)
+    if len(inputs) != len(targets):
+        raise UserError(
+            f"{source}: inputs has {len(inputs)} rows, targets has {len(targets)}; they must be equal: "
+            f"array[:{min(len(inputs), len(targets))}] of each"
+        )
+
+
 def typed_targets(targets: Rows, source: str) -> Rows:
     """Targets as float32, once their shape and type are right."""
+    _check_form_of_targets(targets, source)
+    return as_type(targets, np.float32)
+
+
+def _check_form_of_targets(targets: Rows, source: str) -> None:
     if targets.dtype.kind in NUMBERS and (targets.ndim != 2 or targets.size == 0):
         way_on = FLAT.format("targets") if targets.size else NONE_ZERO
         raise UserError(f"{source}: targets has shape {targets.shape}; expected (rows, dimensions){way_on}")
@@ -30,23 +50,26 @@ def typed_targets(targets: Rows, source: str) -> Rows:
         raise UserError(
             f"{source}: targets has type {targets.dtype}; expected float{_way_on('targets', targets.dtype)}"
         )
-    return as_type(targets, np.float32)
 
 
 def typed_inputs(inputs: Rows, source: str) -> Rows:
     """Inputs as float32, uint8 or int64 (in memory as narrow as given), once their shape and type are right."""
-    if inputs.dtype.kind in NUMBERS and (inputs.ndim < 2 or inputs.size == 0):
-        way_on = FLAT.format("inputs") if inputs.size else NONE_ZERO
-        raise UserError(f"{source}: inputs has shape {inputs.shape}; expected (rows, …) with at least 2 axes{way_on}")
+    _check_form_of_inputs(inputs, source)
     if np.issubdtype(inputs.dtype, np.floating):
         return as_type(inputs, np.float32)
     if inputs.dtype == np.uint8 or inputs.dtype == np.bool_:
         return as_type(inputs, np.uint8)
-    if np.issubdtype(inputs.dtype, np.integer):
-        return _as_whole(inputs)
-    raise UserError(
-        f"{source}: inputs has type {inputs.dtype}; expected float or integer{_way_on('inputs', inputs.dtype)}"
-    )
+    return _as_whole(inputs)
+
+
+def _check_form_of_inputs(inputs: Rows, source: str) -> None:
+    if inputs.dtype.kind in NUMBERS and (inputs.ndim < 2 or inputs.size == 0):
+        way_on = FLAT.format("inputs") if inputs.size else NONE_ZERO
+        raise UserError(f"{source}: inputs has shape {inputs.shape}; expected (rows, …) with at least 2 axes{way_on}")
+    if inputs.dtype.kind not in "biuf":
+        raise UserError(
+            f"{source}: inputs has type {inputs.dtype}; expected float or integer{_way_on('inputs', inputs.dtype)}"
+        )
 
 
 def _way_on(role: str, dtype: DType) -> str:

@@ -19,6 +19,7 @@ from losstune.trainer.data.likeness import Labels, Likeness, Sketch
 from losstune.trainer.data.negatives import Negatives, negatives_of
 from losstune.trainer.data.npy import Array, MappedArray, Rows
 from losstune.trainer.data.pair_checks import (
+    check_forms,
     check_inputs,
     check_targets,
     checked_ids,
@@ -130,12 +131,8 @@ def load_targets(source: str, columns: Columns = None) -> Rows:
 
 def make_pairs(arrays: Mapping[str, Rows], source: str, rules: DataRules = NEW_RULES) -> Pairs:
     """Check raw arrays by role: ``inputs``, ``targets`` and, optionally, the others."""
+    check_forms(arrays["inputs"], arrays["targets"], source)
     targets, inputs = typed_targets(arrays["targets"], source), typed_inputs(arrays["inputs"], source)
-    if len(inputs) != len(targets):
-        raise UserError(
-            f"{source}: inputs has {len(inputs)} rows, targets has {len(targets)}; they must be equal: "
-            f"array[:{min(len(inputs), len(targets))}] of each"
-        )
     digest = hashlib.sha256()
     seen = _pass_over(inputs, targets, digest, source, identify="ids" not in arrays)
     ids = checked_ids(np.asarray(arrays["ids"]), targets, source) if "ids" in arrays else seen.ids

@@ -61,6 +61,38 @@ def test_a_file_gives_the_same_pairs_whatever_its_types(tmp_path: Path, dtype: t
         assert load_pairs(tmp_path / f"{name}.folder").digest == load_pairs(arrays).digest
 
 
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"targets": np.ones((61, 5))},
+        {"targets": np.ones((59, 5))},
+        {"targets": np.float64(1)},
+        {"targets": np.ones((60, 5), int)},
+        {"inputs": np.float64(1)},
+        {"inputs": np.ones(60)},
+        {"inputs": np.ones((60, 0))},
+        {"inputs": np.array([["1"]] * 60)},
+        {"inputs": np.ones((60, 2)) * 1j},
+        {"ids": np.arange(61)},
+        {"ids": np.int64(1)},
+        {"groups": np.ones((60, 1), int)},
+        {"split": np.array([["train"]] * 60)},
+        {"split": np.array(["train"] * 61)},
+        {"negatives": np.arange(122).reshape(61, 2)},
+        {"negatives": np.ones((61, 2, 5))},
+    ],
+    ids=lambda changed: " ".join(f"{name} {array.dtype} {array.shape}" for name, array in changed.items()),
+)
+def test_what_does_not_load_is_refused_before_a_part_of_it_is_written(tmp_path: Path, changed: dict[str, Any]) -> None:
+    """Rows beyond those of the inputs were left out, imaginary parts too, and text that is digits became numbers."""
+    write_npz(tmp_path / "a.npz", {**sample_arrays(rows=60), "ids": np.arange(60), **changed})
+    columns = {"negatives": "negatives"} if "negatives" in changed else {}
+    loading = refusal(load_pairs, str(tmp_path / "a.npz"), columns)
+    found = refusal(convert, [str(tmp_path / "a.npz")], tmp_path / "out", columns)
+    assert found.partition(" has ")[0] == loading.partition(" has ")[0]
+    assert [file.name for file in tmp_path.iterdir()] == ["a.npz"]
+
+
 def test_a_folder_that_is_there_is_left_alone(tmp_path: Path) -> None:
     write_npz(tmp_path / "a.npz", sample_arrays())
     (tmp_path / "pairs").mkdir()
