@@ -13,7 +13,7 @@ import numpy as np
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.waiting import shown_if_long
 from losstune.trainer.data.column_names import ROLES, ColumnNames, Columns
-from losstune.trainer.data.labels import split_codes, whole_ids
+from losstune.trainer.data.labels import kept_labels
 from losstune.trainer.data.narrow import narrow_type
 from losstune.trainer.data.npy import Array, DType, Rows, write_npy_header
 from losstune.trainer.data.pair_checks import check_forms, pieces
@@ -82,7 +82,7 @@ def convert(sources: Sequence[str], output: Path, columns: Columns = None) -> in
         with shown_if_long(f"Converting {source}", rows) as advance:
             written, labels = _write_rows(partial, source, rows, _told(batches, advance))
         for role, found in labels.items():
-            np.save(partial / f"{role}.npy", _kept_labels(found, role, source))
+            np.save(partial / f"{role}.npy", kept_labels(found, role, source))
         partial.rename(output)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -112,12 +112,6 @@ def _write_rows(folder: Path, source: str, rows: int, batches: Batches) -> tuple
 
 def _joined(parts: Sequence[Array]) -> Array:
     return np.concatenate(parts, dtype=reduce(common_type, (part.dtype for part in parts)))
-
-
-def _kept_labels(found: Array, role: str, source: str) -> Array:
-    if role == "split":
-        return split_codes(found, source)
-    return whole_ids(found.reshape(-1), found.size, source, role).reshape(found.shape)
 
 
 def _told(batches: Batches, advance: Callable[[int], None]) -> Batches:

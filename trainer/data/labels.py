@@ -101,6 +101,17 @@ def split_codes(split: Array, source: str) -> npt.NDArray[np.int8]:
     return result
 
 
+def kept_labels(found: Array, role: str, source: str) -> Array:
+    """Labels as a file of NumPy's can hold them, whatever they were: codes of a split, else whole numbers.
+
+    Raises:
+        UserError: as of :func:`split_codes` and :func:`whole_ids`.
+    """
+    if role == "split":
+        return split_codes(found, source)
+    return whole_ids(found.reshape(-1), found.size, source, role).reshape(found.shape)
+
+
 def _split_texts(split: Array, source: str) -> Array:
     match split.dtype.kind:
         case "O":  # as an array of text each would take the room of the longest

@@ -7,6 +7,7 @@ import numpy as np
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.data.column_names import Columns
+from losstune.trainer.data.labels import kept_labels
 from losstune.trainer.data.npy import Rows
 from losstune.trainer.data.pairs import Pairs, load_pairs
 from losstune.trainer.data.sources import IN_MEMORY, Source, is_there
@@ -16,9 +17,17 @@ from losstune.tuning.study.study import Study
 
 
 def keep_arrays(files: StudyFiles, arrays: Mapping[str, Rows]) -> str:
-    """Write them to a study's folder, which exists; returns what its spec is to name as its data."""
+    """Write them to a study's folder, which exists; returns what its spec is to name as its data.
+
+    Text of pandas' and other objects NumPy would write as a pickle, which is never read: such labels are kept as the
+    numbers that they count as.
+    """
+    kept = {
+        role: kept_labels(np.asarray(array), role, IN_MEMORY) if array.dtype.kind in "OT" else array
+        for role, array in arrays.items()
+    }
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]  # NumPy's stub takes a name for its own flag
+    np.savez(buffer, **kept)  # type: ignore[arg-type]  # NumPy's stub takes a name for its own flag
     files.write(files.folder / KEPT_DATA, buffer.getvalue())
     return KEPT_DATA
 

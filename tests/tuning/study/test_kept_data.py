@@ -3,8 +3,10 @@
 import importlib
 import sys
 from pathlib import Path
+from uuid import UUID
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -18,13 +20,22 @@ from losstune.tuning.study.study import create_study, open_study
 from tests.trainer.samples import refusal, sample_arrays
 from tests.tuning.samples import CONTINUOUS, settings_of, space_of
 
+NAMES = [f"doc-{row}" for row in range(200)]
 NEGATIVES = np.random.default_rng(0).normal(size=(200, 2, 5))
 
 
 @pytest.mark.parametrize(
     "more",
-    [{}, {"ids": range(200)}, {"split": ["train", "val", "test", "train"] * 50}, {"negatives": NEGATIVES}],
-    ids=lambda more: next(iter(more), "nothing"),
+    [
+        {},
+        {"ids": range(200)},
+        {"split": ["train", "val", "test", "train"] * 50},
+        {"negatives": NEGATIVES},
+        {"ids": pd.Series(NAMES), "negatives": np.array(NAMES, dtype=object)[::-1, None]},
+        {"split": pd.Series(["Train", "val", "test", "train"] * 50), "groups": [UUID(int=row) for row in range(200)]},
+        {"groups": np.array(NAMES, dtype=np.dtypes.StringDType())},
+    ],
+    ids=lambda more: " ".join(f"{name} {type(array).__name__}" for name, array in more.items()) or "nothing",
 )
 def test_they_come_back_as_the_same_data_also_where_the_folder_was_moved(tmp_path: Path, more: dict) -> None:
     given = {**sample_arrays(), **more}
@@ -33,8 +44,9 @@ def test_they_come_back_as_the_same_data_also_where_the_folder_was_moved(tmp_pat
     files.folder.mkdir(parents=True)
     source = keep_arrays(files, raw_arrays(given))
     columns = columns_of_roles(given)
-    digest = load_pairs(given, columns).digest
-    create_study(home, "study", [space_of(CONTINUOUS)], settings_of(), source, digest, columns)
+    pairs = load_pairs(given, columns)
+    digest, settings = pairs.digest, settings_of().under(pairs.rules)
+    create_study(home, "study", [space_of(CONTINUOUS)], settings, source, digest, columns)
     (tmp_path / "one").rename(tmp_path / "two")
     study = open_study(Home(tmp_path / "two"), "study")
     assert study.keeps_data
