@@ -89,7 +89,7 @@ def status_json(study: Study) -> dict[str, Any]:
         "data": study.data_source,
         "settings": spec.settings.model_dump(),
         "warm_start": spec.warm_start.model_dump() if spec.warm_start else None,
-        "best": _trial_json(best) if best else None,
+        "best": {**_trial_json(best), "loss": best.loss, "loss_fn": spec.loss_fns[best.loss]} if best else None,
         "dropped": [{**drop.to_dict(), "loss_fn": spec.loss_fns[drop.loss]} for drop in study.dropped(storage)],
         "losses": {loss: {"loss_fn": spec.loss_fns[loss], **_loss_json(own)} for loss, own in trials.items()},
     }

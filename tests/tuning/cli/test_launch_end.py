@@ -93,7 +93,8 @@ def test_json_of_a_launch_is_all_that_standard_output_gets(losstune: Command, la
         "failed": {"ValueError: <script>window.hacked = 1</script>": 1},
     }
     assert (infonce["complete"], infonce["pruned"], infonce["failed"], infonce["epochs"]) == (2, 1, 1, 22)
-    assert (told["study"], told["best"], told["stopped"]) == ("study", infonce["best"], None)
+    best = {**infonce["best"], "loss": "infonce", "loss_fn": "infonce"}
+    assert (told["study"], told["best"], told["stopped"]) == ("study", best, None)
     assert (told["mlflow_complete"], told["exit_code"]) == (False, 0)
     assert told["next"] == ["losstune confirm study", "losstune sync study"]
 
