@@ -26,7 +26,8 @@ from losstune.tuning.search.proposals import propose
 from losstune.tuning.search.rungs import Rungs
 from losstune.tuning.space.search_space import Point, SearchSpace
 from losstune.tuning.space.settings import StudySettings
-from losstune.tuning.study.loss_trials import LossTrials, distributions
+from losstune.tuning.study.distributions import distributions
+from losstune.tuning.study.loss_trials import LossTrials
 from losstune.tuning.study.trial import DIVERGED, Ending, TrialView
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)

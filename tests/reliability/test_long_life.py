@@ -25,7 +25,8 @@ from losstune.tuning.space.reader import load_space, read_space
 from losstune.tuning.space.search_space import Point, SearchSpace
 from losstune.tuning.space.settings import SamplerName
 from losstune.tuning.storage.home import Home
-from losstune.tuning.study.loss_trials import DIGEST, LossTrials, distributions
+from losstune.tuning.study.distributions import distributions
+from losstune.tuning.study.loss_trials import DIGEST, LossTrials
 from losstune.tuning.study.study import Study, create_study
 from losstune.tuning.study.trial import Ending, point_digest
 from tests.reliability.made import timed

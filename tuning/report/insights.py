@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, create_trial
 
 from losstune.trainer.run.history import Record
 from losstune.tuning.space.search_space import SearchSpace
-from losstune.tuning.study.loss_trials import distributions
+from losstune.tuning.study.distributions import distributions
 from losstune.tuning.study.trial import DIVERGED, TrialView
 
 MIN_TRIALS = 20

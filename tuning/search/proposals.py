@@ -17,7 +17,8 @@ from losstune.tuning.search.cube import Key, key
 from losstune.tuning.search.improvement import promising
 from losstune.tuning.space.search_space import MAX_GRID, Point, Range, SearchSpace
 from losstune.tuning.space.settings import SamplerName
-from losstune.tuning.study.loss_trials import LossTrials, distributions
+from losstune.tuning.study.distributions import distributions
+from losstune.tuning.study.loss_trials import LossTrials
 from losstune.tuning.study.seeds import derived_seed
 from losstune.tuning.study.trial import TrialView
 

@@ -22,8 +22,9 @@ from losstune.tuning.storage.failures import storage_reason
 from losstune.tuning.storage.passwords import masked
 from losstune.tuning.storage.sqlite_store import BACKUP_ADVICE, STORAGE_FILE
 from losstune.tuning.storage.trial_store import find_study
+from losstune.tuning.study.distributions import distributions
 from losstune.tuning.study.grown import unlike_before
-from losstune.tuning.study.loss_trials import LossTrials, distributions
+from losstune.tuning.study.loss_trials import LossTrials
 from losstune.tuning.study.study import Study
 from losstune.tuning.study.trial import TIME_BUDGET, TrialView, trial_name
 from losstune.tuning.study.unrecorded import unrecorded

@@ -17,7 +17,8 @@ from losstune.tuning.space.growth import Growth, growth
 from losstune.tuning.space.search_space import Point
 from losstune.tuning.storage.sqlite_store import STORAGE_FILE
 from losstune.tuning.storage.trial_store import find_study, remove_study
-from losstune.tuning.study.loss_trials import DIGEST, DROPPED, GROWN_AT, distributions, read_trials
+from losstune.tuning.study.distributions import distributions
+from losstune.tuning.study.loss_trials import DIGEST, DROPPED, GROWN_AT, read_trials
 from losstune.tuning.study.study import Study
 from losstune.tuning.study.trial import TrialView, point_digest, trial_name
 

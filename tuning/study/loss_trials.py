@@ -10,15 +10,15 @@ import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage, InMemoryStorage
 from optuna.study import Study as OptunaStudy
 from optuna.study import StudyDirection, load_study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from losstune.tuning.space.search_space import Choices, Point, Range, SearchSpace
+from losstune.tuning.space.search_space import Point, SearchSpace
 from losstune.tuning.storage.trial_store import OWNER, find_study
+from losstune.tuning.study.distributions import distributions
 from losstune.tuning.study.trial import Ending, State, TrialView, point_digest, trial_name
 
 _STATES: dict[TrialState, State] = {
@@ -236,26 +236,6 @@ def read_dropped(storage: BaseStorage, name: str) -> dict[str, Any] | None:
     """Why the loss of an Optuna study is out of the race, None if it is in, or there is none."""
     study_id = find_study(storage, name)
     return None if study_id is None else storage.get_study_user_attrs(study_id).get(DROPPED)
-
-
-def distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
-    """Optuna's distribution of each parameter of a space."""
-    result: dict[str, BaseDistribution] = {}
-    for parameter in space.parameters:
-        match parameter.domain:
-            case Choices(values):
-                result[parameter.name] = CategoricalDistribution(values)
-            case Range(integer=True) as domain:
-                low, step = int(domain.low), int(domain.step or 1)
-                result[parameter.name] = IntDistribution(low, int(_last(domain)), log=domain.log, step=step)
-            case Range() as domain:
-                result[parameter.name] = FloatDistribution(domain.low, _last(domain), log=domain.log, step=domain.step)
-    return result
-
-
-def _last(domain: Range) -> float:
-    """The highest value, which may lie below high where there are steps."""
-    return domain.high if domain.step is None or domain.values is None else domain.values[-1]
 
 
 def _view(loss: str, trial: FrozenTrial) -> TrialView:

@@ -6,7 +6,8 @@ import pytest
 from optuna.trial import TrialState
 
 from losstune.tuning.search.both_ranked import BothRanked, ranks_of
-from losstune.tuning.study.loss_trials import LossTrials, distributions
+from losstune.tuning.study.distributions import distributions
+from losstune.tuning.study.loss_trials import LossTrials
 from losstune.tuning.study.trial import Ending
 from tests.tuning.samples import CONDITIONAL, cut, diverged, new_trials, space_of, used_up
 

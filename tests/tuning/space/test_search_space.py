@@ -2,18 +2,13 @@
 
 import itertools
 import math
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from optuna.distributions import BaseDistribution
-from optuna.trial import create_trial
 
 from losstune.trainer.config.train_config import TrainConfig
-from losstune.trainer.losses.mse import MseConfig
-from losstune.tuning.space.search_space import MAX_GRID, Choices, Domain, Parameter, Range, SearchSpace
-from losstune.tuning.study.loss_trials import distributions
+from losstune.tuning.space.search_space import MAX_GRID, Choices, Domain, Parameter, Range
 from tests.tuning.samples import CONDITIONAL, DISCRETE, space_of
 
 lows = st.floats(-1e3, 1e3, allow_subnormal=False)
@@ -58,19 +53,6 @@ discrete = st.one_of(stepped_ranges(), int_domains)
 probes = st.one_of(st.integers(-60, 120), decimals)
 
 
-def distribution_of(domain: Domain) -> BaseDistribution:
-    space = SearchSpace("", MseConfig, (Parameter("lr", domain),), (), {}, {}, {}, {})
-    return distributions(space)["lr"]
-
-
-def optuna_holds(distribution: BaseDistribution, value: Any) -> bool:
-    try:
-        create_trial(value=0.0, params={"lr": value}, distributions={"lr": distribution})
-    except ValueError:
-        return False
-    return True
-
-
 @given(st.one_of(continua, int_domains))
 def test_a_range_ends_with_its_low_and_its_high(domain: Range) -> None:
     below, above = math.nextafter(domain.low, -math.inf), math.nextafter(domain.high, math.inf)
@@ -110,13 +92,6 @@ def test_only_listed_values_are_in_a_discrete_range(domain: Range, probe: float)
     assert (probe in domain) == any(abs(probe - value) < 1e-9 for value in values)
 
 
-@given(st.one_of(continua, discrete), probes)
-def test_optuna_has_exactly_the_values_of_a_range(domain: Range, probe: float) -> None:
-    distribution = distribution_of(domain)
-    for value in (probe, domain.low, domain.high, *(domain.values or ())):
-        assert optuna_holds(distribution, value) == (value in domain), value
-
-
 @pytest.mark.parametrize("value", [True, False, "1", None, math.nan, math.inf, [1]])
 def test_a_range_has_numbers_only(value: object) -> None:
     assert value not in Range(-1, 1)
@@ -130,15 +105,6 @@ def test_whole_numbers_only_in_an_int_range() -> None:
     assert 2.5 not in domain
     assert domain.values == (0, 1, 2, 3)
     assert all(type(value) is int for value in domain.values)
-
-
-@pytest.mark.parametrize("choices", [(16, 32), (0.1, 1.0), ("constant", "cosine"), (False, True), (None, 1.0)])
-def test_optuna_has_exactly_the_choices(choices: tuple[Any, ...]) -> None:
-    domain = Choices(choices)
-    distribution = distribution_of(domain)
-    for value in (*choices, "linear", 7, 2.5):
-        assert (value in domain) == (value in choices)
-        assert optuna_holds(distribution, value) == (value in choices)
 
 
 def test_a_choice_is_of_the_type_that_the_file_gave() -> None:
