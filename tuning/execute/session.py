@@ -88,6 +88,7 @@ class Session:
         from ray import tune
 
         from losstune.tuning.execute.ray_private import same_environment
+        from losstune.tuning.execute.tune_hooks import Silent, StopWhen
         from losstune.tuning.execute.worker import TrialTrainable
 
         expected = self.nodes.expected if self.nodes else None
@@ -115,8 +116,8 @@ class Session:
                 # A new actor imports torch and costs two seconds of a core: one trains trial after trial.
                 reuse_actors=True,
                 storage_path=str(self.folder),
-                stop=_stopper(ends, self.tracker.start),
-                callbacks=[_silent()],
+                stop=StopWhen(ends, self.tracker.start),
+                callbacks=[Silent()],
                 # Tune saves a class of ours at every stop unless it is told not to; a trial saves itself, at each step.
                 checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
                 # By default Tune gives a trial up when its worker dies once; one goes on from its state.
@@ -229,40 +230,3 @@ def _slots(study: Study, running: Session, wish: Resources, console: Console) ->
         case given:
             share = given
     return slots(wish, share, machines, grows=running.nodes is not None)
-
-
-def _silent() -> Any:
-    """In place of Tune's own display: even one that prints nothing keeps every trial, with its last results."""
-    from ray.tune.progress_reporter import TrialProgressCallback
-
-    class Silent(TrialProgressCallback):
-        def log_result(self, trial: Any, result: dict[str, Any], error: bool = False) -> None:
-            pass
-
-        def on_trial_complete(self, iteration: int, trials: Any, trial: Any, **info: Any) -> None:
-            pass
-
-    return Silent()
-
-
-def _stopper(over: Callable[[], bool], on_result: Callable[[], None]) -> Any:
-    """Tune's way to end an experiment from outside: it asks at each result, and between two."""
-    from ray.tune import Stopper
-
-    class StopWhen(Stopper):
-        def __init__(self, over: Callable[[], bool], on_result: Callable[[], None]) -> None:
-            self._over, self._on_result = over, on_result
-
-        def __getstate__(self) -> dict[str, Any]:
-            # Tune pickles its stopper with its own state, which is not used: the launch, to which these belong, can
-            # not be pickled. Its methods must not name them either, as the class is pickled with what they close over.
-            return {}
-
-        def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-            self._on_result()
-            return False
-
-        def stop_all(self) -> bool:
-            return self._over()
-
-    return StopWhen(over, on_result)

@@ -1,22 +1,17 @@
 """What a session starts, in which order it stops it, and how it ends: with Ray and the tracker replaced."""
 
-import copy
 import io
 import os
 import signal
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Literal, cast
 
 import pytest
 import ray
 from ray import tune
-from ray.tune.progress_reporter import TrialProgressCallback
-from ray.tune.utils.callback import _create_default_callbacks
 from rich.console import Console
 
 from losstune.trainer.base.errors import UserError
@@ -27,6 +22,7 @@ from losstune.tuning.execute import session as module
 from losstune.tuning.execute.asha import NoCuts
 from losstune.tuning.execute.placement import Machine, Resources, Slots
 from losstune.tuning.execute.session import Execution, Session, caught_up, session
+from losstune.tuning.execute.tune_hooks import Silent
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.study import Study, create_study
 from tests.trainer.samples import sample_pairs
@@ -254,6 +250,7 @@ def test_a_trial_is_tried_three_times_more_and_workers_are_used_again(asked: dic
     shared = {"pairs": "reference", "expected": None, "folders": drivers_folders(), "system_metrics": True}
     assert asked["trainable"][1] == shared
     assert not asked["checkpoint_config"].checkpoint_at_end
+    assert [type(each) for each in asked["callbacks"]] == [Silent]
 
 
 @pytest.mark.parametrize("wished", [True, False])
@@ -282,19 +279,6 @@ def test_tune_stops_by_a_signal_the_launch_or_a_node(asked: dict[str, Any], tmp_
     assert stops.stop_all()
 
 
-def test_tunes_own_display_is_replaced_by_one_that_keeps_no_trial(asked: dict[str, Any], tmp_path: Path) -> None:
-    ready(tmp_path).run(cast("Any", object()), NO_CUTS, over=lambda: False)
-    (display,) = asked["callbacks"]
-    empty = {name: copy.copy(kept) for name, kept in vars(display).items()}
-    trial: Any = SimpleNamespace(last_result={"done": True})
-    display.on_trial_result(1, [trial], trial, {"done": True})
-    display.on_trial_error(1, [trial], trial)
-    display.on_trial_complete(1, [trial], trial)
-    assert vars(display) == empty
-    created = _create_default_callbacks([display], air_verbosity=None)
-    assert [each for each in created if isinstance(each, TrialProgressCallback)] == [display]
-
-
 def test_the_tracker_starts_at_the_first_result(asked: dict[str, Any], tmp_path: Path) -> None:
     running = ready(tmp_path)
     tracker, searcher = cast("Starts", running.tracker), cast("Any", object())
@@ -313,17 +297,6 @@ def test_the_tracker_starts_without_a_result_if_that_takes_long(
     running.run(cast("Any", object()), NO_CUTS, over=lambda: False)
     assert not asked["stop"].stop_all()
     assert cast("Starts", running.tracker).started
-
-
-def test_tune_can_pickle_what_ends_an_experiment_though_a_launch_can_not_be_pickled(
-    asked: dict[str, Any], tmp_path: Path
-) -> None:
-    running = ready(tmp_path)
-    cast("Any", running.tracker).lock = threading.Lock()
-    lock = threading.Lock()
-    running.run(cast("Any", object()), NO_CUTS, over=lock.locked)
-    assert not asked["stop"].stop_all()
-    assert len(ray.cloudpickle.dumps(asked["stop"])) < 10_000
 
 
 @pytest.mark.parametrize("joined", [False, True])
