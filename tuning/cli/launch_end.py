@@ -2,13 +2,13 @@
 
 import sys
 from collections import Counter
-from typing import Any
+from typing import Any, get_args
 
 from losstune.tuning.cli.ends import leave, print_json
 from losstune.tuning.commands.launch import Outcome
 from losstune.tuning.show.status import status_json
 from losstune.tuning.study.lost_trials import in_vain, in_vain_text
-from losstune.tuning.study.trial import cause_of
+from losstune.tuning.study.trial import EndState, cause_of
 
 
 def end_launch(outcome: Outcome, at: str, *, quiet: bool, as_json: bool) -> None:
@@ -46,6 +46,6 @@ def _search_json(outcome: Outcome) -> dict[str, Any]:
         trials = own.pop("trials")
         own["reasons"] = {
             state: dict(Counter(cause_of(trial["reason"]) for trial in trials if trial["state"] == state))
-            for state in ("complete", "pruned", "failed")
+            for state in get_args(EndState)
         }
     return {"study": status["study"], "losses": losses, "best": status["best"], "dropped": status["dropped"]}

@@ -4,7 +4,6 @@ import itertools
 import math
 from collections.abc import Mapping
 from statistics import fmean
-from typing import Literal
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.run.history import read_history
@@ -18,6 +17,7 @@ from losstune.tuning.confirm.findings import (
     ComparedArm,
     Comparison,
     Pair,
+    Role,
     Verdict,
 )
 from losstune.tuning.confirm.guide import checked_claims
@@ -199,7 +199,7 @@ def _baseline_rows(results: Results, scores: Mapping[str, Scores]) -> list[Compa
 def _row(
     arm: ArmResult,
     scores: Scores,
-    role: Literal["pick", "start", "baseline"],
+    role: Role,
     gain: dict[str, Difference] | None = None,
     search_epochs: int = 0,
     search_seconds: float = 0.0,

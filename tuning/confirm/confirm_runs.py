@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.files import make_folder, with_crc, without_crc
-from losstune.trainer.run.history import read_whole_lines
+from losstune.trainer.run.history import End, read_whole_lines
 from losstune.trainer.run.layout import HISTORY_FILE
 from losstune.tuning.confirm.arms import CONFIRM, Arm, runs_folder
 from losstune.tuning.confirm.looks import Decided, Known, decided
@@ -18,6 +18,7 @@ from losstune.tuning.study.seeds import derived_seed
 from losstune.tuning.study.study import Study
 
 RESULT_FILE = "result.json"
+RunEnd = Literal[End, "failed"]
 
 
 class RunResult(BaseModel):
@@ -30,7 +31,7 @@ class RunResult(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    end: Literal["epochs", "patience", "diverged", "failed"]
+    end: RunEnd
     reason: str
     epochs: int
     best: float | None

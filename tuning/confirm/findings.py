@@ -22,6 +22,7 @@ LABELS = {
 """What is compared on the test split, in the order of the tables, and what readers call it."""
 TEST_METRICS = tuple(LABELS)
 
+Role = Literal["pick", "start", "baseline"]
 Verdict = Literal["first", "undecided", "too few seeds"]
 SmallestVerdict = Literal["as good", "not shown", "too few seeds"]
 GuideVerdict = Literal["held", "not held", "undecided", "too few seeds"]
@@ -53,7 +54,7 @@ class ComparedArm(_Frozen):
     name: str
     loss: str | None
     loss_fn: str | None
-    role: Literal["pick", "start", "baseline"]
+    role: Role
     test: dict[str, Interval]
     validation: float | None
     search_value: float | None

@@ -4,12 +4,11 @@ Where it looks at what it has, the runs after a look wait for all of those befor
 """
 
 import time
-from typing import Literal
 
 from losstune.trainer.run.history import read_history
 from losstune.trainer.run.layout import HISTORY_FILE
 from losstune.tuning.confirm.arms import confirm_folder
-from losstune.tuning.confirm.confirm_runs import ConfirmRun, RunResult, ended_values, looked
+from losstune.tuning.confirm.confirm_runs import ConfirmRun, RunEnd, RunResult, ended_values, looked
 from losstune.tuning.confirm.plan import Plan
 from losstune.tuning.show.confirm_progress import ConfirmProgress
 from losstune.tuning.storage.lease import LeaseLostError
@@ -109,7 +108,7 @@ def _result(run: ConfirmRun, report: Report | None, started: float) -> RunResult
     )
 
 
-def _end(report: Report | None) -> Literal["epochs", "patience", "diverged", "failed"]:
+def _end(report: Report | None) -> RunEnd:
     match report:
         case Report(end="epochs" | "patience" | "diverged" as end):
             return end

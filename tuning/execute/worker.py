@@ -5,7 +5,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from typing import Any, Literal
+from typing import Any
 
 import ray
 import torch
@@ -25,7 +25,7 @@ from losstune.trainer.run.train import set_threads
 from losstune.tuning.execute.counters import measured
 from losstune.tuning.execute.nodes import wait_if_unlike
 from losstune.tuning.execute.requirements import Expected
-from losstune.tuning.study.messages import Report, Task
+from losstune.tuning.study.messages import Fault, Report, Task
 
 STEP_SECONDS = 10.0
 """A step ends at a rung, or after about this long, so that progress shows and little is lost."""
@@ -113,7 +113,7 @@ class TrialTrainable(tune.Trainable):
         text = str(error).encode(errors="backslashreplace").decode().strip().splitlines()
         return self._ended("error", f"{type(error).__name__}: {text[0][:LONGEST_REASON] if text else ''}")
 
-    def _ended(self, end: Literal["error", "storage", "memory"], reason: str) -> Report:
+    def _ended(self, end: Fault, reason: str) -> Report:
         return Report(
             loss=self._task.loss,
             number=self._task.number,

@@ -10,16 +10,11 @@ from optuna.study import Study as OptunaStudy
 from optuna.study import StudyDirection, load_study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from losstune.tuning.study.trial import State, TrialView
+from losstune.tuning.study.loss_trials import STATES
+from losstune.tuning.study.trial import TrialView
 
 _NAME = "both"
-_STATES: dict[State, TrialState] = {
-    "running": TrialState.RUNNING,
-    "paused": TrialState.WAITING,
-    "complete": TrialState.COMPLETE,
-    "pruned": TrialState.PRUNED,
-    "failed": TrialState.FAIL,
-}
+_STATES = {ours: optunas for optunas, ours in STATES.items()}
 _END = -1
 """In place of an epoch: where a trial was given all of its epochs."""
 Ranks = dict[tuple[int, int], float]

@@ -1,12 +1,12 @@
 """A comparison's tables, for the terminal and for the page, and all of it on the terminal."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 from rich.console import Console
 
 from losstune.trainer.base.console import say
-from losstune.tuning.confirm.findings import LABELS, ComparedArm, Comparison
+from losstune.tuning.confirm.findings import LABELS, ComparedArm, Comparison, Role
 from losstune.tuning.confirm.sentences import answer_sentences, guide_sentence
 from losstune.tuning.confirm.short_answer import MARK, short_answer
 from losstune.tuning.show.cost_table import cost_table
@@ -32,7 +32,7 @@ def row_title(row: ComparedArm) -> str:
 
 def ordered_rows(comparison: Comparison) -> list[ComparedArm]:
     """Picks first, best validation mean on top and what stopped early below; then untuned starts, then baselines."""
-    order = ("pick", "start", "baseline")
+    order = get_args(Role)
     return sorted(comparison.rows, key=lambda row: (order.index(row.role), -row.seeds, -(row.validation or 0.0)))
 
 

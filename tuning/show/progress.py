@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from rich.console import Console, Group
 from rich.text import Text
@@ -19,9 +19,7 @@ from losstune.tuning.study.trial import State, TrialView
 class LossProgress:
     """Counts of one loss."""
 
-    states: dict[State, int] = field(
-        default_factory=lambda: dict.fromkeys(("running", "paused", "complete", "pruned", "failed"), 0)
-    )
+    states: dict[State, int] = field(default_factory=lambda: dict.fromkeys(get_args(State), 0))
     epochs: int = 0
     new_epochs: int = 0
     best: TrialView | None = None

@@ -21,7 +21,7 @@ from losstune.tuning.storage.trial_store import OWNER, find_study
 from losstune.tuning.study.distributions import distributions
 from losstune.tuning.study.trial import Ending, State, TrialView, point_digest, trial_name
 
-_STATES: dict[TrialState, State] = {
+STATES: dict[TrialState, State] = {
     TrialState.RUNNING: "running",
     TrialState.WAITING: "paused",
     TrialState.COMPLETE: "complete",
@@ -244,7 +244,7 @@ def _view(loss: str, trial: FrozenTrial) -> TrialView:
         loss=loss,
         number=trial.number,
         point=dict(trial.params),
-        state=_STATES[trial.state],
+        state=STATES[trial.state],
         rungs=dict(trial.intermediate_values),
         ending=Ending(**ending) if ending else None,
         started=trial.datetime_start.timestamp() if trial.datetime_start else 0.0,

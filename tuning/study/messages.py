@@ -8,6 +8,8 @@ from losstune.trainer.run.history import End
 from losstune.tuning.storage.run_places import RunPlace
 
 _KEY = "report"
+Fault = Literal["error", "storage", "memory"]
+"""How a trial ends that its training does not end."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Report:
     epoch: int
     best: float
     best_epoch: int
-    end: End | Literal["error", "storage", "memory"] | None
+    end: End | Fault | None
     error: str
     passed: tuple[int, ...]
     seconds: float

@@ -11,7 +11,8 @@ from optuna.distributions import BaseDistribution
 
 from losstune.tuning.space.search_space import Point
 
-State = Literal["running", "paused", "complete", "pruned", "failed"]
+EndState = Literal["complete", "pruned", "failed"]
+State = Literal["running", "paused", EndState]
 DIVERGED = "diverged"
 TIME_BUDGET = "time budget"
 _WHEN = re.compile(r", (in epoch \d+, batch \d+|validating after epoch \d+)$")
@@ -30,7 +31,7 @@ class Ending:
         best_epoch: the epoch of that value, 0 if none.
     """
 
-    state: Literal["complete", "pruned", "failed"]
+    state: EndState
     reason: str
     epochs: int
     best: float | None
