@@ -137,15 +137,17 @@ def matching(pattern: str) -> Shards:
     Raises:
         UserError: there are none; one is no table; or some of their names say a split and some do not.
     """
-    whole = Path(pattern).absolute()  # links are not followed: what they are named says the split
-    root = Path(*takewhile(lambda part: not glob.has_magic(part), whole.parts))
-    files = sorted(root.glob(str(whole.relative_to(root))))
+    parts = Path(pattern).parts
+    fixed = tuple(takewhile(lambda part: not glob.has_magic(part), parts))
+    root = Path.cwd().joinpath(*fixed)  # links are not followed: what they are named says the split
+    files = sorted(root.glob(str(Path(*parts[len(fixed) :]))))
     if not files:
         raise UserError(f"--data {pattern}: matches no file")
     for file in files:
         if not file.is_file() or file.suffix.lower() not in TABLES:
             raise UserError(f"--data {pattern}: matches {file}; a pattern is for files ending in {', '.join(TABLES)}")
-    return _shards(str(whole), root, files)
+    here = Path(glob.escape(str(Path.cwd())))  # the folder's own brackets are no part of the pattern
+    return _shards(str(here / pattern), root, files)
 
 
 def these(files: Sequence[Path]) -> Shards:
@@ -204,7 +206,12 @@ def _files_below(folder: Path) -> list[Path]:
             links += (path for name in folders if (path := Path(at, name)).is_symlink())
             found += (Path(at, name) for name in files if name[0] not in "._")
         waiting = sorted(links)
-    return sorted(path for path in found if path.suffix.lower() in TABLES and path.is_file())
+    return sorted(path for path in found if path.suffix.lower() in TABLES or _may_be_a_folder(path))
+
+
+def _may_be_a_folder(path: Path) -> bool:
+    """Whether a file is a link that leads nowhere now, as to a disk that is not mounted: it is opened, and refused."""
+    return not path.suffix and path.is_symlink() and not path.exists()
 
 
 def _saved_dataset(folder: Path) -> list[Path] | None:

@@ -108,6 +108,16 @@ def test_a_pattern_is_the_files_that_match(tmp_path: Path, pattern: str, monkeyp
     same(loaded(str(tmp_path / pattern)))
 
 
+def test_a_pattern_in_a_folder_with_brackets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(3):
+        written(tmp_path / f"run [1]/data/{number}.parquet", part(20 * number, 20))
+    monkeypatch.chdir(tmp_path / "run [1]")
+    found = loaded("data/*.parquet")
+    same(found)
+    monkeypatch.chdir(tmp_path)
+    same(loaded(found.source))
+
+
 def test_a_pattern_takes_the_split_from_names_too(tmp_path: Path) -> None:
     for number, name in enumerate(sorted(NAMES)):
         written(tmp_path / f"{name}-0.parquet", part(20 * number, 20))
@@ -131,6 +141,14 @@ class TestLinks:
         (tmp_path / "data/v1/up").symlink_to(tmp_path / "data")
         (tmp_path / "data/.hidden").symlink_to(tmp_path)
         same(loaded(tmp_path / "data"))
+
+    @pytest.mark.parametrize("name", ["test", "test.parquet"])
+    def test_that_lead_nowhere_are_refused(self, tmp_path: Path, name: str) -> None:
+        """As to a disk that is not mounted: the rows of others were taken for all."""
+        written(tmp_path / "train.parquet", part(0, 60))
+        (tmp_path / name).symlink_to(tmp_path / "mounted" / name)
+        (tmp_path / "README.md").symlink_to(tmp_path / "nowhere.md")
+        assert refusal(loaded, tmp_path) == f"{tmp_path / name}: no such file"
 
     def test_to_one_folder_count_once(self, tmp_path: Path) -> None:
         written(tmp_path / "elsewhere/0.parquet", part(0, 60))
