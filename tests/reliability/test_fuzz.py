@@ -24,7 +24,8 @@ from losstune.trainer.data.guards import MAX_EXPANSION, SMALL
 from losstune.trainer.run.history import history_line, read_whole_lines
 from losstune.tuning.search.proposals import propose
 from losstune.tuning.space.expression import Expression
-from losstune.tuning.space.reader import check_grid, load_space, shipped_names
+from losstune.tuning.space.feasibility import check_grid
+from losstune.tuning.space.reader import load_space, shipped_names
 from losstune.tuning.space.search_space import typical_point
 from losstune.tuning.space.settings import SamplerName
 from losstune.tuning.study.loss_trials import LossTrials

@@ -17,8 +17,8 @@ from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.pairs import Pairs
 from losstune.trainer.data.resident import Shortfall, split_shortfall
 from losstune.trainer.model.encoder import build_model, check_output
-from losstune.tuning.space.reader import check_grid, load_space, own_file, read_space, shipped_names
-from losstune.tuning.space.search_space import SearchSpace, typical_point
+from losstune.tuning.space.reader import load_space, own_file, read_space, shipped_names
+from losstune.tuning.space.search_space import MAX_GRID, SearchSpace, typical_point
 from losstune.tuning.space.settings import StudySettings
 
 Baseline = Literal["chance", "mean_target", "ridge", "ridge_centered", "untrained"]
@@ -97,6 +97,22 @@ def check_against_data(spaces: list[SearchSpace], settings: StudySettings, pairs
             _check_model(space, pairs)
         except (UserError, ValueError) as error:
             raise UserError(f"{space.file}: {error}") from error
+
+
+def check_grid(space: SearchSpace) -> None:
+    """Refuse a space that ``sampler: grid`` can not run through.
+
+    Raises:
+        UserError: naming the parameter that is a continuum, or the number of points.
+    """
+    for parameter in space.parameters:
+        if parameter.domain.values is None:
+            raise UserError(
+                f"{space.file}: space → {parameter.name}: the grid sampler needs choices, int or step; "
+                f"found {parameter.domain}"
+            )
+    if (space.size or 0) > MAX_GRID:
+        raise UserError(f"{space.file}: the grid has more than {MAX_GRID:,} points")
 
 
 def shortfall_at(space: SearchSpace, settings: StudySettings, pairs: Pairs, batch_size: int) -> Shortfall | None:

@@ -19,7 +19,7 @@ from losstune.trainer.config.matryoshka import LISTS, one_value
 from losstune.tuning.space.checks import SettingChecks, fail
 from losstune.tuning.space.domains import read_domain
 from losstune.tuning.space.expression import Expression
-from losstune.tuning.space.search_space import MAX_GRID, Parameter, Point, SearchSpace, Value
+from losstune.tuning.space.search_space import Parameter, Point, SearchSpace, Value
 from losstune.tuning.space.settings import StudySettings
 
 SECTIONS = ("loss_fn", "name", "start", "space", "derived", "fixed", "study")
@@ -260,19 +260,3 @@ def _flat(section: Mapping[str, Any]) -> dict[str, Any]:
 def _yaml_path(section: Mapping[str, Any], flat_name: str) -> tuple[str, ...]:
     """Keys under which a flat name stands: whole, or nested."""
     return (flat_name,) if flat_name in section else tuple(flat_name.split("."))
-
-
-def check_grid(space: SearchSpace) -> None:
-    """Refuse a space that ``sampler: grid`` can not run through.
-
-    Raises:
-        UserError: naming the parameter that is a continuum, or the number of points.
-    """
-    for parameter in space.parameters:
-        if parameter.domain.values is None:
-            raise UserError(
-                f"{space.file}: space → {parameter.name}: the grid sampler needs choices, int or step; "
-                f"found {parameter.domain}"
-            )
-    if (space.size or 0) > MAX_GRID:
-        raise UserError(f"{space.file}: the grid has more than {MAX_GRID:,} points")

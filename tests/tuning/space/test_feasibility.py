@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from losstune.trainer.data.pairs import Pairs, make_pairs
-from losstune.tuning.space.feasibility import check_against_data, load_spaces
+from losstune.tuning.space.feasibility import check_against_data, check_grid, load_spaces
 from losstune.tuning.space.reader import shipped_names
 from tests.trainer.samples import refusal, sample_arrays
 from tests.tuning.samples import CONDITIONAL, CONTINUOUS, settings_of, space_of
@@ -121,3 +121,18 @@ def test_what_they_can_serve(pairs: Pairs) -> None:
           matryoshka_weights: {choices: [[1, 0.5], [0, 1]], when: {matryoshka_dims: "2,4"}}
     """
     check_against_data([space_of(weighed)], settings_of(sampler="grid"), pairs)
+
+
+def test_a_grid_needs_values_that_can_be_counted() -> None:
+    check_grid(space_of("loss_fn: mse\nspace: {batch_size: {choices: [16, 32]}}"))
+    continuous = space_of("loss_fn: mse\nspace: {batch_size: {choices: [16]}, lr: {low: 0.1, high: 1, log: true}}")
+    assert refusal(check_grid, continuous) == (
+        "space.yaml: space → lr: the grid sampler needs choices, int or step; found 0.1 … 1, log"
+    )
+
+
+def test_a_grid_has_an_end() -> None:
+    large = "loss_fn: mse\nspace:\n  warmup_epochs: {low: 1, high: 1000, int: true}\n  "
+    check_grid(space_of(large + "model.hidden_dim: {low: 1, high: 100, int: true}"))
+    message = refusal(check_grid, space_of(large + "model.hidden_dim: {low: 1, high: 101, int: true}"))
+    assert message == "space.yaml: the grid has more than 100,000 points"

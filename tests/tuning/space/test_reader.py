@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from losstune.trainer.base.yaml_file import dump_yaml, parse_yaml
-from losstune.tuning.space.reader import check_grid, load_space, read_space, shipped_names
+from losstune.tuning.space.reader import load_space, read_space, shipped_names
 from losstune.tuning.space.search_space import Choices, Parameter, Range
 from tests.trainer.samples import ALLOWED_LOSSES, refusal
 from tests.tuning.samples import FILE, space_of
@@ -630,18 +630,3 @@ def test_a_path_that_leads_nowhere(tmp_path: Path) -> None:
 def test_an_unknown_name_gets_the_shipped_ones() -> None:
     message = refusal(load_space, "inphonce")
     assert message.startswith("no search space 'inphonce': give the path of a YAML file, or one of cosine, cosine_mse")
-
-
-def test_a_grid_needs_values_that_can_be_counted() -> None:
-    check_grid(space_of("loss_fn: mse\nspace: {batch_size: {choices: [16, 32]}}"))
-    continuous = space_of("loss_fn: mse\nspace: {batch_size: {choices: [16]}, lr: {low: 0.1, high: 1, log: true}}")
-    assert refusal(check_grid, continuous) == (
-        "space.yaml: space → lr: the grid sampler needs choices, int or step; found 0.1 … 1, log"
-    )
-
-
-def test_a_grid_has_an_end() -> None:
-    large = "loss_fn: mse\nspace:\n  warmup_epochs: {low: 1, high: 1000, int: true}\n  "
-    check_grid(space_of(large + "model.hidden_dim: {low: 1, high: 100, int: true}"))
-    message = refusal(check_grid, space_of(large + "model.hidden_dim: {low: 1, high: 101, int: true}"))
-    assert message == "space.yaml: the grid has more than 100,000 points"

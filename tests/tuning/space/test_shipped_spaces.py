@@ -10,9 +10,9 @@ import pytest
 
 from losstune.trainer.config.loss_registry import loss_names
 from losstune.trainer.config.train_config import TrainConfig
-from losstune.tuning.space.feasibility import load_spaces
+from losstune.tuning.space.feasibility import check_grid, load_spaces
 from losstune.tuning.space.merged import merged_settings
-from losstune.tuning.space.reader import check_grid, load_space, shipped_names
+from losstune.tuning.space.reader import load_space, shipped_names
 from losstune.tuning.space.search_space import Parameter, Point, SearchSpace
 from losstune.tuning.space.settings import StudySettings
 from losstune.tuning.storage.home import Home
