@@ -65,15 +65,9 @@ def train_run(
     history = _continue(folder, trainer, console) if resume else []
     if not resume:
         folder.start(config)
-    for note in schedule_notes(config, trainer.steps_per_epoch) if trainer.end is None else ():
-        say(console, f"Note: {note}")
+    _say_notes(trainer, console)
     best = next((record for record in history if record["epoch"] == trainer.best_epoch), None)
     chance = data.val.chance if data.val else None
-    if data.val is not None and len(data.val) == config.eval_queries:
-        say(
-            console,
-            f"Validation: a sample of {len(data.val):,} rows, each against all {len(data.val.gallery):,} targets",
-        )
     unsaved: list[Record] = []
     saved_at = time.monotonic()
     with stop_on_signal(own_process=own_process) as stop, EpochDisplay(config, chance, console) as display:
@@ -89,6 +83,15 @@ def train_run(
         if unsaved:
             folder.save(trainer, unsaved)
     return Finished(trainer, best, stop)
+
+
+def _say_notes(trainer: Trainer, console: Console) -> None:
+    """What to know of its schedule, while it has one before it, and of how it is validated."""
+    for note in schedule_notes(trainer.config, trainer.steps_per_epoch) if trainer.end is None else ():
+        say(console, f"Note: {note}")
+    val = trainer.data.val
+    if val is not None and len(val) == trainer.config.eval_queries:
+        say(console, f"Validation: a sample of {len(val):,} rows, each against all {len(val.gallery):,} targets")
 
 
 def _continue(folder: RunDirectory, trainer: Trainer, console: Console) -> list[Record]:

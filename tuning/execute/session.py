@@ -89,9 +89,7 @@ class Session:
 
         from losstune.tuning.execute.ray_private import same_environment
         from losstune.tuning.execute.tune_hooks import Silent, StopWhen
-        from losstune.tuning.execute.worker import TrialTrainable
 
-        expected = self.nodes.expected if self.nodes else None
         shown = time.monotonic() + SHOWN_SECONDS
 
         def ends() -> bool:
@@ -101,13 +99,7 @@ class Session:
 
         with nullcontext() if self.nodes else same_environment():
             tune.run(
-                tune.with_parameters(
-                    TrialTrainable,
-                    pairs=self.data,
-                    expected=expected,
-                    folders=drivers_folders(),
-                    system_metrics=self.system_metrics,
-                ),
+                self._trainable(),
                 name="study",
                 search_alg=searcher,
                 scheduler=scheduler,
@@ -128,6 +120,20 @@ class Session:
             )
         if refusal := self._refusal():
             raise UserError(f"{refusal}\nthe study waits, and the same command goes on")
+
+    def _trainable(self) -> Any:
+        """The class that trains in the workers, with what each of them needs."""
+        from ray import tune
+
+        from losstune.tuning.execute.worker import TrialTrainable
+
+        return tune.with_parameters(
+            TrialTrainable,
+            pairs=self.data,
+            expected=self.nodes.expected if self.nodes else None,
+            folders=drivers_folders(),
+            system_metrics=self.system_metrics,
+        )
 
     def _refusal(self) -> str:
         return self.nodes.refusal() if self.nodes else ""
