@@ -98,6 +98,11 @@ def build_comparison(
         pareto=pareto({loss: scores[arm] for loss, arm in picks.items()}, pairs, measures),
         guide=list(checked_claims(picks, plan.starts, scores, plan.seeds)),
         failed={loss: _failure(results, loss) for loss in study.spec.spaces if loss not in picks},
+        left_out={
+            arm.name: _without_value(arm.ends)
+            for arm in results.arms
+            if arm.loss in picks and arm.validation_mean == -math.inf
+        },
         partings=[text for loss in picks for text in results.arm(picks[loss]).partings],
         margin=margin,
         smallest=find_smallest(results, scores, primary, margin, plan.seeds),
@@ -238,8 +243,10 @@ def _cut(scores: Scores, size: int) -> dict[str, Interval]:
 
 def _failure(results: Results, loss: str) -> str:
     ends = [end for arm in results.arms if arm.loss == loss and arm.role == "candidate" for end in arm.ends]
-    if not ends:
-        return "every trial of its search diverged or failed"
+    return _without_value(ends) if ends else "every trial of its search diverged or failed"
+
+
+def _without_value(ends: list[str]) -> str:
     bad = [end for end in ends if end not in ("epochs", "patience")]
     return f"{len(bad)} of {len(ends)} runs failed or diverged ({bad[0] if bad else 'no value'})"
 

@@ -167,6 +167,8 @@ class Comparison(_Frozen):
     guide: list[GuideClaim]
     failed: dict[str, str]
     partings: list[str]
+    left_out: dict[str, str] = {}
+    """Why a setting of a loss that is compared is not: by its name, how many of its runs have no value."""
     margin: float = MARGIN
     smallest: Smallest | None = None
     smallest_sought: bool = False

@@ -158,7 +158,7 @@ def _disagreement(comparison: Comparison) -> list[str]:
 
 
 def _failed(comparison: Comparison) -> list[str]:
-    return [f"{loss} is not compared: {reason}." for loss, reason in comparison.failed.items()]
+    return [f"{name} is not compared: {why}." for name, why in (comparison.failed | comparison.left_out).items()]
 
 
 def _collapsed(comparison: Comparison) -> list[str]:

@@ -11,7 +11,7 @@ from losstune.tuning.confirm.sentences import answer_sentences, guide_sentence
 from losstune.tuning.confirm.short_answer import MARK, short_answer
 from losstune.tuning.show.cost_table import cost_table
 from losstune.tuning.show.progress import time_text
-from losstune.tuning.show.table import Cell, Column, Measured, Noted, Table, TableRow, TerminalTable, number_text
+from losstune.tuning.show.table import NONE, Cell, Column, Measured, Noted, Table, TableRow, TerminalTable, number_text
 
 BASELINES = {
     "chance": "chance",
@@ -66,13 +66,16 @@ def tuning_table(comparison: Comparison) -> Table:
         Column(f"gain in test {LABELS[primary]}", short=f"gain in {LABELS[primary]}"),
         *(Column(name) for name in ("search", "confirmed", "too high by", "epochs", "training")),
     ]
-    return Table(columns, [_tuned(row, primary) for row in ordered_rows(comparison) if row.role == "pick"])
+    untuned = {row.name for row in comparison.rows if row.role == "start"}
+    picks = [row for row in ordered_rows(comparison) if row.role == "pick"]
+    return Table(columns, [_tuned(row, primary, "is untuned" if row.name in untuned else NONE) for row in picks])
 
 
-def _tuned(row: ComparedArm, primary: str) -> TableRow:
+def _tuned(row: ComparedArm, primary: str, without: str) -> TableRow:
+    """``without`` is what stands where there is no gain: the pick is the untuned start, or that one failed."""
     gain = row.gain.get(primary)
     cells: list[Cell] = [
-        Measured(gain, signed=True) if gain else "is untuned",
+        Measured(gain, signed=True) if gain else without,
         number_text(row.search_value),
         number_text(row.validation),
         number_text(row.optimism, signed=True),

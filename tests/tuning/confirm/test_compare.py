@@ -24,7 +24,8 @@ from losstune.tuning.confirm.results import ArmResult, Results, Scores, save_res
 from losstune.tuning.confirm.sentences import answer_sentences
 from losstune.tuning.confirm.short_answer import short_answer
 from losstune.tuning.confirm.statistics import difference, holm
-from losstune.tuning.show.comparison import ordered_rows
+from losstune.tuning.show.comparison import ordered_rows, tuning_table
+from losstune.tuning.show.table import NONE
 from losstune.tuning.space.feasibility import load_spaces
 from losstune.tuning.space.merged import merged_settings
 from losstune.tuning.storage.home import Home
@@ -428,6 +429,20 @@ def test_a_failed_loss_is_listed_with_its_reason(tmp_path: Path) -> None:
     assert found.failed == {"cosine": "10 of 10 runs failed or diverged (diverged)"}
     assert {loss for pair in found.pairs for loss in (pair.first, pair.second)} == {"mse", "infonce"}
     assert [claim.better for claim in found.guide] == []
+
+
+def test_a_setting_that_failed_with_a_seed_is_not_left_out_in_silence(tmp_path: Path) -> None:
+    """One that is no pick, though perhaps the search's best; and an untuned one, over which there is then no gain."""
+    study, plan, results, scores = confirmed(tmp_path)
+    start = results.arm("mse-start")
+    failed = {"validation": [*start.validation[1:], None], "ends": [*start.ends[1:], "diverged"]}
+    arms = [start.model_copy(update=failed) if arm == start else arm for arm in results.arms]
+    del scores["mse-start"]
+    found = build_comparison(study, plan, results.model_copy(update={"arms": arms}), scores)
+    assert found.left_out == {"mse-start": "1 of 10 runs failed or diverged (diverged)"}
+    told = "mse-start is not compared: 1 of 10 runs failed or diverged (diverged)."
+    assert told in answer_sentences(found)
+    assert {row.name: row.cells[0] for row in tuning_table(found).rows}["mse"] == NONE
 
 
 def test_a_single_loss_left_is_compared_with_baselines_alone(tmp_path: Path) -> None:
