@@ -7,8 +7,9 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
+from yaml.representer import RepresenterError
 
-from losstune.trainer.base.errors import UserError
+from losstune.trainer.base.errors import UserError, shown
 from losstune.trainer.base.yaml_file import YamlFile, dump_yaml, parse_yaml
 from losstune.trainer.config.loss_registry import loss_names
 from losstune.trainer.config.matryoshka import LISTS, with_whole
@@ -49,7 +50,7 @@ def load_spaces(given: Sequence[Space], frozen: Mapping[str, SearchSpace] | None
 
 def _loaded(space: Space, frozen: Mapping[str, SearchSpace], title: str) -> SearchSpace:
     if isinstance(space, Mapping):
-        file = parse_yaml(dump_yaml(dict(space)), title)
+        file = parse_yaml(_as_yaml(space, title), title)
     elif (name := os.fspath(space)) in shipped_names():
         return frozen.get(name) or load_space(name)
     else:
@@ -58,6 +59,26 @@ def _loaded(space: Space, frozen: Mapping[str, SearchSpace], title: str) -> Sear
     if own.name not in frozen:  # a later release may ship a loss of the name that a study has for another one
         _check_name(own, file)
     return own
+
+
+def _as_yaml(space: Mapping[str, Any], title: str) -> str:
+    try:
+        return dump_yaml(_plain(space))
+    except RepresenterError as error:
+        found = shown(error.args[-1])
+        raise UserError(f"{title}: found {found}; expected what YAML says: numbers, text, lists and mappings") from None
+
+
+def _plain(value: Any) -> Any:
+    """The same without NumPy's types: ranges and choices may be computed."""
+    match value:
+        case np.generic() | np.ndarray():
+            return value.tolist()
+        case Mapping():
+            return {name: _plain(own) for name, own in value.items()}
+        case list() | tuple():
+            return [_plain(own) for own in value]
+    return value
 
 
 def _check_name(space: SearchSpace, file: YamlFile) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from losstune.trainer.data.pairs import Pairs, make_pairs
@@ -136,3 +137,26 @@ def test_a_grid_has_an_end() -> None:
     check_grid(space_of(large + "model.hidden_dim: {low: 1, high: 100, int: true}"))
     message = refusal(check_grid, space_of(large + "model.hidden_dim: {low: 1, high: 101, int: true}"))
     assert message == "space.yaml: the grid has more than 100,000 points"
+
+
+def test_a_space_of_a_program_may_have_numpys_numbers() -> None:
+    computed = {
+        "start": ({"lr": np.float32(0.5), "batch_size": np.int64(32), "weight_decay": 0.5},),
+        "space": {
+            "lr": {"low": np.float64(1e-4), "high": np.float32(0.5), "log": np.bool_(True)},
+            "batch_size": {"choices": 2 ** np.arange(4, 7)},
+            "weight_decay": {"choices": list(np.linspace(0, 0.5, 3))},
+        },
+    }
+    plain = {
+        "start": [{"lr": 0.5, "batch_size": 32, "weight_decay": 0.5}],
+        "space": {
+            "lr": {"low": 1e-4, "high": 0.5, "log": True},
+            "batch_size": {"choices": [16, 32, 64]},
+            "weight_decay": {"choices": [0.0, 0.25, 0.5]},
+        },
+    }
+    assert load_spaces([{"loss_fn": "mse"} | computed]) == load_spaces([{"loss_fn": "mse"} | plain])
+    assert refusal(load_spaces, ["cosine", {"loss_fn": "mse", "fixed": {"lr": 1j}}]) == (
+        "space 2: found 1j; expected what YAML says: numbers, text, lists and mappings"
+    )
