@@ -55,7 +55,7 @@ def find_arrays(source: Source, names: ColumnNames, roles: tuple[str, ...] = ROL
     if isinstance(source, Mapping):
         contents, where = _chosen(raw_arrays(source), columns), IN_MEMORY
     else:
-        with looking_at(source := os.fspath(source)):
+        with looking_at(source := _path_of(source)):
             contents, where = _contents(source, columns)
     check_needed(contents.names, names, roles, where)
     return Found(where, contents.arrays, names.unused(contents.names, roles))
@@ -106,6 +106,16 @@ def is_there(source: str) -> bool:
     except (UserError, OSError):
         return False
     return True
+
+
+def _path_of(source: object) -> str:
+    """Of a program anything may come: a data frame, or two arrays in a tuple."""
+    if not isinstance(source, str | os.PathLike):
+        raise UserError(
+            f"--data: found a {type(source).__name__}; expected a dict of arrays by name, inputs and targets, or "
+            f"{DIGITS}, a path, or package.module:function"
+        )
+    return os.fspath(source)
 
 
 def _contents(source: str, columns: Mapping[str, str]) -> tuple[Contents, str]:

@@ -29,7 +29,7 @@ from losstune.tuning.commands.report import Reported
 from losstune.tuning.commands.report import report as write_report
 from losstune.tuning.commands.studies import existing, named_study
 from losstune.tuning.commands.study_view import StudyView
-from losstune.tuning.commands.wishes import seconds_of, share_of
+from losstune.tuning.commands.wishes import count_of, seconds_of, share_of
 from losstune.tuning.confirm.compare import compare as compared
 from losstune.tuning.confirm.margin import margin_of, smallest_margin
 from losstune.tuning.execute.placement import Resources
@@ -71,7 +71,7 @@ def launch(
 
     Args:
         spaces: search spaces, each of its loss's name or with a ``name`` of its own: shipped names, paths of YAML
-            files, or what such a file says as a dict. None is needed to continue a study.
+            files, or what such a file says as a dict. To continue a study they may be left out.
         data: arrays by name (``inputs`` (N, …) and ``targets`` (N, d), optionally ``ids``, ``groups`` and ``split``
             (N,), and ``negatives`` if ``columns`` says so), which are then kept with the study; or ``digits``, a path,
             ``package.module:function``.
@@ -101,7 +101,7 @@ def launch(
     check_settings(settings)
     with _place(storage, study_storage) as (home, stack):
         uri = _uri(tracking_uri)
-        resources = Resources(concurrency, cpus_per_trial, None if gpus_per_trial is None else share_of(gpus_per_trial))
+        resources = _resources(concurrency, cpus_per_trial, gpus_per_trial)
         request = LaunchRequest(
             spaces=[spaces] if isinstance(spaces, str | os.PathLike | Mapping) else list(spaces),
             data=data,
@@ -191,7 +191,7 @@ def confirm(
     if top < 1 or seeds < 2:
         raise UserError(f"--top {top} --seeds {seeds}: expected at least 1 setting, and at least 2 seeds")
     view = _view(study)
-    resources = Resources(concurrency, cpus_per_trial, None if gpus_per_trial is None else share_of(gpus_per_trial))
+    resources = _resources(concurrency, cpus_per_trial, gpus_per_trial)
     execution = Execution(resources, address, view.tracking_uri, system_metrics, own_process=False)
     within = smallest_margin(smallest=smallest, margin=margin)
     home = view.stored.home
@@ -255,6 +255,15 @@ def _place(storage: AnyPath | None, study_storage: str | None) -> Iterator[tuple
     with ExitStack() as stack:
         where = os.environ.get(STORAGE) or "." if storage is None else os.fspath(storage)
         yield stack.enter_context(home_at(where, study_storage or os.environ.get(STUDY_STORAGE) or None)), stack
+
+
+def _resources(concurrency: int | None, cpus_per_trial: int, gpus_per_trial: Share) -> Resources:
+    """What a trial gets, and how many at a time: with none at a time a launch would wait for ever."""
+    return Resources(
+        None if concurrency is None else count_of(concurrency, "--concurrency"),
+        count_of(cpus_per_trial, "--cpus-per-trial"),
+        None if gpus_per_trial is None else share_of(gpus_per_trial),
+    )
 
 
 def _uri(tracking_uri: str | None) -> str | None:

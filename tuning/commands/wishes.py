@@ -1,5 +1,6 @@
-"""Times and shares as a person gives them, in a program or on the command line."""
+"""Times, counts and shares as a person gives them, in a program or on the command line."""
 
+import operator
 import re
 from typing import Literal
 
@@ -18,6 +19,21 @@ def seconds_of(wish: str | float) -> float:
     return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 
+def count_of(wish: int, option: str) -> int:
+    """A whole number from 1, as the command line lets no other pass.
+
+    Raises:
+        UserError: it is none.
+    """
+    try:
+        count = operator.index(wish)
+    except TypeError:
+        count = 0
+    if count < 1:
+        raise UserError(f"{option}: found {wish!r}; expected a whole number from 1")
+    return count
+
+
 def share_of(wish: str | float) -> float | Literal["auto"]:
     """A share of a GPU from 0 to 1, a whole number of GPUs, or ``auto``.
 
@@ -28,7 +44,7 @@ def share_of(wish: str | float) -> float | Literal["auto"]:
         return "auto"
     try:
         share = float(wish)
-    except ValueError:
+    except (TypeError, ValueError):
         share = -1.0
     if 0 <= share <= 1 or (share > 1 and share.is_integer()):
         return share

@@ -125,6 +125,18 @@ def test_two_variants_of_a_loss_are_told_apart_by_name_in_all_that_is_shown(tmp_
         (lambda: launch("mse", ARRAYS, study="s", time_budget="soon"), r"^time_budget: found 'soon'; expected a time"),
         (lambda: launch("mse", ARRAYS, study="s", gpus_per_trial=1.5), r"^gpus_per_trial: found 1.5; expected a share"),
         (
+            lambda: launch("mse", ARRAYS, study="s", concurrency=0),
+            r"^concurrency: found 0; expected a whole number from 1$",
+        ),
+        (
+            lambda: launch("mse", ARRAYS, study="s", cpus_per_trial=0),
+            r"^cpus_per_trial: found 0; expected a whole number from 1$",
+        ),
+        (
+            lambda: launch("mse", (ARRAYS["inputs"], ARRAYS["targets"]), study="s"),  # type: ignore[arg-type]
+            r"^data: found a tuple; expected a dict of arrays by name, inputs and targets, or digits, a path",
+        ),
+        (
             lambda: launch("mse", ARRAYS, study="s", max_epochs=0),
             r"^study: max_epochs: found 0; should be greater than",
         ),
