@@ -15,6 +15,7 @@ from optuna.trial import FrozenTrial, create_trial
 from losstune.trainer.run.history import Record
 from losstune.tuning.space.search_space import SearchSpace
 from losstune.tuning.study.distributions import distributions
+from losstune.tuning.study.quiet_optuna import quiet_optuna
 from losstune.tuning.study.trial import DIVERGED, TrialView
 
 MIN_TRIALS = 20
@@ -127,6 +128,7 @@ def importance(space: SearchSpace, trials: Iterable[TrialView]) -> Importance | 
 class _Evaluator:
     """Importances of the same trials with other values."""
 
+    @quiet_optuna()
     def __init__(self, space: SearchSpace, trials: Sequence[TrialView], quantile: float) -> None:
         from optuna.importance import PedAnovaImportanceEvaluator  # loads scikit-learn, which many pages do without
 

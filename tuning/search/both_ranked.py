@@ -11,6 +11,7 @@ from optuna.study import StudyDirection, load_study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from losstune.tuning.study.loss_trials import STATES
+from losstune.tuning.study.quiet_optuna import quiet_optuna
 from losstune.tuning.study.trial import TrialView
 
 _NAME = "both"
@@ -28,6 +29,7 @@ class BothRanked:
     were worse at that epoch.
     """
 
+    @quiet_optuna()
     def __init__(
         self, earlier: Sequence[TrialView], own: Sequence[TrialView], known: Mapping[str, BaseDistribution]
     ) -> None:

@@ -19,6 +19,7 @@ from losstune.tuning.space.search_space import MAX_GRID, Point, Range, SearchSpa
 from losstune.tuning.space.settings import SamplerName
 from losstune.tuning.study.distributions import distributions
 from losstune.tuning.study.loss_trials import LossTrials
+from losstune.tuning.study.quiet_optuna import quiet_optuna
 from losstune.tuning.study.seeds import derived_seed
 from losstune.tuning.study.trial import TrialView
 
@@ -71,6 +72,7 @@ def _make_sampler(name: SamplerName, space: SearchSpace, seed: int) -> BaseSampl
         return TPESampler(seed=seed % 2**32, multivariate=True, group=conditional)
 
 
+@quiet_optuna()
 def _sample(trials: LossTrials | BothRanked, space: SearchSpace, sampler: BaseSampler) -> Point:
     """One point from Optuna's sampler interface, with the space's own conditions."""
     study, trial = trials.draft()

@@ -19,6 +19,7 @@ from losstune.tuning.storage.sqlite_store import STORAGE_FILE
 from losstune.tuning.storage.trial_store import find_study, remove_study
 from losstune.tuning.study.distributions import distributions
 from losstune.tuning.study.loss_trials import DIGEST, DROPPED, GROWN_AT, read_trials
+from losstune.tuning.study.quiet_optuna import quiet_optuna
 from losstune.tuning.study.study import Study
 from losstune.tuning.study.trial import TrialView, point_digest, trial_name
 
@@ -42,6 +43,7 @@ def copy_trials(before: Study, now: Study) -> dict[str, int]:
     return copied
 
 
+@quiet_optuna()
 def _copy(storage: BaseStorage, before: str, now: str, change: Growth) -> int:
     remove_study(storage, now)
     source = find_study(storage, before)

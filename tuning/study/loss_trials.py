@@ -19,6 +19,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from losstune.tuning.space.search_space import Point, SearchSpace
 from losstune.tuning.storage.trial_store import OWNER, find_study
 from losstune.tuning.study.distributions import distributions
+from losstune.tuning.study.quiet_optuna import quiet_optuna
 from losstune.tuning.study.trial import Ending, State, TrialView, point_digest, trial_name
 
 STATES: dict[TrialState, State] = {
@@ -45,6 +46,7 @@ class LossTrials:
         stored_numbers: of the trials that were there, in the order in which they came, as the storage has them.
     """
 
+    @quiet_optuna()
     def __init__(
         self,
         storage: BaseStorage,

@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import optuna
 from optuna.storages import BaseStorage
 
 from losstune.trainer.base.errors import UserError, translating
@@ -86,7 +85,6 @@ class Study:
         Raises:
             UserError: it can not be read, or holds another study of this name.
         """
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
         return self.store.open(self.spec.spaces)
 
     def optuna_name(self, loss: str, generation: int | None = None) -> str:
