@@ -21,7 +21,7 @@ from losstune.trainer.data.columns import column, mean_of
 from losstune.trainer.data.labels import SPLIT_NAMES
 from losstune.trainer.data.pairs import Pairs, load_pairs
 from losstune.trainer.data.resident import split_tensors
-from losstune.trainer.data.sources import Source
+from losstune.trainer.data.sources import Source, raw_arrays
 from losstune.trainer.data.splits import split_rows
 from losstune.trainer.run.start import RunRequest
 from losstune.trainer.run.whole_run import Run, run
@@ -100,7 +100,7 @@ def score(
     """How any embeddings of the inputs score, by losstune's metrics: ``mrr``, ``recall_at_1`` and so on.
 
     Args:
-        predictions: (N, d), for every row of ``data``, in order.
+        predictions: (N, d), for every row of ``data``, in order; tensors too, wherever they are.
         data: as of :func:`train`, or pairs that were loaded.
         split: the rows to score: ``train``, ``val`` or ``test``.
         split_seed: seed of the split of train and val; the test split has none.
@@ -111,7 +111,7 @@ def score(
         LosstuneError: predictions of another shape than the targets, or that are not finite.
     """
     pairs = data if isinstance(data, Pairs) else load_pairs(data, rules=DataRules(split_by, answers))
-    embeddings = np.asarray(predictions, dtype=np.float32)
+    embeddings = raw_arrays({"predictions": predictions})["predictions"].astype(np.float32, copy=False)
     if embeddings.shape != pairs.targets.shape:
         raise UserError(f"predictions: found shape {embeddings.shape}; the targets have {pairs.targets.shape}")
     if split not in SPLIT_NAMES:

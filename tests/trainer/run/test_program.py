@@ -100,6 +100,11 @@ class TestScore:
         assert score(spoilt, arrays)["mrr"] == 1.0
         assert score(spoilt, load_pairs(arrays), split="val")["cosine_sim"] == pytest.approx(-1)
 
+    def test_tensors_are_scored_as_a_model_gives_them(self, arrays) -> None:
+        given = torch.from_numpy(arrays["targets"].astype(np.float32)).requires_grad_()
+        assert score(given * 1, arrays) == score(arrays["targets"], arrays)
+        assert score(given.bfloat16(), arrays) == score(given.bfloat16().float().detach().numpy(), arrays)
+
     @pytest.mark.parametrize(
         ("predictions", "options", "message"),
         [
