@@ -12,6 +12,7 @@ from rich.console import Console
 
 from losstune.trainer.base.argument_words import for_programs
 from losstune.trainer.base.errors import UserError
+from losstune.trainer.base.plain import plain
 from losstune.trainer.base.waiting import bars_shown
 from losstune.trainer.config.config_file import ConfigFile, read_config
 from losstune.trainer.config.data_rules import AnswerRule, DataRules, SplitBy
@@ -67,7 +68,7 @@ def train(
     file, own = _settings_of(settings)
     request = RunRequest(
         file=file,
-        settings=own | options | ({} if columns is None else {"columns": columns_text(columns)}),
+        settings=plain(own | options) | ({} if columns is None else {"columns": columns_text(columns)}),
         output_dir=None if output_dir is None else Path(output_dir),
         resume=resume,
         checkpoint=None if checkpoint is None else Path(checkpoint),

@@ -14,6 +14,7 @@ from rich.console import Console
 
 from losstune.trainer.base.argument_words import for_programs, in_argument_words
 from losstune.trainer.base.errors import UserError
+from losstune.trainer.base.plain import plain
 from losstune.trainer.base.waiting import bars_shown
 from losstune.trainer.data.column_names import Columns
 from losstune.trainer.data.sources import Source
@@ -108,7 +109,7 @@ def launch(
             name=study,
             home=home,
             execution=Execution(resources, address, uri, system_metrics, own_process=False),
-            options={name: value for name, value in settings.items() if value is not None},
+            options={name: plain(value) for name, value in settings.items() if value is not None},
             time_budget=None if time_budget is None else seconds_of(time_budget),
             accept_change=accept_change,
             retry_failed=retry_failed,

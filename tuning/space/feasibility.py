@@ -10,6 +10,7 @@ import torch
 from yaml.representer import RepresenterError
 
 from losstune.trainer.base.errors import UserError, shown
+from losstune.trainer.base.plain import plain
 from losstune.trainer.base.yaml_file import YamlFile, dump_yaml, parse_yaml
 from losstune.trainer.config.loss_registry import loss_names
 from losstune.trainer.config.matryoshka import LISTS, with_whole
@@ -63,22 +64,10 @@ def _loaded(space: Space, frozen: Mapping[str, SearchSpace], title: str) -> Sear
 
 def _as_yaml(space: Mapping[str, Any], title: str) -> str:
     try:
-        return dump_yaml(_plain(space))
+        return dump_yaml(plain(space))
     except RepresenterError as error:
         found = shown(error.args[-1])
         raise UserError(f"{title}: found {found}; expected what YAML says: numbers, text, lists and mappings") from None
-
-
-def _plain(value: Any) -> Any:
-    """The same without NumPy's types: ranges and choices may be computed."""
-    match value:
-        case np.generic() | np.ndarray():
-            return value.tolist()
-        case Mapping():
-            return {name: _plain(own) for name, own in value.items()}
-        case list() | tuple():
-            return [_plain(own) for own in value]
-    return value
 
 
 def _check_name(space: SearchSpace, file: YamlFile) -> None:

@@ -43,7 +43,7 @@ def test_arrays_in_memory_train_the_model_that_a_file_of_them_trains(arrays, cap
 
 def test_a_run_goes_on_with_the_same_arrays_and_options_come_first(arrays) -> None:
     train(SETTINGS, arrays, output_dir="run", quiet=True)
-    longer = train(None, arrays, output_dir="run", resume=True, num_epochs=3, quiet=True)
+    longer = train(None, arrays, output_dir="run", resume=True, num_epochs=np.int64(3), quiet=True)
     assert longer.epochs == 3
     assert longer.config.loss.name == "infonce"
     assert train(SETTINGS, arrays, loss_fn="cosine", num_epochs=1, quiet=True).output_dir == Path("runs/cosine")

@@ -137,7 +137,7 @@ def test_two_variants_of_a_loss_are_told_apart_by_name_in_all_that_is_shown(tmp_
             r"^data: found a tuple; expected a dict of arrays by name, inputs and targets, or digits, a path",
         ),
         (
-            lambda: launch("mse", ARRAYS, study="s", max_epochs=0),
+            lambda: launch("mse", ARRAYS, study="s", max_epochs=np.int64(0)),
             r"^study: max_epochs: found 0; should be greater than",
         ),
         (
