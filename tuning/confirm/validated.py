@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.waiting import shown_if_long
 from losstune.trainer.data.columns import column, mean_of
 from losstune.trainer.data.pairs import Pairs
@@ -16,6 +17,7 @@ from losstune.trainer.run.trained_model import load_model
 from losstune.trainer.score.metrics import row_scores
 from losstune.trainer.score.names import at_dims
 from losstune.trainer.score.prefixes import prefix_scores
+from losstune.trainer.score.ranking import NonFiniteError, refuse_non_finite
 from losstune.tuning.confirm.confirm_runs import ConfirmRun, confirm_seeds, runs_of
 from losstune.tuning.confirm.plan import Plan
 from losstune.tuning.study.study import Study
@@ -24,13 +26,25 @@ CPU = torch.device("cpu")
 
 
 def best_predictions(run: ConfirmRun, pairs: Pairs, split: SplitTensors) -> tuple[Tensor, Tensor | None]:
-    """What a run's best model makes of a split, (N, d), and the centre that it is ranked about, (d,), if it has one."""
+    """What a run's best model makes of a split, (N, d), and the centre that it is ranked about, (d,), if it has one.
+
+    Raises:
+        UserError: it predicts NaN or infinity, which it did for none of the rows by which its epoch was chosen.
+    """
     with run.study.files.borrowed(run.folder / BEST_FILE) as checkpoint:
         trained = load_model(checkpoint)
     center = None
     if trained.config.center:
         center = mean_of(column(pairs.targets, split_rows(pairs, trained.config.split_seed).train, CPU)).float()
-    return trained.embeddings(split.inputs).cpu(), center
+    predictions = trained.embeddings(split.inputs).cpu()
+    try:
+        refuse_non_finite(predictions)
+    except NonFiniteError as error:
+        raise UserError(
+            f"{run.folder}: {error} of those to be scored, and in none by which its epoch was chosen, so this "
+            "confirmation has no answer; look at these inputs and at the model, and search anew once either is mended"
+        ) from None
+    return predictions, center
 
 
 def prefix_values(study: Study, runs: Sequence[ConfirmRun], pairs: Pairs) -> dict[int, list[float]]:

@@ -4,17 +4,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
 from sklearn.metrics import label_ranking_average_precision_score
+from torch import Tensor
 
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.config.train_config import TrainConfig
+from losstune.trainer.data.columns import Column
 from losstune.trainer.data.pairs import Pairs, load_pairs, make_pairs
 from losstune.trainer.data.splits import query_rows, split_rows
 from losstune.trainer.run.layout import BEST_FILE
 from losstune.trainer.run.run_dir import RunDirectory
 from losstune.trainer.run.train import train_run
-from losstune.trainer.run.trained_model import load_model
+from losstune.trainer.run.trained_model import TrainedModel, load_model
 from losstune.tuning.confirm import validated
 from losstune.tuning.confirm.arms import Arm
 from losstune.tuning.confirm.confirm_runs import ConfirmRun, RunResult, runs_of
@@ -149,6 +152,26 @@ def test_nothing_is_picked_by_the_sample(unscored: tuple[Study, Plan]) -> None:
     run = runs_of(study, plan)[0]
     assert run.is_to_be_scored
     assert refusal(score_plan, study, plan, PAIRS) == f"{run.folder}: this run is not scored on all rows"
+
+
+def test_a_model_that_predicts_no_number_where_it_is_scored_is_one_error(
+    unscored: tuple[Study, Plan], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: TrainedModel, inputs: Column) -> Tensor:
+        found = embeddings(self, inputs)
+        found[7] = torch.nan
+        return found
+
+    embeddings, (study, plan) = TrainedModel.embeddings, unscored
+    monkeypatch.setattr(TrainedModel, "embeddings", broken)
+    run = runs_of(study, plan)[0]
+    rows = len(split_rows(PAIRS, run.settings["split_seed"]).val)
+    assert refusal(score_validation, study, plan, PAIRS) == (
+        f"{run.folder}: predictions hold NaN or infinity in 1 of {rows} rows, first row 7 of those to be scored, and "
+        "in none by which its epoch was chosen, so this confirmation has no answer; look at these inputs and at the "
+        "model, and search anew once either is mended"
+    )
+    assert run.is_to_be_scored
 
 
 def test_the_confirmation_picks_compares_and_exports_by_all_rows(scored: tuple[Study, Plan]) -> None:
