@@ -39,7 +39,7 @@ from losstune.tuning.cli.options import (
 )
 from losstune.tuning.cli.process import run
 from losstune.tuning.cli.study_commands import compare, delete, export, list_, report, status, sync, ui
-from losstune.tuning.commands.wishes import seconds_of
+from losstune.tuning.commands.wishes import SEEDS, TOP, seconds_of
 from losstune.tuning.confirm.margin import smallest_margin
 
 app = typer.Typer(
@@ -208,8 +208,8 @@ def check(
 def confirm(
     context: typer.Context,
     name: Name,
-    top: Annotated[int, typer.Option(min=1, max=100, help="settings of each loss to train again")] = 3,
-    seeds: Annotated[int, typer.Option(min=2, max=1000, help="fresh seeds; claims need at least 10")] = 10,
+    top: Annotated[int, typer.Option(min=1, max=100, help="settings of each loss to train again")] = TOP,
+    seeds: Annotated[int, typer.Option(min=2, max=1000, help="fresh seeds; claims need at least 10")] = SEEDS,
     smallest: Annotated[
         bool, typer.Option("--smallest", help="also the trial of the smallest model within --margin of the best")
     ] = False,

@@ -30,7 +30,7 @@ from losstune.tuning.commands.report import Reported
 from losstune.tuning.commands.report import report as write_report
 from losstune.tuning.commands.studies import existing, named_study
 from losstune.tuning.commands.study_view import StudyView
-from losstune.tuning.commands.wishes import count_of, seconds_of, share_of
+from losstune.tuning.commands.wishes import SEEDS, TOP, count_of, seconds_of, share_of
 from losstune.tuning.confirm.compare import compare as compared
 from losstune.tuning.confirm.margin import margin_of, smallest_margin
 from losstune.tuning.execute.placement import Resources
@@ -157,8 +157,8 @@ def studies(*, storage: AnyPath | None = None, study_storage: str | None = None)
 def confirm(
     study: StudyView | str,
     *,
-    top: int = 3,
-    seeds: int = 10,
+    top: int = TOP,
+    seeds: int = SEEDS,
     smallest: bool = False,
     margin: float | None = None,
     early: bool = False,

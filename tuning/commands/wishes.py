@@ -1,10 +1,13 @@
-"""Times, counts and shares as a person gives them, in a program or on the command line."""
+"""What a person wishes of a launch or a confirmation, in a program or on the command line."""
 
 import operator
 import re
 from typing import Literal
 
 from losstune.trainer.base.errors import UserError
+
+TOP, SEEDS = 3, 10
+"""How many settings of each loss are confirmed, with how many fresh seeds, where nothing else is wished."""
 
 
 def seconds_of(wish: str | float) -> float:

@@ -12,6 +12,7 @@ import pytest
 from losstune.trainer.base.errors import LosstuneError
 from losstune.trainer.base.signals import StopRequest
 from losstune.trainer.config.config_file import read_config
+from losstune.tuning.cli.app import confirm as confirm_command
 from losstune.tuning.commands import program
 from losstune.tuning.commands.launch import LaunchRequest, Outcome
 from losstune.tuning.commands.program import compare, confirm, export, launch, open_study, report, studies
@@ -41,6 +42,13 @@ def _there(place: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
 def test_what_help_shows_of_launch_has_every_setting_of_a_study() -> None:
     assert set(StudySettings.model_fields) <= set(inspect.signature(launch).parameters)
     assert all(name in (launch.__doc__ or "") for name in StudySettings.model_fields)
+
+
+def test_a_confirmation_has_the_defaults_of_the_command_line() -> None:
+    called, typed = (inspect.signature(command).parameters for command in (confirm, confirm_command))
+    shared = called.keys() & typed.keys()
+    assert shared >= {"top", "seeds", "early", "margin", "cpus_per_trial"}
+    assert {name: called[name].default for name in shared} == {name: typed[name].default for name in shared}
 
 
 def test_a_study_is_found_by_name_where_the_argument_or_the_environment_says(
