@@ -117,7 +117,7 @@ class Ranks:
         """Median over queries of the expected rank, in [1, G]."""
         tied = self.tied.double() / 2
         if self.right is not None:  # the first of m of t: (t + 1) / (m + 1)
-            tied = (self.tied + 2) / (self.right + 2) - 1
+            tied = (self.tied.double() + 2) / (self.right + 2) - 1
         return float((self.above + 1 + tied).quantile(0.5))
 
 

@@ -159,3 +159,9 @@ def test_of_several_right_targets_the_median_is_of_the_expected_rank_of_the_firs
     ranks = Ranks(torch.tensor([2]), torch.tensor([4]), 10, torch.tensor([1]))
     places = [min(pair) + 3 for pair in itertools.combinations(range(5), 2)]
     assert ranks.median_rank() == pytest.approx(statistics.mean(places))
+
+
+def test_the_median_of_a_third_of_a_place_is_no_rounder_than_others() -> None:
+    """The first of two right ones among four tied is expected at place 5/3 of them."""
+    ranks = Ranks(torch.tensor([100_000]), torch.tensor([3]), 200_000, torch.tensor([1]))
+    assert ranks.median_rank() == pytest.approx(100_000 + 5 / 3, rel=1e-12)
