@@ -1,6 +1,7 @@
 """Files of what a trained model makes of new inputs, and of targets that are to be searched."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -63,11 +64,21 @@ def gallery_file(
     """
     trained = load_model(checkpoint)
     trained.check_dims(dims)
-    targets = load_targets(source, columns)
+    with _told_of_targets():
+        targets = load_targets(source, columns)
     trained.check_width(targets, f"--targets {source}")
     column_of = whole_column(targets)
     found = (trained.for_search(rows.to(trained.device), dims) for rows in column_of.split(rows_at_once(column_of)))
     return len(targets), _write_rows(output, len(targets), found, f"--targets {source}")
+
+
+@contextmanager
+def _told_of_targets() -> Iterator[None]:
+    """What can not be read is told by the option that named it, which takes all that ``--data`` does."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(str(error).replace("--data", "--targets")) from None
 
 
 def _write_rows(output: Path, count: int, pieces_of: Iterator[Tensor], where: str) -> int:

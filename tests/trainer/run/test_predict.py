@@ -269,6 +269,10 @@ class TestForSearchRefused:
         done = cli(f"predict --checkpoint run/best.pt {given} --output p.npy")
         assert (done.code, done.err) == (2, f"error: {message}\n")
 
+    def test_targets_that_are_not_there(self, cli: Line) -> None:
+        done = cli("predict --checkpoint run/best.pt --targets none.npz --output p.npy")
+        assert (done.code, done.err) == (2, "error: --targets none.npz: no such file\n")
+
     def test_targets_of_another_width(self, cli: Line) -> None:
         cli("train --data pairs.npz --center --num_epochs 1 --output_dir centred")
         np.savez("wide.npz", targets=np.ones((3, 7)))
