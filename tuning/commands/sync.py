@@ -9,7 +9,7 @@ from losstune.trainer.base.errors import UserError
 from losstune.tuning.storage.home import STORAGE, STUDY_STORAGE, home_at
 from losstune.tuning.storage.passwords import masked
 from losstune.tuning.study.study import Study, open_study
-from losstune.tuning.track.mlflow_store import translating_mlflow_errors
+from losstune.tuning.track.mlflow_store import brief_requests, translating_mlflow_errors
 from losstune.tuning.track.mlflow_sync import Tracker
 from losstune.tuning.track.process import TRACKING_URI
 from losstune.tuning.track.runs import Activity
@@ -21,7 +21,7 @@ FOLLOW_SECONDS = 5.0
 def follow(study: Study, tracking_uri: str, activity: Activity) -> None:
     """Sync until standard input ends, which it does when the launch has finished or died; then once more."""
     tracker: Tracker | None = None
-    with Turn(study) as turn:
+    with brief_requests(), Turn(study) as turn:
         while not select.select([sys.stdin], [], [], FOLLOW_SECONDS)[0]:
             try:
                 if turn.take():

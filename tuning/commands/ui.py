@@ -71,11 +71,11 @@ def run_ui(home: Home, tracking_uri: str | None, port: int, console: Console) ->
 def _study_lines(uri: str, address: str) -> list[str]:
     """Where each study's trials, curves and model are: MLflow opens an experiment on a page for language models."""
     from losstune.tuning.track.experiment import shown_studies
-    from losstune.tuning.track.mlflow_store import client_of
+    from losstune.tuning.track.mlflow_store import brief_requests, client_of
     from losstune.tuning.track.registry import has_champion
     from losstune.tuning.track.view import TRAINING, VIEW
 
-    with suppress(Exception):  # the server tells best what is wrong with its store
+    with suppress(Exception), brief_requests():  # the server tells best what is wrong with its store
         client = client_of(uri)
         studies = shown_studies(client)
         lines = []

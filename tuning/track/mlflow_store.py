@@ -3,7 +3,7 @@
 import os
 import uuid
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy
@@ -14,6 +14,12 @@ from losstune.tuning.storage.passwords import masked
 
 SQLITE = "sqlite:///"
 CONNECT_SECONDS = 10
+_BRIEF = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+"""What MLflow reads at each request: unless told, it tries a server that is down for minutes."""
 
 
 def client_of(tracking_uri: str) -> MlflowClient:
@@ -84,8 +90,25 @@ def default_store(tracking_uri: str) -> Iterator[None]:
         mlflow.set_tracking_uri(former)  # type: ignore[arg-type]  # None is "as if never set", which its type leaves out
 
 
-def translating_mlflow_errors(tracking_uri: str) -> AbstractContextManager[None]:
-    """What goes wrong with MLflow in this block is one message without a password.
+@contextmanager
+def brief_requests() -> Iterator[None]:
+    """In this block a server that is down is known soon, and MLflow prints no addresses.
+
+    What the environment says stands. In this block alone: the process may be the user's, whose own calls of MLflow
+    have its patience.
+    """
+    ours = {name: value for name, value in _BRIEF.items() if name not in os.environ}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name in ours:
+            os.environ.pop(name, None)
+
+
+@contextmanager
+def translating_mlflow_errors(tracking_uri: str) -> Iterator[None]:
+    """Brief requests; what goes wrong with MLflow in this block is one message without a password.
 
     Raises:
         UserError: whatever a store or a server that is down raises.
@@ -95,7 +118,8 @@ def translating_mlflow_errors(tracking_uri: str) -> AbstractContextManager[None]
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         return UserError(masked(f"MLflow's store {tracking_uri} can not be used: {reason}", tracking_uri))
 
-    return translating(Exception, told)
+    with brief_requests(), translating(Exception, told):
+        yield
 
 
 def millis(seconds: float | None) -> int:

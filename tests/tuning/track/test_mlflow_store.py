@@ -2,11 +2,14 @@
 
 import errno
 import os
+import subprocess
+import sys
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import mlflow
 import pytest
+from mlflow.environment_variables import MLFLOW_HTTP_REQUEST_MAX_RETRIES, MLFLOW_HTTP_REQUEST_TIMEOUT
 from mlflow.tracking import MlflowClient
 
 from losstune.trainer.base.errors import UserError
@@ -90,6 +93,28 @@ def test_what_goes_wrong_is_one_line_without_a_password(error: OSError, reason: 
     with pytest.raises(UserError) as told, translating_mlflow_errors("postgresql://me:secret@db"):
         raise error
     assert str(told.value) == f"MLflow's store postgresql://me:***@db can not be used: {reason}"
+
+
+def test_the_users_own_calls_have_mlflow_s_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "7")
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
+    patience = MLFLOW_HTTP_REQUEST_MAX_RETRIES.get()
+    with suppress(UserError), translating_mlflow_errors("http://host"):
+        assert MLFLOW_HTTP_REQUEST_MAX_RETRIES.get() == 2 < patience
+        assert MLFLOW_HTTP_REQUEST_TIMEOUT.get() == 7
+        raise OSError
+    assert MLFLOW_HTTP_REQUEST_MAX_RETRIES.get() == patience
+    assert MLFLOW_HTTP_REQUEST_TIMEOUT.get() == 7
+
+
+def test_a_program_that_looks_at_studies_keeps_its_patience(tmp_path: Path) -> None:
+    names = [MLFLOW_HTTP_REQUEST_MAX_RETRIES.name, MLFLOW_HTTP_REQUEST_TIMEOUT.name]
+    program = f"import losstune, os; losstune.studies(); print([name for name in {names} if name in os.environ])"
+    environment = {name: value for name, value in os.environ.items() if name not in names}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert (done.stdout, done.stderr) == ("[]\n", "")
 
 
 def test_an_error_of_the_users_is_told_as_it_is() -> None:
