@@ -30,7 +30,8 @@ TABLES: dict[str, Callable[[Path], Table]] = {
     ".jsonl": JsonLines,
 }
 """What reads a file, by the end of its name in lower case."""
-_SPLIT_NAME = re.compile(rf"({'|'.join(SPLIT_WORDS)})(?![a-z0-9])", re.IGNORECASE)
+_SPLIT_NAME = re.compile(rf"(?<![a-z0-9])({'|'.join(SPLIT_WORDS)})(?!\d*[a-z])", re.IGNORECASE)
+"""A word of its own in a name, with a number or not, as Hugging Face datasets takes it too."""
 
 
 @dataclass(frozen=True)
@@ -182,11 +183,13 @@ def _shards(source: str, root: Path, files: Sequence[Path]) -> Shards:
 
 
 def _split_of(path: Path) -> str | None:
-    """The split that a path says: ``split=test/…``, ``test/…`` or ``test-00000-of-00001.parquet``."""
+    """The split that a path says: ``split=test/…``, ``test/…``, ``test-00000-of-00001.parquet`` or ``mine_test2.pq``.
+
+    Of several words in a name the one at its beginning counts, or else the last.
+    """
     for part in reversed(path.parts):
-        word = part.partition("=")[2] if part.lower().startswith("split=") else part
-        if found := _SPLIT_NAME.match(word):
-            return found[1].lower()
+        if words := list(_SPLIT_NAME.finditer(part)):
+            return words[0 if words[0].start() == 0 else -1][1].lower()
     return None
 
 

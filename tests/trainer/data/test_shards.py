@@ -68,6 +68,13 @@ LAYOUTS: dict[str, tuple[list[str], list[str] | None]] = {
     "one split": (["train-0.PARQUET", "train-1.PARQUET", "train-2.PARQUET"], None),
     "arrow": (["part-0.arrow", "part-1.arrow", "part-2.arrow"], None),
     "feather": (["Test.feather", "Train.feather", "Val_1.feather"], ["test", "train", "val"]),
+    "words within": (["mine-test.parquet", "mine-train.parquet", "mine.val.parquet"], ["test", "train", "val"]),
+    "numbered": (["test1.parquet", "train_2.parquet", "val03.parquet"], ["test", "train", "val"]),
+    "words of two splits": (
+        ["mine-dev-test.parquet", "mine-test-train.parquet", "val-of-train.parquet"],
+        ["test", "train", "val"],
+    ),
+    "longer words": (["contest.parquet", "mine-trained.parquet", "test2vec.parquet"], None),
     "words that only begin so": (["testament.parquet", "trained.parquet", "valley.parquet"], None),
 }
 
