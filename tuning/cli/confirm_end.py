@@ -11,6 +11,7 @@ from losstune.tuning.confirm.compare import compare
 from losstune.tuning.confirm.confirm_runs import ended_values, looked, runs_of
 from losstune.tuning.confirm.sentences import answer_sentences
 from losstune.tuning.show.comparison import show_answer
+from losstune.tuning.study.trial import cause_of
 
 
 def end_confirm(confirmed: Confirmed, at: str, *, quiet: bool, as_json: bool) -> None:
@@ -47,7 +48,7 @@ def _confirmation_json(confirmed: Confirmed) -> dict[str, Any]:
     for run in runs_of(confirmed.study, confirmed.plan):
         result = run.result()
         own = settings.setdefault(run.arm.name, {})
-        reason = (result.reason or result.end) if result else "to be trained"
+        reason = cause_of(result.reason or result.end) if result else "to be trained"
         own[reason] = own.get(reason, 0) + 1
     stops = looked(confirmed.plan, ended_values(confirmed.study, confirmed.plan)).stops
     told = {

@@ -12,6 +12,7 @@ from losstune.trainer.base.console import say
 from losstune.trainer.base.signals import StopRequest
 from losstune.tuning.commands import confirm as commands_confirm
 from losstune.tuning.commands.confirm import Confirmed
+from losstune.tuning.confirm.confirm_runs import runs_of
 from losstune.tuning.confirm.plan import make_plan, plans, save_plan
 from losstune.tuning.study.study import Study
 from tests.conftest import Command, Outcome
@@ -56,6 +57,20 @@ def test_json_of_a_confirmation_has_the_answer(losstune: Command, confirmation: 
     assert (told["confirmation"], told["seeds"]) == (1, 10)
     assert told["settings"]["infonce-0000"] == {"epochs": 10}
     assert [step.split()[1] for step in told["next"]] == ["report", "export"]
+
+
+def test_json_of_a_confirmation_counts_what_ended_alike(losstune: Command, confirmation: Any) -> None:
+    study = confirmed(searched(Path.cwd(), (3, 3)))
+    plan = next(plans(study))
+    runs = [run for run in runs_of(study, plan) if run.arm.name == "cosine-0000"]
+    for number, run in enumerate(runs[:2]):
+        result = run.result()
+        assert result is not None
+        reason = f"NaN in line 3, in epoch 2, batch {number}"
+        run.finish(result.model_copy(update={"end": "diverged", "reason": reason, "best": None, "best_epoch": 0}))
+    confirmation(study)
+    told = json.loads(losstune("confirm", "study", "--json").out)
+    assert told["settings"]["cosine-0000"] == {"NaN in line 3": 2, "epochs": 8}
 
 
 def test_json_of_a_confirmation_has_what_stopped_early_and_why(losstune: Command, confirmation: Any) -> None:
