@@ -44,7 +44,7 @@ from losstune.tuning.study.loss_trials import LossTrials
 from losstune.tuning.study.study import Study, create_study
 from losstune.tuning.study.trial import Ending
 from losstune.tuning.track.batches import batches, epoch_points, params_of
-from losstune.tuning.track.mlflow_store import create_store
+from losstune.tuning.track.mlflow_store import brief_requests, create_store
 from losstune.tuning.track.mlflow_sync import SERVER_WRITERS, Tracker
 from losstune.tuning.track.runs import RunPicture, study_picture
 
@@ -196,7 +196,7 @@ def main() -> None:
         ways[f"{SERVER_WRITERS} threads' calls"] = partial(by_calls, SERVER_WRITERS)
     store = server_store if asked.server else sqlite_store
     found = {}
-    with installed(asked.commit) if asked.commit else nullcontext() as earlier:
+    with brief_requests(), installed(asked.commit) if asked.commit else nullcontext() as earlier:
         if earlier is not None:
             ways[asked.commit] = partial(by_earlier, earlier)
         for name, way in ways.items():
