@@ -148,7 +148,7 @@ def launch(
         warm_start=named_study(warm_start) if warm_start else None,
     )
     outcome = run_launch(request, console_of(context, quiet=quiet, as_json=as_json))
-    end_launch(outcome, home.options(), quiet=quiet, as_json=as_json)
+    end_launch(outcome, home.options(), tracking_uri, quiet=quiet, as_json=as_json)
 
 
 @app.command(context_settings=_CONTEXT)
@@ -245,7 +245,7 @@ def confirm(
     within = smallest_margin(smallest=smallest, margin=margin)
     request = ConfirmRequest(name, home, top, seeds, execution, accept_change, data, columns, within, early)
     confirmed = run_confirm(request, console_of(context, quiet=quiet, as_json=as_json))
-    end_confirm(confirmed, home.options(), quiet=quiet, as_json=as_json)
+    end_confirm(confirmed, home.options(), tracking_uri, quiet=quiet, as_json=as_json)
 
 
 for name, command in (

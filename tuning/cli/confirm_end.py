@@ -12,34 +12,38 @@ from losstune.tuning.confirm.confirm_runs import ended_values, looked, runs_of
 from losstune.tuning.confirm.sentences import answer_sentences
 from losstune.tuning.show.comparison import show_answer
 from losstune.tuning.study.trial import cause_of
+from losstune.tuning.track.tracking_uri import tracking_option
 
 
-def end_confirm(confirmed: Confirmed, at: str, *, quiet: bool, as_json: bool) -> None:
+def end_confirm(confirmed: Confirmed, at: str, tracking_uri: str | None, *, quiet: bool, as_json: bool) -> None:
     """Say how a confirmation ended, and what it found.
 
     Args:
         at: the options that bring a command to the study's place.
+        tracking_uri: MLflow's store, as it was given.
 
     Raises:
         typer.Exit: with 130 or 143 after a signal.
     """
+    logged = f"{at}{tracking_option(tracking_uri)}"
     name, plan = confirmed.study.spec.name, confirmed.plan
     if confirmed.stopped:
         print(f"Stopped; the same command continues the confirmation of study {name}", file=sys.stderr)
         code, steps = (
             confirmed.stopped.exit_code,
-            [f"losstune confirm {name}{at} {' '.join(plan.options)}"],
+            [f"losstune confirm {name}{logged} {' '.join(plan.options)}"],
         )
     else:
         code = 0
-        steps = [f"losstune report {name}{at} --output report.html", f"losstune export {name}{at} --output best.yaml"]
+        report, export = f"losstune report {name}{logged}", f"losstune export {name}{at}"
+        steps = [f"{report} --output report.html", f"{export} --output best.yaml"]
         if not quiet:
             show_answer(compare(confirmed.study, confirmed.margin), Console(stderr=as_json), at)
     if as_json:
-        print_json(confirmed, _confirmation_json(confirmed), code, steps, at)
+        print_json(confirmed, _confirmation_json(confirmed), code, steps, logged)
     elif not confirmed.stopped and not quiet:
         print(f"Next: {'    '.join(steps)}")
-    leave(confirmed, code, quiet=quiet)
+    leave(confirmed, code, logged, quiet=quiet)
 
 
 def _confirmation_json(confirmed: Confirmed) -> dict[str, Any]:

@@ -42,7 +42,7 @@ def print_json(ended: Ended, told: dict[str, Any], code: int, steps: list[str], 
         told: what the command has to tell of its own.
         code: the exit code.
         steps: the commands that come next; one more brings MLflow what it lacks.
-        at: the options that bring a command to the study's place.
+        at: the options that bring a command to the study's place, and to MLflow's store.
     """
     signum = ended.stopped.signum
     end = {
@@ -54,14 +54,14 @@ def print_json(ended: Ended, told: dict[str, Any], code: int, steps: list[str], 
     print(json.dumps(told | end, indent=2))
 
 
-def leave(ended: Ended, code: int, *, quiet: bool) -> None:
-    """End the command, with this exit code.
+def leave(ended: Ended, code: int, at: str, *, quiet: bool) -> None:
+    """End the command, with this exit code; ``at`` as of :func:`print_json`.
 
     Raises:
         typer.Exit: the code is not 0.
     """
     if quiet and not ended.tracked:  # all else that says so went to a console that prints nothing
         name = ended.study.spec.name
-        print(f"MLflow lacks a part of study {name}; losstune sync brings it", file=sys.stderr)
+        print(f"MLflow lacks a part of study {name}: losstune sync {name}{at}", file=sys.stderr)
     if code:
         raise typer.Exit(code)

@@ -9,17 +9,20 @@ from losstune.tuning.commands.launch import Outcome
 from losstune.tuning.show.status import status_json
 from losstune.tuning.study.lost_trials import in_vain, in_vain_text
 from losstune.tuning.study.trial import EndState, cause_of
+from losstune.tuning.track.tracking_uri import is_server, tracking_option
 
 
-def end_launch(outcome: Outcome, at: str, *, quiet: bool, as_json: bool) -> None:
+def end_launch(outcome: Outcome, at: str, tracking_uri: str | None, *, quiet: bool, as_json: bool) -> None:
     """Say how a launch ended.
 
     Args:
         at: the options that bring a command to the study's place.
+        tracking_uri: MLflow's store, as it was given.
 
     Raises:
         typer.Exit: with 1 where no trial of a loss succeeded, with 130 or 143 after a signal.
     """
+    at += tracking_option(tracking_uri)
     name, trials = outcome.study.spec.name, {} if outcome.stopped else outcome.study.trials()
     lost: list[str] = []
     if outcome.stopped:
@@ -28,14 +31,15 @@ def end_launch(outcome: Outcome, at: str, *, quiet: bool, as_json: bool) -> None
     else:
         lost = in_vain(trials)
         code = 1 if lost else 0
-        steps = [f"losstune confirm {name}{at}", f"losstune ui{at}"] if len(lost) < len(trials) else []
+        ui = [] if is_server(tracking_uri) else [f"losstune ui{at}"]
+        steps = [f"losstune confirm {name}{at}", *ui] if len(lost) < len(trials) else []
     if lost:
         print(f"error: {in_vain_text(outcome.study, trials)}", file=sys.stderr)
     if as_json:
         print_json(outcome, _search_json(outcome), code, steps[:1], at)
     elif steps and not outcome.stopped and not quiet:
         print(f"Next: {'    '.join(steps)}")
-    leave(outcome, code, quiet=quiet)
+    leave(outcome, code, at, quiet=quiet)
 
 
 def _search_json(outcome: Outcome) -> dict[str, Any]:

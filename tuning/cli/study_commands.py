@@ -66,7 +66,7 @@ def delete(
     """Delete a study: its trials, its checkpoints, its runs in MLflow."""
     from losstune.tuning.commands.delete import delete_study
     from losstune.tuning.commands.studies import existing
-    from losstune.tuning.track.process import tracking_uri_of
+    from losstune.tuning.track.tracking_uri import tracking_uri_of
 
     home = home_of(context, storage, study_storage)
     uri = tracking_uri_of(home, tracking_uri)
@@ -123,11 +123,9 @@ def report(
     """Write the whole answer as one HTML page; a confirmed study's goes to MLflow too."""
     from losstune.tuning.commands.report import report as write_report
     from losstune.tuning.commands.studies import existing
-    from losstune.tuning.track.process import tracking_uri_of
 
-    home = home_of(context, storage, study_storage)
-    uri = tracking_uri_of(home, tracking_uri)
-    written = write_report(existing(home, name, files=True), output or Path(f"{name}.html"), uri)
+    study = existing(home_of(context, storage, study_storage), name, files=True)
+    written = write_report(study, output or Path(f"{name}.html"), tracking_uri)
     said = beside(written.output)
     print(f"Wrote {written.output}: {written.size / 1e6:.1f} MB, opens in any browser", file=said)
     if written.not_in_mlflow:
@@ -181,7 +179,7 @@ def sync(
     """Bring MLflow to exactly what the study's own files say."""
     from losstune.tuning.commands.studies import existing
     from losstune.tuning.commands.sync import sync_study
-    from losstune.tuning.track.process import tracking_uri_of
+    from losstune.tuning.track.tracking_uri import tracking_uri_of
 
     home = home_of(context, storage, study_storage)
     uri = tracking_uri_of(home, tracking_uri)

@@ -34,7 +34,7 @@ from losstune.tuning.study.kept_data import study_pairs
 from losstune.tuning.study.study import Study
 from losstune.tuning.study.trial import ranked
 from losstune.tuning.study.versions import check_versions
-from losstune.tuning.track.process import tracking_uri_of
+from losstune.tuning.track.tracking_uri import tracking_uri_of
 
 
 @dataclass(frozen=True)

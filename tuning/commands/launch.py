@@ -41,7 +41,7 @@ from losstune.tuning.study.lost_trials import failed_trials, given_up, given_up_
 from losstune.tuning.study.spec import WarmStart
 from losstune.tuning.study.study import Study, create_study, study_exists, translating_failures
 from losstune.tuning.study.warm_start import EARLIER_FILE, earlier_trials, gathered
-from losstune.tuning.track.process import tracking_uri_of
+from losstune.tuning.track.tracking_uri import tracking_uri_of
 
 
 @dataclass(frozen=True)

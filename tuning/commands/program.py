@@ -38,7 +38,7 @@ from losstune.tuning.execute.session import Execution
 from losstune.tuning.show.status import list_json
 from losstune.tuning.space.feasibility import Space
 from losstune.tuning.storage.home import STORAGE, STUDY_STORAGE, Home, home_at
-from losstune.tuning.track.process import TRACKING_URI, tracking_uri_of
+from losstune.tuning.track.tracking_uri import TRACKING_URI
 
 AnyPath = str | os.PathLike[str]
 Share = float | Literal["auto"] | None
@@ -224,8 +224,7 @@ def report(study: StudyView | str, output: AnyPath = "report.html") -> Reported:
         LosstuneError: the file can not be written.
     """
     view = _view(study)
-    stored = _read_anew(view)
-    return write_report(stored, Path(output), tracking_uri_of(stored.home, view.tracking_uri))
+    return write_report(_read_anew(view), Path(output), view.tracking_uri)
 
 
 @for_programs

@@ -9,6 +9,7 @@ from losstune.tuning.report.page import write_report
 from losstune.tuning.study.study import Study
 from losstune.tuning.study.trial import best_trial
 from losstune.tuning.track.runs import REPORT_FILE
+from losstune.tuning.track.tracking_uri import tracking_option, tracking_uri_of
 
 FRAME_HEIGHT = 720
 """Of a report inside a notebook, in pixels."""
@@ -31,14 +32,19 @@ class Reported:
         return f'<iframe srcdoc="{page}" style="width: 100%; height: {FRAME_HEIGHT}px; border: 0"></iframe>'
 
 
-def report(study: Study, output: Path, tracking_uri: str) -> Reported:
+def report(study: Study, output: Path, tracking_uri: str | None) -> Reported:
     """Write the whole answer as one file; a study in a bucket has its small files here.
 
+    Args:
+        tracking_uri: MLflow's store; None is the one beside the studies.
+
     Raises:
-        UserError: no trial has a value yet, the study's files are damaged, or a file can not be written.
+        UserError: no trial has a value yet, the study's files are damaged, a file can not be written, or the store's
+            address is none.
     """
     from losstune.tuning.commands.sync import sync_study  # loads MLflow, which no other command for programs needs
 
+    uri = tracking_uri_of(study.home, tracking_uri)
     if best_trial(trial for own in study.trials().values() for trial in own) is None:
         raise UserError(
             f"study {study.spec.name!r} has no trial with a value yet, so there is nothing to report: "
@@ -50,9 +56,10 @@ def report(study: Study, output: Path, tracking_uri: str) -> Reported:
         study.files.write(kept, content)
     reason = ""
     try:
-        sync_study(study, tracking_uri)
+        sync_study(study, uri)
     except UserError as error:
-        reason = f"MLflow lacks the report ({error}): losstune sync {study.spec.name}{study.home.options()}"
+        place = f"{study.home.options()}{tracking_option(tracking_uri)}"
+        reason = f"MLflow lacks the report ({error}): losstune sync {study.spec.name}{place}"
     return Reported(output, len(content), reason)
 
 

@@ -8,7 +8,7 @@ from losstune.tuning.commands.launch import LaunchRequest
 from losstune.tuning.execute.join import head_of
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.study import study_exists, translating_failures
-from losstune.tuning.track.process import tracking_uri_of
+from losstune.tuning.track.tracking_uri import tracking_uri_of
 
 _ANY_NAME = "any"
 

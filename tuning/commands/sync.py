@@ -11,8 +11,8 @@ from losstune.tuning.storage.passwords import masked
 from losstune.tuning.study.study import Study, open_study
 from losstune.tuning.track.mlflow_store import brief_requests, translating_mlflow_errors
 from losstune.tuning.track.mlflow_sync import Tracker
-from losstune.tuning.track.process import TRACKING_URI
 from losstune.tuning.track.runs import Activity
+from losstune.tuning.track.tracking_uri import TRACKING_URI
 from losstune.tuning.track.turn import Turn
 
 FOLLOW_SECONDS = 5.0

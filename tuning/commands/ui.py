@@ -16,7 +16,7 @@ from losstune.trainer.base.users_modules import SAFE_PATH
 from losstune.tuning.storage.home import Home
 from losstune.tuning.storage.passwords import masked
 from losstune.tuning.track.moved import follow_folder
-from losstune.tuning.track.process import tracking_uri_of
+from losstune.tuning.track.tracking_uri import is_server, tracking_uri_of
 
 _LOOPBACK = "127.0.0.1"
 SHOWN = 5
@@ -40,7 +40,7 @@ def run_ui(home: Home, tracking_uri: str | None, port: int, console: Console) ->
         UserError: nothing has been logged here yet, a server shows it already, or the port is in use.
     """
     uri = tracking_uri_of(home, tracking_uri)
-    if uri.startswith("http"):
+    if is_server(uri):
         raise UserError(f"--tracking-uri {masked(uri)} is a server with a UI of its own: open that address")
     if not tracking_uri:
         store = home.root / "mlflow.db"

@@ -104,13 +104,14 @@ class Home:
 
     def options(self) -> str:
         """What a command needs to come here, for a shell, passwords masked; what the environment says is left out."""
-        given = [("--storage", str(self.bucket or self.root), STORAGE)]
-        given += [("--study-storage", self.database.uri, STUDY_STORAGE)] if self.database else []
-        return "".join(
-            f" {option} {shlex.quote(masked(value))}"
-            for option, value, variable in given
-            if value not in (os.environ.get(variable), str(Path()))
-        )
+        place = str(self.bucket or self.root)
+        storage = shell_option("--storage", place, STORAGE) if place != str(Path()) else ""
+        return storage + (shell_option("--study-storage", self.database.uri, STUDY_STORAGE) if self.database else "")
+
+
+def shell_option(option: str, value: str, variable: str) -> str:
+    """A blank and the option as a shell takes it, passwords masked; nothing where that variable says the same."""
+    return f" {option} {shlex.quote(masked(value))}" if value != os.environ.get(variable) else ""
 
 
 @contextmanager

@@ -11,8 +11,8 @@ from mlflow.tracking import MlflowClient
 
 from losstune.trainer.base.errors import UserError, translating
 from losstune.tuning.storage.passwords import masked
+from losstune.tuning.track.tracking_uri import SQLITE
 
-SQLITE = "sqlite:///"
 CONNECT_SECONDS = 10
 _BRIEF = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",

@@ -26,11 +26,12 @@ from losstune.tuning.track.batches import (
 from losstune.tuning.track.bulk import RUNS_AT_ONCE, NewRun, insert_runs
 from losstune.tuning.track.description import describe_experiment, describe_run, study_note
 from losstune.tuning.track.experiment import runs_of, study_experiment
-from losstune.tuning.track.mlflow_store import SQLITE, client_of, create_store, millis
+from losstune.tuning.track.mlflow_store import client_of, create_store, millis
 from losstune.tuning.track.moved import ARTIFACTS, follow_artifacts
 from losstune.tuning.track.provenance import USER_TAG, dataset_inputs, source_tags
 from losstune.tuning.track.registry import register_champion
 from losstune.tuning.track.runs import RUN_TAG, STUDY_TAG, Activity, RunPicture, study_picture
+from losstune.tuning.track.tracking_uri import SQLITE
 
 CONTENT_TAG = "losstune.content"
 EPOCHS_TAG = "losstune.epochs"

@@ -1,7 +1,6 @@
 """The tracker as a process of its own: nothing of MLflow runs in the launch, slow or down as it may be."""
 
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -12,40 +11,15 @@ from contextlib import contextmanager, suppress
 from rich.console import Console
 
 from losstune.trainer.base.console import say
-from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.signals import SIGNALS, StopRequest
-from losstune.tuning.storage.home import Home
 from losstune.tuning.study.study import Study
 from losstune.tuning.track.runs import Activity
+from losstune.tuning.track.tracking_uri import TRACKING_URI, tracking_option, tracking_uri_of
 
 LOG_FILE = "tracker.log"
-TRACKING_URI = "LOSSTUNE_TRACKING_URI"
-"""Environment variable with MLflow's store: it may hold a password."""
 PATIENCE_SECONDS = 30.0
 STOPPED_SECONDS = 6.0
 """How long a launch waits for MLflow at its end, and how long after a signal."""
-_NO_PATH = re.compile(r"\?|%[0-9A-Fa-f]{2}")
-
-
-def tracking_uri_of(home: Home, given: str | None) -> str:
-    """MLflow's store: as given, else SQLite beside the studies.
-
-    Raises:
-        UserError: none is given, and the studies are in a bucket, or in a folder that MLflow would not find again.
-    """
-    if given:
-        return given
-    if home.bucket is not None:
-        raise UserError(f"--storage {home.bucket} needs --tracking-uri: MLflow can not keep its runs in a bucket alone")
-    root = home.root.absolute()
-    # MLflow reads addresses where paths are meant: a store's ends at a ?, and of artifacts' too %20 is a space.
-    if found := _NO_PATH.search(str(root)):
-        raise UserError(
-            f"--storage {root}: MLflow can not keep its runs in a folder with {found[0]!r} in its path: a '?', and a "
-            "'%' before two hexadecimal digits, mean something else to it; rename the folder, or name a store "
-            "elsewhere with --tracking-uri"
-        )
-    return f"sqlite:///{root / 'mlflow.db'}"
 
 
 class TrackerProcess:
@@ -55,6 +29,7 @@ class TrackerProcess:
         """Take what it is to follow; nothing runs yet."""
         self._study = study
         self._uri = tracking_uri_of(study.home, tracking_uri)
+        self._place = f"{study.home.options()}{tracking_option(tracking_uri)}"
         self._activity = activity
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -105,7 +80,7 @@ class TrackerProcess:
             self._process.kill()
             self._process.wait()
         if code != 0:
-            command = f"losstune sync {self._study.spec.name}{self._study.home.options()}"
+            command = f"losstune sync {self._study.spec.name}{self._place}"
             why = f"{self._last_line()}; " if code else ""  # None: it was slow
             say(console, f"MLflow lacks a part of this study ({why}{self._kept_log()}): {command}")
         self._say_notes(console)

@@ -92,3 +92,16 @@ def test_a_confirmation_that_a_signal_stopped(losstune: Command, confirmation: A
     assert (told["best"], told["answer"], told["stopped"]) == (None, [], "SIGINT")
     assert told["settings"]["infonce-0000"] == {"to be trained": 2}
     assert told["next"] == ["losstune confirm study --top 1 --seeds 2"]
+
+
+def test_what_comes_next_goes_to_the_same_store_of_mlflows(losstune: Command, confirmation: Any) -> None:
+    """What is exported is not logged."""
+    study = confirmed(searched(Path.cwd(), (3, 3)))
+    confirmation(study)
+    elsewhere = "--tracking-uri http://mlflow"
+    told = json.loads(losstune("confirm", "study", *elsewhere.split(), "--json").out)
+    report, export = f"losstune report study {elsewhere} --output", "losstune export study --output"
+    assert told["next"] == [f"{report} report.html", f"{export} best.yaml"]
+    confirmation(study, stopped_by(signal.SIGTERM))
+    told = json.loads(losstune("confirm", "study", *elsewhere.split(), "--json").out)
+    assert told["next"][0].startswith(f"losstune confirm study {elsewhere} --top ")

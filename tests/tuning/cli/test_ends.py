@@ -45,12 +45,12 @@ def test_a_signal_has_its_name_and_what_mlflow_lacks_is_a_step_more(capsys: pyte
 def test_0_is_no_exit_of_its_own_and_says_nothing(
     tracked: bool, quiet: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    leave(ended(tracked=tracked), 0, quiet=quiet)
+    leave(ended(tracked=tracked), 0, "", quiet=quiet)
     assert capsys.readouterr() == ("", "")
 
 
 def test_who_asked_for_quiet_hears_that_mlflow_lacks_a_part(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(typer.Exit) as left:
-        leave(ended(tracked=False), 130, quiet=True)
+        leave(ended(tracked=False), 130, " --storage /here", quiet=True)
     assert left.value.exit_code == 130
-    assert capsys.readouterr() == ("", "MLflow lacks a part of study first; losstune sync brings it\n")
+    assert capsys.readouterr() == ("", "MLflow lacks a part of study first: losstune sync first --storage /here\n")

@@ -115,5 +115,20 @@ def test_quiet_leaves_errors_alone(losstune: Command, launched: Any) -> None:
     launched(study)
     assert losstune(*LAUNCH, "--quiet") == Outcome(0, "", "")
     launched(study, tracked=False)
-    lags = "MLflow lacks a part of study study; losstune sync brings it\n"
+    lags = "MLflow lacks a part of study study: losstune sync study\n"
     assert losstune(*LAUNCH, "--quiet") == Outcome(0, "", lags)
+
+
+def test_what_comes_next_goes_to_the_same_store_of_mlflows(losstune: Command, launched: Any) -> None:
+    """A server has a UI of its own."""
+    launched(searched(Path.cwd(), (4, 1)), tracked=False)
+    elsewhere, server = ("--tracking-uri", "sqlite:///runs.db"), ("--tracking-uri", "http://me:secret@mlflow")
+    next_steps = "Next: losstune confirm study --tracking-uri {}    losstune ui --tracking-uri {}"
+    assert losstune(*LAUNCH, *elsewhere).out.splitlines()[1] == next_steps.format(*2 * ["sqlite:///runs.db"])
+    shown = "--tracking-uri 'http://me:***@mlflow'"
+    assert losstune(*LAUNCH, *server).out.splitlines()[1] == f"Next: losstune confirm study {shown}"
+    told = json.loads(losstune(*LAUNCH, *server, "--json").out)
+    assert told["next"] == [f"losstune confirm study {shown}", f"losstune sync study {shown}"]
+    launched(searched(Path.cwd() / "stopped", (1, 0)), stopped_by(signal.SIGTERM))
+    told = json.loads(losstune(*LAUNCH, *elsewhere, "--json").out)
+    assert told["next"] == ["losstune launch --study study --tracking-uri sqlite:///runs.db"]

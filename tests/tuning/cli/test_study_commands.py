@@ -27,10 +27,10 @@ def test_an_export_names_a_command_that_finds_the_file(losstune: Command) -> Non
 
 def test_a_sync_that_can_not_catch_up_ends_with_1(losstune: Command) -> None:
     searched(Path.cwd(), (1, 1))
-    Path("file").touch()
-    ended = losstune("sync", "study", "--tracking-uri", "sqlite:///file/mlflow.db")
+    Path("mlflow.db").write_text("no database, and longer than the header of one would be" * 4)
+    ended = losstune("sync", "study")
     assert (ended.code, ended.out) == (1, "")
-    assert ended.err.startswith("error: MLflow's store sqlite:///file/mlflow.db can not be used: ")
+    assert ended.err.startswith(f"error: MLflow's store sqlite:///{Path.cwd()}/mlflow.db can not be used: ")
 
 
 def test_a_watched_study_is_shown_until_no_launch_is_running(losstune: Command) -> None:

@@ -69,7 +69,8 @@ def test_mlflow_that_can_not_be_reached_is_told_and_no_reason_to_fail(
     monkeypatch.setattr(sync, "sync_study", refuse)
     study = searched(tmp_path, (2, 2))
     written = report(study, tmp_path / "r.html", "http://nowhere")
-    assert written.not_in_mlflow == f"MLflow lacks the report (down): losstune sync study --storage {tmp_path}"
+    place = f"--storage {tmp_path} --tracking-uri http://nowhere"
+    assert written.not_in_mlflow == f"MLflow lacks the report (down): losstune sync study {place}"
 
 
 def test_there_is_no_report_of_nothing(tmp_path: Path) -> None:

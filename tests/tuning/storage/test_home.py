@@ -9,7 +9,7 @@ from losstune.trainer.base.errors import UserError
 from losstune.tuning.storage.home import Home, home_at
 from losstune.tuning.storage.study_files import BucketFiles, FolderFiles
 from losstune.tuning.study.study import open_study
-from losstune.tuning.track.process import tracking_uri_of
+from losstune.tuning.track.tracking_uri import tracking_uri_of
 from tests.conftest import Command
 from tests.trainer.samples import refusal
 from tests.tuning.study.created import created

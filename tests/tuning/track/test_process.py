@@ -8,18 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from mlflow.tracking import MlflowClient
 from rich.console import Console
 
-from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.signals import SIGNALS, StopRequest
-from losstune.tuning.storage.bucket import Bucket
-from losstune.tuning.storage.home import Home
 from losstune.tuning.study.study import Study
 from losstune.tuning.track import process
-from losstune.tuning.track.mlflow_sync import Tracker
-from losstune.tuning.track.process import TRACKING_URI, TrackerProcess, tracking_uri_of
-from tests.trainer.samples import refusal
+from losstune.tuning.track.process import TrackerProcess
+from losstune.tuning.track.tracking_uri import TRACKING_URI
 from tests.tuning.reported import searched
 
 WAITS = "import sys; sys.stdin.read(); "
@@ -102,7 +97,7 @@ def test_one_that_fails_is_said_with_the_command_that_catches_up(study: Study, m
     assert not whole
     assert said == (
         f"MLflow lacks a part of this study (MLflow is down; {study.folder / 'tracker.log'}): "
-        f"losstune sync study{study.home.options()}\n"
+        f"losstune sync study{study.home.options()} --tracking-uri 'postgresql://me:***@db/runs'\n"
     )
 
 
@@ -114,39 +109,3 @@ def test_one_that_does_not_end_is_ended_at_once_after_a_signal(study: Study, mon
     whole, said = finished(tracker, stop)
     assert not whole
     assert said.startswith("MLflow lacks a part")
-
-
-def test_mlflows_store_is_beside_the_studies_unless_one_is_given(tmp_path: Path) -> None:
-    assert tracking_uri_of(Home(tmp_path), None) == f"sqlite:///{tmp_path}/mlflow.db"
-    assert tracking_uri_of(Home(tmp_path), "http://mlflow") == "http://mlflow"
-
-
-@pytest.mark.parametrize(("name", "found"), [("what?", "?"), ("My%20Data", "%20"), ("a%3fb", "%3f")])
-def test_a_folder_that_mlflow_would_not_find_again_is_refused(tmp_path: Path, name: str, found: str) -> None:
-    assert refusal(tracking_uri_of, Home(tmp_path / name), None) == (
-        f"--storage {tmp_path / name}: MLflow can not keep its runs in a folder with '{found}' in its path: a '?', "
-        "and a '%' before two hexadecimal digits, mean something else to it; rename the folder, or name a store "
-        "elsewhere with --tracking-uri"
-    )
-    assert tracking_uri_of(Home(tmp_path / name), "http://mlflow") == "http://mlflow"
-
-
-@pytest.mark.parametrize("name", ["{old}", "100%", "a b", "jürgen#1;&=@"])
-def test_mlflow_keeps_its_runs_and_their_files_in_any_other_folder(tmp_path: Path, name: str) -> None:
-    study = searched(tmp_path / name, (1, 0))
-    (study.trials_folder / "infonce-0000" / "best.pt").write_bytes(b"weights")
-    uri = tracking_uri_of(study.home, None)
-    Tracker(study, uri).sync(None)
-    client = MlflowClient(uri)
-    (run,) = client.search_runs(["1"], "attributes.run_name = 'infonce-0000'")
-    assert {found.path for found in client.list_artifacts(run.info.run_id)} >= {"best.pt"}
-    assert [path.name for path in tmp_path.iterdir()] == [name]
-
-
-def test_a_bucket_alone_can_not_keep_mlflows_runs(tmp_path: Path) -> None:
-    home = Home(tmp_path, bucket=Bucket("team", "studies"))
-    with pytest.raises(UserError) as refused:
-        tracking_uri_of(home, None)
-    assert str(refused.value) == (
-        f"--storage {home.bucket} needs --tracking-uri: MLflow can not keep its runs in a bucket alone"
-    )
