@@ -21,6 +21,7 @@ from losstune.trainer.data.labels import SPLIT_WORDS
 from losstune.trainer.data.npy import Array
 from losstune.trainer.data.remedies import WITHOUT_COLUMN
 from losstune.trainer.data.table import Table, same_shapes
+from losstune.trainer.data.versioned_tables import refuse_versioned
 
 TABLES: dict[str, Callable[[Path], Table]] = {
     ".parquet": ParquetTable,
@@ -123,12 +124,13 @@ def in_folder(folder: Path) -> Shards:
     """The rows of all files of tables in a folder and those below, in the order of their paths.
 
     Raises:
-        UserError: there are none, or some of their names say a split and some do not.
+        UserError: there are none, some of their names say a split and some do not, or they are of a table of versions.
     """
     saved = _saved_dataset(folder)
     files = _files_below(folder) if saved is None else saved
     if not files:
         raise UserError(f"{folder}: holds no .npy files, and no {', '.join(TABLES)} files of rows, here or below")
+    refuse_versioned(files)
     return _shards(str(folder), folder, files)
 
 
@@ -136,7 +138,8 @@ def matching(pattern: str) -> Shards:
     """The rows of all files that a pattern such as ``data/*.parquet`` matches, in the order of their paths.
 
     Raises:
-        UserError: there are none; one is no table; or some of their names say a split and some do not.
+        UserError: there are none; one is no table, or of one of versions; or some of their names say a split and some
+            do not.
     """
     parts = Path(pattern).parts
     fixed = tuple(takewhile(lambda part: not glob.has_magic(part), parts))
@@ -147,6 +150,7 @@ def matching(pattern: str) -> Shards:
     for file in files:
         if not file.is_file() or file.suffix.lower() not in TABLES:
             raise UserError(f"--data {pattern}: matches {file}; a pattern is for files ending in {', '.join(TABLES)}")
+    refuse_versioned(files)
     here = Path(glob.escape(str(Path.cwd())))  # the folder's own brackets are no part of the pattern
     return _shards(str(here / pattern), root, files)
 

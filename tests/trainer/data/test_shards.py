@@ -89,7 +89,7 @@ def test_a_folder_is_its_files_in_order_with_the_split_of_their_names(
     (folder / "README.md").write_text("of no concern")
     (folder / "_SUCCESS").write_text("")
     written(folder / ".hidden/x.parquet", part(0, 1))
-    written(folder / "_delta_log/x.parquet", part(0, 1))
+    written(folder / "_temporary/x.parquet", part(0, 1))
     found = loaded(folder)
     same(found, split)
     assert (found.source, found.unused) == (str(folder), ("note",))
