@@ -1,13 +1,16 @@
 """Messages in the words of a program: the argument ``trials`` where the command line has an option ``--trials``.
 
-Every message is written once, for the command line. A function of the face translates it on its way out.
+Every message is written once, for the command line. A function of the face translates what it raises, and what it says
+on a console, on its way out.
 """
 
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
+
+from rich.console import Console
 
 from losstune.trainer.base.errors import LosstuneError, UserError
 
@@ -23,7 +26,9 @@ _OPTION = re.compile(rf"--([a-z][\w-]*)({_VALUE})")
 _OF_THE_PLACE = ("storage", "study-storage")
 """What a command needs to find a study that a program holds already."""
 _OF_RAY = r"ray start --[\w-]+"
-_ALONE = re.compile(rf"{_OF_RAY}|(?<![\w-])--([a-z][a-z_-]*[a-z])\b(?!-)")
+_OF_A_SHELL = rf"\blosstune [a-z]+(?: [A-Za-z0-9][\w.-]*)?(?: --[a-z][\w-]*{_VALUE})+"
+"""A command that no function stands for, once those that one does are calls: it stays whole."""
+_ALONE = re.compile(rf"{_OF_RAY}|{_OF_A_SHELL}|(?<![\w-])--([a-z][a-z_-]*[a-z])\b(?!-)")
 
 
 def in_argument_words(message: str) -> str:
@@ -33,6 +38,14 @@ def in_argument_words(message: str) -> str:
     """
     called = _COMMAND.sub(_call, message.replace("the same command", "the same call"))
     return _ALONE.sub(lambda found: _argument(found[1]) if found[1] else found[0], called)
+
+
+class ProgramConsole(Console):
+    """A console that says its lines in the words of a program."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """As any console's; what is no text of ours, a table or a bar, stays as it is."""
+        super().print(*(in_argument_words(one) if isinstance(one, str) else one for one in objects), **options)
 
 
 @contextmanager

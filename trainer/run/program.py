@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from rich.console import Console
 
-from losstune.trainer.base.argument_words import for_programs
+from losstune.trainer.base.argument_words import ProgramConsole, for_programs
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.plain import plain
 from losstune.trainer.base.waiting import bars_shown
@@ -80,7 +79,7 @@ def train(
     threads = torch.get_num_threads()
     try:
         with bars_shown(not quiet):
-            done = run(request, Console(quiet=quiet), test=test)
+            done = run(request, ProgramConsole(quiet=quiet), test=test)
     finally:
         torch.set_num_threads(threads)
     done.stopped.leave()

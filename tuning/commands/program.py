@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from losstune.trainer.base.argument_words import for_programs, in_argument_words
+from losstune.trainer.base.argument_words import ProgramConsole, for_programs, in_argument_words
 from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.plain import plain
 from losstune.trainer.base.waiting import bars_shown
@@ -292,7 +292,7 @@ def _running(quiet: bool) -> Iterator[Console]:
     """What a command prints to. A signal that left the block on the spot is what it is to a program by itself."""
     try:
         with bars_shown(not quiet):
-            yield Console(quiet=quiet)
+            yield ProgramConsole(quiet=quiet)
     except SystemExit as end:
         if end.code == 130:
             raise KeyboardInterrupt from None

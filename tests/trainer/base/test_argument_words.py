@@ -1,8 +1,12 @@
 """Messages of the command line in the words of a program, on messages that the product really has."""
 
-import pytest
+import io
 
-from losstune.trainer.base.argument_words import for_programs, in_argument_words
+import pytest
+from rich.text import Text
+
+from losstune.trainer.base.argument_words import ProgramConsole, for_programs, in_argument_words
+from losstune.trainer.base.console import say
 from losstune.trainer.base.errors import LosstuneError, UserError
 
 MESSAGES = [
@@ -20,6 +24,11 @@ MESSAGES = [
     ("losstune confirm mine --top 1 --seeds 10 goes on", "losstune.confirm('mine', top=1, seeds=10) goes on"),
     ("losstune confirm mine --storage 'my studies' tells", "losstune.confirm('mine') tells"),
     ("MLflow lacks a part: losstune sync mine", "MLflow lacks a part: losstune sync mine"),
+    ("losstune status mine --storage 'my studies' tells how far it is; --trials 5",
+     "losstune status mine --storage 'my studies' tells how far it is; trials 5"),
+    ("losstune sync mine --storage /x --tracking-uri http://me:***@mlflow",
+     "losstune sync mine --storage /x --tracking-uri http://me:***@mlflow"),
+    ("cut to 8 dimensions: losstune predict takes --dims 8", "cut to 8 dimensions: losstune predict takes --dims 8"),
     ("as ray start --head prints it; make it one with ray start --address=10.0.0.1:6379",
      "as ray start --head prints it; make it one with ray start --address=10.0.0.1:6379"),
     ("lr: found 0.0; should be greater than 0", "lr: found 0.0; should be greater than 0"),
@@ -30,6 +39,14 @@ MESSAGES = [
 @pytest.mark.parametrize(("message", "words"), MESSAGES)
 def test_a_message_speaks_of_arguments_and_calls(message: str, words: str) -> None:
     assert in_argument_words(message) == words
+
+
+def test_so_does_what_is_said_on_the_way() -> None:
+    said = io.StringIO()
+    console = ProgramConsole(file=said, width=20)
+    say(console, "Failed trials are tried again with --retry-failed")
+    console.print(Text("--like-this"), 5)
+    assert said.getvalue() == "Failed trials are tried again with retry_failed\n--like-this 5\n"
 
 
 def test_what_the_user_can_mend_is_one_kind_of_error_for_programs() -> None:

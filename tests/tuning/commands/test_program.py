@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
+from losstune.trainer.base.console import say
 from losstune.trainer.base.errors import LosstuneError
 from losstune.trainer.base.signals import StopRequest
 from losstune.trainer.config.config_file import read_config
@@ -193,6 +195,18 @@ def test_a_launch_that_a_signal_stopped_ends_as_the_signal_would(
     monkeypatch.setattr(program, "run_launch", stopped)
     with pytest.raises(kind):
         launch(study="study", storage=place)
+
+
+def test_what_a_launch_says_on_its_way_is_in_the_words_of_arguments(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def talking(_: LaunchRequest, console: Console) -> Outcome:
+        say(console, "Failed trials are tried again with --retry-failed")
+        return Outcome(open_study("study", storage=place).stored, StopRequest(), True)
+
+    monkeypatch.setattr(program, "run_launch", talking)
+    launch(study="study", storage=place)
+    assert capsys.readouterr().out == "Failed trials are tried again with retry_failed\n"
 
 
 def test_what_a_place_needs_is_held_as_long_as_its_study(monkeypatch: pytest.MonkeyPatch, place: Path) -> None:
