@@ -18,9 +18,10 @@ from losstune.trainer.data.narrow import narrow_type
 from losstune.trainer.data.npy import Array, DType, Rows, write_npy_header
 from losstune.trainer.data.pair_checks import check_forms, pieces
 from losstune.trainer.data.remedies import another
-from losstune.trainer.data.shards import TABLES, Shards, in_file, in_folder, is_pattern, matching, these
+from losstune.trainer.data.shards import Shards, in_file, in_folder, is_pattern, matching, these
 from losstune.trainer.data.sources import Found, check_needed, find_arrays, looking_at
 from losstune.trainer.data.table import LISTS, VECTORS, common_type
+from losstune.trainer.data.table_files import TABLES
 
 Batches = Iterator[dict[str, Array]]
 

@@ -12,8 +12,9 @@ from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.memory import free_memory
 from losstune.trainer.data.guards import check_size, readable
 from losstune.trainer.data.npy import MappedArray, NpyFile, NpyHeader, Rows, read_npy_header
-from losstune.trainer.data.shards import TABLES, Shards, in_file, in_folder
+from losstune.trainer.data.shards import Shards, in_file, in_folder
 from losstune.trainer.data.table import LISTS, gathered
+from losstune.trainer.data.table_files import TABLES
 
 BYTES_PER_ROW, ROWS_AT_ONCE = 160, 64
 """What memory must hold of an array that stays on disk: ids, splits, keys and row numbers, and some rows."""

@@ -1,10 +1,9 @@
 """Tables that lie in many files: a folder of shards, a pattern, a folder of Hugging Face datasets."""
 
 import glob
-import json
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import takewhile
@@ -12,25 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
-from losstune.trainer.base.errors import UserError, one_line
-from losstune.trainer.data.arrow_tables import ArrowTable, ParquetTable
+from losstune.trainer.base.errors import UserError
 from losstune.trainer.data.column_names import listed
 from losstune.trainer.data.guards import readable
-from losstune.trainer.data.json_lines import JsonLines
 from losstune.trainer.data.labels import SPLIT_WORDS
 from losstune.trainer.data.npy import Array
 from losstune.trainer.data.remedies import WITHOUT_COLUMN
 from losstune.trainer.data.table import Table, same_shapes
+from losstune.trainer.data.table_files import TABLES, files_in, refuse_one_name
 from losstune.trainer.data.versioned_tables import refuse_versioned
 
-TABLES: dict[str, Callable[[Path], Table]] = {
-    ".parquet": ParquetTable,
-    ".pq": ParquetTable,
-    ".arrow": ArrowTable,
-    ".feather": ArrowTable,
-    ".jsonl": JsonLines,
-}
-"""What reads a file, by the end of its name in lower case."""
 _SPLIT_NAME = re.compile(rf"(?<![a-z0-9])({'|'.join(SPLIT_WORDS)})(?!\d*[a-z])", re.IGNORECASE)
 """A word of its own in a name, with a number or not, as Hugging Face datasets takes it too."""
 
@@ -124,22 +114,17 @@ def in_folder(folder: Path) -> Shards:
     """The rows of all files of tables in a folder and those below, in the order of their paths.
 
     Raises:
-        UserError: there are none, some of their names say a split and some do not, or they are of a table of versions.
+        UserError: there are none, some of their names say a split and some do not, or which rows are meant is unclear.
     """
-    saved = _saved_dataset(folder)
-    files = _files_below(folder) if saved is None else saved
-    if not files:
-        raise UserError(f"{folder}: holds no .npy files, and no {', '.join(TABLES)} files of rows, here or below")
-    refuse_versioned(files)
-    return _shards(str(folder), folder, files)
+    return _shards(str(folder), folder, files_in(folder))
 
 
 def matching(pattern: str) -> Shards:
     """The rows of all files that a pattern such as ``data/*.parquet`` matches, in the order of their paths.
 
     Raises:
-        UserError: there are none; one is no table, or of one of versions; or some of their names say a split and some
-            do not.
+        UserError: there are none; one is no table, or of one of versions; two have one name; or some of their names say
+            a split and some do not.
     """
     parts = Path(pattern).parts
     fixed = tuple(takewhile(lambda part: not glob.has_magic(part), parts))
@@ -151,6 +136,7 @@ def matching(pattern: str) -> Shards:
         if not file.is_file() or file.suffix.lower() not in TABLES:
             raise UserError(f"--data {pattern}: matches {file}; a pattern is for files ending in {', '.join(TABLES)}")
     refuse_versioned(files)
+    refuse_one_name(files)
     here = Path(glob.escape(str(Path.cwd())))  # the folder's own brackets are no part of the pattern
     return _shards(str(here / pattern), root, files)
 
@@ -195,61 +181,3 @@ def _split_of(path: Path) -> str | None:
         if words := list(_SPLIT_NAME.finditer(part)):
             return words[0 if words[0].start() == 0 else -1][1].lower()
     return None
-
-
-def _files_below(folder: Path) -> list[Path]:
-    """Files of tables, but for what is hidden or begins with ``_``, as tools name what is no data."""
-    found: list[Path] = []
-    seen: set[str] = set()
-    waiting = [folder]
-    while waiting:  # links to folders come after all that is really here, of which they may only be another name
-        links: list[Path] = []
-        for at, folders, files in (step for start in waiting for step in os.walk(start)):
-            if (real := os.path.realpath(at)) in seen:
-                folders.clear()
-                continue
-            seen.add(real)
-            folders[:] = [name for name in folders if name[0] not in "._"]
-            links += (path for name in folders if (path := Path(at, name)).is_symlink())
-            found += (Path(at, name) for name in files if name[0] not in "._")
-        waiting = sorted(links)
-    return sorted(path for path in found if path.suffix.lower() in TABLES or _may_be_a_folder(path))
-
-
-def _may_be_a_folder(path: Path) -> bool:
-    """Whether a file is a link that leads nowhere now, as to a disk that is not mounted: it is opened, and refused."""
-    return not path.suffix and path.is_symlink() and not path.exists()
-
-
-def _saved_dataset(folder: Path) -> list[Path] | None:
-    """The files of a dataset, or of several splits, that ``save_to_disk`` of datasets wrote; None if it is none.
-
-    Beside them there may be caches of the same format, so what counts is its own list.
-    """
-    if (folder / "dataset_dict.json").is_file():
-        splits = _json(folder / "dataset_dict.json").get("splits")
-        names = splits if isinstance(splits, list) else []
-        return [file for name in names for file in _saved_split(folder / str(name))]
-    if not (folder / "state.json").is_file():
-        return None
-    files = _json(folder / "state.json").get("_data_files")
-    names = [file.get("filename") for file in files if isinstance(file, dict)] if isinstance(files, list) else []
-    return [folder / Path(str(name)).name for name in names]
-
-
-def _saved_split(folder: Path) -> list[Path]:
-    files = _saved_dataset(folder)
-    if files is None:
-        raise UserError(
-            f"{folder}: no such dataset, which {folder.parent / 'dataset_dict.json'} lists; copy it too, or name the "
-            "folder of one split"
-        )
-    return files
-
-
-def _json(path: Path) -> dict[str, object]:
-    try:
-        found = json.loads(path.read_bytes())
-    except (ValueError, RecursionError, OSError) as error:
-        raise UserError(f"{path}: not the JSON that datasets writes: {one_line(error)}") from None
-    return found if isinstance(found, dict) else {}
