@@ -13,7 +13,6 @@ from typing import Any, Literal
 from rich.console import Console
 
 from losstune.trainer.base.argument_words import ProgramConsole, for_programs, in_argument_words
-from losstune.trainer.base.errors import UserError
 from losstune.trainer.base.plain import plain
 from losstune.trainer.base.waiting import bars_shown
 from losstune.trainer.data.column_names import Columns
@@ -189,8 +188,7 @@ def confirm(
     Raises:
         LosstuneError: other data than it was tuned on, or nothing to confirm.
     """
-    if top < 1 or seeds < 2:
-        raise UserError(f"--top {top} --seeds {seeds}: expected at least 1 setting, and at least 2 seeds")
+    top, seeds = count_of(top, "--top"), count_of(seeds, "--seeds", least=2)
     view = _view(study)
     resources = _resources(concurrency, cpus_per_trial, gpus_per_trial)
     execution = Execution(resources, address, view.tracking_uri, system_metrics, own_process=False)

@@ -22,8 +22,8 @@ def seconds_of(wish: str | float) -> float:
     return float(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]
 
 
-def count_of(wish: int, option: str) -> int:
-    """A whole number from 1, as the command line lets no other pass.
+def count_of(wish: int, option: str, least: int = 1) -> int:
+    """A whole number from ``least``, as the command line lets no other pass.
 
     Raises:
         UserError: it is none.
@@ -32,8 +32,8 @@ def count_of(wish: int, option: str) -> int:
         count = operator.index(wish)
     except TypeError:
         count = 0
-    if count < 1:
-        raise UserError(f"{option}: found {wish!r}; expected a whole number from 1")
+    if count < least:
+        raise UserError(f"{option}: found {wish!r}; expected a whole number from {least}")
     return count
 
 

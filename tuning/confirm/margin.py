@@ -18,7 +18,7 @@ def margin_of(wish: str | float) -> float:
     """
     try:
         margin = float(wish)
-    except ValueError:
+    except (TypeError, ValueError):
         margin = 0.0
     if 0 < margin < 1:
         return margin

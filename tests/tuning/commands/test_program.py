@@ -162,7 +162,10 @@ def test_two_variants_of_a_loss_are_told_apart_by_name_in_all_that_is_shown(tmp_
         (lambda: launch("mse", study="s", storage="s3://b/p"), r"^storage s3://b/p needs study_storage postgresql://"),
         (lambda: open_study("none"), r"^no study 'none' in .*; found: none$"),
         (lambda: confirm("none"), r"^no study 'none' in "),
-        (lambda: confirm("none", top=0), r"^top 0 seeds 10: expected at least 1 setting, and at least 2 seeds$"),
+        (lambda: confirm("none", top=0), r"^top: found 0; expected a whole number from 1$"),
+        (lambda: confirm("none", top=1.5), r"^top: found 1\.5; expected a whole number from 1$"),  # type: ignore[arg-type]
+        (lambda: confirm("none", seeds=1), r"^seeds: found 1; expected a whole number from 2$"),
+        (lambda: confirm("none", seeds="10"), r"^seeds: found '10'; expected a whole number from 2$"),  # type: ignore[arg-type]
     ],
 )
 def test_errors_speak_of_arguments_and_nothing_is_left(call, message: str) -> None:

@@ -11,7 +11,7 @@ def test_a_margin_is_a_difference_in_the_objective(wish: str | float, margin: fl
     assert margin_of(wish) == margin
 
 
-@pytest.mark.parametrize("wish", ["0", "1", "-0.1", "2 %", "nan", "inf", ""])
+@pytest.mark.parametrize("wish", ["0", "1", "-0.1", "2 %", "nan", "inf", "", (0.1,)])
 def test_what_is_no_difference_is_refused(wish: str) -> None:
     message = f"--margin: found {wish}; expected a difference in the objective, above 0 and below 1, as {MARGIN}"
     with pytest.raises(UserError) as refused:
