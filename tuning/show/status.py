@@ -143,7 +143,7 @@ def _list_row(row: dict[str, Any]) -> TableRow:
 def list_json(home: Home) -> list[dict[str, Any]]:
     """One entry per study; of one whose trials are not where this place has them no more than its spec says.
 
-    A study in a file that can not be read is said in its own entry, as its ``error``, and hides no other.
+    What can not be read of a study's own files is said in its own entry, as its ``error``, and hides no other.
 
     Raises:
         UserError: the place can not be read, or the trials of one of its studies in a database.
@@ -156,7 +156,10 @@ def _listed(home: Home, name: str) -> dict[str, Any]:
     row: dict[str, Any] = {"study": name, "losses": [], **dict.fromkeys(keys)}
     try:
         study = found_study(home, name)
-        row |= {"created": study.spec.created, "losses": list(study.spec.spaces)}
+    except UserError as error:
+        return row | {"error": str(error)}
+    row |= {"created": study.spec.created, "losses": list(study.spec.spaces)}
+    try:
         return row if study.is_elsewhere else row | _trials_listed(study)
     except UserError as error:
         if home.database:  # the next study would tell no more of one that is down, and take as long

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console, RenderableType
+from sqlalchemy import make_url
 
 from losstune.trainer.base.errors import UserError
 from losstune.tuning.show.status import (
@@ -20,6 +21,7 @@ from losstune.tuning.show.status import (
     status_table,
     watch_status,
 )
+from losstune.tuning.storage.database import Database
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.dropped import Dropped
 from losstune.tuning.study.loss_trials import LossTrials
@@ -222,6 +224,15 @@ def test_a_study_that_can_not_be_read_hides_no_other(study: Study, losstune: Com
     assert (told["study"]["trials"], told["study"]["error"]) == (4, None)
     assert (told["torn"]["trials"], f"error: {told['torn']['error']}") == (None, first)
     assert (own.err, own.code) == (ended.err, 2)
+
+
+def test_a_damaged_study_hides_no_other_where_trials_are_in_a_database(tmp_path: Path) -> None:
+    torn, other = created(tmp_path, name="torn"), created(tmp_path, name="whole")
+    (torn.folder / "study.yaml").write_text("name: [")
+    where = Home(tmp_path, database=Database(make_url("postgresql+psycopg://none@127.0.0.1:1/none")))
+    damaged, whole = list_json(where)
+    assert damaged["error"].startswith(f"{torn.folder}/study.yaml: damaged or edited")
+    assert (whole["created"], whole["error"]) == (other.spec.created, None)
 
 
 def test_a_place_without_studies_has_an_empty_list(tmp_path: Path) -> None:
