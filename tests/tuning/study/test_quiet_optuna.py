@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import optuna
@@ -33,6 +34,16 @@ def test_its_level_is_the_users_again_after_an_error_too(caplog: pytest.LogCaptu
     assert caplog.records == []
     optuna.create_study()
     assert [record.levelno for record in caplog.records] == [logging.INFO]
+
+
+def test_its_level_is_the_users_again_where_blocks_of_two_threads_overlap() -> None:
+    first, second = ExitStack(), ExitStack()
+    first.enter_context(quiet_optuna())
+    second.enter_context(quiet_optuna())
+    first.close()
+    assert optuna.logging.get_verbosity() == optuna.logging.ERROR
+    second.close()
+    assert optuna.logging.get_verbosity() == optuna.logging.DEBUG
 
 
 def test_a_study_is_made_and_read_without_a_word_of_optunas_and_leaves_its_level(
