@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import IO
 
@@ -108,11 +108,11 @@ def _write_rows(folder: Path, source: str, rows: int, batches: Batches) -> tuple
             raise UserError(f"{source}: inputs has no rows")
         for writer in writers.values():
             writer.close()
-    return writers["inputs"].rows, {role: _joined(parts) for role, parts in labels.items()}
+    return writers["inputs"].rows, {role: _joined(role, parts) for role, parts in labels.items()}
 
 
-def _joined(parts: Sequence[Array]) -> Array:
-    return np.concatenate(parts, dtype=reduce(common_type, (part.dtype for part in parts)))
+def _joined(role: str, parts: Sequence[Array]) -> Array:
+    return np.concatenate(parts, dtype=reduce(partial(common_type, role), (part.dtype for part in parts)))
 
 
 def _told(batches: Batches, advance: Callable[[int], None]) -> Batches:

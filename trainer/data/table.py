@@ -65,24 +65,30 @@ def gathered(tables: Sequence[Table], batches: Iterable[dict[str, Array]]) -> di
             check_size(tables[0].path, rows * sum(d.itemsize * prod(shape) for d, shape in first.values()), size)
             kept = {role: np.empty((rows, *shape), dtype) for role, (dtype, shape) in first.items()}
         for role, part in batch.items():
-            kept[role] = _widened(kept[role], kept_type(role, part.dtype))
+            kept[role] = _widened(role, kept[role], kept_type(role, part.dtype))
             with np.errstate(over="ignore", invalid="ignore"):  # too large for the type becomes infinity
                 kept[role][filled : filled + len(part)] = part
         filled += len(next(iter(batch.values())))
     return {role: array[:filled] for role, array in kept.items()}
 
 
-def _widened(array: Array, dtype: DType) -> Array:
+def _widened(role: str, array: Array, dtype: DType) -> Array:
     """The array in a type that also holds numbers of this one: shards may differ."""
-    return array if dtype == array.dtype else array.astype(common_type(array.dtype, dtype))
+    return array if dtype == array.dtype else array.astype(common_type(role, array.dtype, dtype))
 
 
-def common_type(one: DType, other: DType) -> DType:
-    """The type that holds what both hold; of whole numbers with and without a sign int64, as each alone is kept."""
+def common_type(role: str, one: DType, other: DType) -> DType:
+    """The type that holds what both hold.
+
+    Of whole numbers with and without a sign of 64 bits none does: they become int64, as each alone is kept, but ids and
+    groups objects, so that two of them that would count as one are seen.
+    """
     if "O" in (one.kind, other.kind):
         return np.dtype(object)
     both = np.promote_types(one, other)
-    return np.dtype(np.int64) if both.kind == "f" and {one.kind, other.kind} == {"i", "u"} else both
+    if both.kind == "f" and {one.kind, other.kind} == {"i", "u"}:
+        return np.dtype(object if role in ("ids", "groups") else np.int64)
+    return both
 
 
 def same_shapes(batches: Iterable[dict[str, Array]], source: str, start: int = 0) -> Iterator[dict[str, Array]]:

@@ -16,7 +16,7 @@ from tests.trainer.data.test_formats import (
     write_parquet,
     write_safetensors,
 )
-from tests.trainer.samples import Arrays
+from tests.trainer.samples import Arrays, refusal
 
 
 def arrays_of(kind: str) -> Arrays:
@@ -92,3 +92,19 @@ def test_ids_of_64_bits_without_a_sign_are_the_same_in_every_form(
         found = load_pairs(source, "negatives=negatives")
         assert found.ids.tolist() == ids.astype(np.int64).tolist()
         assert found.digest == load_pairs(arrays, "negatives=negatives").digest
+
+
+@pytest.mark.parametrize("role", ["ids", "groups"])
+def test_two_numbers_of_the_same_64_bits_are_not_one(tmp_path: Path, role: str) -> None:
+    """With a sign in one file, and without in another."""
+    arrays = {name: array for name, array in arrays_of("plain").items() if name in ("inputs", "targets")}
+    (tmp_path / "shards").mkdir()
+    for name, rows, labels in (
+        ("a", slice(20), np.arange(-1, 19)),
+        ("b", slice(20, 40), np.uint64(2**64 - 1) - np.arange(20, dtype=np.uint64)),
+    ):
+        part = {given: array[rows] for given, array in arrays.items()}
+        write_parquet(tmp_path / f"shards/{name}.parquet", {**part, role: labels})
+    message = f"{tmp_path}/shards: {role} -1 and 18446744073709551615 have the same hash; rename one"
+    assert refusal(load_pairs, tmp_path / "shards") == message
+    assert refusal(convert, [str(tmp_path / "shards")], tmp_path / "out") == message

@@ -54,6 +54,13 @@ def test_a_type_that_holds_both(tmp_path: Path, first: Array, second: Array, kep
         np.testing.assert_array_equal(found, np.concatenate([first.astype(kept), second.astype(kept)]))
 
 
+def test_ids_of_64_bits_with_and_without_a_sign_stay_what_they_are(tmp_path: Path) -> None:
+    parts = [np.array([-1]), np.array([2**64 - 1], np.uint64), np.array([3], np.int8)]
+    assert whole(tmp_path, *parts, role="ids").tolist() == [-1, 2**64 - 1, 3]
+    codes = whole(tmp_path, np.array([0, 2]), np.array([1], np.uint64), role="split")
+    assert (codes.dtype, codes.tolist()) == (np.int64, [0, 2, 1])
+
+
 def test_numbers_and_text_are_objects(tmp_path: Path) -> None:
     parts = [np.array([1, 2]), np.array(["a"], dtype=object)]
     assert whole(tmp_path, *parts, role="ids").tolist() == [1, 2, "a"]
