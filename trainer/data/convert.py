@@ -129,7 +129,13 @@ def _opened(sources: Sequence[str], names: ColumnNames) -> tuple[str, int, Batch
         _check_forms(found)
         return found.source, len(found.arrays["inputs"]), _in_pieces(found.arrays)
     check_needed(shards.names, names, ROLES, shards.source)
-    return shards.source, sum(table.rows for table in shards.tables), shards.batches(names.wanted())
+    return shards.source, sum(table.rows for table in shards.tables), _of_right_forms(shards, names)
+
+
+def _of_right_forms(shards: Shards, names: ColumnNames) -> Batches:
+    for batch in shards.batches(names.wanted()):
+        check_forms(batch["inputs"], batch["targets"], shards.source)
+        yield batch
 
 
 def _check_forms(found: Found) -> None:

@@ -93,6 +93,17 @@ def test_what_does_not_load_is_refused_before_a_part_of_it_is_written(tmp_path: 
     assert [file.name for file in tmp_path.iterdir()] == ["a.npz"]
 
 
+@pytest.mark.parametrize("rows", [{"positive": [[1, 2]] * 20}, {"anchor": [0.5] * 20}], ids=["whole", "no list"])
+def test_files_of_rows_that_do_not_load_are_refused_too(tmp_path: Path, rows: dict[str, Any]) -> None:
+    path = tmp_path / "a.jsonl"
+    (name,) = rows
+    table = part(0, 20)
+    written(path, table.set_column(table.schema.get_field_index(name), name, pa.array(rows[name])))
+    loading = refusal(load_pairs, str(path), NAMED)
+    assert refusal(convert, [str(path)], tmp_path / "out", NAMED) == loading
+    assert [file.name for file in tmp_path.iterdir()] == ["a.jsonl"]
+
+
 def test_a_folder_that_is_there_is_left_alone(tmp_path: Path) -> None:
     write_npz(tmp_path / "a.npz", sample_arrays())
     (tmp_path / "pairs").mkdir()
