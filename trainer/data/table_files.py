@@ -26,8 +26,8 @@ def files_in(folder: Path) -> list[Path]:
     """The files of tables in a folder and those below, in the order of their paths.
 
     Raises:
-        UserError: there are none; they are of a table of versions; two are one table in two formats; or another file of
-            rows is packed, and would be left out.
+        UserError: there are none; they are of a table of versions; two are one table in two formats; or others would be
+            left out, a packed file of rows or what is in a folder that can not be listed.
     """
     if (saved := _saved_dataset(folder)) is not None:
         files = saved
@@ -61,13 +61,16 @@ def _below(folder: Path) -> list[Path]:
     """All files in a folder and those below; not what is hidden or begins with ``_``, as tools name what is no data.
 
     A folder counts once, under whatever name.
+
+    Raises:
+        UserError: one of the folders can not be listed.
     """
     found: list[Path] = []
     seen: set[str] = set()
     waiting = [folder]
     while waiting:  # links to folders come after all that is really here, of which they may only be another name
         links: list[Path] = []
-        for at, folders, files in (step for start in waiting for step in os.walk(start)):
+        for at, folders, files in (step for start in waiting for step in os.walk(start, onerror=_refuse_unlisted)):
             if (real := os.path.realpath(at)) in seen:
                 folders.clear()
                 continue
@@ -77,6 +80,11 @@ def _below(folder: Path) -> list[Path]:
             found += (Path(at, name) for name in files if name[0] not in "._")
         waiting = sorted(links)
     return sorted(found)
+
+
+def _refuse_unlisted(error: OSError) -> None:
+    mend = "a pattern leaves it out, --data 'folder/part-*.parquet'"
+    raise UserError(f"{error.filename}: can not be listed: {error.strerror}; {mend}")
 
 
 def _once(files: Sequence[Path]) -> list[Path]:

@@ -1,6 +1,8 @@
 """Which files of a folder hold rows: links, folders that datasets saved, and what is refused."""
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -91,6 +93,21 @@ class TestRefused:
     def test_a_folder_without_data(self, tmp_path: Path) -> None:
         message = "holds no .npy files, and no .parquet, .pq, .arrow, .feather, .jsonl files of rows, here or below"
         assert refusal(loaded, tmp_path) == f"{tmp_path}: {message}"
+
+    def test_a_folder_below_that_can_not_be_listed(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its rows were left out, without a word."""
+        written(tmp_path / "a/0.parquet", part(0, 20))
+        written(tmp_path / "b/0.parquet", part(20, 20))
+        listed = os.scandir
+
+        def scandir(path: str) -> object:
+            if Path(path).name == "b":
+                raise PermissionError(errno.EACCES, "Permission denied", str(path))
+            return listed(path)
+
+        monkeypatch.setattr(os, "scandir", scandir)  # root may list all
+        message = "can not be listed: Permission denied; a pattern leaves it out, --data 'folder/part-*.parquet'"
+        assert refusal(loaded, tmp_path) == f"{tmp_path}/b: {message}"
 
     @pytest.mark.parametrize(("name", "pattern"), [("train.jsonl", ""), ("train.PQ", ""), ("train.jsonl", "/*")])
     def test_one_table_in_two_formats(self, tmp_path: Path, name: str, pattern: str) -> None:
