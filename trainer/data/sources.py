@@ -89,7 +89,7 @@ def raw_arrays(given: Mapping[str, Any]) -> dict[str, Array]:
     Raises:
         UserError: one is no array.
     """
-    return {str(name): _as_array(array, f"--data: expected arrays: {name}") for name, array in given.items()}
+    return {str(name): as_array(array, f"--data: expected arrays: {name}") for name, array in given.items()}
 
 
 def is_there(source: str) -> bool:
@@ -173,11 +173,15 @@ def _from_function(source: str) -> dict[str, Array]:
     if not isinstance(found, Mapping):
         raise UserError(f"--data {source}: expected a dict of arrays, got {type(found).__name__}")
     where = f"--data {source}: expected a dict of arrays"
-    return {str(name): _as_array(array, f"{where}: {name}") for name, array in found.items()}
+    return {str(name): as_array(array, f"{where}: {name}") for name, array in found.items()}
 
 
-def _as_array(array: object, where: str) -> Array:
-    """A NumPy array of what a function returned; a tensor may be on any device, need a gradient, or be bfloat16."""
+def as_array(array: object, where: str) -> Array:
+    """A NumPy array of what a program has; a tensor may be on any device, need a gradient, or be bfloat16.
+
+    Raises:
+        UserError: it is none; begins with ``where``.
+    """
     if isinstance(array, np.ma.MaskedArray) and (masked := np.ma.count_masked(array)):
         raise UserError(f"{where}: {masked:,} of its values are masked{UNMASKED.format(where.rpartition(' ')[2])}")
     torch = sys.modules.get("torch")  # where there is a tensor, it has been imported

@@ -19,9 +19,10 @@ from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.column_names import Columns, columns_text
 from losstune.trainer.data.columns import column, mean_of
 from losstune.trainer.data.labels import SPLIT_NAMES
+from losstune.trainer.data.pair_checks import as_type
 from losstune.trainer.data.pairs import Pairs, load_pairs
 from losstune.trainer.data.resident import split_tensors
-from losstune.trainer.data.sources import Source, raw_arrays
+from losstune.trainer.data.sources import Source, as_array
 from losstune.trainer.data.splits import split_rows
 from losstune.trainer.run.start import RunRequest
 from losstune.trainer.run.whole_run import Run, run
@@ -108,10 +109,13 @@ def score(
         split_by, answers: as settings of a run; of data that is not loaded yet.
 
     Raises:
-        LosstuneError: predictions of another shape than the targets, or that are not finite.
+        LosstuneError: predictions that are no numbers, of another shape than the targets, or not finite.
     """
     pairs = data if isinstance(data, Pairs) else load_pairs(data, rules=DataRules(split_by, answers))
-    embeddings = raw_arrays({"predictions": predictions})["predictions"].astype(np.float32, copy=False)
+    given = as_array(predictions, "predictions")
+    if given.dtype.kind not in "biuf":
+        raise UserError(f"predictions: found type {given.dtype}; expected float")
+    embeddings = as_type(given, np.float32)[:]
     if embeddings.shape != pairs.targets.shape:
         raise UserError(f"predictions: found shape {embeddings.shape}; the targets have {pairs.targets.shape}")
     if split not in SPLIT_NAMES:

@@ -111,13 +111,23 @@ class TestScore:
             ("others", {}, r"^predictions: found shape \(3, 2\); the targets have \(\d+, \d+\)$"),
             ("the targets", {"split": "dev"}, r"^split: found 'dev'; allowed: train, val, test$"),
             ("no numbers", {}, r"^predictions: test split: .*row 0"),
+            ("text", {}, r"^predictions: found type <U1; expected float$"),
+            ("complex", {}, r"^predictions: found type complex\d+; expected float$"),
+            ("ragged", {}, r"^predictions: setting an array .*fill them up: "),
         ],
     )
     def test_what_can_not_be_scored_is_refused(self, arrays, predictions, options, message: str) -> None:
         targets = arrays["targets"]
-        given = {"the targets": targets, "no numbers": targets * np.nan, "others": np.ones((3, 2))}[predictions]
+        given = {
+            "the targets": targets,
+            "no numbers": targets * np.nan,
+            "others": np.ones((3, 2)),
+            "text": [["a", "b"]],
+            "complex": targets * 1j,
+            "ragged": [[1.0], [2.0, 3.0]],
+        }
         with pytest.raises(LosstuneError, match=message):
-            score(given, arrays, **options)
+            score(given[predictions], arrays, **options)
 
 
 class TestPredict:
