@@ -86,7 +86,8 @@ def search_figure(
 
 
 def _best_so_far(own: Sequence[SearchPoint], style: Style) -> Figure:
-    news = [step.trial not in {earlier.trial for earlier in own[:i]} for i, step in enumerate(own)]
+    first: dict[str, int] = {}
+    news = [first.setdefault(step.trial, i) == i for i, step in enumerate(own)]
     return {
         "type": "scatter",
         "mode": "lines+markers",

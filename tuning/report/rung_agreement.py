@@ -5,17 +5,19 @@ ASHA cuts by rank at a rung. If the order there says little about the order at t
 
 import itertools
 import math
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from losstune.trainer.run.history import read_history
 from losstune.trainer.run.layout import HISTORY_FILE
 from losstune.tuning.confirm.confirm_runs import ConfirmRun
 from losstune.tuning.study.trial import TrialView
 
+Numbers = npt.NDArray[np.int64]
+Values = npt.NDArray[np.float64]
 MIN_RUNS = 10
 """Runs below which nothing is said of a rung."""
 
@@ -71,48 +73,68 @@ def agreement(runs: Sequence[RungRun], epoch: int, later: int | None = None) -> 
     Args:
         runs: all of them have got to ``later``.
     """
-    pairs = list(_pairs(runs, epoch, later))
-    if not pairs:
+    found = _tally(runs, epoch, later)
+    if not found.pairs:
         return None
-    total = sum(kept for kept, _ in pairs)
-    sums: dict[str, float] = {}
-    counts: Counter[str] = Counter()
-    for kept, units in pairs:
-        for unit in units:
-            sums[unit] = sums.get(unit, 0.0) + kept
-            counts[unit] += 1
-    without = [(total - sums[u]) / (len(pairs) - counts[u]) for u in sums if len(pairs) > counts[u]]
-    share = total / len(pairs)
+    share = found.kept / found.pairs
+    some = (found.pairs_of > 0) & (found.pairs_of < found.pairs)
+    without = (found.kept - found.kept_of[some]) / (found.pairs - found.pairs_of[some])
     spread = math.sqrt((len(without) - 1) * float(np.var(without))) if len(without) > 1 else 0.5
     if share in (0.0, 1.0):  # no spread is seen, which a few pairs that agree by chance do not have either
-        spread = (1 - 0.025 ** (1 / _independent(pairs))) / 1.96
+        spread = (1 - 0.025 ** (1 / found.independent)) / 1.96
     low, high = max(0.0, share - 1.96 * spread), min(1.0, share + 1.96 * spread)
-    return Agreement(epoch, later, len(runs), len(pairs), share, low, high)
+    return Agreement(epoch, later, len(runs), found.pairs, share, low, high)
 
 
-def _independent(pairs: Sequence[tuple[float, set[str]]]) -> int:
-    """How many of some pairs share no unit with each other, taken as they come: at least one."""
-    seen: set[str] = set()
-    count = 0
-    for _, units in pairs:
-        if not units & seen:
-            seen |= units
-            count += 1
-    return count
+class _Tally:
+    """Pairs of a group that are ordered later. Of one in the same order before 1 is kept, of one tied there ½.
+
+    Attributes:
+        kept_of, pairs_of: by unit; a pair within a unit counts once.
+        independent: how many pairs share no unit with each other, taken as they come.
+    """
+
+    def __init__(self, units: int) -> None:
+        self.kept_of = np.zeros(units)
+        self.pairs_of = np.zeros(units)
+        self.kept = 0.0
+        self.pairs = 0
+        self.independent = 0
+        self._alone = np.ones(units, bool)
+
+    def add(self, unit: int, others: Numbers, gaps_before: Values, gaps_after: Values) -> None:
+        """Pairs of one run with some others, by the differences to them."""
+        ordered = gaps_after != 0
+        kept = ordered * (1 + np.sign(gaps_before) * np.sign(gaps_after)) / 2
+        self.kept += float(kept.sum())
+        self.pairs += int(ordered.sum())
+        self.kept_of[unit] += kept.sum()
+        self.pairs_of[unit] += ordered.sum()
+        apart = others != unit
+        self.kept_of += np.bincount(others, kept * apart, len(self.kept_of))
+        self.pairs_of += np.bincount(others, ordered & apart, len(self.pairs_of))
+        if self._alone[unit] and (free := ordered & self._alone[others]).any():
+            self._alone[[unit, others[free.argmax()]]] = False
+            self.independent += 1
 
 
-def _pairs(runs: Sequence[RungRun], epoch: int, later: int | None) -> Iterator[tuple[float, set[str]]]:
-    """For each pair of a group that is ordered later: 1 if it was so before, ½ for a tie, else 0; and its units."""
-    groups: dict[str, list[RungRun]] = {}
+def _tally(runs: Sequence[RungRun], epoch: int, later: int | None) -> _Tally:
+    """Each run with all that follow at once: a study has thousands of runs, and millions of pairs."""
+    numbers = {unit: number for number, unit in enumerate(dict.fromkeys(run.unit for run in runs))}
+    groups: dict[str, list[tuple[int, float, float]]] = {}
     for run in runs:
-        groups.setdefault(run.group, []).append(run)
-    for one, other in itertools.chain.from_iterable(itertools.combinations(own, 2) for own in groups.values()):
-        before = one.at(epoch), other.at(epoch)
-        after = one.at(later or max(one.best)), other.at(later or max(other.best))
-        if None in before or None in after or after[0] == after[1]:
-            continue
-        gap = (before[0] - before[1]) * (after[0] - after[1])  # type: ignore[operator]
-        yield (0.5 if gap == 0 else float(gap > 0)), {one.unit, other.unit}
+        own = groups.setdefault(run.group, [])
+        before, after = run.at(epoch), run.at(later or max(run.best))
+        if before is not None and after is not None:
+            own.append((numbers[run.unit], before, after))
+    tally = _Tally(len(numbers))
+    for own in groups.values():
+        units = np.array([unit for unit, _, _ in own])
+        values = np.array([[before, after] for _, before, after in own])
+        for one in range(len(own) - 1):
+            gaps = values[one] - values[one + 1 :]
+            tally.add(units[one], units[one + 1 :], gaps[:, 0], gaps[:, 1])
+    return tally
 
 
 def search_agreements(trials: Mapping[str, Sequence[TrialView]], rungs: Sequence[int]) -> list[Agreement]:
