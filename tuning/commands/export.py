@@ -11,6 +11,7 @@ from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.run.layout import CONFIG_FILE
 from losstune.tuning.confirm.compare import compare
 from losstune.tuning.confirm.confirm_runs import ConfirmRun
+from losstune.tuning.confirm.margin import smallest_options
 from losstune.tuning.confirm.plan import latest_finished
 from losstune.tuning.confirm.results import confirmed_run, load_results
 from losstune.tuning.confirm.smallest_words import smallest_sentence
@@ -103,7 +104,7 @@ def smallest_run(study: Study, loss_fn: str | None, margin: float | None) -> tup
     if plan is None:
         raise UserError(
             f"--smallest: study {name!r} is not confirmed yet, and fresh seeds alone tell what is as good: "
-            f"losstune confirm {name}{study.home.options()} --smallest"
+            f"losstune confirm {name}{study.home.options()} {smallest_options(margin)}"
         )
     comparison = compare(study, margin)
     smallest = comparison.smallest

@@ -36,3 +36,8 @@ def smallest_margin(*, smallest: bool, margin: float | None) -> float | None:
     if margin is not None:
         raise UserError("--margin: goes with --smallest here; a comparison takes it alone")
     return None
+
+
+def smallest_options(margin: float | None) -> str:
+    """``--smallest``, with the margin where another one than the default was asked for."""
+    return "--smallest" if margin in (None, MARGIN) else f"--smallest --margin {margin:g}"

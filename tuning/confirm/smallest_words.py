@@ -1,7 +1,7 @@
 """What is said of the smallest setting that may be as good as the choice."""
 
 from losstune.tuning.confirm.findings import LABELS, Comparison, Smallest
-from losstune.tuning.confirm.margin import MARGIN
+from losstune.tuning.confirm.margin import smallest_options
 
 
 def smallest_sentence(comparison: Comparison) -> list[str]:
@@ -14,8 +14,8 @@ def smallest_sentence(comparison: Comparison) -> list[str]:
             f"Nothing confirmed that is smaller than the choice's {choice.cost.parameters:,} parameters and "
             f"{choice.cost.dims} dimensions came within {comparison.margin:g} of it in validation"
         )
-        margin = f" --margin {comparison.margin:g}" if comparison.margin != MARGIN else ""
-        command = f"losstune confirm {comparison.study}{comparison.at} {comparison.again} --smallest{margin}"
+        options = f"{comparison.again} {smallest_options(comparison.margin)}"
+        command = f"losstune confirm {comparison.study}{comparison.at} {options}"
         more = f"; to try the cheapest of the search: {command}"
         return [f"{found}{'' if comparison.smallest_sought else more}."]
     model = model_name(small)

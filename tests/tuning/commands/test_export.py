@@ -91,6 +91,8 @@ def test_what_is_not_known_to_be_as_good_is_not_handed_over(study: Study, tmp_pa
         "--smallest: study 'study' is not confirmed yet, and fresh seeds alone tell what is as good: "
         f"losstune confirm study --storage {study.home.where} --smallest"
     )
+    with pytest.raises(UserError, match=r" --smallest --margin 0\.05$"):
+        export(study, None, output, smallest=True, margin=0.05)
     small_one(study, seeds=2)
     with pytest.raises(
         UserError, match=r"--smallest: no smaller model is known to be as good. cosine-.* too few seeds"
