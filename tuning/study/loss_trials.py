@@ -223,6 +223,7 @@ def _name_values(storage: BaseStorage, name: str, objective: str) -> None:
             study.set_metric_names([objective])
 
 
+@quiet_optuna()  # of a storage that fails it logs the statement, and asks once more, before it raises
 def read_trials(storage: BaseStorage, loss: str, name: str | None = None) -> list[TrialView]:
     """The trials of a loss, read from a storage without opening it for writing; empty if it has none.
 

@@ -1,8 +1,9 @@
 """A program may have Optuna studies of its own: what it hears of them is its own affair."""
 
 import logging
+import sqlite3
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import optuna
@@ -10,6 +11,7 @@ import pytest
 
 from losstune.tuning.commands.program import open_study, report
 from losstune.tuning.study.quiet_optuna import quiet_optuna
+from tests.trainer.samples import refusal
 from tests.tuning.reported import searched
 
 
@@ -57,3 +59,13 @@ def test_a_study_is_made_and_read_without_a_word_of_optunas_and_leaves_its_level
     report(study, tmp_path / "report.html")
     assert [record for record in caplog.records if record.name.startswith("optuna")] == []
     assert optuna.logging.get_verbosity() == optuna.logging.DEBUG
+
+
+def test_a_storage_that_fails_is_one_error_without_a_word_of_optunas(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    study = searched(tmp_path, (1, 1))
+    with closing(sqlite3.connect(study.folder / "optuna.db")) as damaged:
+        damaged.execute("ALTER TABLE trials RENAME COLUMN number TO nummer")
+    assert "optuna.db: can not be read: (sqlite3.OperationalError) no such column" in refusal(study.trials)
+    assert caplog.records == []
