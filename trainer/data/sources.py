@@ -53,7 +53,7 @@ def find_arrays(source: Source, names: ColumnNames, roles: tuple[str, ...] = ROL
     """
     columns = names.wanted(roles)
     if isinstance(source, Mapping):
-        contents, where = _chosen(raw_arrays(source), columns), IN_MEMORY
+        contents, where = _chosen(source, columns, "--data: expected arrays"), IN_MEMORY
     else:
         with looking_at(source := _path_of(source)):
             contents, where = _contents(source, columns)
@@ -81,15 +81,6 @@ def check_needed(found: Sequence[str], names: ColumnNames, roles: Sequence[str],
         if role in VECTORS and name not in found:
             other = f"; if it has another name: --columns {role}=NAME" if found else ""
             raise UserError(f"{source}: no array {role!r}; found {listed(found)}{other}")
-
-
-def raw_arrays(given: Mapping[str, Any]) -> dict[str, Array]:
-    """NumPy arrays of what a program or a function of the user's has: tensors, lists and columns too.
-
-    Raises:
-        UserError: one is no array.
-    """
-    return {str(name): as_array(array, f"--data: expected arrays: {name}") for name, array in given.items()}
 
 
 def is_there(source: str) -> bool:
@@ -120,7 +111,7 @@ def _path_of(source: object) -> str:
 
 def _contents(source: str, columns: Mapping[str, str]) -> tuple[Contents, str]:
     if source == DIGITS:
-        return _chosen(_digits(), columns), source
+        return _chosen(_digits(), columns, source), source
     path = Path(source)
     if source and path.is_dir():
         refuse_foreign(source)
@@ -133,7 +124,7 @@ def _contents(source: str, columns: Mapping[str, str]) -> tuple[Contents, str]:
             raise UserError(f"--data {source}: no such file")
         return reader(path, columns), str(path.resolve())
     if is_reference(source):
-        return _chosen(_from_function(source), columns), source
+        return _chosen(_from_function(source), columns, f"--data {source}: expected a dict of arrays"), source
     refuse_foreign(source)
     if path.is_absolute() and not path.exists():
         raise UserError(f"--data {source}: no such file or folder")
@@ -143,8 +134,23 @@ def _contents(source: str, columns: Mapping[str, str]) -> tuple[Contents, str]:
     )
 
 
-def _chosen(arrays: Mapping[str, Array], columns: Mapping[str, str]) -> Contents:
-    return Contents({role: arrays[name] for role, name in columns.items() if name in arrays}, tuple(arrays))
+def _chosen(given: Mapping[str, Any], columns: Mapping[str, str], where: str) -> Contents:
+    """What is wanted of the arrays that a program or a function has; what else there is may be anything.
+
+    Args:
+        where: put before messages, and the array's name after it.
+    """
+    keys = {str(key): key for key in given}
+    arrays: dict[str, Rows] = {
+        role: _looked_up(given, keys[name], where) for role, name in columns.items() if name in keys
+    }
+    return Contents(arrays, tuple(keys))
+
+
+def _looked_up(given: Mapping[str, Any], key: str, where: str) -> Array:
+    with translating(ValueError, lambda error: UserError(f"{where}: {key}: {one_line(error)}")):
+        value = given[key]  # an archive that NumPy has opened reads it now, and refuses a pickle
+    return as_array(value, f"{where}: {key}")
 
 
 def _digits() -> dict[str, Array]:
@@ -162,7 +168,7 @@ def _digits() -> dict[str, Array]:
     return {"inputs": images[:, :, :4].reshape(-1, 32), "targets": images[:, :, 4:].reshape(-1, 32)}
 
 
-def _from_function(source: str) -> dict[str, Array]:
+def _from_function(source: str) -> Mapping[str, Any]:
     function, name = resolve(source, "--data"), source.partition(":")[2]
     if not callable(function):
         raise UserError(f"--data {source}: {name} is {type(function).__name__}, not a function")
@@ -172,8 +178,7 @@ def _from_function(source: str) -> dict[str, Array]:
         raise UserError(f"--data {source}: {name}() failed: {type(error).__name__}: {one_line(error)}") from error
     if not isinstance(found, Mapping):
         raise UserError(f"--data {source}: expected a dict of arrays, got {type(found).__name__}")
-    where = f"--data {source}: expected a dict of arrays"
-    return {str(name): as_array(array, f"{where}: {name}") for name, array in found.items()}
+    return found
 
 
 def as_array(array: object, where: str) -> Array:

@@ -19,7 +19,7 @@ from losstune.trainer.config.train_config import TrainConfig
 from losstune.trainer.data.columns import Column, whole_column
 from losstune.trainer.data.npy import Rows
 from losstune.trainer.data.pair_checks import check_inputs, check_targets, pieces, typed_inputs, typed_targets
-from losstune.trainer.data.sources import IN_MEMORY, raw_arrays
+from losstune.trainer.data.sources import IN_MEMORY, as_array
 from losstune.trainer.losses import centered, unit
 from losstune.trainer.model.averaged_weights import evaluated_weights
 from losstune.trainer.model.encoder import build_model
@@ -65,7 +65,7 @@ class TrainedModel:
                 is no finite number; or a prefix that it was not trained for.
         """
         self.check_dims(dims)
-        rows = typed_inputs(raw_arrays({"inputs": inputs})["inputs"], IN_MEMORY)
+        rows = typed_inputs(as_array(inputs, "inputs"), IN_MEMORY)
         self.check_rows(rows, "--inputs")
         check_inputs(pieces(rows), IN_MEMORY)
         found = self.embeddings(whole_column(rows))
@@ -82,7 +82,7 @@ class TrainedModel:
             LosstuneError: another shape, a row that is not finite, or of length zero; a prefix as of :meth:`predict`.
         """
         self.check_dims(dims)
-        rows = typed_targets(raw_arrays({"targets": targets})["targets"], IN_MEMORY)
+        rows = typed_targets(as_array(targets, "targets"), IN_MEMORY)
         self.check_width(rows, "--targets")
         check_targets(pieces(rows), IN_MEMORY, identify=False)
         return self.for_search(torch.from_numpy(rows[:]).to(self.device), dims).cpu().numpy()

@@ -1,11 +1,14 @@
 """Where ``--data`` leads, and which of what is there is taken."""
 
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from losstune.trainer.data.column_names import ColumnNames
 from losstune.trainer.data.convert import convert
@@ -98,6 +101,30 @@ def test_the_end_of_a_name_counts_in_any_case(tmp_path: Path, name: str) -> None
     with (tmp_path / name).open("wb") as stream:
         (write_npz if "NPZ" in name else write_parquet)(stream, sample_arrays(rows=20))  # type: ignore[arg-type]
     assert len(load_pairs(str(tmp_path / name)).inputs) == 20
+
+
+@pytest.mark.parametrize(
+    "value",
+    [[[1], [2, 3]], np.ma.masked_less(np.arange(3), 2), object(), torch.eye(2).to_sparse()],
+    ids=["lists of unequal length", "masked values", "no array", "a sparse tensor"],
+)
+def test_what_is_not_used_may_be_anything(value: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a file; a program's was refused."""
+    own = ModuleType("own_notes")
+    given = {**sample_arrays(rows=20), "notes": value}
+    own.pairs = lambda: given  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "own_notes", own)
+    for source in (given, "own_notes:pairs"):
+        assert load_pairs(source).unused == ("notes",)  # type: ignore[arg-type]
+
+
+def test_a_pickle_in_an_archive_that_a_program_opened_is_refused(tmp_path: Path) -> None:
+    arrays: dict[str, Any] = {**sample_arrays(rows=20), "notes": np.array([{}], dtype=object)}
+    np.savez(tmp_path / "a.npz", **arrays)
+    with np.load(tmp_path / "a.npz") as opened:
+        assert load_pairs(opened).unused == ("notes",)
+        message = "--data: expected arrays: notes: Object arrays cannot be loaded when allow_pickle=False"
+        assert refusal(load_pairs, opened, "ids=notes") == message
 
 
 class TestColumnsOfADataFrame:

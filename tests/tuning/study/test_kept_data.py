@@ -13,7 +13,7 @@ import pytest
 
 from losstune.trainer.data.column_names import columns_of_roles
 from losstune.trainer.data.pairs import load_pairs
-from losstune.trainer.data.sources import raw_arrays
+from losstune.trainer.data.sources import as_array
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.kept_data import keep_arrays, study_pairs, with_data_at
 from losstune.tuning.study.study import create_study, open_study
@@ -42,7 +42,7 @@ def test_they_come_back_as_the_same_data_also_where_the_folder_was_moved(tmp_pat
     home = Home(tmp_path / "one")
     files = home.files("study")
     files.folder.mkdir(parents=True)
-    source = keep_arrays(files, raw_arrays(given))
+    source = keep_arrays(files, {name: as_array(array, name) for name, array in given.items()})
     columns = columns_of_roles(given)
     pairs = load_pairs(given, columns)
     digest, settings = pairs.digest, settings_of().under(pairs.rules)
@@ -144,7 +144,7 @@ def test_what_a_study_keeps_stays_its_own_also_where_the_same_is_given_again(tmp
     home = Home(tmp_path)
     files = home.files("s")
     files.folder.mkdir(parents=True)
-    source = keep_arrays(files, raw_arrays(sample_arrays()))
+    source = keep_arrays(files, sample_arrays())
     np.savez(tmp_path / "pairs.npz", **sample_arrays())
     pairs = load_pairs(str(tmp_path / "pairs.npz"))
     study = create_study(home, "s", [space_of(CONTINUOUS)], settings_of(), source, pairs.digest)
