@@ -4,6 +4,7 @@ Live logging, ``losstune sync`` and rebuilding from nothing are one function, :m
 steps and timestamps all come from the truth, so that doing it again changes nothing.
 """
 
+import threading
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -177,8 +178,19 @@ class Tracker:
 
     def _sync_runs(self, pictures: list[RunPicture]) -> None:
         """Runs whose parents are there, some at a time; the first error ends it, and no other run is begun."""
+        failed = threading.Event()  # the pool alone would begin others until the runs before this one are written
+
+        def write(picture: RunPicture) -> None:
+            if failed.is_set():
+                return
+            try:
+                self._sync_run(picture)
+            except BaseException:
+                failed.set()
+                raise
+
         with ThreadPoolExecutor(1 if self._store is not None else SERVER_WRITERS) as pool:
-            deque(pool.map(self._sync_run, pictures), maxlen=0)
+            deque(pool.map(write, pictures), maxlen=0)
 
     def _sync_run(self, picture: RunPicture) -> None:
         logged = self._logged.get(picture.key) or self._restored(picture) or self._create(picture)

@@ -195,9 +195,9 @@ def test_after_an_error_no_other_run_is_begun(
         raise OSError(f"{picture.key}: the server is gone")
 
     monkeypatch.setattr(tracker, "_sync_run", fail)
-    with pytest.raises(OSError, match="infonce-0000: the server is gone"):
+    with pytest.raises(OSError, match="the server is gone"):
         tracker._sync_runs(pictures * 1000)
-    assert len(begun) < 12 * 1000
+    assert 1 <= len(begun) <= SERVER_WRITERS  # those that were begun before any had failed
 
 
 def test_what_a_store_has_already_is_not_written_again(
