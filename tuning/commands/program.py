@@ -146,7 +146,7 @@ def studies(*, storage: AnyPath | None = None, study_storage: str | None = None)
     Of one that can not be read ``error`` says why, and what is not known is None.
 
     Raises:
-        LosstuneError: the place can not be read, or the trials of one of its studies in a database.
+        LosstuneError: the place can not be read, or the database of its studies' trials can not be reached.
     """
     with _place(storage, study_storage) as (home, _):
         return [row | {"error": row["error"] and in_argument_words(row["error"])} for row in list_json(home)]

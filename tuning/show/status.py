@@ -143,10 +143,10 @@ def _list_row(row: dict[str, Any]) -> TableRow:
 def list_json(home: Home) -> list[dict[str, Any]]:
     """One entry per study; of one whose trials are not where this place has them no more than its spec says.
 
-    What can not be read of a study's own files is said in its own entry, as its ``error``, and hides no other.
+    What can not be read of a study is said in its own entry, as its ``error``, and hides no other.
 
     Raises:
-        UserError: the place can not be read, or the trials of one of its studies in a database.
+        UserError: the place can not be read, or the database of its studies' trials can not be reached.
     """
     return [_listed(home, name) for name in home.names()]
 
@@ -162,8 +162,8 @@ def _listed(home: Home, name: str) -> dict[str, Any]:
     try:
         return row if study.is_elsewhere else row | _trials_listed(study)
     except UserError as error:
-        if home.database:  # the next study would tell no more of one that is down, and take as long
-            raise
+        if home.database:
+            home.database.storage()  # raises where it is down: the next study would tell no more, and take as long
         return row | {"error": str(error)}
 
 

@@ -7,8 +7,11 @@ import threading
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
+from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
 from rich.console import Console, RenderableType
 from sqlalchemy import make_url
 
@@ -22,11 +25,14 @@ from losstune.tuning.show.status import (
     watch_status,
 )
 from losstune.tuning.storage.database import Database
+from losstune.tuning.storage.database_store import DatabaseStore
 from losstune.tuning.storage.home import Home
+from losstune.tuning.storage.trial_store import OWNER
 from losstune.tuning.study.dropped import Dropped
 from losstune.tuning.study.loss_trials import LossTrials
 from losstune.tuning.study.study import Study
 from tests.conftest import Command
+from tests.trainer.samples import refusal
 from tests.tuning.reported import searched
 from tests.tuning.study.created import created
 
@@ -233,6 +239,27 @@ def test_a_damaged_study_hides_no_other_where_trials_are_in_a_database(tmp_path:
     damaged, whole = list_json(where)
     assert damaged["error"].startswith(f"{torn.folder}/study.yaml: damaged or edited")
     assert (whole["created"], whole["error"]) == (other.spec.created, None)
+
+
+def test_a_study_whose_name_is_anothers_in_the_database_hides_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "shared").mkdir()
+    monkeypatch.setattr(Database, "storage", lambda _: RDBStorage(f"sqlite:///{tmp_path}/shared/optuna.db"))
+    monkeypatch.setattr(DatabaseStore, "is_held", lambda _: False)
+    shared = Database(make_url("postgresql+psycopg://none@127.0.0.1:1/none"))
+    for name in ("taken", "whole"):
+        made = created(tmp_path, name=name)
+        Study(made.home, made.spec.model_copy(update={"trials_in": "database"})).save()
+    storage = shared.storage()
+    other = storage.create_new_study([StudyDirection.MAXIMIZE], "taken/mse")
+    storage.set_study_user_attr(other, OWNER, "of another place")
+    taken, whole = list_json(Home(tmp_path, database=shared))
+    assert "holds trials of another study 'taken'" in taken["error"]
+    assert (whole["trials"], whole["running"], whole["error"]) == (0, False, None)
+    down = Mock(side_effect=UserError("--study-storage: can not be used: connection refused"))
+    monkeypatch.setattr(Database, "storage", down)
+    assert refusal(list_json, Home(tmp_path, database=shared)) == "--study-storage: can not be used: connection refused"
 
 
 def test_a_place_without_studies_has_an_empty_list(tmp_path: Path) -> None:
