@@ -15,12 +15,13 @@ from losstune.trainer.base.waiting import shown_if_long
 from losstune.trainer.data.column_names import ROLES, ColumnNames, Columns
 from losstune.trainer.data.labels import kept_labels
 from losstune.trainer.data.narrow import narrow_type
+from losstune.trainer.data.negatives import check_negatives
 from losstune.trainer.data.npy import Array, DType, Rows, write_npy_header
 from losstune.trainer.data.pair_checks import check_forms, pieces
 from losstune.trainer.data.remedies import another
 from losstune.trainer.data.shards import Shards, in_file, in_folder, is_pattern, matching, these
-from losstune.trainer.data.sources import Found, check_needed, find_arrays, looking_at
-from losstune.trainer.data.table import LISTS, VECTORS, common_type
+from losstune.trainer.data.sources import check_needed, find_arrays, looking_at
+from losstune.trainer.data.table import VECTORS, common_type
 from losstune.trainer.data.table_files import TABLES
 
 Batches = Iterator[dict[str, Array]]
@@ -126,7 +127,7 @@ def _opened(sources: Sequence[str], names: ColumnNames) -> tuple[str, int, Batch
     shards = _shards(sources)
     if shards is None:
         found = find_arrays(sources[0], names)
-        _check_forms(found)
+        _check_forms(found.arrays, found.source)
         return found.source, len(found.arrays["inputs"]), _in_pieces(found.arrays)
     check_needed(shards.names, names, ROLES, shards.source)
     return shards.source, sum(table.rows for table in shards.tables), _of_right_forms(shards, names)
@@ -134,18 +135,19 @@ def _opened(sources: Sequence[str], names: ColumnNames) -> tuple[str, int, Batch
 
 def _of_right_forms(shards: Shards, names: ColumnNames) -> Batches:
     for batch in shards.batches(names.wanted()):
-        check_forms(batch["inputs"], batch["targets"], shards.source)
+        _check_forms(batch, shards.source)
         yield batch
 
 
-def _check_forms(found: Found) -> None:
+def _check_forms(arrays: Mapping[str, Rows], source: str) -> None:
     """Refuse arrays of unequal rows, of which a part would be left out, and types that the folder can not hold."""
-    check_forms(found.arrays["inputs"], found.arrays["targets"], found.source)
-    rows = len(found.arrays["inputs"])
-    for role, array in found.arrays.items():
-        if array.shape[:1] != (rows,) or (role not in LISTS and array.ndim > 1):
-            shape = f"({rows}, …)" if role in LISTS else f"({rows},)"
-            raise UserError(f"{found.source}: {role} has shape {array.shape}; expected {shape}{another(role)}")
+    inputs, targets = arrays["inputs"], arrays["targets"]
+    check_forms(inputs, targets, source)
+    for role, array in arrays.items():
+        if role == "negatives":
+            check_negatives(array, targets, source)
+        elif role not in VECTORS and array.shape != (len(inputs),):
+            raise UserError(f"{source}: {role} has shape {array.shape}; expected ({len(inputs)},){another(role)}")
 
 
 def _shards(sources: Sequence[str]) -> Shards | None:

@@ -17,6 +17,7 @@ Labels = npt.NDArray[np.int64]
 
 NO_TARGET, NOTHING = -1, -2
 """In place of a row: the vector is no target of the data; there is no negative."""
+_OF_TWO_AXES = "negatives of two axes are ids of targets; found"
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,27 @@ class Negatives:
     vectors: Rows | None = None
 
 
+def check_negatives(given: Rows, targets: Rows, source: str) -> None:
+    """Refuse negatives that are neither (N, k, d) floats nor (N, k) labels, beside targets (N, d).
+
+    Raises:
+        UserError: says which of it, and what is right.
+    """
+    rows, wide = targets.shape
+    if len(given.shape) not in (2, 3) or len(given) != rows or given.size == 0:
+        raise UserError(
+            f"{source}: negatives has shape {given.shape}; expected ({rows}, k, {wide}), or ({rows}, k) ids"
+            f"{another('negatives')}"
+        )
+    if len(given.shape) == 2 and given.dtype.kind == "f":
+        raise UserError(f"{source}: {_OF_TWO_AXES} type {given.dtype}{another('negatives')}")
+    if len(given.shape) == 3 and (given.shape[2] != wide or not np.issubdtype(given.dtype, np.floating)):
+        raise UserError(
+            f"{source}: negatives has type {given.dtype} and {given.shape[2]} dimensions; "
+            f"expected float, and {wide} as targets"
+        )
+
+
 def negatives_of(
     given: Rows, targets: Rows, ids: Labels, source: str, *, named: bool, passed: Callable[[Array], None]
 ) -> Negatives:
@@ -44,23 +66,15 @@ def negatives_of(
     Raises:
         UserError: another shape or type, a vector that is not finite, or an id of no row; names the row.
     """
-    if len(given.shape) not in (2, 3) or len(given) != len(ids) or given.size == 0:
-        wide = targets.shape[1]
-        raise UserError(
-            f"{source}: negatives has shape {given.shape}; expected ({len(ids)}, k, {wide}), or ({len(ids)}, k) ids"
-            f"{another('negatives')}"
-        )
+    check_negatives(given, targets, source)
     if len(given.shape) == 2:
         return _by_id(np.asarray(given[:]), ids, source, named=named, passed=passed)
     return _vectors(given, targets, ids, source, named=named, passed=passed)
 
 
 def _by_id(given: Array, ids: Labels, source: str, *, named: bool, passed: Callable[[Array], None]) -> Negatives:
-    expected = f"{source}: negatives of two axes are ids of targets; found"
-    if given.dtype.kind == "f":
-        raise UserError(f"{expected} type {given.dtype}{another('negatives')}")
     if not named:
-        raise UserError(f"{expected} ids of targets, and the data has no array ids{another('ids')}")
+        raise UserError(f"{source}: {_OF_TWO_AXES} ids of targets, and the data has no array ids{another('ids')}")
     wanted = whole_ids(given.reshape(-1), given.size, source, "negatives").reshape(given.shape)
     rows = first_row(ids, wanted)
     if (rows == NO_TARGET).any():
@@ -76,11 +90,6 @@ def _by_id(given: Array, ids: Labels, source: str, *, named: bool, passed: Calla
 def _vectors(
     given: Rows, targets: Rows, ids: Labels, source: str, *, named: bool, passed: Callable[[Array], None]
 ) -> Negatives:
-    if given.shape[2] != targets.shape[1] or not np.issubdtype(given.dtype, np.floating):
-        raise UserError(
-            f"{source}: negatives has type {given.dtype} and {given.shape[2]} dimensions; "
-            f"expected float, and {targets.shape[1]} as targets"
-        )
     vectors = as_type(given, np.float32)
     content = np.concatenate([ids_by_content(piece) for _, piece in pieces(targets)]) if named else ids
     rows = np.empty(given.shape[:2], dtype=np.int64)

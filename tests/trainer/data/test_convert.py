@@ -80,6 +80,10 @@ def test_a_file_gives_the_same_pairs_whatever_its_types(tmp_path: Path, dtype: t
         {"split": np.array(["train"] * 61)},
         {"negatives": np.arange(122).reshape(61, 2)},
         {"negatives": np.ones((61, 2, 5))},
+        {"negatives": np.arange(60)},
+        {"negatives": np.ones((60, 5))},
+        {"negatives": np.ones((60, 2, 4))},
+        {"negatives": np.ones((60, 2, 5), int)},
     ],
     ids=lambda changed: " ".join(f"{name} {array.dtype} {array.shape}" for name, array in changed.items()),
 )
