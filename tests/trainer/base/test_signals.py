@@ -25,15 +25,17 @@ def test_the_first_signal_only_asks_to_stop(signum: signal.Signals, code: int) -
 
 
 STUBBORN = """
-import os, signal, sys, time
-from losstune.trainer.base.signals import SAME_SECONDS, stop_on_signal
+import os, sys
+from losstune.trainer.base import signals
 
-with stop_on_signal():
+now = 0.0
+signals.time.monotonic = lambda: now
+with signals.stop_on_signal():
     try:
         os.kill(os.getpid(), int(sys.argv[1]))
         os.kill(os.getpid(), int(sys.argv[1]))  # at once again: the same one
         print("asked", flush=True)
-        time.sleep(SAME_SECONDS + 0.01)
+        now = signals.SAME_SECONDS + 0.01
         os.kill(os.getpid(), int(sys.argv[2]))
     finally:
         print("tidied up")
@@ -72,15 +74,18 @@ from losstune.trainer.base.signals import stop_on_signal
 
 with stop_on_signal(patience=float(sys.argv[1])) as stop:
     print("waits", flush=True)
-    time.sleep(float(sys.argv[2]))
+    while not stop:
+        time.sleep(0.01)
+    exec(sys.argv[2])
 print("ended well", threading.active_count())
 """
+GOES_ON = "time.sleep(60)"
 
 
 @contextmanager
-def waiting(patience: str, seconds: str) -> Iterator[subprocess.Popen[str]]:
-    """A process that is in a block with patience for so many seconds."""
-    command = [sys.executable, "-c", WAITING, patience, seconds]
+def waiting(patience: str, asked: str) -> Iterator[subprocess.Popen[str]]:
+    """A process in a block with patience, and what it does there once it is asked to stop."""
+    command = [sys.executable, "-c", WAITING, patience, asked]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "waits\n"
@@ -89,7 +94,7 @@ def waiting(patience: str, seconds: str) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.mark.parametrize(("signum", "code"), SIGNALS)
 def test_a_block_that_goes_on_ends_when_patience_does(signum: signal.Signals, code: int) -> None:
-    with waiting("0.2", "60") as process:
+    with waiting("0.2", GOES_ON) as process:
         process.send_signal(signum)
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (code, "")
@@ -97,7 +102,7 @@ def test_a_block_that_goes_on_ends_when_patience_does(signum: signal.Signals, co
 
 
 def test_such_a_block_ends_though_nobody_reads_what_it_says_of_it() -> None:
-    with waiting("0.2", "60") as process:
+    with waiting("0.2", GOES_ON) as process:
         for stream in (process.stdout, process.stderr):
             assert stream is not None
             stream.close()
@@ -107,8 +112,10 @@ def test_such_a_block_ends_though_nobody_reads_what_it_says_of_it() -> None:
 
 @pytest.mark.parametrize(("second", "code"), SIGNALS)
 def test_a_second_signal_ends_such_a_block_at_once(second: signal.Signals, code: int) -> None:
-    with waiting("50", "60") as process:
+    with waiting("50", f"print('asked', flush=True); {GOES_ON}") as process:
         process.send_signal(signal.SIGINT)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "asked\n"
         with pytest.raises(subprocess.TimeoutExpired):
             process.wait(SAME_SECONDS + 0.1)
         process.send_signal(second)
@@ -116,7 +123,7 @@ def test_a_second_signal_ends_such_a_block_at_once(second: signal.Signals, code:
 
 
 def test_a_block_that_ends_in_time_after_a_signal_is_left_alone() -> None:
-    with waiting("30", "0.5") as process:
+    with waiting("30", "pass") as process:
         process.send_signal(signal.SIGTERM)
         assert process.communicate(timeout=30)[0] == "ended well 1\n"
     assert process.returncode == 0
