@@ -1,6 +1,7 @@
 """What a launch needs beside spaces and data is found missing, with nothing left behind."""
 
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,11 +28,11 @@ def refusal(wish: LaunchRequest) -> str:
 
 
 @pytest.fixture
-def nobody() -> str:
-    """An address at which nothing answers."""
+def nobody() -> Iterator[str]:
+    """An address at which nothing answers, nor anybody else can."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{taken.getsockname()[1]}"
+        yield f"127.0.0.1:{taken.getsockname()[1]}"
 
 
 def test_a_place_that_is_ready_stays_as_it_is(tmp_path: Path) -> None:

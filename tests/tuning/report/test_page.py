@@ -75,7 +75,7 @@ def opened(browser: Browser, path: Path) -> Opened:
     return found
 
 
-def becomes(page: Page, script: str, value: Any, seconds: float = 10) -> None:
+def becomes(page: Page, script: str, value: Any, seconds: float = 60) -> None:
     """Wait until a script says so; Playwright's own waiting is what the page's policy forbids."""
     end = time.monotonic() + seconds
     while (found := page.evaluate(script)) != value and time.monotonic() < end:
