@@ -12,6 +12,14 @@ from losstune.tuning.execute.session import Execution
 from losstune.tuning.storage.home import Home
 
 
+@pytest.fixture(scope="session", autouse=True)
+def mlflow_is_waited_for() -> Iterator[None]:
+    """Whoever looks at MLflow after a launch finds all of it, also where the machine is too busy for that in time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("losstune.tuning.track.process.PATIENCE_SECONDS", 600.0)
+        yield
+
+
 @pytest.fixture(scope="session")
 def ray_address() -> Iterator[str]:
     """Address of a Ray that outlives the launches that join it."""
