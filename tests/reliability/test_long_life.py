@@ -30,7 +30,7 @@ from losstune.tuning.study.loss_trials import DIGEST, LossTrials
 from losstune.tuning.study.study import Study, create_study
 from losstune.tuning.study.trial import Ending, point_digest
 from tests.reliability.made import timed
-from tests.reliability.studies import private_tmp, start, wait_for
+from tests.reliability.studies import in_time, private_tmp, start, wait_for
 from tests.reliability.tallies import Recorder
 from tests.tuning.reported import write_run
 from tests.tuning.samples import settings_of
@@ -41,21 +41,22 @@ PROPOSAL_SECONDS = 0.25
 TRAINS_WITHIN = 20.0
 
 
-def own_processes() -> set[int]:
-    return {process.pid for process in psutil.process_iter() if "losstune" in " ".join(_command(process))}
+def processes_of(tmp: Path) -> list[psutil.Process]:
+    """All that was started below a launch with this TMPDIR; others on the machine may have launches of their own."""
+    return [process for process in psutil.process_iter() if _environment(process).get("TMPDIR") == str(tmp)]
 
 
-def _command(process: psutil.Process) -> list[str]:
+def _environment(process: psutil.Process) -> dict[str, str]:
     try:
-        return process.cmdline()
+        return process.environ()
     except psutil.Error:
-        return []
+        return {}
 
 
 @pytest.mark.torture
 def test_twenty_launches_leave_nothing_behind(tmp_path: Path, record: Recorder) -> None:
     """Ten in a row of one study, beside ten of another; each trains one trial more."""
-    before, shared = own_processes(), set(Path("/dev/shm").iterdir())
+    shared = set(Path("/dev/shm").iterdir())
     roots = [tmp_path / "one", tmp_path / "other"]
     with private_tmp() as tmp:
         for trials in range(1, 11):
@@ -65,7 +66,7 @@ def test_twenty_launches_leave_nothing_behind(tmp_path: Path, record: Recorder) 
                 out, _ = process.communicate(timeout=120)
                 assert process.returncode == 0, out
             assert list(tmp.iterdir()) == []
-    assert own_processes() - before == set()
+        assert processes_of(tmp) == []
     assert set(Path("/dev/shm").iterdir()) - shared == set()
     for study in (root / "studies" / "long" for root in roots):
         assert sorted(path.name for path in (study / "trials").iterdir()) == [f"mse-{n:04d}" for n in range(10)]
@@ -172,11 +173,12 @@ def test_two_thousand_trials(
         history = study.trials_folder / f"infonce-{TRIALS:04d}" / HISTORY_FILE
         wait_for(lambda: read_history(history) or process.poll() is not None, 60, "a new trial trains")
         took = time.monotonic() - began
+        soon = in_time(began, TRAINS_WITHIN)
         process.terminate()
         out, _ = process.communicate(timeout=100)
     assert process.returncode in (0, 143), out
     assert read_history(history), out
-    assert took <= TRAINS_WITHIN
+    assert soon, f"trains after {took:.0f} s"
     record(12, f"{TRIALS:,} trials in a study, {sampler}", seconds=took, note=note)
 
 

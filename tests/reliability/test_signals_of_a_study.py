@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -16,17 +17,21 @@ import pytest
 from losstune.trainer.base.signals import SAME_SECONDS
 from losstune.trainer.run.checkpoint import load_checkpoint
 from losstune.trainer.run.history import read_history
+from losstune.tuning.execute.session import STOP_SECONDS
 from tests.reliability.studies import (
     SHORT,
     alive,
+    catch_up_mlflow,
     check_ended,
     check_histories,
     epochs_on_disk,
+    in_time,
     leaderboard,
     optuna_trials,
     private_tmp,
     run,
     run_statuses,
+    slowness,
     spawn,
     start,
     told,
@@ -40,7 +45,12 @@ from tests.reliability.tallies import Recorder
 END_SECONDS = 10.0
 """A first signal ends a launch within this time, a second one within the next."""
 SECOND_SECONDS = 2.0
+BUSY = 1.3
+"""From this slowness on, Ray may take longer to stop than a launch waits for it."""
+HANGS = 300.0
+"""What has not ended after so many seconds never will."""
 
+RAYS_CODE = 1
 CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
@@ -58,14 +68,40 @@ def train_on(process: subprocess.Popen[str], root: Path) -> list[psutil.Process]
     return tree(process.pid)
 
 
-def ends(process: subprocess.Popen[str], signum: signal.Signals, within: float) -> float:
-    """It ends in time, with the code of the signal, and says what to do in place of a traceback; returns how long."""
+@dataclass(frozen=True)
+class End:
+    """How a command ended after a signal: what it printed, and after how many seconds."""
+
+    out: str
+    seconds: float
+
+
+def ends(process: subprocess.Popen[str], signum: signal.Signals, within: float, *, ray_too: bool = False) -> End:
+    """It ends in time, with the code of the signal, and says what to do in place of a traceback.
+
+    Where Ray got the signal too, Ray's library may hear of the death of its node, and ends the process with its own.
+    """
     began = time.monotonic()
-    out, _ = process.communicate(timeout=within)
+    out, _ = process.communicate(timeout=HANGS)
+    seconds = time.monotonic() - began
+    assert in_time(began, within), out
     assert "Traceback" not in out, out
     # Python that has not come to the first line of ours dies of the signal itself, which a shell calls the same code.
-    assert process.returncode in (CODES[signum], -signum), out
-    return time.monotonic() - began
+    assert process.returncode in (CODES[signum], -signum, *([RAYS_CODE] if ray_too else [])), out
+    return End(out, seconds)
+
+
+def stopped_all(end: End, below: list[psutil.Process]) -> bool:
+    """Whether a launch stopped what it had started, as it must; on a busy machine alone it may give up waiting for Ray.
+
+    No process is left in the end.
+    """
+    if f"not stopped {STOP_SECONDS:g} s after the signal, and ended" not in end.out:
+        assert not alive(below)
+        return True
+    assert slowness() > BUSY, end.out
+    wait_until_gone(below)
+    return False
 
 
 def to_launch(process: subprocess.Popen[str], signum: signal.Signals) -> None:
@@ -100,16 +136,16 @@ def test_a_study_goes_on_after_every_kind_of_signal(tmp_path: Path, tmp: str, re
         process = start(tmp_path, *SHORT, TMPDIR=tmp)
         below = train_on(process, tmp_path)
         send(process, signum)
-        took = ends(process, signum, END_SECONDS)
+        end = ends(process, signum, END_SECONDS, ray_too=send is to_all)
         if send is to_all:  # Ray died of it: the launch ends without Ray's help, and the next one clears up
             wait_until_gone(below)
-        else:
-            assert not alive(below)
+        elif stopped_all(end, below):
             assert not list(Path(tmp).iterdir())
             states = {t.state.name for trials in optuna_trials(tmp_path, "study").values() for t in trials}
             assert "RUNNING" not in states
+        catch_up_mlflow(end.out)
         assert set(run_statuses(tmp_path).values()) <= {"FINISHED", "KILLED"}
-        record(3, f"{signum.name} to {whom}", seconds=took)
+        record(3, f"{signum.name} to {whom}", seconds=end.seconds)
     check_second_signal(tmp_path, tmp, record)
     run(tmp_path, *SHORT, TMPDIR=tmp)
     check_ended(tmp_path, "study", 1, 27, 9)
@@ -125,11 +161,11 @@ def check_second_signal(root: Path, tmp: str, record: Recorder) -> None:
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(2 * SAME_SECONDS)
     process.send_signal(signal.SIGINT)
-    took = ends(process, signal.SIGINT, SECOND_SECONDS)
+    end = ends(process, signal.SIGINT, SECOND_SECONDS)
     wait_until_gone(below)
     assert known.items() <= told(root, "study").items()
     check_histories(root, "study")
-    record(3, "a second SIGINT", seconds=took)
+    record(3, "a second SIGINT", seconds=end.seconds)
 
 
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
@@ -169,9 +205,9 @@ def test_signals_while_it_starts(
     wait_for(lambda: any(one.name().startswith(stage) for one in started(process)), 60, f"{stage} starts")
     below = tree(process.pid)
     send(process, signum)
-    took = ends(process, signum, END_SECONDS)
+    end = ends(process, signum, END_SECONDS, ray_too=send is to_all)
     wait_until_gone(below)
-    record(3, f"{signum.name} while it starts", seconds=took)
+    record(3, f"{signum.name} while it starts", seconds=end.seconds)
 
 
 @pytest.mark.torture
@@ -199,7 +235,7 @@ app.main()
     ) as process:
         wait_for(lambda: any(one.name() == "raylet" for one in started(process)), 60, "raylet starts")
         below = tree(process.pid)
-        out, _ = process.communicate(timeout=60)
+        out, _ = process.communicate(timeout=HANGS)
     assert process.returncode == 143, out
     assert "SIGTERM received" not in out  # as Ray's handler says, which aborts where two threads get one at once
     wait_until_gone(below)
@@ -221,15 +257,16 @@ def test_a_confirmation_stops_and_goes_on(tmp_path: Path, tmp: str, record: Reco
     wait_for(lambda: len(confirm_histories(tmp_path)) > 1 or process.poll() is not None, 60, "a second run trains")
     below = tree(process.pid)
     process.send_signal(signal.SIGTERM)
-    took = ends(process, signal.SIGTERM, END_SECONDS)
-    assert not alive(below)
+    end = ends(process, signal.SIGTERM, END_SECONDS)
+    stopped_all(end, below)
+    catch_up_mlflow(end.out)
     assert set(run_statuses(tmp_path).values()) <= {"FINISHED", "KILLED"}
     kept = {path: [r["time"] for r in read_history(path)] for path in confirm_histories(tmp_path)}
     run(tmp_path, *command, TMPDIR=tmp)
     for path, times in kept.items():
         assert [record["time"] for record in read_history(path)][: len(times)] == times
     assert (tmp_path / "test_uses.jsonl").read_text().count("\n") == 1
-    record(3, "SIGTERM during confirm", seconds=took)
+    record(3, "SIGTERM during confirm", seconds=end.seconds)
 
 
 def confirm_histories(root: Path) -> list[Path]:
