@@ -142,15 +142,17 @@ def matching(pattern: str) -> Shards:
 
 
 def these(files: Sequence[Path]) -> Shards:
-    """The rows of some files, in the order given.
+    """The rows of some files, in the order given; they may come of a pattern that the shell took.
 
     Raises:
-        UserError: one is no table, or some of their names say a split and some do not.
+        UserError: as of :func:`matching`.
     """
     files = [file.absolute() for file in files]
     for file in files:
         if not file.is_file() or file.suffix.lower() not in TABLES:
             raise UserError(f"{file}: of several, each is to be a file ending in {', '.join(TABLES)}")
+    refuse_versioned(files)
+    refuse_one_name(files)
     root = Path(os.path.commonpath([file.parent for file in files]))
     return _shards(f"{files[0]} and {len(files) - 1} more", root, files)
 

@@ -140,6 +140,15 @@ def test_several_that_are_no_files_of_rows(tmp_path: Path) -> None:
     assert refusal(convert, [f"{tmp_path}/a.npz", f"{tmp_path}/b.npz"], tmp_path / "pairs") == message
 
 
+def test_several_that_are_one_table_in_two_formats(tmp_path: Path) -> None:
+    """As the shell gives them, where a pattern was not quoted."""
+    files = [tmp_path / "a.jsonl", tmp_path / "a.parquet"]
+    for path in files:
+        written(path, part(0, 20))
+    message = refusal(convert, list(map(str, files)), tmp_path / "pairs", NAMED)
+    assert message.startswith(f"{tmp_path}: by their names a.jsonl and a.parquet are one table in two formats, ")
+
+
 def test_by_the_command_line(cli: Line) -> None:
     done = cli("convert pairs.npz folder")
     assert (done.code, done.out) == (0, "Wrote folder: 200 rows\n")
