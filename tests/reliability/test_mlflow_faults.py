@@ -24,7 +24,8 @@ from mlflow.tracking import MlflowClient
 from losstune.tuning.storage.home import Home
 from losstune.tuning.study.study import open_study
 from losstune.tuning.track.description import NOTE_TAG, OWN_NOTE_TAG
-from losstune.tuning.track.mlflow_sync import PARENT_TAG, Tracker
+from losstune.tuning.track.logged_runs import PARENT_TAG
+from losstune.tuning.track.mlflow_sync import Tracker
 from losstune.tuning.track.process import PATIENCE_SECONDS
 from losstune.tuning.track.runs import RUN_TAG
 from tests.reliability.faulty_server import free_port, serving, stop

@@ -1,6 +1,8 @@
 """MLflow holds what the truth says, also of a trial whose history became shorter: on MLflow's own SQLite store."""
 
 import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,8 @@ from losstune.tuning.storage.study_files import FolderFiles
 from losstune.tuning.study.loss_trials import LossTrials
 from losstune.tuning.study.study import Study
 from losstune.tuning.study.trial import Ending
-from losstune.tuning.track.mlflow_sync import PARENT_TAG, REPLACED_TAG, SERVER_WRITERS, Tracker
+from losstune.tuning.track import mlflow_sync
+from losstune.tuning.track.mlflow_sync import SERVER_WRITERS, Tracker
 from losstune.tuning.track.runs import RunPicture, study_picture
 from tests.trainer.samples import refusal
 from tests.tuning.reported import curve, point_of, searched, write_run
@@ -87,62 +90,6 @@ def runs(client: MlflowClient) -> dict[str, Run]:
     return {run.info.run_name: run for run in found}
 
 
-@pytest.fixture
-def logged(tmp_path: Path) -> tuple[Study, str]:
-    study, uri = searched(tmp_path, (3, 2)), f"sqlite:///{tmp_path}/mlflow.db"
-    Tracker(study, uri).sync(None)
-    return study, uri
-
-
-def test_runs_that_are_deleted_in_mlflow_are_restored_with_their_notes(logged: tuple[Study, str]) -> None:
-    study, uri = logged
-    client = MlflowClient(uri)
-    before = {name: run.info.run_id for name, run in runs(client).items()}
-    for name in ("infonce", "infonce-0001", "cosine-0000"):
-        client.set_tag(before[name], "mlflow.note.content", f"seen: {name}")
-        client.delete_run(before[name])
-    Tracker(study, uri).sync(None)
-    after = runs(client)
-    assert {name: run.info.run_id for name, run in after.items()} == before
-    assert after["infonce-0001"].data.tags["mlflow.note.content"] == "seen: infonce-0001"
-
-
-def test_runs_that_are_gone_for_good_are_made_again_and_children_stay_with_their_loss(
-    logged: tuple[Study, str],
-) -> None:
-    study, uri = logged
-    client = MlflowClient(uri)
-    before = runs(client)
-    for name in ("infonce", "cosine-0000"):  # as `mlflow gc` leaves it
-        client.delete_run(before[name].info.run_id)
-        client._tracking_client.store._hard_delete_run(before[name].info.run_id)
-    Tracker(study, uri).sync(None)
-    after = runs(client)
-    assert after.keys() == before.keys()
-    for name, run in after.items():
-        parent = name.partition("-")[0] if "-" in name else None
-        assert run.data.tags.get(PARENT_TAG) == (after[parent].info.run_id if parent else None)
-    assert after["cosine-0000"].data.metrics == before["cosine-0000"].data.metrics
-
-
-def test_a_study_that_is_deleted_in_mlflow_is_there_again(logged: tuple[Study, str]) -> None:
-    """What the tracker had deleted itself stays deleted, though MLflow restores all of an experiment."""
-    study, uri = logged
-    client = MlflowClient(uri)
-    first = runs(client)
-    replaced = first["cosine-0001"].info.run_id
-    client.set_tag(replaced, REPLACED_TAG, "true")
-    client.delete_run(replaced)
-    Tracker(study, uri).sync(None)
-    before = {name: run.info.run_id for name, run in runs(client).items()}
-    assert before["cosine-0001"] != replaced
-    client.delete_experiment(client.get_experiment_by_name("study").experiment_id)
-    Tracker(study, uri).sync(None)
-    assert {name: run.info.run_id for name, run in runs(client).items()} == before
-    assert client.get_run(replaced).info.lifecycle_stage == "deleted"
-    assert [file.path for file in client.list_artifacts(before["infonce"])] == ["study.yaml"]
-
-
 def test_a_history_with_a_name_that_mlflow_refuses_is_shown_all_the_same(tmp_path: Path) -> None:
     """As a loss of the user's own could write it before there was a rule for names."""
     study, uri = searched(tmp_path, (1, 0)), f"sqlite:///{tmp_path}/mlflow.db"
@@ -179,8 +126,9 @@ def test_a_server_gets_some_runs_at_a_time(
         written.append(picture.key)
 
     monkeypatch.setattr(tracker, "_sync_run", write)
-    tracker._sync_runs(pictures)
-    assert len(pictures) == 12
+    told: list[int] = []
+    tracker._sync_runs(pictures, told.append)
+    assert len(pictures) == 12 == sum(told)
     assert sorted(written) == [picture.key for picture in pictures]
 
 
@@ -196,7 +144,7 @@ def test_after_an_error_no_other_run_is_begun(
 
     monkeypatch.setattr(tracker, "_sync_run", fail)
     with pytest.raises(OSError, match="the server is gone"):
-        tracker._sync_runs(pictures * 1000)
+        tracker._sync_runs(pictures * 1000, lambda _: None)
     assert 1 <= len(begun) <= SERVER_WRITERS  # those that were begun before any had failed
 
 
@@ -210,6 +158,29 @@ def test_what_a_store_has_already_is_not_written_again(
         monkeypatch.setattr(tracker._client, name, lambda *args, called=name, **rest: asked.append(called))
     tracker.sync(None)
     assert asked == []
+
+
+@pytest.mark.parametrize("server", [False, True])
+def test_how_far_it_is_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: bool) -> None:
+    """All runs, those that are there already too; thousands take a minute."""
+    totals: list[int] = []
+    done: list[int] = []
+
+    @contextmanager
+    def shown_if_long(what: str, total: int) -> Iterator[Callable[[int], None]]:
+        totals.append(total)
+        yield done.append
+
+    monkeypatch.setattr(mlflow_sync, "shown_if_long", shown_if_long)
+    monkeypatch.setattr(mlflow_sync, "RUNS_AT_ONCE", 3)
+    tracker = Tracker(searched(tmp_path, (8, 3)), f"sqlite:///{tmp_path}/mlflow.db")
+    if server:
+        tracker._store = None
+    tracker.sync(None)
+    assert totals == [13] == [sum(done)]
+    tracker.sync(None)
+    assert totals == [13, 13]
+    assert sum(done) == 26
 
 
 @pytest.mark.parametrize("same_tracker", [True, False])
