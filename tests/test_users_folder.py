@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 import losstune
-from tests.integration.servers import free_port
 from tests.reliability.studies import LOSSTUNE
 from tests.test_docs import ROOT
 from tests.test_examples import NOTEBOOK, RUN_CELLS
@@ -57,7 +56,7 @@ def test_a_study_from_a_wheel(environment: Path, tmp_path: Path) -> None:
     users.write("losstune.py", "raise ImportError('the losstune of the user')\n")
     assert "temperature" in users.losstune(program, "check", "infonce", "--max-epochs", "3"), "spaces are in the wheel"
     users.check_study(program, package)
-    command = [str(program), "ui", "--port", str(free_port())]
+    command = [str(program), "ui", "--port", "0"]
     with subprocess.Popen(command, cwd=users.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as server:
         assert server.stdout is not None
         said = []

@@ -20,10 +20,6 @@ from losstune.tuning.track.runs import STUDY_TAG
 def test_it_is_started_on_the_right_store_and_says_where(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     started: list[tuple[list[str], dict[str, str]]] = []
 
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-
     class Process:
         returncode = 3
 
@@ -37,7 +33,11 @@ def test_it_is_started_on_the_right_store_and_says_where(monkeypatch: pytest.Mon
     monkeypatch.setattr(ui.subprocess, "Popen", Process)
     (tmp_path / "mlflow.db").touch()
     said = io.StringIO()
-    assert ui.run_ui(Home(tmp_path), None, port, Console(file=said, width=200)) == 3
+    with socket.socket() as ours:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # taken, but not by somebody who listens
+        ours.bind(("127.0.0.1", 0))
+        port = ours.getsockname()[1]
+        assert ui.run_ui(Home(tmp_path), None, port, Console(file=said, width=200)) == 3
     ((command, environment),) = started
     assert f"--host 127.0.0.1 --port {port}" in " ".join(command)
     assert environment["MLFLOW_BACKEND_STORE_URI"] == f"sqlite:///{tmp_path}/mlflow.db"
