@@ -21,8 +21,9 @@ from losstune.trainer.data.table import Table, same_shapes
 from losstune.trainer.data.table_files import TABLES, files_in, refuse_one_name
 from losstune.trainer.data.versioned_tables import refuse_versioned
 
-_SPLIT_NAME = re.compile(rf"(?<![a-z0-9])({'|'.join(SPLIT_WORDS)})(?!\d*[a-z])", re.IGNORECASE)
-"""A word of its own in a name, with a number or not, as Hugging Face datasets takes it too."""
+_NUMBERED = r"(?=\d+[kmb](?![a-z\d]))|(?!\d*[a-z])"
+_SPLIT_NAME = re.compile(rf"(?<![a-z0-9])({'|'.join(SPLIT_WORDS)})(?:{_NUMBERED})", re.IGNORECASE)
+"""A word of its own in a name, or with a number or a size, ``train2`` or ``train100k``, as datasets takes it too."""
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,8 @@ def _below(folder: Path) -> list[Path]:
                 folders.clear()
                 continue
             seen.add(real)
-            folders[:] = [name for name in folders if name[0] not in "._"]
+            # lost+found is at the root of a disk, and only its owner lists it.
+            folders[:] = [name for name in folders if name[0] not in "._" and name != "lost+found"]
             links += (path for name in folders if (path := Path(at, name)).is_symlink())
             found += (Path(at, name) for name in files if name[0] not in "._")
         waiting = sorted(links)

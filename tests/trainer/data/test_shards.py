@@ -69,6 +69,7 @@ LAYOUTS: dict[str, tuple[list[str], list[str] | None]] = {
     "arrow": (["part-0.arrow", "part-1.arrow", "part-2.arrow"], None),
     "feather": (["Test.feather", "Train.feather", "Val_1.feather"], ["test", "train", "val"]),
     "words within": (["mine-test.parquet", "mine-train.parquet", "mine.val.parquet"], ["test", "train", "val"]),
+    "sized": (["mine-test10k.parquet", "train100K.parquet", "val1m_0.parquet"], ["test", "train", "val"]),
     "numbered": (["test1.parquet", "train_2.parquet", "val03.parquet"], ["test", "train", "val"]),
     "words of two splits": (
         ["mine-dev-test.parquet", "mine-test-train.parquet", "val-of-train.parquet"],
@@ -90,6 +91,7 @@ def test_a_folder_is_its_files_in_order_with_the_split_of_their_names(
     (folder / "_SUCCESS").write_text("")
     written(folder / ".hidden/x.parquet", part(0, 1))
     written(folder / "_temporary/x.parquet", part(0, 1))
+    written(folder / "lost+found/x.parquet", part(0, 1))
     found = loaded(folder)
     same(found, split)
     assert (found.source, found.unused) == (str(folder), ("note",))
