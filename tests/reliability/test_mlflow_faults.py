@@ -30,7 +30,18 @@ from losstune.tuning.track.process import PATIENCE_SECONDS
 from losstune.tuning.track.runs import RUN_TAG
 from tests.reliability.faulty_server import free_port, serving, stop
 from tests.reliability.made import made
-from tests.reliability.studies import SHORT, leaderboard, optuna_trials, run, start, undisturbed, wait_for, workers
+from tests.reliability.studies import (
+    SHORT,
+    in_time,
+    leaderboard,
+    optuna_trials,
+    run,
+    slowness,
+    start,
+    undisturbed,
+    wait_for,
+    workers,
+)
 from tests.reliability.tallies import Recorder
 
 LACKS = "MLflow lacks a part of this study"
@@ -234,7 +245,7 @@ class Launched:
         assert "Traceback" not in out
         assert leaderboard(self.root, "study") == leaderboard(undisturbed(*SHORT), "study")
         ratio = search_seconds(self.root) / search_seconds(undisturbed(*SHORT))
-        assert ratio < SLOWER, f"the search took {ratio:.2f} times as long"
+        assert ratio < SLOWER * slowness(), f"the search took {ratio:.2f} times as long"
         return out, self.ended - self.searched
 
 
@@ -283,7 +294,7 @@ def test_a_study_ends_well_whatever_mlflow_answers(root: Path, record: Recorder)
     """The searches run one after the other; what each then waits for MLflow, it waits beside the next."""
     undisturbed(*SHORT)
     with serving("hang") as hang, serving("500") as fails, serving("429") as busy:
-        uris = {"hang": hang.uri, "500": fails.uri, "429": busy.uri, "refuse": f"http://127.0.0.1:{free_port()}"}
+        uris = {"hang": hang.uri, "500": fails.uri, "429": busy.uri, "refuse": "http://127.0.0.1:1"}
         launches = {}
         for fault, uri in uris.items():
             launches[fault] = Launched.with_mlflow_at(root / fault, uri)
@@ -292,7 +303,7 @@ def test_a_study_ends_well_whatever_mlflow_answers(root: Path, record: Recorder)
             out, waited = launched.end()
             assert LACKS in out
             assert f"{root}/{fault}/studies/study/tracker.log): losstune sync study" in out
-            assert fault != "hang" or waited < PATIENCE_SECONDS + 15
+            assert fault != "hang" or waited < (PATIENCE_SECONDS + 15) * slowness()
             record(5, fault, note=f"waited {waited:.0f} s at the end" if fault == "hang" else "")
         assert min(server.requests for server in (hang, fails, busy)) > 0
     check_brought(root / "hang")
@@ -334,9 +345,9 @@ def test_ctrl_c_while_mlflow_hangs(tmp_path: Path, record: Recorder) -> None:
         os.kill(launched.process.pid, signal.SIGINT)
         out, _ = launched.process.communicate(timeout=60)
         seconds = time.monotonic() - began
+        assert in_time(began, 15)
     assert launched.process.returncode == 130
     assert "Traceback" not in out
-    assert seconds < 15
     record(5, "hang, Ctrl-C", note=f"ended after {seconds:.1f} s")
 
 
