@@ -143,7 +143,7 @@ REMOVALS: tuple[Removal, ...] = (
     Removal(
         5,
         "a run that MLflow made twice is removed",
-        "tuning/track/mlflow_sync.py",
+        "tuning/track/logged_runs.py",
         "        self._client.delete_run(run_id)\n",
         "        pass\n",
         ("tests/reliability/test_mlflow_faults.py::test_runs_made_twice_and_strays_go_and_a_users_own_run_stays",),

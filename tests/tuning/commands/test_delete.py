@@ -65,12 +65,12 @@ def test_what_is_registered_stays_without_the_alias_and_it_is_said(losstune: Com
 def test_a_store_that_does_not_answer_leaves_the_study_as_it_is(losstune: Command) -> None:
     study = searched(Path.cwd(), (1, 1))
     create_store(Path.cwd() / "mlflow.db")
-    Path("file").touch()
-    refused = losstune("delete", "study", "--yes", "--tracking-uri", "sqlite:///file/mlflow.db")
+    Path("text.db").write_text("no database, and longer than the header of one would be" * 4)
+    refused = losstune("delete", "study", "--yes", "--tracking-uri", "sqlite:///text.db")
     assert refused.code == 2
     assert refused.err.startswith(
         "error: study study is not deleted, the same command does so once MLflow answers: MLflow's store "
-        "sqlite:///file/mlflow.db can not be used: "
+        "sqlite:///text.db can not be used: "
     )
     assert study.folder.exists()
     deleted = losstune("delete", "study", "--yes", "--json")
