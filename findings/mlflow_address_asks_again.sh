@@ -11,7 +11,7 @@
 set -euo pipefail
 
 folder=$(mktemp -d)
-trap 'kill -- -"${server:-0}" 2>/dev/null || true; rm -rf "$folder"' EXIT
+trap 'rm -rf "$folder"' EXIT
 cd "$folder"
 export MLFLOW_DISABLE_TELEMETRY=true MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false
 unset MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT
@@ -19,20 +19,15 @@ unset MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT
 venv/bin/python -m pip install --quiet --disable-pip-version-check \
   mlflow==3.17.2 pandas==3.1.1 pyarrow==25.0.1 numpy==2.4.6
 
-port=$(venv/bin/python -c "import socket; s = socket.create_server(('127.0.0.1', 0)); print(s.getsockname()[1])")
-setsid venv/bin/python -m mlflow server --host 127.0.0.1 --port "$port" --workers 1 \
-  --backend-store-uri "sqlite:///$folder/server.db" --artifacts-destination "$folder/files" >server.txt 2>&1 &
-server=$!
-for _ in $(seq 300); do
-  venv/bin/python -c "import urllib.request as r; r.urlopen('http://127.0.0.1:$port/health', timeout=5)" 2>/dev/null && break
-  sleep 0.2
-done
-
-venv/bin/python - "$port" <<'PY' 2>warnings.txt || { cat warnings.txt server.txt >&2; exit 1; }
+venv/bin/python - <<'PY' 2>warnings.txt || { cat warnings.txt >&2; exit 1; }
 import contextlib
 import io
 import os
+import signal
+import socket
+import subprocess
 import sys
+import time
 
 import mlflow
 import requests
@@ -58,15 +53,27 @@ def ended(uri):
     return list(asked), said.getvalue().count("\n")
 
 
-server = f"http://127.0.0.1:{sys.argv[1]}"
+with socket.create_server(("127.0.0.1", 0)) as free:
+    port = str(free.getsockname()[1])
+command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", port, "--workers", "1"]
+command += ["--backend-store-uri", "sqlite:///server.db", "--artifacts-destination", "files"]
+with subprocess.Popen(command, stdout=sys.stderr, start_new_session=True) as process:
+    try:
+        for _ in range(300):
+            with contextlib.suppress(requests.ConnectionError):
+                if requests.get(f"http://127.0.0.1:{port}/health", timeout=5).ok:
+                    break
+            time.sleep(0.2)
+        by_database = ended("sqlite:///own.db")
+        by_server = ended(f"http://127.0.0.1:{port}")
+        os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
+        quiet = ended(f"http://127.0.0.1:{port}")
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
 print("mlflow", mlflow.__version__)
-by_database = ended("sqlite:///own.db")
-by_server = ended(server)
-os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] = "true"
-quiet = ended(server)
-print("set_terminated on a database: requests", by_database[0], "lines printed", by_database[1])
-print("set_terminated on a server:   requests", by_server[0], "lines printed", by_server[1])
-print("… with the variable set:      requests", quiet[0], "lines printed", quiet[1])
+print("expected of set_terminated on a server: one update, as on a database, where it asks and prints", by_database)
+print("seen, requests and lines printed:      ", by_server)
+print("seen with the variable set:            ", quiet)
 so = by_database == ([], 0) and by_server == (["GET runs/get", "POST runs/update"], 2)
 sys.exit(0 if so and quiet == (["POST runs/update"], 0) else "no longer so")
 PY
