@@ -24,7 +24,7 @@ def tracking_uri_of(home: Home, given: str | None) -> str:
             studies are in a bucket, or in a folder that MLflow would not find again.
     """
     if given:
-        _check(given)
+        _check(home, given)
         return given
     if home.bucket is not None:
         raise UserError(f"--storage {home.bucket} needs --tracking-uri: MLflow can not keep its runs in a bucket alone")
@@ -49,7 +49,7 @@ def tracking_option(given: str | None) -> str:
     return shell_option("--tracking-uri", given, TRACKING_URI) if given else ""
 
 
-def _check(uri: str) -> None:
+def _check(home: Home, uri: str) -> None:
     """Refuse what is wrong for certain: where a server is down a launch goes on, but not towards a wrong word."""
     if os.environ.get(_OF_FILES_ALLOWED, "").lower() in ("true", "1") or uri == "databricks":
         return
@@ -59,5 +59,7 @@ def _check(uri: str) -> None:
             f"--tracking-uri {masked(uri)}: expected the address of a server, http://HOST:PORT, or of a database, "
             f"{SQLITE}PATH/mlflow.db or postgresql://…; MLflow keeps no new runs in a folder of files"
         )
-    if uri.startswith(SQLITE) and not (folder := Path(uri.removeprefix(SQLITE)).parent).is_dir():
-        raise UserError(f"--tracking-uri {uri}: there is no folder {folder}")
+    if uri.startswith(SQLITE):
+        folder = Path(uri.removeprefix(SQLITE)).parent
+        if not folder.is_dir() and folder.absolute() != home.root.absolute():  # that one a first launch makes
+            raise UserError(f"--tracking-uri {uri}: there is no folder {folder}")

@@ -64,6 +64,7 @@ def test_a_database_in_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> 
     there, missing = f"sqlite:///{tmp_path}/runs.db", f"sqlite:///{tmp_path}/missing/runs.db"
     assert tracking_uri_of(Home(tmp_path), there) == there
     assert tracking_uri_of(Home(tmp_path), "sqlite:///runs.db") == "sqlite:///runs.db"
+    assert tracking_uri_of(Home(tmp_path / "missing"), missing) == missing  # a first launch makes that one
     wrong = f"--tracking-uri {missing}: there is no folder {tmp_path}/missing"
     assert refusal(tracking_uri_of, Home(tmp_path), missing) == wrong
 
